@@ -1,0 +1,37 @@
+// Package relay moves the rows of an outbox table to a message broker.
+//
+// # Contract
+//
+// Delivery is at least once under a stable message id. A row that commits
+// reaches the sink, a row that is rolled back never does. Rows of one key whose
+// transactions do not overlap are first delivered in the order of their
+// commits; rows without a key in any order. A row is marked sent only after the
+// broker has acknowledged it.
+//
+// The table is the only state: unsent rows are what there is to do, and a relay
+// that is killed at any point loses nothing but its place. A [Sweep] reads
+// pending rows, the dispatcher decides which may go next, a [Sink] publishes
+// them, and the marker writes what became of them through the [Control]
+// session, which also holds the lock that makes this relay the leader.
+//
+//	sweep ─► intake ─► dispatcher ─► sink ─► broker
+//	  ▲                    ▲          │ outcome
+//	table ◄─── marker ◄────┴──────────┘
+//
+// # Concurrency
+//
+// One term of leadership is four goroutines. The loop (term.go) owns all state:
+// what is in flight, which keys are held, the chains and the window. The
+// sweeper and the marker each own one database session and do what the loop
+// asks. The prober asks a broken sink whether it is back. The sink has its own.
+// They speak through channels and mailboxes; nothing here is shared.
+//
+// # Rules
+//
+// Several types close a schedule that would lose, double or reorder a message.
+// Their comments tell the schedule: inFlight, holds, dispatcher, suspects,
+// pacer and marker.
+//
+// This package imports no adapter. relay/postgres implements [Database], the
+// packages under sinks implement [Sink], cmd/outbox-relay puts them together.
+package relay

@@ -1,0 +1,87 @@
+package relay
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// MessageID is the uuid of an outbox row: the deduplication id on the wire.
+type MessageID [16]byte
+
+// String returns the canonical form, 8-4-4-4-12 lower-case hexadecimal digits.
+func (id MessageID) String() string {
+	var buf [36]byte
+	hex.Encode(buf[0:8], id[0:4])
+	hex.Encode(buf[9:13], id[4:6])
+	hex.Encode(buf[14:18], id[6:8])
+	hex.Encode(buf[19:23], id[8:10])
+	hex.Encode(buf[24:36], id[10:16])
+	buf[8], buf[13], buf[18], buf[23] = '-', '-', '-', '-'
+	return string(buf[:])
+}
+
+// ParseMessageID reads the canonical form that [MessageID.String] writes.
+func ParseMessageID(s string) (MessageID, error) {
+	var id MessageID
+	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
+		return id, fmt.Errorf("message id %q is not a uuid", s)
+	}
+	digits := s[0:8] + s[9:13] + s[14:18] + s[19:23] + s[24:36]
+	if _, err := hex.Decode(id[:], []byte(digits)); err != nil {
+		return id, fmt.Errorf("message id %q is not a uuid: %w", s, err)
+	}
+	return id, nil
+}
+
+// Ref identifies one row. The id alone does not: TRUNCATE … RESTART IDENTITY and
+// a failover hand the same id out again, so every question ("is it on its
+// way?") and every write (mark, retry, dead) names both.
+type Ref struct {
+	ID        int64
+	MessageID MessageID
+}
+
+// Header is one message header, a name and its value, as the row gives them.
+type Header struct {
+	Name  string
+	Value string
+}
+
+// Message is one outbox row on its way to the broker. It is immutable once the
+// sweep has read it, so it may be shared between goroutines; whoever receives
+// one must not change its slices.
+type Message struct {
+	Ref
+	Topic string
+	// Key orders the messages that share it; without Keyed it means nothing.
+	Key   string
+	Keyed bool
+	// Payload is published byte for byte. It is nil where Defect is set and the
+	// payload was never fetched.
+	Payload     []byte
+	ContentType string
+	// Headers are sorted by name, so that a row's message is the same each time.
+	Headers   []Header
+	CreatedAt time.Time
+	// Attempts counts the refusals so far, as the table had them.
+	Attempts int
+	// Size is what the message costs in memory, in bytes, its bookkeeping included.
+	Size int64
+	// Defect says why the row can never be published, where reading it already
+	// told (headers that are not an object of strings, a payload over the limit).
+	// Such a message never reaches a sink: it is dead at once.
+	Defect error
+	// Note is a remark for last_error that does not stop delivery, such as a
+	// malformed traceparent; empty for nearly all rows.
+	Note string
+}
+
+// MessageOverhead is what a message costs in memory beside the bytes of its
+// columns: the struct, its place in the in-flight set, and its queue entry.
+// Measured with 300,000 rows held (heap in use divided by rows), rounded up.
+const MessageOverhead = 512
+
+// ErrTooLarge is wrapped by the Defect of a row whose payload is over the limit.
+var ErrTooLarge = errors.New("message too large")

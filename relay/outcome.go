@@ -1,0 +1,64 @@
+package relay
+
+import "fmt"
+
+// Class says what an outcome means for the row and for the sink.
+type Class uint8
+
+// The classes of outcome. The zero value is none of them, so that a forgotten
+// outcome is not taken for an acknowledgement.
+const (
+	// Acknowledged: the broker has taken responsibility. Mark the row sent.
+	Acknowledged Class = iota + 1
+	// Refused for now: this message may succeed later (nack, stream full,
+	// unroutable, not permitted). An attempt is counted and written to the table.
+	Refused
+	// Rejected for good: this message can never succeed (validation, size). Dead.
+	Rejected
+	// Unavailable: the sink cannot take any message now, and did not take this
+	// one. Not the message's fault; no attempt is counted.
+	Unavailable
+	// Unknown: the message was written and nobody can tell whether the broker
+	// has it (the connection was lost). It is sent again under the same id.
+	Unknown
+)
+
+var classNames = [...]string{"invalid", "acknowledged", "refused", "rejected", "unavailable", "unknown"}
+
+// String returns the class in lower case.
+func (c Class) String() string {
+	if int(c) >= len(classNames) {
+		return fmt.Sprintf("class(%d)", uint8(c))
+	}
+	return classNames[c]
+}
+
+// ErrorType is the cause of an outcome that is not an acknowledgement, of low
+// cardinality: fit for a metric's label.
+type ErrorType string
+
+// The error types that sinks report. A sink adds none without adding it here.
+const (
+	ErrorTypeInvalid      ErrorType = "invalid"      // a row that breaks the rules of the wire
+	ErrorTypeTooLarge     ErrorType = "too_large"    // over the broker's size limit
+	ErrorTypeUnroutable   ErrorType = "unroutable"   // no stream or queue takes the topic
+	ErrorTypeFull         ErrorType = "full"         // the stream or queue refuses more for now
+	ErrorTypeForbidden    ErrorType = "forbidden"    // the topic is not permitted
+	ErrorTypeTimeout      ErrorType = "timeout"      // not acknowledged while others were
+	ErrorTypeNacked       ErrorType = "nacked"       // refused by the broker without a better name
+	ErrorTypeDisconnected ErrorType = "disconnected" // no connection, or lost with the message in flight
+	ErrorTypeNotReady     ErrorType = "not_ready"    // connected, but the broker takes no messages (no JetStream, no leader)
+	ErrorTypeUnresponsive ErrorType = "unresponsive" // connected, and nothing comes back
+)
+
+// Outcome is what became of one message handed to a sink.
+type Outcome struct {
+	Class Class
+	// Duplicate says that the broker acknowledged a message id it already had.
+	Duplicate bool
+	// Type and Err are set unless the message was acknowledged. Err names the
+	// thing, the value and the mend, and never contains the payload: it is
+	// written to last_error.
+	Type ErrorType
+	Err  error
+}

@@ -1,0 +1,106 @@
+package relay
+
+import "log/slog"
+
+// What the loop does with each outcome that the sink reports and each
+// settlement that the marker makes.
+
+// Names of faults in the log.
+const (
+	faultSink      = "the broker takes no messages"
+	faultRefused   = "message refused"
+	faultDead      = "message dead"
+	faultDuplicate = "message id was already in the stream"
+)
+
+// reported acts on the outcome of a published message.
+func (t *term) reported(m *Message, o Outcome) {
+	alone := t.dispatcher.alone
+	t.dispatcher.reported()
+	switch o.Class {
+	case Acknowledged:
+		t.acknowledge(m, o)
+	case Refused, Rejected:
+		t.refuse(m, o)
+	case Unavailable:
+		t.openBreaker(string(o.Type), o.Err)
+		t.putBack(m)
+	default: // Unknown, and what a sink forgot to classify
+		t.openBreaker(string(o.Type), o.Err)
+		if !t.breaker.lost {
+			t.breaker.lost = true
+			t.suspects.lossBegins()
+		}
+		t.suspects.lost(m.Ref)
+		if alone {
+			t.refuse(m, o)
+		} else {
+			t.putBack(m)
+		}
+	}
+}
+
+// acknowledge lets the key go on and has the row marked. The row stays in
+// flight until the mark is committed.
+func (t *term) acknowledge(m *Message, o Outcome) {
+	faultpoint("after-ack")
+	t.breakerProved()
+	if o.Duplicate {
+		t.faults.report(faultDuplicate, slog.String("message_id", m.MessageID.String()))
+	}
+	t.suspects.cleared(m.Ref)
+	t.dispatcher.release(m)
+	t.acknowledged = append(t.acknowledged, Mark{Ref: m.Ref, Note: m.Note})
+}
+
+// refuse has the refusal written. The row stays in flight until then, and its
+// key is held, so that nothing overtakes it.
+func (t *term) refuse(m *Message, o Outcome) {
+	t.endChain(m)
+	if t.dispatcher.ordered(m) {
+		t.holds.refuse(m.Key)
+	}
+	t.faults.report(faultRefused,
+		slog.String("error_type", string(o.Type)), slog.Any("error", o.Err),
+		slog.Int64("id", m.ID), slog.Int("attempt", m.Attempts+1))
+	t.marker.refusals.put(Refusal{
+		Ref:    m.Ref,
+		Reason: string(o.Type) + ": " + o.Err.Error(),
+		Delay:  t.config.Retry.full(m.Attempts + 1),
+		Final:  o.Class == Rejected,
+	})
+}
+
+// putBack leaves the row to a later sweep: it was not this message's fault.
+func (t *term) putBack(m *Message) {
+	t.endChain(m)
+	if t.dispatcher.ordered(m) {
+		t.holds.drop(m.Key)
+	}
+	t.dispatcher.committed(m)
+	t.flight.drop(m.Ref)
+}
+
+// endChain drops the messages that waited behind m. They stay in the table.
+func (t *term) endChain(m *Message) {
+	for _, follower := range t.dispatcher.dropFollowers(m) {
+		t.flight.drop(follower.Ref)
+	}
+}
+
+// settle takes a row out of the window: its outcome is committed.
+func (t *term) settle(s settlement) {
+	m := t.flight.settle(s.Ref)
+	t.dispatcher.committed(m)
+	if s.fate == 0 {
+		return
+	}
+	if t.dispatcher.ordered(m) {
+		t.holds.refused(m.Key)
+	}
+	if s.fate == Dead {
+		t.suspects.cleared(s.Ref)
+		t.faults.report(faultDead, slog.Int64("id", m.ID),
+			slog.String("message_id", m.MessageID.String()), slog.Int("attempts", s.attempts))
+	}
+}

@@ -1,0 +1,124 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+)
+
+// Config is what a relay works with. All fields are required, except where a
+// zero value is explained.
+type Config struct {
+	Database Database
+	// Sink has been opened with a window of at least MaxInFlight messages.
+	Sink     Sink
+	Logger   *slog.Logger
+	Ordering Ordering
+
+	PollInterval time.Duration
+	MaxInFlight  int   // messages published whose outcome is not committed
+	BufferBytes  int64 // of messages in memory, those in flight included
+	// MaxMessageBytes is a limit below the broker's; 0 for the broker's.
+	MaxMessageBytes int64
+
+	AttemptLimit  AttemptLimit
+	Retry         Backoff
+	ShutdownGrace time.Duration
+}
+
+// Relay moves rows from one outbox table to one sink.
+type Relay struct {
+	config Config
+	log    *slog.Logger
+	faults *faultLog
+	// withSink counts the messages that the sink has not reported yet, over all
+	// terms of leadership.
+	withSink atomic.Int64
+}
+
+// New makes a relay. The caller keeps and closes the sink.
+func New(c Config) *Relay {
+	return &Relay{config: c, log: c.Logger, faults: newFaultLog(c.Logger)}
+}
+
+// Pauses between attempts to reach the database, and between attempts to lead.
+var reconnect = Backoff{100 * time.Millisecond, 10 * time.Second}
+
+// standbyPoll is how often a standby tries for the lock. It is woken at once
+// when a leader resigns; the polling is for leaders that are killed.
+const standbyPoll = time.Second
+
+const faultDatabase = "cannot work with the database"
+
+// Run works until ctx ends: stands by, leads, and comes back from every fault.
+// Then it awaits and marks what is in flight, hands over to a standby and
+// returns nil, or an error if the grace period was over first. It is called
+// once. It leaves no goroutine behind.
+func (r *Relay) Run(ctx context.Context) error {
+	failures := 0
+	for {
+		began := time.Now()
+		err := r.serve(ctx)
+		switch {
+		case errors.Is(err, errGrace):
+			return err
+		case ctx.Err() != nil:
+			return nil
+		}
+		if time.Since(began) > reconnect.Max {
+			failures = 0
+		}
+		failures++
+		r.faults.report(faultDatabase, slog.Any("error", err))
+		if sleep(ctx, reconnect.equal(failures)) != nil {
+			return nil
+		}
+	}
+}
+
+// serve is one control session: connect, stand by, lead.
+func (r *Relay) serve(ctx context.Context) error {
+	control, err := r.config.Database.Connect(ctx)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	defer control.Close()
+	if err := r.standBy(ctx, control); err != nil {
+		return fmt.Errorf("stand by: %w", err)
+	}
+	r.faults.recovered(faultDatabase)
+	r.log.Info("leading", slog.String("mode", "polling"))
+	err = r.lead(ctx, control)
+	r.log.Info("no longer leading")
+	return err
+}
+
+// standBy returns nil when this relay has become the leader.
+func (r *Relay) standBy(ctx context.Context, control Control) error {
+	for told := false; ; told = true {
+		leads, err := control.TryLead(ctx)
+		if err != nil || leads {
+			return err
+		}
+		if !told {
+			r.faults.recovered(faultDatabase)
+			r.log.Info("standing by: another relay leads")
+		}
+		if err := control.AwaitHandover(ctx, standbyPoll); err != nil {
+			return err
+		}
+	}
+}
+
+// messageLimit is the longest payload that is worth reading, in bytes; 0 while
+// none is known.
+func (r *Relay) messageLimit() int64 {
+	own, broker := r.config.MaxMessageBytes, r.config.Sink.MaxMessageBytes()
+	if own == 0 || broker == 0 {
+		return max(own, broker)
+	}
+	return min(own, broker)
+}

@@ -1,0 +1,172 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Errors of a [Database] that the relay decides upon.
+var (
+	// ErrNotLeader: the control session no longer holds the lock, or not on the
+	// server that a second session reached.
+	ErrNotLeader = errors.New("not the leader")
+	// ErrSetup: the database answers, but something has to be mended by a person
+	// (table missing, another shape, a privilege, row-level security). The
+	// message says what to run. The relay keeps trying.
+	ErrSetup = errors.New("setup")
+)
+
+// Database opens sessions for one outbox table. Safe for concurrent use.
+type Database interface {
+	// Connect opens the control session, one connection, and checks that the
+	// table can be worked with; an error that a person has to mend wraps
+	// [ErrSetup]. The caller owns the session.
+	Connect(ctx context.Context) (Control, error)
+
+	// OpenSweep opens the session that reads rows, one more connection, and
+	// checks that it reached the server on which control holds the lock
+	// ([ErrNotLeader] if not). The caller owns the session.
+	OpenSweep(ctx context.Context, control Control) (Sweep, error)
+}
+
+// Control is the session that holds the leadership lock and writes outcomes.
+// One goroutine at a time may use it. Every method has a deadline of its own
+// beside ctx. After an error other than a refusal to lead, the session is of no
+// use: close it, which frees the lock.
+type Control interface {
+	Leadership
+	Writer
+
+	// Close ends the session without waiting for the server. Idempotent.
+	Close()
+}
+
+// Leadership is the lock that makes one of N relays the leader.
+type Leadership interface {
+	// TryLead takes the lock if it is free and says whether it has it. It never
+	// waits for the lock: a blocking wait would hold back vacuum.
+	TryLead(ctx context.Context) (bool, error)
+	// AwaitHandover blocks until a leader resigned or d has passed.
+	AwaitHandover(ctx context.Context, d time.Duration) error
+	// Resign frees the lock and wakes the standbys.
+	Resign(ctx context.Context) error
+	// Heartbeat is one round trip. It keeps idle_session_timeout from ending the
+	// session, and tells a leader that its session is gone.
+	Heartbeat(ctx context.Context) error
+}
+
+// Writer writes what became of rows. Each call is one batch and commits before
+// it returns. A row that somebody has locked is left out of the answer, quickly,
+// and is the caller's to try again; it never keeps the other rows from being
+// written.
+type Writer interface {
+	// Mark records acknowledged rows as sent (or deletes them, as configured)
+	// and returns those that need no further write: marked now, marked before, or
+	// gone from the table. The commit is asynchronous: a crash of the server may
+	// lose the mark, which costs a duplicate.
+	Mark(ctx context.Context, marks []Mark) ([]Ref, error)
+	// Refuse records refusals: attempts, last_error, available_at, dead_at. It
+	// never touches a sent row. The commit is synchronous: a dead row's followers
+	// must not overtake it when the server crashes.
+	Refuse(ctx context.Context, limit AttemptLimit, refusals []Refusal) ([]Verdict, error)
+}
+
+// Mark is an acknowledged row.
+type Mark struct {
+	Ref
+	// Note goes to last_error; empty for nearly all rows.
+	Note string
+}
+
+// AttemptLimit says when a refused row is given up: both must be reached.
+type AttemptLimit struct {
+	Attempts int           // refusals, this one included
+	Age      time.Duration // since the first refusal
+}
+
+// Refusal is a row that the sink refused.
+type Refusal struct {
+	Ref
+	// Reason goes to last_error; never contains the payload.
+	Reason string
+	// Delay until the next attempt.
+	Delay time.Duration
+	// Final makes the row dead whatever the limit says.
+	Final bool
+}
+
+// Fate is the state of a row after a refusal was written.
+type Fate uint8
+
+// The fates.
+const (
+	Waiting Fate = iota + 1 // pending, available_at is set
+	Dead                    // dead_at is set
+	Gone                    // deleted by the application, or sent meanwhile
+)
+
+// Verdict answers a [Refusal].
+type Verdict struct {
+	Ref
+	Fate Fate
+	// Attempts as written.
+	Attempts int
+}
+
+// Sweep is a session that reads pending rows. One goroutine at a time may use
+// it. After an error the session is of no use: close it.
+type Sweep interface {
+	// Begin starts a pass: one short statement.
+	Begin(ctx context.Context) (Pass, error)
+	// Chunk reads the next rows of a pass in id order, one short statement whose
+	// result is in memory when it returns.
+	Chunk(ctx context.Context, req ChunkRequest) (Chunk, error)
+	// Close ends the session without waiting for the server. Idempotent.
+	Close()
+}
+
+// Pass is the frame of one sweep over the table: what its first snapshot saw.
+type Pass struct {
+	// Bound is the largest id visible when the pass began; 0 for an empty table.
+	Bound int64
+	// Start is the time, by PostgreSQL's clock, by which the pass judges
+	// available_at.
+	Start time.Time
+	// Scheduled says that rows scheduled by the application are due.
+	Scheduled bool
+}
+
+// ChunkRequest asks for the next rows of a pass.
+type ChunkRequest struct {
+	Pass  Pass
+	After int64 // the cursor: rows with a larger id
+	Rows  int   // at most so many rows
+	Bytes int64 // at most so many bytes of [Message.Size]
+	// MaxMessageBytes is the longest payload that may be fetched; 0 for no limit.
+	MaxMessageBytes int64
+	// ExcludeKeys are the keys whose rows are left out.
+	ExcludeKeys []string
+}
+
+// Row is one row of a chunk.
+type Row struct {
+	*Message
+	// Wait is how long the row has to wait for its retry, counted from
+	// [Pass.Start]; 0 for a row that is due. The message of a waiting row has no
+	// payload and no headers.
+	Wait time.Duration
+}
+
+// Chunk is a run of rows in id order.
+type Chunk struct {
+	Rows []Row
+	// Cursor is the id to continue after.
+	Cursor int64
+	// Done says that the pass has no further rows.
+	Done bool
+	// NextSize is the size of the next row where that row alone was larger than
+	// ChunkRequest.Bytes and the chunk is therefore empty; 0 otherwise. It is
+	// admitted alone, by asking again with as many bytes.
+	NextSize int64
+}
