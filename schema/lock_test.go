@@ -1,0 +1,98 @@
+package schema_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/outbox-relay/outbox-relay/e2e/pgtest"
+	"github.com/outbox-relay/outbox-relay/schema"
+)
+
+func TestConcurrentMigrationsBothSucceed(t *testing.T) {
+	url := pgtest.Database(t)
+	group, ctx := errgroup.WithContext(t.Context())
+	for range 4 {
+		conn := pgtest.Connect(t, url)
+		group.Go(func() error { return schema.Migrate(ctx, conn, outbox) })
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	want := values(t, migrated(t, outbox), definitions, "outbox")
+	if got := values(t, pgtest.Connect(t, url), definitions, "outbox"); !slices.Equal(got, want) {
+		t.Errorf("four migrations made\n%s\none makes\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestMigrateOnACurrentTableTakesNoLockOnIt(t *testing.T) {
+	url := pgtest.Database(t)
+	conn := pgtest.Connect(t, url)
+	migrate(t, conn, outbox)
+	other := pgtest.Connect(t, url)
+	script(t, other, "BEGIN; LOCK TABLE outbox IN EXCLUSIVE MODE") // conflicts with all but reading
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := schema.Migrate(ctx, conn, outbox); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMigrateWaitingForALockDoesNotStopInserts(t *testing.T) {
+	url := pgtest.Database(t)
+	holder, writer := pgtest.Connect(t, url), pgtest.Connect(t, url)
+	script(t, holder, older)
+	script(t, holder, "BEGIN; INSERT INTO outbox (topic, payload) VALUES ('open', '1')")
+
+	done := make(chan error, 1)
+	conn := pgtest.Connect(t, url)
+	go func() { done <- schema.Migrate(t.Context(), conn, outbox) }()
+
+	// Until the migration has waited, given up and waited again, every insert of
+	// the application gets through, if after a moment.
+	run(t, writer, "SET lock_timeout = '5s'")
+	waits, waiting := 0, false
+	for deadline := time.Now().Add(20 * time.Second); waits < 2; {
+		if time.Now().After(deadline) {
+			t.Fatalf("the migration waited for a lock %d times, want twice", waits)
+		}
+		now := value[bool](t, writer, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'outbox'::regclass)")
+		if now && !waiting {
+			waits++
+			run(t, writer, "INSERT INTO outbox (topic, payload) VALUES ('meanwhile', '1')")
+		}
+		waiting = now
+	}
+	script(t, holder, "COMMIT")
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if n := value[int](t, writer, "SELECT count(*) FROM outbox WHERE attempts = 0"); n != 6 {
+		t.Errorf("the upgraded table has %d rows, want 6", n)
+	}
+}
+
+func TestMigrateThatNeverGetsTheLockNamesTheHolder(t *testing.T) {
+	url := pgtest.Database(t)
+	holder := pgtest.Connect(t, url)
+	script(t, holder, "SET application_name = 'nightly report'; "+older)
+	script(t, holder, "BEGIN; LOCK TABLE outbox IN SHARE MODE")
+	conn := pgtest.Connect(t, url)
+	before := values(t, conn, versions)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	err := schema.Migrate(ctx, conn, outbox)
+	if err == nil {
+		t.Fatal("the table was changed under a lock")
+	}
+	if !strings.Contains(err.Error(), "nightly report") {
+		t.Errorf("%v, want the holder's application_name", err)
+	}
+	if after := values(t, pgtest.Connect(t, url), versions); !slices.Equal(before, after) {
+		t.Error("a migration that failed changed the catalogs")
+	}
+}

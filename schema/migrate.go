@@ -1,0 +1,121 @@
+package schema
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Pauses between two attempts to get the locks. Each attempt may keep the
+// application's statements waiting for the script's lock_timeout, so the pause
+// is longer than that: they get through in between.
+const (
+	firstPause = 500 * time.Millisecond
+	lastPause  = 5 * time.Second
+)
+
+// Migrate makes the outbox table what this version of the relay needs, in one
+// transaction, or changes nothing. While somebody holds a lock that it needs it
+// tries again until ctx ends; on a table that is up to date it needs none. What
+// it changes the server tells as notices (pgx's OnNotice).
+//
+// conn must not be in a transaction, and stays the caller's.
+func Migrate(ctx context.Context, conn *pgx.Conn, o Options) error {
+	if err := runScript(ctx, conn, SQL(o), o.Table); err != nil {
+		return fmt.Errorf("migrate %s: %w", o.Table, err)
+	}
+	return nil
+}
+
+// runScript runs a script that has its own BEGIN and COMMIT until it got the
+// locks that it needs, and leaves the session outside any transaction.
+func runScript(ctx context.Context, conn *pgx.Conn, script string, table Table) error {
+	if conn.PgConn().TxStatus() != 'I' {
+		return errors.New("the session is in a transaction: end it first")
+	}
+	var holder string // of a lock, when the last attempt failed for one
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		err := conn.PgConn().Exec(ctx, script).Close()
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil && holder != "" {
+			return fmt.Errorf("get a lock on the table, held by %s: %w", holder, ctx.Err())
+		}
+		if conn.IsClosed() {
+			return err
+		}
+		if err := conn.PgConn().Exec(ctx, "ROLLBACK").Close(); err != nil {
+			return fmt.Errorf("roll back: %w", err)
+		}
+		if !isLockConflict(err) {
+			return describe(err)
+		}
+		if holder, err = blockers(ctx, conn, table); err != nil {
+			return fmt.Errorf("find who holds a lock on the table: %w", err)
+		}
+		if err := wait(ctx, pause/2+rand.N(pause/2)); err != nil {
+			return fmt.Errorf("get a lock on the table, held by %s: %w", holder, err)
+		}
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// isLockConflict says whether the same script may succeed a moment later.
+func isLockConflict(err error) bool {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return false
+	}
+	return pg.Code == "55P03" || pg.Code == "40P01" // lock_not_available, deadlock_detected
+}
+
+// describe adds the server's hint, which says what to run.
+func describe(err error) error {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) || pg.Hint == "" {
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, pg.Hint)
+}
+
+// blockers names the sessions that hold locks on the table, oldest transaction
+// first.
+func blockers(ctx context.Context, conn *pgx.Conn, table Table) (string, error) {
+	const query = `
+		SELECT format('%s (%s, in a transaction for %s s)', coalesce('session ' || a.pid, 'a prepared transaction'),
+			coalesce(nullif(a.application_name, ''), 'no application_name'),
+			coalesce(extract(epoch FROM now() - min(a.xact_start))::bigint, 0))
+		FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
+		WHERE l.granted AND l.relation = to_regclass($1)
+			AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+		GROUP BY a.pid, a.application_name ORDER BY min(a.xact_start) LIMIT 5`
+	rows, err := conn.Query(ctx, query, table.Quoted())
+	if err != nil {
+		return "", err
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return "", err
+	}
+	if len(names) == 0 {
+		return "another migration, or a session that has ended meanwhile", nil
+	}
+	return strings.Join(names, ", "), nil
+}

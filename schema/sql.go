@@ -1,0 +1,131 @@
+package schema
+
+import (
+	"cmp"
+	"crypto/sha256"
+	_ "embed" // the SQL files
+	"encoding/hex"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+//go:embed outbox.sql
+var outboxSQL string
+
+//go:embed role.sql
+var roleSQL string
+
+// dollarTag opens and closes the blocks of the SQL files.
+const dollarTag = "outbox"
+
+// DefaultPublication is the default of OUTBOX_PUBLICATION.
+const DefaultPublication = "outbox_relay"
+
+// Options say which table is meant, and how it is made.
+type Options struct {
+	Table Table
+	// PayloadType of the payload column. Empty: json for a new table, and an
+	// existing one keeps what it has. Given: an existing table must have it.
+	PayloadType PayloadType
+	// Publication is the real name, unquoted, of the publication that gets the
+	// table; it is made if missing. Empty: [DefaultPublication].
+	Publication string
+}
+
+// RoleOptions say what the relay's role may do.
+type RoleOptions struct {
+	Table Table
+	// Role is the real name, unquoted.
+	Role string
+	// Delete lets the role delete rows, for OUTBOX_AFTER_SEND=delete.
+	Delete bool
+}
+
+// SQL returns the whole migration as a script for psql or a migration tool:
+// what [Migrate] runs, its BEGIN and COMMIT included.
+func SQL(o Options) string {
+	payload, expected := o.PayloadType, "{"+string(o.PayloadType)+"}"
+	if payload == "" {
+		payload, expected = PayloadJSON, "{json,jsonb,text,bytea}"
+	}
+	guard := QuoteIdentifier(o.Table.Schema) + "." + QuoteIdentifier(o.Table.derive("guard"))
+	values := map[string]string{
+		"payload_type":     string(payload),
+		"payload_expected": quoteLiteral(expected),
+		"guard_function":   guard,
+		"guard_call":       quoteLiteral(guard + "()"),
+	}
+	addTable(values, o.Table)
+	addName(values, "publication", cmp.Or(o.Publication, DefaultPublication))
+	addName(values, "guard", o.Table.derive("guard"))
+	addName(values, "due_index", o.Table.derive("due_idx"))
+	addName(values, "scheduled_index", o.Table.derive("scheduled_idx"))
+	addName(values, "dead_index", o.Table.derive("dead_idx"))
+	return expand(outboxSQL, values)
+}
+
+// RoleSQL returns the script that makes the relay's role and grants it what it
+// needs: what [GrantRole] runs. It holds no password.
+func RoleSQL(o RoleOptions) string {
+	values := map[string]string{"delete": strconv.FormatBool(o.Delete)}
+	addTable(values, o.Table)
+	addName(values, "role", o.Role)
+	return expand(roleSQL, values)
+}
+
+// derive names an object that belongs to the table. Where the table's name
+// leaves no room it is cut and gets a hash, so that two long names stay two.
+func (t Table) derive(suffix string) string {
+	name := t.Name + "_" + suffix
+	if len(name) <= maxIdentifier {
+		return name
+	}
+	sum := sha256.Sum256([]byte(t.Name))
+	suffix = "_" + hex.EncodeToString(sum[:4]) + "_" + suffix
+	stem := t.Name[:maxIdentifier-len(suffix)]
+	for !utf8.ValidString(stem) {
+		stem = stem[:len(stem)-1]
+	}
+	return stem + suffix
+}
+
+func addTable(values map[string]string, t Table) {
+	values["table"] = t.Quoted()
+	values["table_text"] = quoteLiteral(t.Quoted())
+	values["table_name"] = quoteLiteral(t.Name)
+	addName(values, "schema", t.Schema)
+}
+
+// addName adds the three forms in which the scripts use a name: as SQL, as a
+// string that holds that SQL, and as a string that holds the bare name.
+func addName(values map[string]string, placeholder, name string) {
+	quoted := QuoteIdentifier(name)
+	values[placeholder] = quoted
+	values[placeholder+"_text"] = quoteLiteral(quoted)
+	values[placeholder+"_name"] = quoteLiteral(name)
+}
+
+// expand fills a script in. The values stand inside dollar-quoted blocks, so
+// the blocks' tag changes while a value contains it.
+func expand(script string, values map[string]string) string {
+	pairs := make([]string, 0, 2*len(values)+2)
+	tag := dollarTag
+	for placeholder, value := range values {
+		pairs = append(pairs, "{{"+placeholder+"}}", value)
+	}
+	for containsTag(values, tag) {
+		tag += "_"
+	}
+	pairs = append(pairs, "$"+dollarTag+"$", "$"+tag+"$")
+	return strings.NewReplacer(pairs...).Replace(script)
+}
+
+func containsTag(values map[string]string, tag string) bool {
+	for _, value := range values {
+		if strings.Contains(value, "$"+tag+"$") {
+			return true
+		}
+	}
+	return false
+}
