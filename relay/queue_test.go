@@ -3,11 +3,7 @@ package relay
 import (
 	"sync"
 	"testing"
-
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestFIFOKeepsOrderAcrossItsRingsEnd(t *testing.T) {
 	var q fifo[int]

@@ -1,0 +1,133 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// check finds what types cannot say. A variable that is at fault already is not
+// judged again.
+func check(c Config, values map[string]string, known Faults) Faults {
+	judge := &judge{values: values, known: known}
+	judge.url(databaseURL, c.DatabaseURL, checkDatabaseURL)
+	judge.url(sinkURL, c.SinkURL, checkSinkURL)
+	judge.bounds(c)
+	judge.nats(c)
+	judge.credentials(c)
+	judge.pairs(c)
+	return judge.found
+}
+
+type judge struct {
+	values map[string]string
+	known  Faults
+	found  Faults
+}
+
+// fault records a problem of a variable that was given and is not known to be
+// at fault.
+func (j *judge) fault(variable, problem string) {
+	value, given := j.values[variable]
+	if !given || j.known.blames(variable) {
+		return
+	}
+	v, _ := lookup(variable)
+	j.found = append(j.found, Fault{variable, v.show(value), problem})
+}
+
+func (j *judge) url(variable string, url Secret, check func(string) error) {
+	if url.IsZero() {
+		return
+	}
+	if err := check(url.Reveal()); err != nil {
+		j.fault(variable, err.Error())
+	}
+}
+
+// bounds are wide: they keep out what cannot work (a poll interval that leaves
+// PostgreSQL no rest, a buffer smaller than a message), not what is unwise.
+func (j *judge) bounds(c Config) {
+	within(j, "OUTBOX_POLL_INTERVAL", c.PollInterval, 10*time.Millisecond, time.Hour)
+	within(j, "OUTBOX_MAX_IN_FLIGHT", c.MaxInFlight, 1, 1_000_000)
+	within(j, "OUTBOX_BUFFER_BYTES", c.BufferBytes, 1<<20, 64<<30)
+	within(j, "OUTBOX_MAX_MESSAGE_BYTES", c.MaxMessageBytes, 0, 1<<30)
+	within(j, "OUTBOX_MAX_ATTEMPTS", c.MaxAttempts, 1, 1_000_000)
+	within(j, "OUTBOX_DEAD_AFTER", c.DeadAfter, 0, 10*365*24*time.Hour)
+	within(j, "OUTBOX_RETRY_MIN", c.RetryMin, time.Millisecond, 24*time.Hour)
+	within(j, "OUTBOX_RETRY_MAX", c.RetryMax, time.Millisecond, 30*24*time.Hour)
+	within(j, "OUTBOX_SHUTDOWN_GRACE", c.ShutdownGrace, 100*time.Millisecond, time.Hour)
+}
+
+func within[T cmp.Ordered](j *judge, variable string, value, least, most T) {
+	if value < least || value > most {
+		j.fault(variable, fmt.Sprintf("expected %s to %s", brief(least), brief(most)))
+	}
+}
+
+// brief prints a value, a duration without the zeros at its end: 1h, not 1h0m0s.
+func brief(value any) string {
+	s := fmt.Sprint(value)
+	if _, ok := value.(time.Duration); ok && strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(strings.TrimSuffix(s, "0s"), "0m")
+	}
+	return s
+}
+
+// nats keeps out names that the NATS client or server would refuse, later and
+// without the name of the variable.
+func (j *judge) nats(c Config) {
+	if strings.ContainsAny(c.NATSStream, " \t\r\n.*>/\\") {
+		j.fault("OUTBOX_NATS_STREAM", `expected a stream name: no spaces and none of . * > / \`)
+	}
+	if strings.ContainsAny(c.NATSDomain, " \t\r\n.*>") {
+		j.fault("OUTBOX_NATS_DOMAIN", "expected a domain name: no spaces and none of . * >")
+	}
+	p := c.NATSInboxPrefix
+	if strings.ContainsAny(p, " \t\r\n*>") || strings.HasPrefix(p, ".") || strings.HasSuffix(p, ".") || strings.Contains(p, "..") {
+		j.fault("OUTBOX_NATS_INBOX_PREFIX", "expected a subject without wildcards, such as _INBOX_relay")
+	}
+}
+
+// credentials allows one way to authenticate, because the client would choose
+// between two without telling which.
+func (j *judge) credentials(c Config) {
+	var ways []string
+	for _, way := range []struct {
+		variable string
+		used     bool
+	}{
+		{"OUTBOX_NATS_CREDS_FILE", c.NATSCredsFile != ""},
+		{"OUTBOX_NATS_NKEY_FILE", c.NATSNKeyFile != ""},
+		{"OUTBOX_NATS_TOKEN", !c.NATSToken.IsZero()},
+	} {
+		if way.used {
+			ways = append(ways, way.variable)
+		}
+	}
+	if hasCredentials(c.SinkURL.Reveal()) {
+		ways = append(ways, "the user in "+sinkURL)
+	}
+	if len(ways) > 1 {
+		j.fault(ways[0], "set together with "+strings.Join(ways[1:], " and ")+": keep one way to authenticate")
+	}
+}
+
+// pairs judges variables that only make sense together.
+func (j *judge) pairs(c Config) {
+	if c.RetryMin > c.RetryMax && !j.known.blames("OUTBOX_RETRY_MIN") && !j.known.blames("OUTBOX_RETRY_MAX") {
+		problem := fmt.Sprintf("expected OUTBOX_RETRY_MIN (%s) to be no longer than OUTBOX_RETRY_MAX (%s)", brief(c.RetryMin), brief(c.RetryMax))
+		if _, given := j.values["OUTBOX_RETRY_MIN"]; given {
+			j.fault("OUTBOX_RETRY_MIN", problem)
+		} else {
+			j.fault("OUTBOX_RETRY_MAX", problem)
+		}
+	}
+	if c.TLSCertFile != "" && c.TLSKeyFile == "" {
+		j.fault("OUTBOX_TLS_CERT_FILE", "needs OUTBOX_TLS_KEY_FILE, the key of the certificate")
+	}
+	if c.TLSKeyFile != "" && c.TLSCertFile == "" {
+		j.fault("OUTBOX_TLS_KEY_FILE", "needs OUTBOX_TLS_CERT_FILE, the certificate of the key")
+	}
+}

@@ -1,0 +1,91 @@
+package config
+
+import (
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/schema"
+)
+
+// Config is the whole configuration. The tags are the one place where a
+// variable's name, default and meaning are written down: parsing, help and the
+// README's table all come from them.
+//
+//	env        the variable; ",required" where there is no default
+//	envDefault the default
+//	oneof      the values allowed, separated by |
+//	shown      the default as people read it, where envDefault does not say it
+//	doc        the meaning, in Markdown
+type Config struct {
+	DatabaseURL Secret       `env:"OUTBOX_DATABASE_URL,required" doc:"PostgreSQL, as a libpq URL or key=value string; several hosts work with target_session_attrs=read-write; not through a transaction pooler"`
+	SinkURL     Secret       `env:"OUTBOX_SINK_URL,required" doc:"the broker: nats:// or tls:// for NATS JetStream; commas separate hosts"`
+	Table       schema.Table `env:"OUTBOX_TABLE" envDefault:"public.outbox" doc:"the outbox table, in SQL identifier syntax (folding, quotes)"`
+	Publication Identifier   `env:"OUTBOX_PUBLICATION" envDefault:"outbox_relay" doc:"the publication that migrate makes or extends; several outbox tables may share it"`
+
+	PollInterval    time.Duration  `env:"OUTBOX_POLL_INTERVAL" envDefault:"200ms" doc:"how often the table is swept for new rows"`
+	Ordering        relay.Ordering `env:"OUTBOX_ORDERING" envDefault:"key" oneof:"key|none" doc:"key: rows of one key are delivered one after the other; none: as fast as they come"`
+	MaxInFlight     int            `env:"OUTBOX_MAX_IN_FLIGHT" envDefault:"4096" doc:"rows published and not yet marked"`
+	BufferBytes     Bytes          `env:"OUTBOX_BUFFER_BYTES" envDefault:"64MiB" doc:"rows held in memory, those in flight included"`
+	MaxMessageBytes Bytes          `env:"OUTBOX_MAX_MESSAGE_BYTES" envDefault:"0" shown:"the broker's" doc:"a larger payload is dead at once, without being fetched"`
+
+	MaxAttempts int           `env:"OUTBOX_MAX_ATTEMPTS" envDefault:"10" doc:"refusals after which a row is given up, if OUTBOX_DEAD_AFTER is over too"`
+	DeadAfter   time.Duration `env:"OUTBOX_DEAD_AFTER" envDefault:"24h" doc:"time since a row's first refusal before it may be given up"`
+	RetryMin    time.Duration `env:"OUTBOX_RETRY_MIN" envDefault:"1s" doc:"the first pause after a refusal; doubled each time, with jitter"`
+	RetryMax    time.Duration `env:"OUTBOX_RETRY_MAX" envDefault:"5m" doc:"the longest pause"`
+	AfterSend   AfterSend     `env:"OUTBOX_AFTER_SEND" envDefault:"mark" oneof:"mark|delete" doc:"mark: set sent_at; delete: remove the row"`
+
+	ShutdownGrace time.Duration `env:"OUTBOX_SHUTDOWN_GRACE" envDefault:"20s" doc:"how long SIGTERM waits for what is in flight"`
+
+	Topology        Topology `env:"OUTBOX_TOPOLOGY" envDefault:"verify" oneof:"verify|create" doc:"create (for development): a topic that no stream captures is added, as <first token> and <first token>.>, to OUTBOX_NATS_STREAM"`
+	NATSStream      string   `env:"OUTBOX_NATS_STREAM" envDefault:"OUTBOX" doc:"the stream of OUTBOX_TOPOLOGY=create, made if missing"`
+	NATSCredsFile   string   `env:"OUTBOX_NATS_CREDS_FILE" doc:"path of a credentials file (JWT and key)"`
+	NATSNKeyFile    string   `env:"OUTBOX_NATS_NKEY_FILE" doc:"path of an nkey seed file"`
+	NATSToken       Secret   `env:"OUTBOX_NATS_TOKEN" doc:"authentication token"`
+	NATSInboxPrefix string   `env:"OUTBOX_NATS_INBOX_PREFIX" shown:"_INBOX" doc:"prefix of the reply subjects, where permissions ask for one"`
+	NATSDomain      string   `env:"OUTBOX_NATS_DOMAIN" doc:"JetStream domain"`
+
+	TLSCAFile   string `env:"OUTBOX_TLS_CA_FILE" shown:"the system's" doc:"PEM file of the authorities that signed the broker's certificate"`
+	TLSCertFile string `env:"OUTBOX_TLS_CERT_FILE" doc:"PEM file of the client certificate for the broker"`
+	TLSKeyFile  string `env:"OUTBOX_TLS_KEY_FILE" doc:"PEM file of its key; PostgreSQL's go in its URL"`
+
+	LogLevel  slog.Level `env:"OUTBOX_LOG_LEVEL" envDefault:"info" oneof:"debug|info|warn|error" doc:"debug, info, warn or error"`
+	LogFormat LogFormat  `env:"OUTBOX_LOG_FORMAT" envDefault:"auto" oneof:"auto|json|text" doc:"auto: text on a terminal, json elsewhere"`
+}
+
+// Load reads the configuration of a relay. The error is of type [Faults].
+func Load(environ []string) (Config, error) {
+	return load(environ, databaseURL, sinkURL)
+}
+
+// LoadMigration is [Load] for what works on the database only: it does not ask
+// for a sink. What is set must be right nevertheless, since it is the same
+// environment that the relay will read.
+func LoadMigration(environ []string) (Config, error) {
+	return load(environ, databaseURL)
+}
+
+// LoadNames is [Load] for what connects to nothing and needs only the names of
+// table and publication.
+func LoadNames(environ []string) (Config, error) {
+	return load(environ)
+}
+
+const (
+	databaseURL = "OUTBOX_DATABASE_URL"
+	sinkURL     = "OUTBOX_SINK_URL"
+)
+
+// load is the pipeline: names, files, types, then what types cannot say.
+func load(environ []string, required ...string) (Config, error) {
+	values, faults := readEnvironment(environ)
+	required = slices.DeleteFunc(required, func(name string) bool { return faults.blames(name + fileSuffix) })
+	config, more := parse(values, required)
+	faults = append(faults, more...)
+	faults = append(faults, check(config, values, faults)...)
+	if len(faults) > 0 {
+		return Config{}, faults.sorted()
+	}
+	return config, nil
+}

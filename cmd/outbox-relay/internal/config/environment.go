@@ -1,0 +1,113 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+)
+
+// prefix is that of all our variables.
+const prefix = "OUTBOX_"
+
+// readEnvironment returns the values of the known variables, the _FILE forms
+// resolved, and what is wrong with the names. Empty values are left out, so
+// that the default holds.
+func readEnvironment(environ []string) (map[string]string, Faults) {
+	given := make(map[string]string)
+	for _, entry := range environ {
+		if name, value, found := strings.Cut(entry, "="); found && strings.HasPrefix(name, prefix) {
+			given[name] = value
+		}
+	}
+	faults := unknownNames(given)
+	values := make(map[string]string)
+	for _, v := range variables {
+		value, path := given[v.Name], ""
+		if v.Secret {
+			path = given[v.Name+fileSuffix]
+		}
+		switch {
+		case value != "" && path != "":
+			faults = append(faults, Fault{v.Name, redacted, "set together with " + v.Name + fileSuffix + ": keep one of them"})
+		case path != "":
+			content, err := readSecret(path)
+			if err != nil {
+				faults = append(faults, Fault{v.Name + fileSuffix, show(path), err.Error()})
+			}
+			value = content
+		}
+		if value != "" {
+			values[v.Name] = value
+		}
+	}
+	return values, faults
+}
+
+// maxSecret is more than any URL or token; a larger file is a mistake in the
+// path, and /dev/zero must not fill the memory.
+const maxSecret = 64 << 10
+
+var errEmptyFile = errors.New("the file is empty")
+
+// readSecret reads a file without the newline that editors put at its end.
+func readSecret(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("cannot read the file: %w", unwrapPath(err))
+	}
+	defer file.Close()
+	content, err := io.ReadAll(io.LimitReader(file, maxSecret+1))
+	if err != nil {
+		return "", fmt.Errorf("cannot read the file: %w", unwrapPath(err))
+	}
+	text := strings.TrimRight(string(content), "\r\n")
+	switch {
+	case len(content) > maxSecret:
+		return "", fmt.Errorf("the file is larger than %d bytes: is the path right?", maxSecret)
+	case text == "":
+		return "", errEmptyFile
+	}
+	return text, nil
+}
+
+// unwrapPath drops the path that the fault shows already.
+func unwrapPath(err error) error {
+	var pathError *os.PathError
+	if errors.As(err, &pathError) {
+		return pathError.Err
+	}
+	return err
+}
+
+// unknownNames finds misspelled variables. Their values are not shown: one of
+// them may be a secret.
+func unknownNames(given map[string]string) Faults {
+	known := make([]string, 0, 2*len(variables))
+	for _, v := range variables {
+		known = append(known, v.Name)
+		if v.Secret {
+			known = append(known, v.Name+fileSuffix)
+		}
+	}
+	var faults Faults
+	for name, value := range given {
+		if value == "" || slices.Contains(known, name) || isServiceLink(name, given) {
+			continue
+		}
+		faults = append(faults, Fault{Variable: name, Problem: "there is no such variable; " + advise(name, known)})
+	}
+	return faults
+}
+
+func advise(name string, known []string) string {
+	if base := strings.TrimSuffix(name, fileSuffix); slices.Contains(known, base) {
+		return "only secrets have a " + fileSuffix + " form: set " + base
+	}
+	if similar := closest(name, known); similar != "" {
+		return "did you mean " + similar + "?"
+	}
+	return "outbox-relay help lists them"
+}

@@ -1,0 +1,99 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/schema"
+)
+
+// parse fills a [Config]. Where a value does not parse, its field is zero.
+func parse(values map[string]string, required []string) (Config, Faults) {
+	faults := checkOneOf(values)
+	sound := make(map[string]string, len(values))
+	for name, value := range values {
+		if !faults.blames(name) {
+			sound[name] = value
+		}
+	}
+	var config Config
+	err := env.ParseWithOptions(&config, env.Options{
+		Environment: sound,
+		FuncMap: map[reflect.Type]env.ParserFunc{
+			reflect.TypeFor[schema.Table]():   parseTable,
+			reflect.TypeFor[relay.Ordering](): parseOrdering,
+		},
+	})
+	return config, append(faults, translate(err, values, required)...)
+}
+
+func checkOneOf(values map[string]string) Faults {
+	var faults Faults
+	for _, v := range variables {
+		value, given := values[v.Name]
+		if given && v.OneOf != nil && !slices.Contains(v.OneOf, value) {
+			faults = append(faults, Fault{v.Name, v.show(value), "expected " + alternatives(v.OneOf)})
+		}
+	}
+	return faults
+}
+
+// alternatives returns "a, b or c".
+func alternatives(words []string) string {
+	last := len(words) - 1
+	if last < 1 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
+
+// translate turns the library's errors, which name Go fields and quote values
+// whether they are secret or not, into faults.
+func translate(err error, values map[string]string, required []string) Faults {
+	if err == nil {
+		return nil
+	}
+	var all env.AggregateError
+	if !errors.As(err, &all) {
+		all.Errors = []error{err}
+	}
+	var faults Faults
+	for _, err := range all.Errors {
+		var missing env.VarIsNotSetError
+		var wrong env.ParseError
+		switch {
+		case errors.As(err, &missing):
+			if slices.Contains(required, missing.Key) {
+				v, _ := lookup(missing.Key)
+				faults = append(faults, Fault{Variable: v.Name, Problem: "is required: " + v.Description})
+			}
+		case errors.As(err, &wrong):
+			v, _ := lookupField(wrong.Name)
+			faults = append(faults, Fault{v.Name, v.show(values[v.Name]), expected(v, wrong.Err)})
+		default:
+			// Only a mistake in the tags of Config ends here; a test parses them all.
+			faults = append(faults, Fault{Variable: prefix, Problem: err.Error()})
+		}
+	}
+	return faults
+}
+
+// expected says what a value of this variable looks like. Our own types say so
+// themselves.
+func expected(v Variable, err error) string {
+	switch v.kind {
+	case reflect.TypeFor[int]():
+		return fmt.Sprintf("expected a whole number, at most %d", math.MaxInt32)
+	case reflect.TypeFor[time.Duration]():
+		return "expected a duration with its unit, such as 200ms, 30s, 5m or 24h"
+	}
+	return err.Error()
+}

@@ -1,0 +1,116 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/schema"
+)
+
+// AfterSend says what becomes of a row once the broker has it.
+type AfterSend string
+
+// The ways to settle a sent row.
+const (
+	MarkSent   AfterSend = "mark"
+	DeleteSent AfterSend = "delete"
+)
+
+// Topology says what the relay does about a topic that nothing captures.
+type Topology string
+
+// The topologies.
+const (
+	VerifyTopology Topology = "verify"
+	CreateTopology Topology = "create"
+)
+
+// LogFormat is how log records are written.
+type LogFormat string
+
+// The log formats.
+const (
+	LogAuto LogFormat = "auto"
+	LogJSON LogFormat = "json"
+	LogText LogFormat = "text"
+)
+
+// Identifier is one SQL name as the catalogs store it, unquoted.
+type Identifier string
+
+// UnmarshalText reads SQL identifier syntax.
+func (i *Identifier) UnmarshalText(text []byte) error {
+	name, err := schema.ParseIdentifier(string(text))
+	*i = Identifier(name)
+	return err
+}
+
+// Bytes is a size in bytes.
+type Bytes int64
+
+// units are what a size may end with; the binary ones first, ascending.
+var units = []struct {
+	suffix string
+	size   int64
+}{
+	{"KiB", 1 << 10},
+	{"MiB", 1 << 20},
+	{"GiB", 1 << 30},
+	{"KB", 1e3},
+	{"MB", 1e6},
+	{"GB", 1e9},
+	{"", 1},
+}
+
+var errSize = errors.New("expected a size in bytes, such as 65536, 64KiB, 64MiB, 1GiB or 10MB")
+
+// UnmarshalText reads a whole number with or without a unit.
+func (b *Bytes) UnmarshalText(text []byte) error {
+	s := string(text)
+	for _, unit := range units {
+		digits, found := strings.CutSuffix(s, unit.suffix)
+		if !found {
+			continue
+		}
+		n, err := strconv.ParseUint(strings.TrimSuffix(digits, " "), 10, 63)
+		if err != nil || int64(n) > math.MaxInt64/unit.size {
+			return errSize
+		}
+		*b = Bytes(int64(n) * unit.size)
+		return nil
+	}
+	return errSize
+}
+
+// String returns the size in the largest binary unit that divides it.
+func (b Bytes) String() string {
+	for _, unit := range slices.Backward(units[:3]) {
+		if b != 0 && int64(b)%unit.size == 0 {
+			return fmt.Sprintf("%d%s", int64(b)/unit.size, unit.suffix)
+		}
+	}
+	return strconv.FormatInt(int64(b), 10)
+}
+
+// parseTable adapts [schema.ParseTable], whose error names the variable, as our
+// faults do already.
+func parseTable(s string) (any, error) {
+	table, err := schema.ParseTable(s)
+	if reason := errors.Unwrap(err); reason != nil {
+		err = reason
+	}
+	return table, err
+}
+
+// parseOrdering relies on oneof for the rest.
+func parseOrdering(s string) (any, error) {
+	if s == "none" {
+		return relay.OrderNone, nil
+	}
+	return relay.OrderByKey, nil
+}

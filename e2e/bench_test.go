@@ -1,0 +1,178 @@
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/outbox-relay/outbox-relay/e2e/pgtest"
+	"github.com/outbox-relay/outbox-relay/e2e/relaybin"
+)
+
+// The scene of the numbers: one machine for everything, the servers included.
+// The stream is a file store with one replica; neither PostgreSQL nor the broker
+// waits for the disk.
+const (
+	benchRows    = 300_000
+	benchKeys    = 1000
+	benchPayload = 300
+	benchWindow  = 4096
+	benchBacklog = 3_000_000
+)
+
+// BenchmarkRelay prints, from one run: what the broker takes from a plain
+// publisher alone, how fast the relay drains a backlog until all of it is marked,
+// the ratio, and the relay's peak memory there, with a large backlog, and idle.
+//
+// The broker alone is a publisher as people write it: asynchronous, confirmed,
+// the same window, the same bytes on the wire, no database in sight.
+func BenchmarkRelay(b *testing.B) {
+	w := newBenchWorld(b)
+	for b.Loop() {
+		alone := w.publishAlone(b)
+		figure(b, "broker_alone_msgs_per_s", alone)
+		w.purge(b)
+
+		w.fill(benchRows, benchPayload)
+		relay, rate := w.drain(benchRows)
+		figure(b, "relay_rows_per_s", rate)
+		figure(b, "ratio", rate/alone)
+		figure(b, "relay_peak_mib", peakMiB(relay))
+		relay.Terminate()
+	}
+}
+
+// BenchmarkMemory prints the relay's peak memory when idle and with a backlog of
+// millions of rows.
+func BenchmarkMemory(b *testing.B) {
+	w := newBenchWorld(b)
+	for b.Loop() {
+		idle := w.relayOf(relaybin.Released)
+		idle.AwaitLog("leading")
+		w.letPass(5 * time.Second)
+		figure(b, "relay_peak_idle_mib", peakMiB(idle))
+		idle.Terminate()
+
+		w.fill(benchBacklog, 20)
+		relay, rate := w.drain(benchBacklog)
+		figure(b, "relay_backlog_rows_per_s", rate)
+		figure(b, "relay_peak_backlog_mib", peakMiB(relay))
+		relay.Terminate()
+	}
+}
+
+func newBenchWorld(b *testing.B) *world {
+	b.Helper()
+	cluster := pgtest.Own(b, map[string]string{"max_wal_size": "8GB", "checkpoint_timeout": "1h"})
+	w := newWorld(b, worldOptions{cluster: cluster, stream: func(c *jetstream.StreamConfig) {
+		c.Duplicates = 2 * time.Minute // as by default
+	}})
+	// As a user gets it: nothing set but what it needs.
+	for _, name := range []string{
+		"OUTBOX_MAX_IN_FLIGHT", "OUTBOX_POLL_INTERVAL", "OUTBOX_RETRY_MIN", "OUTBOX_RETRY_MAX", "OUTBOX_LOG_LEVEL",
+	} {
+		delete(w.env, name)
+	}
+	return w
+}
+
+// figure prints one number for machines, and reports it as the benchmark's.
+func figure(b *testing.B, name string, value float64) {
+	fmt.Printf("bench: %s=%.2f\n", name, value)
+	b.ReportMetric(value, name)
+}
+
+func peakMiB(relay *relaybin.Process) float64 { return float64(relay.PeakMemory()) / (1 << 20) }
+
+// publishAlone returns messages per second.
+func (w *world) publishAlone(b *testing.B) float64 {
+	b.Helper()
+	conn, err := nats.Connect(w.broker.URL())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn, jetstream.WithPublishAsyncMaxPending(benchWindow))
+	if err != nil {
+		b.Fatal(err)
+	}
+	payload := make([]byte, benchPayload)
+	for i := range payload {
+		payload[i] = 'x'
+	}
+	ids, keys := numbered("00000000-0000-4000-8000-%012d", benchRows), numbered("bulk %d", benchKeys)
+	began := time.Now()
+	for n, id := range ids {
+		m := &nats.Msg{Subject: "oracle.bulk", Data: payload, Header: nats.Header{
+			"Nats-Msg-Id":  {id},
+			"Content-Type": {"application/json"},
+			"Outbox-Key":   {keys[n%benchKeys]},
+		}}
+		if _, err := js.PublishMsgAsync(m, jetstream.WithStallWait(time.Minute)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	select {
+	case <-js.PublishAsyncComplete():
+	case <-time.After(patience):
+		b.Fatal("the plain publisher is not done")
+	}
+	took := time.Since(began)
+	if stored := w.stored(); stored != benchRows {
+		b.Fatalf("the plain publisher stored %d messages, want %d", stored, benchRows)
+	}
+	return benchRows / took.Seconds()
+}
+
+// numbered makes strings ahead of time: what they cost is not the publisher's.
+func numbered(format string, n int) []string {
+	texts := make([]string, n)
+	for i := range texts {
+		texts[i] = fmt.Sprintf(format, i)
+	}
+	return texts
+}
+
+func (w *world) purge(b *testing.B) {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.Context(), patience)
+	defer cancel()
+	stream, err := w.js.Stream(ctx, streamName)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := stream.Purge(ctx); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// fill commits a backlog and lets PostgreSQL settle, so that what is measured is
+// not the aftermath of the INSERT.
+func (w *world) fill(rows, payload int) {
+	w.t.Helper()
+	w.exec(`INSERT INTO {outbox} (topic, key, payload)
+		SELECT 'oracle.bulk', 'bulk ' || n % $2, ('{"n": "' || lpad(n::text, $3, 'x') || '"}')::json
+		FROM generate_series(1, $1::int) AS n`, rows, benchKeys, payload-len(`{"n": ""}`))
+	w.exec(`VACUUM ANALYZE {outbox}`)
+	w.exec(`CHECKPOINT`)
+}
+
+// drain starts a relay on the backlog and returns it and its rate, from its start
+// until the last row is marked.
+func (w *world) drain(rows int) (*relaybin.Process, float64) {
+	w.t.Helper()
+	before := w.stored()
+	began := time.Now()
+	relay := w.relayOf(relaybin.Released)
+	w.awaitFor(10*time.Minute, "the backlog is published", func() bool { return w.stored() >= before+rows })
+	w.awaitDrained()
+	took := time.Since(began)
+	if marked := w.count(`SELECT count(*) FROM {outbox} WHERE sent_at IS NOT NULL`); marked < rows {
+		w.t.Fatalf("%d rows are marked, want %d", marked, rows)
+	}
+	return relay, float64(rows) / took.Seconds()
+}

@@ -1,0 +1,92 @@
+package pgtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/outbox-relay/outbox-relay/e2e/pgserver"
+	"github.com/outbox-relay/outbox-relay/e2e/sandbox"
+)
+
+// shared is the cluster of the running test binary.
+var shared cluster
+
+// cluster starts a server at its first use. A failed start is not repeated: the
+// next tests would only wait for the same error.
+type cluster struct {
+	once   sync.Once
+	server *pgserver.Server
+	err    error
+}
+
+// settings of the shared cluster: one test's large transaction must not start a
+// checkpoint in the next one's time.
+var settings = map[string]string{"max_wal_size": "4GB"}
+
+var errMain = errors.New("the test package's TestMain does not call pgtest.Main")
+
+// Main runs the tests of a package, stops the shared cluster, and then looks for
+// goroutines that nobody ended. The result is the exit status.
+func Main(m *testing.M, ignored ...goleak.Option) int {
+	inMain = true
+	code := m.Run()
+	if s := shared.server; s != nil {
+		if err := s.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, "pgtest: stop the shared cluster:", err)
+			code = max(code, 1)
+		}
+	}
+	if code != 0 {
+		// A failed test leaves goroutines: they are not the news.
+		return code
+	}
+	if err := goleak.Find(ignored...); err != nil {
+		fmt.Fprintln(os.Stderr, "pgtest: goroutines left after the tests:", err)
+		return 1
+	}
+	return 0
+}
+
+// inMain is written before the tests start and only read by them.
+var inMain bool
+
+// Server returns the package's shared cluster. It must not be stopped.
+func Server(t testing.TB) *pgserver.Server {
+	t.Helper()
+	if !inMain {
+		t.Fatal(errMain)
+	}
+	shared.once.Do(func() {
+		// Not the context of the test that happens to be the first.
+		shared.server, shared.err = pgserver.Start(context.WithoutCancel(t.Context()), pgserver.Options{Settings: settings})
+	})
+	if shared.err != nil {
+		t.Fatal("start the shared cluster:", shared.err)
+	}
+	return shared.server
+}
+
+// Own starts a cluster for this test alone and closes it at the test's end. When
+// the test has failed, the end of the server's log is in its output.
+func Own(t testing.TB, settings map[string]string) *pgserver.Server {
+	t.Helper()
+	s, err := pgserver.Start(t.Context(), pgserver.Options{Settings: settings})
+	if err != nil {
+		t.Fatal("start a cluster:", err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the log of PostgreSQL on port %d ends:\n%s", s.Port(), sandbox.Tail(s.LogFile()))
+		}
+		if err := s.Close(); err != nil {
+			t.Error("close the test's cluster:", err)
+		}
+	})
+	return s
+}

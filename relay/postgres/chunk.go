@@ -1,0 +1,179 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// smallRow is the most that a row may be stored in, in bytes, to be read in the
+// scan itself. Compressed it may be longer once it is here: by 255 times at the
+// very most (lz4), and what does not fit is dropped while it is being read.
+const smallRow = 8192
+
+// maxPayload is what PostgreSQL can send in one row (1 GB), with room for the
+// other columns. It is the limit where the broker sets none.
+const maxPayload = 1_000_000_000
+
+// maxPlain bounds everything of a row but the payload, counted as in memory. No
+// broker takes as much in subjects and headers.
+const maxPlain = 4 << 20
+
+// entry is a row of a chunk that is being put together.
+type entry struct {
+	row  relay.Row
+	size int64
+	// large rows are fetched after the scan; size is then what to expect.
+	large bool
+	// absent: gone since the scan. excess: too large for the chunk, size is known.
+	absent, excess bool
+}
+
+// Chunk reads the next rows of a pass.
+//
+// Where the server fails on some row, the chunk is asked for again with half as
+// many rows, until that row is alone and becomes a defect.
+func (s *sweep) Chunk(ctx context.Context, req relay.ChunkRequest) (relay.Chunk, error) {
+	if req.Rows <= 0 {
+		return relay.Chunk{Cursor: req.After}, nil
+	}
+	rows := s.pace.rows(req)
+	for again := false; ; {
+		chunk, err := s.read(ctx, req, rows)
+		switch {
+		case err == nil:
+			return chunk, nil
+		case isStale(err) && !again:
+			again = true
+			s.forget(ctx)
+			if err := s.describe(ctx); err != nil {
+				return relay.Chunk{}, err
+			}
+		case isRowFault(err) && rows > 1:
+			rows /= 2
+		case isRowFault(err):
+			return s.readDefect(ctx, req, err)
+		default:
+			if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+				s.pace.tooSlow()
+			}
+			return relay.Chunk{}, s.explain("read rows", err)
+		}
+	}
+}
+
+// read scans, fetches what is large, and puts the chunk together.
+func (s *sweep) read(ctx context.Context, req relay.ChunkRequest, rows int) (relay.Chunk, error) {
+	scan, err := s.scan(ctx, req, rows)
+	if err != nil {
+		return relay.Chunk{}, err
+	}
+	if err := s.fetch(ctx, req, scan.entries); err != nil {
+		return relay.Chunk{}, err
+	}
+	chunk := scan.assemble(req)
+	if !scan.cut && scan.seen < rows && chunk.NextSize == 0 && chunk.Cursor == scan.last {
+		chunk.Done, chunk.Cursor = true, max(req.Pass.Bound, scan.last)
+	}
+	s.pace.observe(scan)
+	return chunk, nil
+}
+
+// scanned is what a scan has brought.
+type scanned struct {
+	entries []entry
+	seen    int   // rows that came, more than entries where it was cut
+	last    int64 // id of the last entry
+	cut     bool  // there are rows that did not fit
+	bytes   int64 // of the entries
+}
+
+// scan reads rows until they no longer fit. What comes after that is dropped as
+// it comes: the statement is over soon and nothing waits for anything.
+func (s *sweep) scan(ctx context.Context, req relay.ChunkRequest, rows int) (*scanned, error) {
+	st := s.scanStatement(req.Pass.Scheduled, len(req.ExcludeKeys) > 0)
+	params := [][]byte{int8Param(req.After), int8Param(req.Pass.Bound), instantParam(req.Pass.Start), int8Param(int64(rows))}
+	if len(req.ExcludeKeys) > 0 {
+		params = append(params, textArray(req.ExcludeKeys))
+	}
+	result := &scanned{last: req.After}
+	d := newDecoder(req)
+	err := s.querySweep(ctx, st, params, func(row [][]byte) {
+		result.seen++
+		if result.cut {
+			return
+		}
+		e := d.entry(row, s.expansion)
+		if result.bytes+e.size > req.Bytes && len(result.entries) > 0 {
+			result.cut = true
+			return
+		}
+		if !e.large {
+			e.excess = e.size > req.Bytes
+		}
+		result.bytes += e.size
+		result.last = e.row.ID
+		result.entries = append(result.entries, e)
+	})
+	return result, err
+}
+
+// querySweep leaves stale statements to [sweep.Chunk]: the payload may have got
+// another type.
+func (s *sweep) querySweep(ctx context.Context, st statement, params [][]byte, row func([][]byte)) error {
+	ctx, cancel := context.WithTimeout(ctx, sweepDeadline)
+	defer cancel()
+	return s.try(ctx, st, params, row)
+}
+
+// assemble takes the entries in order until they no longer fit.
+func (r *scanned) assemble(req relay.ChunkRequest) relay.Chunk {
+	chunk := relay.Chunk{Rows: make([]relay.Row, 0, len(r.entries)), Cursor: req.After}
+	var total int64
+	for i := range r.entries {
+		e := &r.entries[i]
+		if e.absent {
+			chunk.Cursor = e.row.ID
+			continue
+		}
+		if e.excess || total+e.size > req.Bytes {
+			if len(chunk.Rows) == 0 {
+				chunk.NextSize = e.size
+			}
+			return chunk
+		}
+		total += e.size
+		chunk.Rows = append(chunk.Rows, e.row)
+		chunk.Cursor = e.row.ID
+	}
+	return chunk
+}
+
+// readDefect reads the names of one row that the server fails on.
+func (s *sweep) readDefect(ctx context.Context, req relay.ChunkRequest, cause error) (relay.Chunk, error) {
+	st := s.scanStatement(req.Pass.Scheduled, len(req.ExcludeKeys) > 0)
+	st = statement{
+		name: "name_" + st.name, formats: binaryFormat,
+		sql: `SELECT id, message_id, created_at, attempts FROM (` + st.sql + `) AS names`,
+	}
+	params := [][]byte{int8Param(req.After), int8Param(req.Pass.Bound), instantParam(req.Pass.Start), int8Param(1)}
+	if len(req.ExcludeKeys) > 0 {
+		params = append(params, textArray(req.ExcludeKeys))
+	}
+	chunk := relay.Chunk{Cursor: req.After}
+	err := s.querySweep(ctx, st, params, func(row [][]byte) {
+		m := &relay.Message{Ref: refOf(row), CreatedAt: instant(int64Of(row[2])), Attempts: int(int32Of(row[3])), Size: relay.MessageOverhead}
+		m.Defect = fmt.Errorf("PostgreSQL cannot read the row: %s", serverWords(cause))
+		chunk.Rows = append(chunk.Rows, relay.Row{Message: m})
+		chunk.Cursor = m.ID
+	})
+	if err != nil {
+		return relay.Chunk{}, s.explain("read the row that PostgreSQL fails on", err)
+	}
+	if len(chunk.Rows) == 0 { // gone meanwhile
+		chunk.Done, chunk.Cursor = true, req.Pass.Bound
+	}
+	return chunk, nil
+}

@@ -1,0 +1,412 @@
+package postgres_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/schema"
+)
+
+func TestSweepReadsEveryColumnUntouched(t *testing.T) {
+	for payload, want := range map[schema.PayloadType]string{
+		schema.PayloadJSON:  `{"b" : 1,"a":[ ] , "b":2, "e":"é\u00e9"}`,
+		schema.PayloadJSONB: `{"a": [], "b": 2, "e": "éé"}`,
+		schema.PayloadText:  `{"b" : 1,"a":[ ] , "b":2, "e":"é\u00e9"}`,
+		schema.PayloadBytea: "\x00\x01\xff{\\x",
+	} {
+		t.Run(string(payload), func(t *testing.T) {
+			f := setup(t, shape{payload: payload})
+			sent := any(`{"b" : 1,"a":[ ] , "b":2, "e":"é\u00e9"}`)
+			if payload == schema.PayloadBytea {
+				sent = []byte(want)
+			}
+			id := "0194f3c2-8a0f-7cc3-98c4-dc0c0c07398f"
+			f.exec(`INSERT INTO {t} (message_id, topic, key, payload, content_type, headers, created_at)
+				VALUES ($1, 'orders.é', 'k 1', $2, 'text/x', '{"z": "1", "Ab": "q\"\\ \t\u0001é"}', '2024-02-29 12:34:56.789012+02')`, id, sent)
+			_, s := f.lead()
+			rows := f.sweepAll(s)
+			if len(rows) != 1 {
+				t.Fatalf("%d rows", len(rows))
+			}
+			m := rows[0].Message
+			if m.ID != 1 || m.MessageID.String() != id || m.Topic != "orders.é" || !m.Keyed || m.Key != "k 1" ||
+				m.ContentType != "text/x" || m.Attempts != 0 || m.Defect != nil || m.Note != "" || rows[0].Wait != 0 {
+				t.Errorf("%+v", m)
+			}
+			if string(m.Payload) != want {
+				t.Errorf("payload %q, want %q", m.Payload, want)
+			}
+			if h := fmt.Sprintf("%q", m.Headers); h != `[{"Ab" "q\"\\ \t\x01é"} {"z" "1"}]` {
+				t.Error("headers", h)
+			}
+			if at := m.CreatedAt.Format(time.RFC3339Nano); at != "2024-02-29T10:34:56.789012Z" {
+				t.Error("created at", at)
+			}
+			if least := int64(relay.MessageOverhead + len(want) + len("orders.é") + 3); m.Size < least {
+				t.Errorf("size %d, want at least %d", m.Size, least)
+			}
+		})
+	}
+}
+
+func TestSweepReadsKeylessAndEmpty(t *testing.T) {
+	f := setup(t, shape{payload: schema.PayloadText})
+	f.exec(`INSERT INTO {t} (topic, key, payload, created_at) VALUES ('t', NULL, '', 'infinity'), ('t', '', 'x', '-infinity')`)
+	_, s := f.lead()
+	rows := f.sweepAll(s)
+	if m := rows[0].Message; m.Keyed || m.Payload == nil || len(m.Payload) != 0 || m.Defect != nil || !m.CreatedAt.IsZero() {
+		t.Errorf("%+v", m)
+	}
+	if m := rows[1].Message; !m.Keyed || m.Key != "" {
+		t.Errorf("%+v", m)
+	}
+}
+
+// The pass is a frame: whatever is in the table, and however it is cut into
+// chunks, it brings the pending rows that were due at its start, in order, once.
+func TestChunksAddUpToThePass(t *testing.T) {
+	f := setup(t, shape{payload: schema.PayloadText})
+	f.exec(`INSERT INTO {t} (topic, key, payload, available_at, attempts, sent_at, dead_at)
+		SELECT 't', CASE WHEN n % 3 > 0 THEN 'k' || n % 7 END,
+			CASE WHEN n % 50 = 0 THEN repeat(md5(n::text), 2000) WHEN n % 11 = 0 THEN repeat('z', 30000) ELSE repeat('x', n % 500) END,
+			CASE n % 5 WHEN 0 THEN now() - interval '1 hour' WHEN 1 THEN now() + interval '1 day' END,
+			CASE WHEN n % 4 = 0 THEN 1 ELSE 0 END,
+			CASE WHEN n % 13 = 0 THEN now() END, CASE WHEN n % 17 = 0 THEN now() END
+		FROM generate_series(1, 2000) AS n`)
+	_, s := f.lead()
+	pass := f.begin(s)
+	if !pass.Scheduled || pass.Bound != 2000 {
+		t.Fatalf("%+v", pass)
+	}
+	var want []int64
+	r, err := f.admin.Query(t.Context(), f.sql(`SELECT id FROM {t} WHERE sent_at IS NULL AND dead_at IS NULL
+		AND (available_at IS NULL OR available_at <= $1 OR attempts > 0) ORDER BY id`), pass.Start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var id int64
+	for r.Next() {
+		if err := r.Scan(&id); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, id)
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 30 {
+		req := request(pass)
+		req.Rows, req.Bytes = 1+random.IntN(500), 600+random.Int64N(200_000)
+		rows := f.drain(s, req)
+		if got := ids(rows); !slices.Equal(got, want) {
+			t.Fatalf("with %d rows and %d bytes: got %d rows, want %d", req.Rows, req.Bytes, len(got), len(want))
+		}
+		for _, row := range rows {
+			waits := row.ID%5 == 1
+			if (row.Wait > 0) != waits || (row.Payload == nil) != waits {
+				t.Fatalf("row %d: wait %s, payload %v", row.ID, row.Wait, row.Payload != nil)
+			}
+		}
+	}
+}
+
+func TestChunkKeepsToItsBytes(t *testing.T) {
+	f := setup(t, shape{})
+	f.exec(`INSERT INTO {t} (topic, payload) SELECT 't', to_json(repeat(CASE WHEN n % 2 = 0 THEN 'x' ELSE md5(n::text) END, n * 100))
+		FROM generate_series(1, 100) AS n`)
+	_, s := f.lead()
+	req := request(f.begin(s))
+	for _, bytes := range []int64{1000, 10_000, 100_000, 1_000_000} {
+		req.After = 0
+		for {
+			req.Bytes = bytes
+			c := f.chunk(s, req)
+			if c.NextSize > 0 {
+				if len(c.Rows) > 0 || c.NextSize <= bytes {
+					t.Fatalf("next size %d with %d rows, asked for %d bytes", c.NextSize, len(c.Rows), bytes)
+				}
+				req.Bytes = c.NextSize
+				if c = f.chunk(s, req); len(c.Rows) != 1 || c.Rows[0].Size != req.Bytes {
+					t.Fatalf("%d rows, next size %d, want one of %d bytes", len(c.Rows), c.NextSize, req.Bytes)
+				}
+			}
+			var total int64
+			for _, r := range c.Rows {
+				total += r.Size
+				if r.Size < int64(len(r.Payload))+relay.MessageOverhead {
+					t.Fatalf("row %d of %d bytes counts %d", r.ID, len(r.Payload), r.Size)
+				}
+			}
+			if total > req.Bytes {
+				t.Fatalf("%d bytes, asked for %d", total, req.Bytes)
+			}
+			if c.Done {
+				break
+			}
+			req.After = c.Cursor
+		}
+	}
+}
+
+// Rule 1: a row with a low id that commits after the pass has begun may be
+// overtaken by later rows of its key if the pass went on beyond its bound.
+func TestPassDoesNotGoBeyondItsBound(t *testing.T) {
+	f := setup(t, shape{})
+	f.exec(`INSERT INTO {t} (topic, key, payload) VALUES ('t', 'a', '1')`)
+	late := f.other()
+	for _, sql := range []string{"BEGIN", f.sql(`INSERT INTO {t} (topic, key, payload) VALUES ('t', 'k', '2')`)} {
+		if _, err := late.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, s := f.lead()
+	pass := f.begin(s)
+	if pass.Bound != 1 {
+		t.Fatalf("bound %d, want 1: row 2 is not committed", pass.Bound)
+	}
+	if _, err := late.Exec(t.Context(), "COMMIT"); err != nil {
+		t.Fatal(err)
+	}
+	f.exec(`INSERT INTO {t} (topic, key, payload) VALUES ('t', 'k', '3')`)
+	if got := ids(f.drain(s, request(pass))); !slices.Equal(got, []int64{1}) {
+		t.Errorf("the pass brings %v", got)
+	}
+	if got := ids(f.sweepAll(s)); !slices.Equal(got, []int64{1, 2, 3}) {
+		t.Errorf("the next pass brings %v", got)
+	}
+}
+
+func TestPassJudgesByItsStart(t *testing.T) {
+	f := setup(t, shape{})
+	_, s := f.lead()
+	f.exec(`INSERT INTO {t} (topic, payload) VALUES ('due', '1')`)
+	early := f.begin(s)
+	f.exec(`INSERT INTO {t} (topic, payload, available_at) VALUES ('scheduled', '1', clock_timestamp())`)
+	f.exec(`INSERT INTO {t} (topic, payload, available_at, attempts) VALUES ('retry', '1', clock_timestamp(), 1)`)
+	early.Bound, early.Scheduled = 3, true // as if they had been there, not yet due
+	rows := f.drain(s, request(early))
+	if got := ids(rows); !slices.Equal(got, []int64{1, 3}) {
+		t.Fatalf("got %v, want the due row and the waiting one", got)
+	}
+	if r := rows[1]; r.Wait <= 0 || r.Wait > time.Minute || r.Payload != nil || r.Topic != "retry" {
+		t.Errorf("%+v", r)
+	}
+	if got := f.sweepAll(s); len(got) != 3 || got[2].Wait != 0 || got[2].Payload == nil {
+		t.Errorf("the next pass brings %v", ids(got))
+	}
+}
+
+func TestScheduledRowsOfTheFutureCostNothing(t *testing.T) {
+	f := setup(t, shape{})
+	f.exec(`INSERT INTO {t} (topic, payload, available_at) SELECT 't', '1', now() + interval '30 days' FROM generate_series(1, 100000)`)
+	f.exec(`ANALYZE {t}`)
+	_, s := f.lead()
+	before := f.blocks()
+	pass := f.begin(s)
+	if pass.Scheduled || pass.Bound != 100_000 {
+		t.Errorf("%+v", pass)
+	}
+	if c := f.chunk(s, request(pass)); len(c.Rows) > 0 || !c.Done || c.Cursor < pass.Bound {
+		t.Errorf("%+v", c)
+	}
+	s.Close() // which makes its statistics visible
+	var read int64
+	eventually(t, "the session's reads are counted", func() bool { read = f.blocks() - before; return read > 0 })
+	if read > 200 {
+		t.Errorf("a pass over scheduled rows read %d blocks", read)
+	}
+}
+
+// blocks is how many blocks of the table and its indexes have been asked for.
+func (f *fixture) blocks() int64 {
+	f.exec(`SELECT pg_stat_clear_snapshot()`)
+	return f.value(`SELECT coalesce(heap_blks_read + heap_blks_hit + idx_blks_read + idx_blks_hit, 0)
+		FROM pg_statio_all_tables WHERE relid = $1::text::regclass`, f.table.Quoted()).(int64)
+}
+
+func TestSweepLeavesOutKeys(t *testing.T) {
+	f := setup(t, shape{})
+	f.exec(`INSERT INTO {t} (topic, key, payload, available_at) SELECT 't', nullif('k' || n % 10, 'k0'), '1',
+		CASE WHEN n > 50 THEN now() - interval '1 hour' END FROM generate_series(1, 100) AS n`)
+	_, s := f.lead()
+	req := request(f.begin(s))
+	for n := range 50_000 {
+		req.ExcludeKeys = append(req.ExcludeKeys, fmt.Sprint("other ", n))
+	}
+	req.ExcludeKeys = append(req.ExcludeKeys, "k3", "K4", "")
+	start := time.Now()
+	rows := f.drain(s, req)
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("50,000 keys take %s", took)
+	}
+	if len(rows) != 90 || slices.ContainsFunc(rows, func(r relay.Row) bool { return r.Key == "k3" }) {
+		t.Errorf("%d rows", len(rows))
+	}
+}
+
+func TestRowsThatCanNeverBePublishedAreDefects(t *testing.T) {
+	f := setup(t, shape{})
+	long := strings.Repeat("x", 5<<20)
+	for _, v := range []struct{ topic, key, payload, headers string }{
+		{"t", "k", `"fine"`, `{}`},
+		{"t", "k", `1`, `["a"]`},
+		{"t", "k", `1`, `"a"`},
+		{"t", "k", `1`, `{"n": 1, "ok": "x"}`},
+		{"t", "k", `1`, `{"n": null}`},
+		{"t", "k", `"` + strings.Repeat("y", 1000) + `"`, `{}`},
+		{"t", "k", `"` + strings.Repeat("y", 100_000) + `"`, `{}`},
+		{long, "k", `1`, `{}`},
+		{"t", long, `1`, `{}`},
+		{"t", "k", `1`, `{"a": "` + long + `"}`},
+		{"t", "k", `1`, `{"a": "` + strings.Repeat("y", 50_000) + `"}`},
+		{"t", "k", `"fine too"`, `{"traceparent": "00-0-0-0"}`},
+	} {
+		f.exec(`INSERT INTO {t} (topic, key, payload, headers) VALUES ($1, $2, $3, $4)`, v.topic, v.key, v.payload, v.headers)
+	}
+	wants := []struct {
+		defect   string
+		tooLarge bool
+	}{
+		{}, {"headers are an array, not an object of strings", false}, {"headers are a string, not an object", false},
+		{`header "n" is a number, not a string`, false}, {`header "n" is null, not a string`, false},
+		{"the payload takes 1002 bytes or more, the limit is 900", true}, {"the limit is 900", true},
+		{"topic, key, content type and headers together take", true}, {"together take", true}, {"together take", true}, {}, {},
+	}
+	_, s := f.lead()
+	req := request(f.begin(s))
+	req.MaxMessageBytes = 900
+	rows := f.drain(s, req)
+	if len(rows) != len(wants) {
+		t.Fatalf("%d rows, want %d", len(rows), len(wants))
+	}
+	for i, want := range wants {
+		m := rows[i].Message
+		switch {
+		case want.defect == "":
+			if m.Defect != nil || m.Payload == nil {
+				t.Errorf("row %d: defect %v", m.ID, m.Defect)
+			}
+		case m.Defect == nil || !strings.Contains(m.Defect.Error(), want.defect):
+			t.Errorf("row %d: defect %v, want %q", m.ID, m.Defect, want.defect)
+		case errors.Is(m.Defect, relay.ErrTooLarge) != want.tooLarge:
+			t.Errorf("row %d: %v is ErrTooLarge: %t", m.ID, m.Defect, !want.tooLarge)
+		case m.Payload != nil || strings.Contains(m.Defect.Error(), "yyy"):
+			t.Errorf("row %d: the payload is there", m.ID)
+		}
+	}
+	if note := rows[11].Note; !strings.Contains(note, "traceparent header is malformed") {
+		t.Errorf("note %q", note)
+	}
+	if m := rows[10].Message; len(m.Headers) != 1 || len(m.Headers[0].Value) != 50_000 {
+		t.Errorf("%d headers", len(m.Headers))
+	}
+}
+
+func TestHugePayloadIsNeverFetched(t *testing.T) {
+	for _, payload := range []schema.PayloadType{schema.PayloadJSON, schema.PayloadBytea} {
+		t.Run(string(payload), func(t *testing.T) {
+			f := setup(t, shape{payload: payload})
+			value := `to_json(repeat('0123456789abcdef', 300 * 65536))`
+			if payload == schema.PayloadBytea {
+				value = `convert_to(repeat('0123456789abcdef', 300 * 65536), 'UTF8')`
+			}
+			f.exec(`INSERT INTO {t} (topic, key, payload) SELECT 't', 'k', ` + value)
+			_, s := f.lead()
+			req := request(f.begin(s))
+			req.MaxMessageBytes = 1 << 20
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			rows := f.drain(s, req)
+			runtime.ReadMemStats(&after)
+			if len(rows) != 1 || !errors.Is(rows[0].Defect, relay.ErrTooLarge) || rows[0].Payload != nil || rows[0].Key != "k" {
+				t.Fatalf("%+v", rows)
+			}
+			if used := after.TotalAlloc - before.TotalAlloc; used > 2<<20 {
+				t.Errorf("the sweep allocated %d bytes", used)
+			}
+			if rows[0].Size > 4096 {
+				t.Errorf("size %d", rows[0].Size)
+			}
+		})
+	}
+}
+
+// A jsonb of a few kilobytes can be gigabytes as text: the server refuses to
+// convert it, and every row read with it would fail.
+func TestRowThatTheServerFailsOnIsADefectAlone(t *testing.T) {
+	f := setup(t, shape{payload: schema.PayloadJSONB})
+	f.exec(`INSERT INTO {t} (topic, payload) SELECT 't', CASE n
+			WHEN 700 THEN ('[' || repeat('1e131071,', 9000) || '0]')::jsonb
+			WHEN 900 THEN ('[' || repeat('1e131071,', 60) || '0]')::jsonb
+			ELSE to_jsonb(n) END FROM generate_series(1, 1000) AS n`)
+	_, s := f.lead()
+	req := request(f.begin(s))
+	req.Rows, req.MaxMessageBytes = 400, 1<<20
+	rows := f.drain(s, req)
+	if len(rows) != 1000 {
+		t.Fatalf("%d rows", len(rows))
+	}
+	for _, r := range rows {
+		if bad := r.ID == 700 || r.ID == 900; bad != (r.Defect != nil) {
+			t.Errorf("row %d: defect %v", r.ID, r.Defect)
+		}
+	}
+	if d := rows[699].Defect; d == nil || !strings.Contains(d.Error(), "SQLSTATE") && !errors.Is(d, relay.ErrTooLarge) {
+		t.Errorf("defect %v", d)
+	}
+}
+
+func TestSweepSurvivesChangesOfTheTable(t *testing.T) {
+	f := setup(t, shape{})
+	f.exec(`INSERT INTO {t} (topic, payload) VALUES ('t', '{"a":1}')`)
+	c, s := f.lead()
+	first := f.sweepAll(s)
+	for _, change := range []string{
+		`DROP TRIGGER outbox_guard ON {t}`, // its list of columns forbids what follows
+		`ALTER TABLE {t} ADD COLUMN tenant text NOT NULL DEFAULT 'x'`,
+		`ALTER TABLE {t} ALTER COLUMN payload TYPE text`,
+		`ALTER TABLE {t} ALTER COLUMN payload TYPE jsonb USING payload::jsonb`,
+		`ALTER TABLE {t} ALTER COLUMN payload TYPE bytea USING convert_to(payload::text, 'UTF8')`,
+		`ALTER TABLE {t} DROP COLUMN tenant`,
+	} {
+		f.exec(change)
+		rows := f.sweepAll(s)
+		if len(rows) != 1 || strings.ReplaceAll(string(rows[0].Payload), " ", "") != `{"a":1}` {
+			t.Fatalf("after %s: %+v", change, rows)
+		}
+	}
+	if _, err := f.admin.Exec(t.Context(), "DISCARD ALL"); err != nil { // of another session
+		t.Fatal(err)
+	}
+	if done, err := c.Mark(t.Context(), marks(refs(first)...)); err != nil || len(done) != 1 {
+		t.Error(done, err)
+	}
+	f.exec(`DROP TABLE {t}`)
+	if _, err := s.Begin(t.Context()); !errors.Is(err, relay.ErrSetup) || !strings.Contains(err.Error(), "run outbox-relay migrate") {
+		t.Error("after DROP TABLE:", err)
+	}
+}
+
+func TestSweepUsesThePartialIndexesWhateverStatisticsSay(t *testing.T) {
+	f := setup(t, shape{})
+	f.exec(`ANALYZE {t}`) // of an empty table
+	f.exec(`ALTER TABLE {t} SET (autovacuum_enabled = off)`)
+	f.exec(`INSERT INTO {t} (topic, payload, sent_at) SELECT 't', '1', now() FROM generate_series(1, 50000)`)
+	f.exec(`INSERT INTO {t} (topic, payload) SELECT 't', '1' FROM generate_series(1, 10)`)
+	_, s := f.lead()
+	before := f.blocks()
+	if rows := f.sweepAll(s); len(rows) != 10 {
+		t.Fatalf("%d rows", len(rows))
+	}
+	s.Close()
+	var read int64
+	eventually(t, "the session's reads are counted", func() bool { read = f.blocks() - before; return read > 0 })
+	if read > 200 {
+		t.Errorf("a pass over 10 pending rows read %d blocks", read)
+	}
+}

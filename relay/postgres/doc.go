@@ -1,0 +1,34 @@
+// Package postgres is the relay's side of the outbox table: it implements
+// [relay.Database] on PostgreSQL 14 and later.
+//
+// # Sessions
+//
+// A leader has a control session, which holds the leadership lock and writes
+// outcomes, and a sweep session, which reads. A standby has the control session
+// alone. Each is one connection, opened by [Database.Connect] and
+// [Database.OpenSweep], used by one goroutine at a time, and of no use after an
+// error: the caller closes it, and the server frees the lock with it.
+//
+// Whatever a role, a database or the URL has set, a session works with the
+// settings of session.go, and every statement has a deadline, on the client's
+// side: a server that is frozen or cut off is an error after seconds.
+//
+// # Guarantees
+//
+// A row's identity is its id and its message id in every statement: a row that
+// got an old id again (TRUNCATE … RESTART IDENTITY) is never marked for another.
+// An acknowledged row is sent, also when it was declared dead meanwhile; a sent
+// row is never touched. A row that somebody has locked holds up no other.
+//
+// A chunk holds no more bytes than asked for. What is large is measured before
+// it is fetched, and what is over the limit is never fetched. A row that the
+// server cannot even read (corrupt, or too long once converted) is found and
+// reported as that row's defect; it does not stop the others.
+//
+// # Errors
+//
+// What a person has to mend wraps [relay.ErrSetup] and says what to run. A
+// session that is not, or no longer, the leader's says [relay.ErrNotLeader].
+// Everything else is passing: the caller connects again. No error contains a
+// password or a payload.
+package postgres

@@ -1,0 +1,124 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/schema"
+)
+
+// SQLSTATEs that decide something here.
+const (
+	codeLockNotAvailable = "55P03"
+	codeDeadlock         = "40P01"
+
+	codeUndefinedTable        = "42P01"
+	codeUndefinedColumn       = "42703"
+	codeUndefinedFunction     = "42883"
+	codeDatatypeMismatch      = "42804"
+	codeInvalidSchema         = "3F000"
+	codeInvalidDatabase       = "3D000"
+	codeInsufficientPrivilege = "42501"
+	codeReadOnly              = "25006"
+	codeInvalidPassword       = "28P01"
+	codeInvalidAuthorization  = "28000"
+	codeRaised                = "P0001"
+
+	codeIdleSessionTimeout = "57P05"
+	codeAdminShutdown      = "57P01"
+)
+
+func codeOf(err error) string {
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) {
+		return pgErr.Code
+	}
+	return ""
+}
+
+// isLocked: somebody else's lock was in the way.
+func isLocked(err error) bool {
+	code := codeOf(err)
+	return code == codeLockNotAvailable || code == codeDeadlock
+}
+
+// setup is a fault that a person has to mend; cause may be nil.
+func setup(cause error, format string, args ...any) error {
+	text := fmt.Sprintf(format, args...)
+	if cause == nil {
+		return fmt.Errorf("%w: %s", relay.ErrSetup, text)
+	}
+	return fmt.Errorf("%w: %s: %w", relay.ErrSetup, text, cause)
+}
+
+// explain wraps an error of the driver with what was being done, and for those
+// that a person has to mend with what to do.
+func (s *session) explain(doing string, err error) error {
+	switch code := codeOf(err); code {
+	case codeUndefinedTable, codeInvalidSchema:
+		err = setup(err, "table %s does not exist: run outbox-relay migrate", s.table)
+	case codeUndefinedColumn, codeUndefinedFunction, codeDatatypeMismatch:
+		err = setup(err, "table %s has another shape: run outbox-relay migrate", s.table)
+	case codeInsufficientPrivilege:
+		err = setup(err, "the role lacks a privilege on %s: run outbox-relay migrate --role NAME", s.table)
+	case codeReadOnly:
+		err = setup(err, "%s", readOnlyMend)
+	case codeInvalidDatabase:
+		err = setup(err, "the database of OUTBOX_DATABASE_URL does not exist")
+	case codeInvalidPassword, codeInvalidAuthorization:
+		err = setup(err, "PostgreSQL refuses the role or the password of OUTBOX_DATABASE_URL")
+	case codeRaised:
+		err = setup(err, "a trigger on %s refuses what the relay writes", s.table)
+	case codeLockNotAvailable:
+		err = fmt.Errorf("%s is locked (ALTER TABLE, VACUUM FULL, LOCK TABLE?): %w", s.table, err)
+	case codeIdleSessionTimeout:
+		err = fmt.Errorf("the session was silent for too long and PostgreSQL ended it: %w", err)
+	case codeAdminShutdown:
+		err = fmt.Errorf("PostgreSQL ended the session: %w", err)
+	case "":
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = fmt.Errorf("no answer from PostgreSQL in time: %w", err)
+		}
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
+const readOnlyMend = "the server is read-only: name the primary in OUTBOX_DATABASE_URL, " +
+	"or all hosts with target_session_attrs=read-write"
+
+// missingTable is what Connect says before any statement has failed.
+func missingTable(table schema.Table) error {
+	return setup(nil, "table %s does not exist: run outbox-relay migrate", table)
+}
+
+// isRowFault says whether the server failed on what a row contains, while the
+// session is as good as before: the row is too long once converted, has
+// characters that the client's encoding lacks, or is corrupt on disk.
+func isRowFault(err error) bool {
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) || pgErr.Severity != "ERROR" {
+		return false
+	}
+	switch pgErr.Code[:2] {
+	case "22": // data exception
+		return true
+	case "54": // program limit exceeded
+		return true
+	case "XX": // internal error: a length beyond 1 GB; data corrupted
+		return true
+	}
+	return false
+}
+
+// serverWords is the server's message alone, which never contains a payload.
+func serverWords(err error) string {
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) {
+		return pgErr.Message + " (SQLSTATE " + pgErr.Code + ")"
+	}
+	return err.Error()
+}

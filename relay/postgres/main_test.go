@@ -1,0 +1,263 @@
+package postgres_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/outbox-relay/outbox-relay/e2e/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/postgres"
+	"github.com/outbox-relay/outbox-relay/schema"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
+// fixture is a fresh database with an outbox table and the relay's role.
+type fixture struct {
+	t       testing.TB
+	admin   *pgx.Conn // superuser
+	url     string    // of the relay's role
+	table   schema.Table
+	options postgres.Options
+}
+
+// shape varies a fixture; the zero value is the usual one.
+type shape struct {
+	table    string
+	payload  schema.PayloadType
+	after    postgres.AfterSend
+	database string // CREATE DATABASE's options, for other encodings
+}
+
+var roles atomic.Int64
+
+func setup(t testing.TB, s shape) *fixture {
+	t.Helper()
+	if s.table == "" {
+		s.table = "outbox"
+	}
+	table, err := schema.ParseTable(s.table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := pgtest.Database(t)
+	if s.database != "" {
+		url = encoded(t, url, s.database)
+	}
+	f := &fixture{t: t, admin: pgtest.Connect(t, url), table: table}
+	err = schema.Migrate(t.Context(), f.admin, schema.Options{Table: table, PayloadType: s.payload, Publication: "outbox_relay"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	role, password := fmt.Sprintf("relay_%d_%d", os.Getpid(), roles.Add(1)), "s3cret/?@:"
+	err = schema.GrantRole(t.Context(), f.admin,
+		schema.RoleOptions{Table: table, Role: role, Delete: s.after == postgres.Delete}, password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		// Without its privileges the role can go, although the database goes later.
+		for _, sql := range []string{"DROP OWNED BY " + role + " CASCADE", "DROP ROLE " + role} {
+			if _, err := f.admin.Exec(context.WithoutCancel(t.Context()), sql); err != nil {
+				t.Errorf("%s: %v", sql, err)
+			}
+		}
+	})
+	f.url = pgtest.Server(t).URLAs(role, password, f.value("SELECT current_database()").(string))
+	f.options = postgres.Options{URL: f.url, Table: table, AfterSend: s.after, Host: "test"}
+	return f
+}
+
+// encoded recreates the database with options.
+func encoded(t testing.TB, url, options string) string {
+	t.Helper()
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := pgtest.Connect(t, pgtest.Server(t).URL("postgres"))
+	for _, sql := range []string{
+		"DROP DATABASE " + config.Database,
+		"CREATE DATABASE " + config.Database + " TEMPLATE template0 " + options,
+	} {
+		if _, err := admin.Exec(t.Context(), sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	return url
+}
+
+func (f *fixture) database() *postgres.Database {
+	f.t.Helper()
+	d, err := postgres.New(f.options)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return d
+}
+
+func (f *fixture) connect() relay.Control {
+	f.t.Helper()
+	c, err := f.database().Connect(f.t.Context())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(c.Close)
+	return c
+}
+
+// lead returns the sessions of a leader.
+func (f *fixture) lead() (relay.Control, relay.Sweep) {
+	f.t.Helper()
+	d := f.database()
+	c, err := d.Connect(f.t.Context())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(c.Close)
+	if ok, err := c.TryLead(f.t.Context()); err != nil || !ok {
+		f.t.Fatal("TryLead:", ok, err)
+	}
+	s, err := d.OpenSweep(f.t.Context(), c)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(s.Close)
+	return c, s
+}
+
+// exec runs SQL as the superuser; {t} is the table.
+func (f *fixture) exec(sql string, args ...any) {
+	f.t.Helper()
+	if _, err := f.admin.Exec(f.t.Context(), f.sql(sql), args...); err != nil {
+		f.t.Fatalf("%s: %v", f.sql(sql), err)
+	}
+}
+
+func (f *fixture) value(sql string, args ...any) any {
+	f.t.Helper()
+	var v any
+	if err := f.admin.QueryRow(f.t.Context(), f.sql(sql), args...).Scan(&v); err != nil {
+		f.t.Fatalf("%s: %v", f.sql(sql), err)
+	}
+	return v
+}
+
+func (f *fixture) count(condition string) int64 {
+	f.t.Helper()
+	return f.value("SELECT count(*) FROM {t} WHERE " + condition).(int64)
+}
+
+func (f *fixture) sql(text string) string {
+	return strings.ReplaceAll(text, "{t}", f.table.Quoted())
+}
+
+// other is a session of the application's.
+func (f *fixture) other() *pgx.Conn {
+	f.t.Helper()
+	return pgtest.Connect(f.t, f.admin.Config().ConnString())
+}
+
+// request asks for everything.
+func request(p relay.Pass) relay.ChunkRequest {
+	return relay.ChunkRequest{Pass: p, After: -1 << 63, Rows: 100_000, Bytes: 1 << 30}
+}
+
+func (f *fixture) begin(s relay.Sweep) relay.Pass {
+	f.t.Helper()
+	p, err := s.Begin(f.t.Context())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return p
+}
+
+func (f *fixture) chunk(s relay.Sweep, req relay.ChunkRequest) relay.Chunk {
+	f.t.Helper()
+	c, err := s.Chunk(f.t.Context(), req)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return c
+}
+
+// sweepAll reads a whole pass.
+func (f *fixture) sweepAll(s relay.Sweep) []relay.Row {
+	f.t.Helper()
+	return f.drain(s, request(f.begin(s)))
+}
+
+// drain reads chunk after chunk as the relay does.
+func (f *fixture) drain(s relay.Sweep, req relay.ChunkRequest) []relay.Row {
+	f.t.Helper()
+	var rows []relay.Row
+	for range 100_000 {
+		c := f.chunk(s, req)
+		rows = append(rows, c.Rows...)
+		if c.Done {
+			return rows
+		}
+		if c.NextSize > req.Bytes {
+			alone := req
+			alone.Bytes = c.NextSize
+			c = f.chunk(s, alone)
+			if len(c.Rows) == 0 {
+				f.t.Fatalf("a row of %d bytes is not admitted alone: %+v", alone.Bytes, c)
+			}
+			rows = append(rows, c.Rows...)
+		}
+		if c.Cursor <= req.After {
+			f.t.Fatalf("no progress after %d: %+v", req.After, c)
+		}
+		req.After = c.Cursor
+	}
+	f.t.Fatal("the pass does not end")
+	return nil
+}
+
+func ids(rows []relay.Row) []int64 {
+	list := make([]int64, 0, len(rows))
+	for _, r := range rows {
+		list = append(list, r.ID)
+	}
+	return list
+}
+
+func refs(rows []relay.Row) []relay.Ref {
+	list := make([]relay.Ref, 0, len(rows))
+	for _, r := range rows {
+		list = append(list, r.Ref)
+	}
+	return list
+}
+
+func marks(refs ...relay.Ref) []relay.Mark {
+	list := make([]relay.Mark, 0, len(refs))
+	for _, r := range refs {
+		list = append(list, relay.Mark{Ref: r})
+	}
+	return list
+}
+
+// eventually waits for a condition.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-ctx.Done():
+			t.Fatal("in vain waited until", what)
+		case <-tick.C:
+		}
+	}
+}

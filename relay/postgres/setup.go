@@ -1,0 +1,214 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/outbox-relay/outbox-relay/schema"
+)
+
+// minVersion is the oldest PostgreSQL with idle_session_timeout.
+const minVersion = 14
+
+// checkSetup looks whether the session can work with the table, and says all
+// that is wrong with one thing at once: all columns, all grants.
+func (s *session) checkSetup(ctx context.Context, after AfterSend) error {
+	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
+	defer cancel()
+	if v := serverVersion(s.pg); v != 0 && v < minVersion {
+		return setup(nil, "the server is PostgreSQL %s: the relay needs version %d or later",
+			s.pg.ParameterStatus("server_version"), minVersion)
+	}
+	if err := s.checkWritable(ctx); err != nil {
+		return err
+	}
+	t, err := s.lookUpTable(ctx)
+	if err != nil {
+		return err
+	}
+	columns, err := s.lookUpColumns(ctx, t.oid)
+	if err != nil {
+		return err
+	}
+	if err := checkShape(s.table, columns); err != nil {
+		return err
+	}
+	if err := s.checkGrants(t, columns, after); err != nil {
+		return err
+	}
+	if t.rowSecurity {
+		return setup(nil, "row-level security of table %s hides rows from role %s: as a superuser run: ALTER ROLE %s BYPASSRLS",
+			s.table, t.role, schema.QuoteIdentifier(t.role))
+	}
+	return nil
+}
+
+func (s *session) checkWritable(ctx context.Context) error {
+	var standby bool
+	var readOnly string
+	err := s.conn.QueryRow(ctx, `SELECT pg_is_in_recovery(), current_setting('transaction_read_only')`).Scan(&standby, &readOnly)
+	if err != nil {
+		return s.explain("look up the server's state", err)
+	}
+	if standby {
+		return setup(nil, "the server is a standby: name the primary in OUTBOX_DATABASE_URL, "+
+			"or all hosts with target_session_attrs=read-write")
+	}
+	if readOnly == "on" {
+		return setup(nil, "%s", readOnlyMend)
+	}
+	return nil
+}
+
+// tableFacts is what the catalogs say about the table as such.
+type tableFacts struct {
+	oid         uint32
+	role        string
+	usage       bool // of the schema
+	deletable   bool
+	rowSecurity bool // it applies to this role
+}
+
+func (s *session) lookUpTable(ctx context.Context) (tableFacts, error) {
+	const sql = `SELECT c.oid, c.relkind::text, current_user::text, has_schema_privilege(n.oid, 'USAGE'),
+			has_table_privilege(c.oid, 'DELETE'), row_security_active(c.oid)
+		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2`
+	var t tableFacts
+	var kind string
+	err := s.conn.QueryRow(ctx, sql, s.table.Schema, s.table.Name).
+		Scan(&t.oid, &kind, &t.role, &t.usage, &t.deletable, &t.rowSecurity)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return t, missingTable(s.table)
+	case err != nil:
+		return t, s.explain("look up the table", err)
+	case kind != "r" && kind != "p":
+		return t, setup(nil, "%s is not a table: set OUTBOX_TABLE to the outbox table's name", s.table)
+	}
+	return t, nil
+}
+
+// column is what the relay wants of a column, and what the catalogs say.
+type column struct {
+	name   string
+	types  []string // any of them
+	filled bool     // must be NOT NULL
+	writes bool
+
+	exists, notNull, canSelect, canUpdate bool
+	is                                    string // its type
+}
+
+func wantedColumns() []column {
+	text := []string{"text", "character varying"}
+	instant := []string{"timestamp with time zone"}
+	return []column{
+		{name: "id", types: []string{"bigint"}, filled: true},
+		{name: "message_id", types: []string{"uuid"}, filled: true},
+		{name: "topic", types: text, filled: true},
+		{name: "key", types: text},
+		{name: "payload", types: []string{"json", "jsonb", "text", "character varying", "bytea"}, filled: true},
+		{name: "content_type", types: text},
+		{name: "headers", types: []string{"jsonb"}},
+		{name: "created_at", types: instant},
+		{name: "available_at", types: instant, writes: true},
+		{name: "sent_at", types: instant, writes: true},
+		{name: "attempts", types: []string{"integer"}, filled: true, writes: true},
+		{name: "first_attempt_at", types: instant, writes: true},
+		{name: "last_error", types: []string{"text"}, writes: true},
+		{name: "dead_at", types: instant, writes: true},
+	}
+}
+
+// lookUpColumns asks for a domain's base type, which is what the wire carries.
+func (s *session) lookUpColumns(ctx context.Context, table uint32) ([]column, error) {
+	const sql = `SELECT a.attname::text, format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL), a.attnotnull OR t.typnotnull,
+			has_column_privilege(a.attrelid, a.attnum, 'SELECT'), has_column_privilege(a.attrelid, a.attnum, 'UPDATE')
+		FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+		WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped`
+	rows, err := s.conn.Query(ctx, sql, table)
+	if err != nil {
+		return nil, s.explain("look up the columns", err)
+	}
+	found := make(map[string]column)
+	var c column
+	_, err = pgx.ForEachRow(rows, []any{&c.name, &c.is, &c.notNull, &c.canSelect, &c.canUpdate}, func() error {
+		found[c.name] = c
+		return nil
+	})
+	if err != nil {
+		return nil, s.explain("look up the columns", err)
+	}
+	columns := wantedColumns()
+	for i := range columns {
+		want := &columns[i]
+		if is, ok := found[want.name]; ok {
+			want.exists, want.is, want.notNull = true, is.is, is.notNull
+			want.canSelect, want.canUpdate = is.canSelect, is.canUpdate
+		}
+	}
+	return columns, nil
+}
+
+// checkShape names every column that is missing or of another type.
+func checkShape(table schema.Table, columns []column) error {
+	var faults []string
+	missing := false
+	for _, c := range columns {
+		switch {
+		case !c.exists:
+			missing = true
+			faults = append(faults, fmt.Sprintf("column %s is missing", c.name))
+		case !slices.Contains(c.types, c.is):
+			faults = append(faults, fmt.Sprintf("column %s is %s, expected %s", c.name, c.is, strings.Join(c.types, " or ")))
+		case c.filled && !c.notNull:
+			faults = append(faults, fmt.Sprintf("column %s must be NOT NULL", c.name))
+		}
+	}
+	if len(faults) == 0 {
+		return nil
+	}
+	mend := "alter these columns, or set OUTBOX_TABLE to another name"
+	if missing {
+		mend = "run outbox-relay migrate, which adds what is missing"
+	}
+	return setup(nil, "table %s has another shape: %s: %s", table, strings.Join(faults, "; "), mend)
+}
+
+// checkGrants names the statements that give the role what it lacks.
+func (s *session) checkGrants(t tableFacts, columns []column, after AfterSend) error {
+	role := schema.QuoteIdentifier(t.role)
+	var grants []string
+	if !t.usage {
+		grants = append(grants, fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", schema.QuoteIdentifier(s.table.Schema), role))
+	}
+	var privileges, updates []string
+	unreadable := false
+	for _, c := range columns {
+		unreadable = unreadable || !c.canSelect
+		if c.writes && !c.canUpdate {
+			updates = append(updates, c.name)
+		}
+	}
+	if unreadable {
+		privileges = append(privileges, "SELECT")
+	}
+	if len(updates) > 0 {
+		privileges = append(privileges, "UPDATE ("+strings.Join(updates, ", ")+")")
+	}
+	if after == Delete && !t.deletable {
+		privileges = append(privileges, "DELETE")
+	}
+	if len(privileges) > 0 {
+		grants = append(grants, fmt.Sprintf("GRANT %s ON %s TO %s;", strings.Join(privileges, ", "), s.table.Quoted(), role))
+	}
+	if len(grants) == 0 {
+		return nil
+	}
+	return setup(nil, "role %s lacks privileges on table %s: run %s", t.role, s.table, strings.Join(grants, " "))
+}

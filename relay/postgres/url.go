@@ -1,0 +1,60 @@
+package postgres
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// connectTimeout bounds the attempt at one host where the URL does not.
+const connectTimeout = 10 * time.Second
+
+// libpqOnly are keywords of libpq that pgx would pass on to the server, which
+// refuses them. Those that ask for something of the connection's safety are not
+// here: they must fail rather than be forgotten.
+var libpqOnly = []string{
+	"keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
+	"fallback_application_name", "load_balance_hosts", "sslcompression",
+}
+
+// parseURL reads OUTBOX_DATABASE_URL. Its errors do not quote it: whatever is
+// wrong with a URL may be wrong because of the password in it.
+func parseURL(url string) (*pgx.ConnConfig, error) {
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("parse OUTBOX_DATABASE_URL: %s: write postgres://user:password@host:5432/database, "+
+			"with special characters of the password percent-encoded", urlFault(err))
+	}
+	for _, keyword := range libpqOnly {
+		delete(config.RuntimeParams, keyword)
+	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = connectTimeout
+	}
+	// Statements of setup checks run once; those of the hot path are prepared here
+	// by name.
+	config.DefaultQueryExecMode = pgx.QueryExecModeExec
+	config.StatementCacheCapacity = 0
+	config.DescriptionCacheCapacity = 0
+	return config, nil
+}
+
+// urlFault returns what pgx says about a URL without the URL. The cause within
+// may quote parts of it, so only pgx's own words are kept.
+func urlFault(err error) string {
+	var parse *pgconn.ParseConfigError
+	if !errors.As(err, &parse) {
+		return "it cannot be read"
+	}
+	text := strings.TrimPrefix(err.Error(), "cannot parse ")
+	// The form is: `redacted URL`: message (cause).
+	if i := strings.LastIndex(text, "`: "); i >= 0 {
+		text = text[i+len("`: "):]
+	}
+	message, _, _ := strings.Cut(text, " (")
+	return message
+}

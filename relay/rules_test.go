@@ -1,0 +1,390 @@
+package relay_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// The rules of intake, in flight, holds and marks, each with the schedule that
+// it closes, on a real database and a real broker. Without the rule the test
+// fails.
+
+// A row with a low id commits while a pass is reading, and after it a row of
+// the same key with a high id. The pass has gone by the first; if it brought
+// the second, the key would be delivered out of order. (Rule 1: the bound.)
+func TestLowIDThatCommitsBetweenChunksIsNotOvertaken(t *testing.T) {
+	h := start(t, func(c *relay.Config) { c.MaxInFlight = 4 }, func(h *harness) { h.sink.hold() })
+	late := h.begin()
+	first := h.insertIn(late, "K", "NULL")
+	h.insert(40) // without a key: the pass reads them in several chunks
+	h.run()
+	h.until("the window is full", func() bool { return h.sink.holding() == 4 })
+
+	h.commit(late)
+	second := h.insertKeyed("K")
+	h.sink.letGo()
+
+	h.untilMarked(42)
+	ids := h.sink.ids()
+	if slices.Index(ids, first) > slices.Index(ids, second) {
+		t.Fatalf("row %d of key K was published before row %d, which committed first: %v", second, first, ids)
+	}
+}
+
+// A row whose id is lower than those already sent commits late: the next pass
+// starts at the lowest id again and finds it. (Rule 1: no cursor outlives its
+// pass.)
+func TestRowWithALowIDThatCommitsLateIsFound(t *testing.T) {
+	h := start(t, nil, nil)
+	h.run()
+	tx := h.begin()
+	late := h.insertIn(tx, "K", "NULL")
+	h.insert(20)
+	h.untilMarked(20)
+	h.commit(tx)
+	h.untilMarked(21)
+	if ids := h.sink.ids(); ids[len(ids)-1] != late {
+		t.Fatalf("published %v, want row %d last", ids, late)
+	}
+}
+
+// Passes come by every few milliseconds while a row waits for the broker.
+// (Rule 2.)
+func TestRowInFlightIsNotPublishedAgain(t *testing.T) {
+	passes := make(chan struct{}, 1000)
+	h := start(t, func(c *relay.Config) {
+		c.PollInterval = time.Millisecond
+		c.Database = &slowDatabase{Database: c.Database, read: func(relay.Chunk) { passes <- struct{}{} }}
+	}, func(h *harness) { h.sink.hold() })
+	h.insert(3)
+	h.run()
+	h.until("all three are with the sink", func() bool { return h.sink.holding() == 3 })
+	for range 10 {
+		<-passes
+	}
+	h.sink.letGo()
+	h.untilMarked(3)
+	if ids := h.sink.ids(); len(ids) != 3 {
+		t.Fatalf("published %v, want each row once", ids)
+	}
+}
+
+// Somebody has the sent rows locked, so that no mark gets through: the rows
+// acknowledged and unmarked, which a crash now would send twice, stay within the
+// window. (Rule 2.)
+func TestWindowStaysClosedWhileNothingCanBeMarked(t *testing.T) {
+	h := start(t, func(c *relay.Config) { c.MaxInFlight = 4 }, nil)
+	h.insert(30)
+	tx := h.begin()
+	if _, err := tx.Exec(t.Context(), "SELECT FROM "+h.table+" FOR UPDATE"); err != nil {
+		t.Fatal(err)
+	}
+	h.run()
+	h.until("the window is full", func() bool { return len(h.sink.ids()) == 4 })
+	free := h.insertKeyed("K") // not locked, and not to be sent either
+	<-time.After(300 * time.Millisecond)
+	if ids := h.sink.ids(); len(ids) != 4 || slices.Contains(ids, free) {
+		t.Fatalf("published %v with a window of 4 and no mark", ids)
+	}
+	h.commit(tx)
+	h.untilMarked(31)
+}
+
+// SIGTERM while rows are with the broker: they are awaited and marked, and no
+// other is sent. (Rule 15.)
+func TestStopAwaitsWhatIsInFlight(t *testing.T) {
+	h := start(t, func(c *relay.Config) { c.MaxInFlight = 4 }, func(h *harness) { h.sink.hold() })
+	h.insert(20)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- relay.New(h.config).Run(ctx) }()
+	h.until("the window is full", func() bool { return h.sink.holding() == 4 })
+	cancel()
+	h.untilLogged("stopping")
+	h.sink.letGo()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if n := h.int("SELECT count(*) FROM " + h.table + " WHERE sent_at IS NOT NULL"); n != 4 {
+		t.Fatalf("%d rows are marked after the stop, want the 4 that were in flight", n)
+	}
+	if ids := h.sink.ids(); len(ids) != 4 {
+		t.Fatalf("published %v, want the 4 that were in flight", ids)
+	}
+}
+
+// A broker that never answers must not keep the relay from ending. (Rule 15.)
+func TestStopEndsAtTheGracePeriod(t *testing.T) {
+	h := start(t, func(c *relay.Config) { c.ShutdownGrace = 200 * time.Millisecond }, func(h *harness) { h.sink.hold() })
+	h.insert(3)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- relay.New(h.config).Run(ctx) }()
+	h.until("all three are with the sink", func() bool { return h.sink.holding() == 3 })
+	cancel()
+	if err := <-done; err == nil || !strings.Contains(err.Error(), "3 rows") {
+		t.Fatalf("Run = %v, want an error that counts the 3 rows", err)
+	}
+}
+
+// The head of a key is refused while a pass is reading, and the pass has rows of
+// the key still before it. (Rule 5: holds.)
+func TestHeadRefusedWhileASweepRunsKeepsItsKeyWaiting(t *testing.T) {
+	h := start(t, func(c *relay.Config) { c.MaxInFlight = 4 }, func(h *harness) { h.sink.hold() })
+	head := h.insertKeyed("K")
+	h.insert(30)
+	follower := h.insertKeyed("K")
+	refused := false
+	h.sink.spoil = func(m *relay.Message, o relay.Outcome) relay.Outcome {
+		if m.ID == head && !refused {
+			refused = true
+			return relay.Outcome{Class: relay.Refused, Type: relay.ErrorTypeFull, Err: errors.New("refused by the test")}
+		}
+		return o
+	}
+	h.run()
+	h.until("the window is full", func() bool { return h.sink.holding() == 4 })
+	h.sink.letGo()
+
+	h.untilMarked(32)
+	ids := h.sink.ids()
+	if n := count(ids, head); n != 2 {
+		t.Fatalf("the refused head was published %d times, want 2", n)
+	}
+	if slices.Index(ids, follower) < lastIndex(ids, head) {
+		t.Fatalf("row %d overtook row %d of its key, which had been refused: %v", follower, head, ids)
+	}
+	if attempts := h.int("SELECT attempts FROM " + h.table + fmt.Sprintf(" WHERE id = %d", head)); attempts != 1 {
+		t.Fatalf("attempts = %d after one refusal, want 1", attempts)
+	}
+}
+
+// A mark commits while a chunk whose snapshot is older is on its way: the chunk
+// still shows the row unsent. (Rule 2: a row leaves in flight only when every
+// running sweep has passed it.)
+func TestRowMarkedDuringASweepIsNotPublishedTwice(t *testing.T) {
+	var gate sync.Mutex // held while chunks are to wait
+	chunks := make(chan int, 100)
+	h := start(t, func(c *relay.Config) {
+		c.PollInterval = 20 * time.Millisecond
+		c.Database = &slowDatabase{Database: c.Database, read: func(ch relay.Chunk) {
+			chunks <- len(ch.Rows)
+			gate.Lock()
+			defer gate.Unlock()
+		}}
+	}, func(h *harness) { h.sink.hold() })
+	h.insert(3)
+	h.run()
+	h.until("all three are with the sink", func() bool { return h.sink.holding() == 3 })
+
+	gate.Lock()
+	h.insert(1) // so that the next chunk is recognised
+	for n := 0; n != 4; {
+		n = <-chunks // a chunk that shows the three rows unsent
+	}
+	h.sink.letGo()
+	h.untilMarked(3)
+	gate.Unlock()
+
+	h.untilMarked(4)
+	if ids := h.sink.ids(); len(ids) != 4 {
+		t.Fatalf("published %v: a row went twice", ids)
+	}
+}
+
+// TRUNCATE … RESTART IDENTITY hands out the ids in flight once more. The marks
+// of the old rows must not touch the new ones. (Rule 2: identity.)
+func TestTruncateRestartIdentityWithRowsInFlight(t *testing.T) {
+	h := start(t, nil, func(h *harness) { h.sink.hold() })
+	h.insert(5)
+	h.run()
+	h.until("all five are with the sink", func() bool { return h.sink.holding() == 5 })
+
+	h.exec("TRUNCATE " + h.table + " RESTART IDENTITY")
+	h.insert(5)
+	h.until("the new rows are with the sink too", func() bool { return h.sink.holding() == 10 })
+	if n := h.int("SELECT count(*) FROM " + h.table + " WHERE sent_at IS NOT NULL"); n != 0 {
+		t.Fatalf("%d rows are marked before any acknowledgement", n)
+	}
+	h.sink.letGo()
+	h.untilMarked(5)
+	if ids := h.sink.ids(); len(ids) != 10 {
+		t.Fatalf("published %v, want each id twice, once for the old and once for the new row", ids)
+	}
+}
+
+// The application deletes a row that is in flight: its mark finds nothing, is
+// settled nevertheless, and the window, here of one row, goes on. (Rule 11.)
+func TestHeadDeletedByTheApplicationStopsNothing(t *testing.T) {
+	h := start(t, func(c *relay.Config) { c.MaxInFlight = 1 }, func(h *harness) { h.sink.hold() })
+	head := h.insertKeyed("K")
+	h.insertKeyed("K")
+	h.run()
+	h.until("the head is with the sink", func() bool { return h.sink.holding() == 1 })
+	h.exec(fmt.Sprintf("DELETE FROM %s WHERE id = %d", h.table, head))
+	h.sink.letGo()
+	h.untilMarked(1)
+}
+
+// A sink that has lost its broker gives the window back: nothing waits in
+// memory, no attempt is counted, and everything follows when it is back, in the
+// order of its key. (Rule 5, section 5.)
+func TestSinkThatStallsGivesTheWindowBack(t *testing.T) {
+	h := start(t, func(c *relay.Config) { c.MaxInFlight = 8 }, nil)
+	h.run()
+	h.insert(1)
+	h.untilMarked(1)
+
+	h.broker.Shutdown()
+	var want []int64
+	for range 20 {
+		want = append(want, h.insertKeyed("K"))
+	}
+	h.insert(20)
+	h.untilLogged("the broker takes no messages")
+	if err := h.broker.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.untilMarked(41)
+	if n := h.int("SELECT count(*) FROM " + h.table + " WHERE attempts > 0 OR last_error IS NOT NULL"); n != 0 {
+		t.Fatalf("%d rows carry the broker's absence as their own fault", n)
+	}
+	var got []int64
+	for _, id := range h.stored() {
+		if slices.Contains(want, id) && !slices.Contains(got, id) {
+			got = append(got, id)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Fatalf("first deliveries of the key: %v, want %v", got, want)
+	}
+}
+
+// A broker that refuses everything keeps the heads of the keys waiting in the
+// table, and their followers never overtake them, also not after a restart.
+// (Rule 5: a head waiting for its retry renews the hold.)
+func TestWaitingHeadHoldsItsKeyAfterARestart(t *testing.T) {
+	h := start(t, func(c *relay.Config) { c.Retry = relay.Backoff{Min: time.Hour, Max: time.Hour} }, nil)
+	var mu sync.Mutex
+	refuse := true
+	h.sink.spoil = func(_ *relay.Message, o relay.Outcome) relay.Outcome {
+		mu.Lock()
+		defer mu.Unlock()
+		if refuse {
+			return relay.Outcome{Class: relay.Refused, Type: relay.ErrorTypeFull, Err: errors.New("refused by the test")}
+		}
+		return o
+	}
+	head := h.insertKeyed("K")
+	stop := h.run()
+	h.until("the head waits", func() bool {
+		return h.int("SELECT count(*) FROM "+h.table+" WHERE attempts = 1 AND available_at > now()") == 1
+	})
+	stop()
+	mu.Lock()
+	refuse = false
+	mu.Unlock()
+	follower := h.insertKeyed("K")
+	other := h.insertKeyed("L")
+	h.run()
+	h.until("the other key flows", func() bool { return slices.Contains(h.sink.ids(), other) })
+	h.untilMarked(1)
+	if slices.Contains(h.sink.ids(), follower) {
+		t.Fatal("the follower of a row that waits for its retry was published after a restart")
+	}
+	h.exec(fmt.Sprintf("UPDATE %s SET available_at = now() WHERE id = %d", h.table, head))
+	h.untilMarked(3)
+	if ids := h.sink.ids(); slices.Index(ids, follower) < lastIndex(ids, head) {
+		t.Fatalf("published %v: row %d overtook row %d", ids, follower, head)
+	}
+}
+
+// A chain that is longer than its cap becomes a hold, and nothing of the key is
+// skipped or reordered. (Rule 5.)
+func TestChainLongerThanItsCapKeepsItsOrder(t *testing.T) {
+	h := start(t, func(c *relay.Config) { c.MaxInFlight = 8 }, nil) // a cap of 2
+	var want []int64
+	for range 30 {
+		want = append(want, h.insertKeyed("K"))
+	}
+	h.run()
+	h.untilMarked(30)
+	if ids := h.sink.ids(); !slices.Equal(ids, want) {
+		t.Fatalf("published %v, want %v", ids, want)
+	}
+}
+
+// A message with available_at in the future is not sent before, and soon after.
+// It does not block its key.
+func TestScheduledRowWaitsAndBlocksNobody(t *testing.T) {
+	h := start(t, nil, nil)
+	h.run()
+	scheduled := h.insertScheduled("K", "now() + interval '1500 ms'")
+	h.insertKeyed("K")
+	h.untilMarked(1)
+	h.untilMarked(2)
+	late := h.int(fmt.Sprintf("SELECT extract(epoch FROM sent_at - available_at) * 1000 FROM %s WHERE id = %d", h.table, scheduled))
+	if late < 0 {
+		t.Fatalf("sent %d ms before available_at", -late)
+	}
+}
+
+// A standby takes over when the leader ends, and rows go once.
+func TestStandbyTakesOverFromAGracefulLeader(t *testing.T) {
+	h := start(t, nil, nil)
+	stopFirst := h.run()
+	h.untilLogged("leading")
+	h.run()
+	h.untilLogged("standing by")
+	h.insert(50)
+	h.untilMarked(50)
+	stopFirst()
+	h.insert(50)
+	h.untilMarked(100)
+	if ids := h.sink.ids(); len(ids) != 100 {
+		t.Fatalf("%d publishes for 100 rows over a graceful hand-over", len(ids))
+	}
+}
+
+// The control session dies: the leader stops, and leads again in a new term.
+func TestControlSessionTerminatedLosesNothing(t *testing.T) {
+	h := start(t, nil, nil)
+	h.run()
+	h.insert(100)
+	h.untilMarked(100)
+	n := h.int(`SELECT count(pg_terminate_backend(l.pid)) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+		WHERE l.locktype = 'advisory' AND a.datname = current_database()`)
+	if n != 1 {
+		t.Fatalf("%d sessions hold the lock, want 1", n)
+	}
+	h.insert(100)
+	h.untilMarked(200)
+}
+
+func count(ids []int64, id int64) int {
+	n := 0
+	for _, i := range ids {
+		if i == id {
+			n++
+		}
+	}
+	return n
+}
+
+func lastIndex(ids []int64, id int64) int {
+	last := -1
+	for i, v := range ids {
+		if v == id {
+			last = i
+		}
+	}
+	return last
+}

@@ -1,0 +1,133 @@
+package jetstream_test
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"github.com/outbox-relay/outbox-relay/e2e/natsserver"
+	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/jetstream"
+)
+
+const benchWindow = 4096
+
+// BenchmarkPublish compares this sink with the client library's own
+// asynchronous publisher, each with a window of 4096 messages of 300 bytes and
+// a message id, a file stream, and the server in this process or its own.
+func BenchmarkPublish(b *testing.B) {
+	servers := map[string]func(context.Context, natsserver.Options) (server, error){
+		"server=in process": func(ctx context.Context, o natsserver.Options) (server, error) { return natsserver.StartInProcess(ctx, o) },
+		"server=process":    func(ctx context.Context, o natsserver.Options) (server, error) { return natsserver.StartProcess(ctx, o) },
+	}
+	publishers := map[string]func(*testing.B, string){"publisher=sink": benchSink, "publisher=library": benchLibrary}
+	for where, start := range servers {
+		for who, run := range publishers {
+			b.Run(where+"/"+who, func(b *testing.B) {
+				s, err := start(b.Context(), natsserver.Options{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer s.Close()
+				conn, err := nats.Connect(s.URL())
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer conn.Close()
+				js, err := natsjs.New(conn)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := js.CreateStream(b.Context(), natsjs.StreamConfig{Name: "B", Subjects: []string{"b.>"}}); err != nil {
+					b.Fatal(err)
+				}
+				b.ReportAllocs()
+				b.ResetTimer()
+				run(b, s.URL())
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+			})
+		}
+	}
+}
+
+type server interface {
+	URL() string
+	Close() error
+}
+
+func benchMessage(i int) *relay.Message {
+	m := &relay.Message{Topic: fmt.Sprint("b.", i%100), Key: fmt.Sprint("key-", i%1000), Keyed: true, ContentType: "application/json", Payload: make([]byte, 300)}
+	m.ID = int64(i)
+	m.MessageID[15], m.MessageID[14], m.MessageID[13], m.MessageID[12] = byte(i), byte(i>>8), byte(i>>16), byte(i>>24)
+	return m
+}
+
+func benchSink(b *testing.B, url string) {
+	s, err := jetstream.Open(jetstream.Options{URLs: url, Window: benchWindow})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close(context.Background())
+	if err := s.Probe(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	window := make(chan struct{}, benchWindow)
+	var failed atomic.Int64
+	report := func(_ *relay.Message, o relay.Outcome) {
+		if o.Class != relay.Acknowledged {
+			failed.Add(1)
+		}
+		<-window
+	}
+	b.ResetTimer()
+	for i := range b.N {
+		window <- struct{}{}
+		s.Publish(benchMessage(i), report)
+	}
+	for range benchWindow {
+		window <- struct{}{}
+	}
+	b.StopTimer()
+	if n := failed.Load(); n > 0 {
+		b.Fatalf("%d messages failed", n)
+	}
+}
+
+func benchLibrary(b *testing.B, url string) {
+	conn, err := nats.Connect(url)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	window := make(chan struct{}, benchWindow)
+	var failed atomic.Int64
+	js, err := natsjs.New(conn,
+		natsjs.WithPublishAsyncMaxPending(2*benchWindow),
+		natsjs.WithPublishAsyncTimeout(5_000_000_000),
+		natsjs.WithPublishAsyncAckHandler(func(natsjs.JetStream, *nats.Msg, *natsjs.PubAck) { <-window }),
+		natsjs.WithPublishAsyncErrHandler(func(natsjs.JetStream, *nats.Msg, error) { failed.Add(1); <-window }))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ResetTimer()
+	for i := range b.N {
+		window <- struct{}{}
+		m := benchMessage(i)
+		h := nats.Header{"Content-Type": {m.ContentType}, "Outbox-Key": {m.Key}}
+		msg := &nats.Msg{Subject: m.Topic, Header: h, Data: m.Payload}
+		if _, err := js.PublishMsgAsync(msg, natsjs.WithMsgID(m.MessageID.String()), natsjs.WithRetryAttempts(0)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for range benchWindow {
+		window <- struct{}{}
+	}
+	b.StopTimer()
+	if n := failed.Load(); n > 0 {
+		b.Fatalf("%d messages failed", n)
+	}
+}

@@ -1,0 +1,66 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Probe implements [relay.Sink]. Without a connection it has one attempted at
+// once. With one it asks JetStream; where the rights do not allow that, a round
+// trip to the server has to do.
+func (s *Sink) Probe(ctx context.Context) error {
+	sess, err := s.link.await(ctx)
+	if err != nil {
+		return err
+	}
+	return sess.probe(ctx)
+}
+
+func (s *session) probe(ctx context.Context) error {
+	err := s.ask(ctx, askAccount, func(ctx context.Context) error {
+		_, err := s.js.AccountInfo(ctx)
+		return err
+	})
+	server := s.conn.ConnectedAddr()
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled):
+		return fmt.Errorf("NATS server %s runs without JetStream: start it with -js or jetstream in its configuration", server)
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return fmt.Errorf("NATS server %s has no JetStream for this account: enable it there, or use another user", server)
+	case errors.Is(err, errDenied), errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		return s.roundTrip(ctx)
+	}
+	return fmt.Errorf("ask JetStream at %s: %w", server, err)
+}
+
+func (s *session) roundTrip(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	if err := s.conn.FlushWithContext(ctx); err != nil {
+		return fmt.Errorf("wait for an answer of NATS: %w", err)
+	}
+	return nil
+}
+
+// mend adds to an error of connecting what a person has to do, where that is
+// not waiting. The error shows no credentials: the library's do not.
+func mend(err error) error {
+	switch text := strings.ToLower(err.Error()); {
+	case errors.Is(err, nats.ErrAuthorization), strings.Contains(text, "authorization violation"):
+		return fmt.Errorf("%w: the server does not take the user, password, token or key: check OUTBOX_SINK_URL and OUTBOX_NATS_*", err)
+	case errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAccountAuthExpired), strings.Contains(text, "authentication expired"):
+		return fmt.Errorf("%w: issue new credentials", err)
+	case errors.Is(err, nats.ErrSecureConnRequired):
+		return fmt.Errorf("%w: use tls:// in OUTBOX_SINK_URL, and OUTBOX_TLS_CA_FILE for an authority of your own", err)
+	case errors.Is(err, nats.ErrSecureConnWanted):
+		return fmt.Errorf("%w: the server offers no TLS: use nats:// and no OUTBOX_TLS_* file, or enable TLS there", err)
+	}
+	return err
+}
