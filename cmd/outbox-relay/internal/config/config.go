@@ -17,7 +17,7 @@ import (
 //	envDefault the default
 //	oneof      the values allowed, separated by |
 //	shown      the default as people read it, where envDefault does not say it
-//	doc        the meaning, in Markdown
+//	doc        the meaning, for help and the README alike
 type Config struct {
 	DatabaseURL Secret       `env:"OUTBOX_DATABASE_URL,required" doc:"PostgreSQL, as a libpq URL or key=value string; several hosts work with target_session_attrs=read-write; not through a transaction pooler"`
 	SinkURL     Secret       `env:"OUTBOX_SINK_URL,required" doc:"the broker: nats:// or tls:// for NATS JetStream; commas separate hosts"`
@@ -38,7 +38,7 @@ type Config struct {
 
 	ShutdownGrace time.Duration `env:"OUTBOX_SHUTDOWN_GRACE" envDefault:"20s" doc:"how long SIGTERM waits for what is in flight"`
 
-	Topology        Topology `env:"OUTBOX_TOPOLOGY" envDefault:"verify" oneof:"verify|create" doc:"create (for development): a topic that no stream captures is added, as <first token> and <first token>.>, to OUTBOX_NATS_STREAM"`
+	Topology        Topology `env:"OUTBOX_TOPOLOGY" envDefault:"verify" oneof:"verify|create" doc:"create (for development): a topic that no stream captures is added to OUTBOX_NATS_STREAM by its first token, such as orders and orders.>"`
 	NATSStream      string   `env:"OUTBOX_NATS_STREAM" envDefault:"OUTBOX" doc:"the stream of OUTBOX_TOPOLOGY=create, made if missing"`
 	NATSCredsFile   string   `env:"OUTBOX_NATS_CREDS_FILE" doc:"path of a credentials file (JWT and key)"`
 	NATSNKeyFile    string   `env:"OUTBOX_NATS_NKEY_FILE" doc:"path of an nkey seed file"`

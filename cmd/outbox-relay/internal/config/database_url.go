@@ -97,8 +97,8 @@ func dissectPairs(rest string) (secrets []string, err error) {
 
 // withoutURL keeps the driver's reason and drops what it quotes of the URL.
 func withoutURL(err error, secrets []string) error {
-	var refused *pgconn.ParseConfigError
-	if !errors.As(err, &refused) {
+	refused, ok := errors.AsType[*pgconn.ParseConfigError](err)
+	if !ok {
 		return errDatabase
 	}
 	blank := *refused

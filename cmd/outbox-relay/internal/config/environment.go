@@ -75,8 +75,7 @@ func readSecret(path string) (string, error) {
 
 // unwrapPath drops the path that the fault shows already.
 func unwrapPath(err error) error {
-	var pathError *os.PathError
-	if errors.As(err, &pathError) {
+	if pathError, ok := errors.AsType[*os.PathError](err); ok {
 		return pathError.Err
 	}
 	return err

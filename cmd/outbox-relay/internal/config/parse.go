@@ -61,27 +61,27 @@ func translate(err error, values map[string]string, required []string) Faults {
 	if err == nil {
 		return nil
 	}
-	var all env.AggregateError
-	if !errors.As(err, &all) {
+	all, ok := errors.AsType[env.AggregateError](err)
+	if !ok {
 		all.Errors = []error{err}
 	}
 	var faults Faults
 	for _, err := range all.Errors {
-		var missing env.VarIsNotSetError
-		var wrong env.ParseError
-		switch {
-		case errors.As(err, &missing):
+		if missing, ok := errors.AsType[env.VarIsNotSetError](err); ok {
 			if slices.Contains(required, missing.Key) {
 				v, _ := lookup(missing.Key)
 				faults = append(faults, Fault{Variable: v.Name, Problem: "is required: " + v.Description})
 			}
-		case errors.As(err, &wrong):
-			v, _ := lookupField(wrong.Name)
-			faults = append(faults, Fault{v.Name, v.show(values[v.Name]), expected(v, wrong.Err)})
-		default:
+			continue
+		}
+		wrong, ok := errors.AsType[env.ParseError](err)
+		v, known := lookupField(wrong.Name)
+		if !ok || !known {
 			// Only a mistake in the tags of Config ends here; a test parses them all.
 			faults = append(faults, Fault{Variable: prefix, Problem: err.Error()})
+			continue
 		}
+		faults = append(faults, Fault{v.Name, v.show(values[v.Name]), expected(v, wrong.Err)})
 	}
 	return faults
 }

@@ -1,0 +1,68 @@
+GO ?= go
+# The linters are pinned in a module of their own, so that they are no
+# requirement of whoever imports this one.
+GOLANGCI_LINT = $(GO) tool -modfile=.tools/go.mod golangci-lint
+VERSION ?=
+LDFLAGS = -s -w $(if $(VERSION),-X main.release=$(VERSION))
+FUZZTIME ?= 30s
+CHAOS ?= 2m
+export CHAOS
+
+.DEFAULT_GOAL = help
+
+.PHONY: help
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build the static binary bin/outbox-relay
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/outbox-relay ./cmd/outbox-relay
+
+.PHONY: demo
+demo: build ## move clicks through real servers and real faults; KEEP=1 leaves them running
+	$(GO) build -o bin/outbox-demo ./cmd/outbox-demo
+	@bin/outbox-demo -relay bin/outbox-relay $(if $(KEEP),-keep)
+
+.PHONY: fmt
+fmt: ## format the code
+	$(GOLANGCI_LINT) fmt ./...
+
+.PHONY: lint
+lint: ## run the linters, the direction of imports included
+	$(GOLANGCI_LINT) run ./...
+
+.PHONY: test
+test: deps ## run all tests with the race detector
+	$(GO) test -race -timeout 20m ./...
+
+.PHONY: e2e
+e2e: deps ## run only the tests of the whole, with their names
+	$(GO) test -race -timeout 20m -v ./e2e
+
+.PHONY: bench
+bench: deps ## measure: the broker alone, the relay, the ratio; memory
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./e2e
+
+.PHONY: chaos
+chaos: deps ## random faults for as long as CHAOS says, such as CHAOS=10m
+	$(GO) test -race -tags chaos -run '^TestChaos$$' -timeout 0 -v ./e2e
+
+.PHONY: mutants
+mutants: deps ## take out one rule after the other: some test must fail
+	$(GO) test -tags mutants -timeout 60m -v ./e2e/mutants
+
+.PHONY: fuzz
+fuzz: deps ## run every fuzz target for FUZZTIME, such as FUZZTIME=10m
+	@.ci/fuzz $(FUZZTIME)
+
+.PHONY: deps
+deps: ## make sure of PostgreSQL and a C compiler, which the tests need
+	@.ci/deps
+
+.PHONY: tools
+tools: ## build the pinned linters, so that the next lint is quick
+	$(GOLANGCI_LINT) version
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin

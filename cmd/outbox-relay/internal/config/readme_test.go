@@ -1,0 +1,41 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+// TestReadmeHasTheSameTable keeps the README true. To mend it, paste the table
+// that the failure prints.
+func TestReadmeHasTheSameTable(t *testing.T) {
+	readme, err := os.ReadFile("../../../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want strings.Builder
+	want.WriteString("| variable | default | meaning |\n|---|---|---|\n")
+	for _, v := range Table() {
+		fmt.Fprintf(&want, "| `%s`%s | %s | %s |\n", v.Name, starred(v), shownDefault(v), v.Description)
+	}
+	if _, rest, _ := strings.Cut(string(readme), "| variable |"); !strings.HasPrefix("| variable |"+rest, want.String()+"\n") {
+		t.Errorf("README.md has another table of variables; it should be:\n%s", want.String())
+	}
+}
+
+// starred marks the variables that have a _FILE form.
+func starred(v Variable) string {
+	if v.Secret {
+		return " \\*"
+	}
+	return ""
+}
+
+// shownDefault quotes values; what only describes the default stays plain.
+func shownDefault(v Variable) string {
+	if v.Default == "" || v.Default == "required" || strings.HasPrefix(v.Default, "the ") {
+		return v.Default
+	}
+	return "`" + v.Default + "`"
+}
