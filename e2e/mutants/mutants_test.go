@@ -101,9 +101,17 @@ var mutants = []mutant{
 	},
 	{
 		rule: "11: a row that is gone settles its mark",
-		file: "relay/postgres/mark.go",
-		old:  "",
+		file: "relay/postgres/write.go",
+		old:  "gone = append(gone, ref)",
+		new:  "_ = ref",
 		pkg:  "./relay", test: "TestHeadDeletedByTheApplicationStopsNothing",
+	},
+	{
+		rule: "2: a mark names the message id too",
+		file: "relay/postgres/write.go",
+		old:  "const matching = `o.id = m.id AND o.message_id = m.message_id`",
+		new:  "const matching = `o.id = m.id AND m.message_id IS NOT NULL`",
+		pkg:  "./relay", test: "TestTruncateRestartIdentityWithRowsInFlight",
 	},
 	{
 		rule: "12: a failed control session ends the term",
@@ -123,7 +131,7 @@ var mutants = []mutant{
 		rule: "section 5: an outage counts no attempt",
 		file: "relay/outcomes.go",
 		old:  "if alone {\n\t\t\tt.refuse(m, o)",
-		new:  "if true {\n\t\t\tt.refuse(m, o)",
+		new:  "if alone || true {\n\t\t\tt.refuse(m, o)",
 		pkg:  "./relay", test: "TestSinkThatStallsGivesTheWindowBack",
 	},
 }

@@ -3,15 +3,17 @@ package postgres
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// smallRow is the most that a row may be stored in, in bytes, to be read in the
-// scan itself. Compressed it may be longer once it is here: by 255 times at the
-// very most (lz4), and what does not fit is dropped while it is being read.
+// smallRow is the most that a row may weigh, in bytes as stored, to be read in
+// the scan itself. Once it is here it may be longer, a compressed one by 255 times
+// at the very most (lz4); what does not fit is dropped while it is being read.
 const smallRow = 8192
+
+// jsonbWeight is what a stored byte of a jsonb counts in a row's weight.
+const jsonbWeight = 8
 
 // maxPayload is what PostgreSQL can send in one row (1 GB), with room for the
 // other columns. It is the limit where the broker sets none.
@@ -33,8 +35,8 @@ type entry struct {
 
 // Chunk reads the next rows of a pass.
 //
-// Where the server fails on some row, the chunk is asked for again with half as
-// many rows, until that row is alone and becomes a defect.
+// Where the server fails on some small row, the chunk is asked for again with
+// half as many rows, until that row is alone and becomes a defect.
 func (s *sweep) Chunk(ctx context.Context, req relay.ChunkRequest) (relay.Chunk, error) {
 	if req.Rows <= 0 {
 		return relay.Chunk{Cursor: req.After}, nil
@@ -45,7 +47,7 @@ func (s *sweep) Chunk(ctx context.Context, req relay.ChunkRequest) (relay.Chunk,
 		switch {
 		case err == nil:
 			return chunk, nil
-		case isStale(err) && !again:
+		case isOutdated(err) && !again:
 			again = true
 			s.forget(ctx)
 			if err := s.describe(ctx); err != nil {
@@ -105,7 +107,7 @@ func (s *sweep) scan(ctx context.Context, req relay.ChunkRequest, rows int) (*sc
 		if result.cut {
 			return
 		}
-		e := d.entry(row, s.expansion)
+		e := d.entry(row, s.payload.weight, s.expansion)
 		if result.bytes+e.size > req.Bytes && len(result.entries) > 0 {
 			result.cut = true
 			return
@@ -164,8 +166,8 @@ func (s *sweep) readDefect(ctx context.Context, req relay.ChunkRequest, cause er
 	}
 	chunk := relay.Chunk{Cursor: req.After}
 	err := s.querySweep(ctx, st, params, func(row [][]byte) {
-		m := &relay.Message{Ref: refOf(row), CreatedAt: instant(int64Of(row[2])), Attempts: int(int32Of(row[3])), Size: relay.MessageOverhead}
-		m.Defect = fmt.Errorf("PostgreSQL cannot read the row: %s", serverWords(cause))
+		m := newDecoder(req).head(row)
+		unreadable(m, cause)
 		chunk.Rows = append(chunk.Rows, relay.Row{Message: m})
 		chunk.Cursor = m.ID
 	})

@@ -28,13 +28,13 @@ func newDecoder(req relay.ChunkRequest) *decoder {
 }
 
 // entry reads a row of a scan.
-func (d *decoder) entry(row [][]byte, expansion float64) entry {
+func (d *decoder) entry(row [][]byte, weight int64, expansion float64) entry {
 	m := d.head(row)
-	stored := int64Of(row[5])
-	if stored > smallRow {
+	if w := int64Of(row[5]); w > smallRow {
 		// A payload over the limit will not be fetched and takes no room, but that is
 		// known for sure only once it has been measured.
-		return entry{row: relay.Row{Message: m}, large: true, size: relay.MessageOverhead + int64(float64(min(stored, d.limit))*expansion)}
+		expected := int64(float64(min(w/weight, d.limit)) * expansion)
+		return entry{row: relay.Row{Message: m}, large: true, size: relay.MessageOverhead + expected}
 	}
 	wait := d.wait(row[4])
 	d.plain(m, row[6], row[7], row[8])
@@ -78,6 +78,12 @@ func (d *decoder) head(row [][]byte) *relay.Message {
 	}
 	m.Attempts = int(int32Of(row[3]))
 	return m
+}
+
+// unreadable makes a row a defect that the server fails to read.
+func unreadable(m *relay.Message, cause error) {
+	m.Size = relay.MessageOverhead
+	m.Defect = fmt.Errorf("PostgreSQL cannot read the row: %s", serverWords(cause))
 }
 
 func (d *decoder) plain(m *relay.Message, topic, key, contentType []byte) {

@@ -33,8 +33,7 @@ const (
 )
 
 func codeOf(err error) string {
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) {
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pgErr.Code
 	}
 	return ""
@@ -95,6 +94,22 @@ func missingTable(table schema.Table) error {
 	return setup(nil, "table %s does not exist: run outbox-relay migrate", table)
 }
 
+// isStale: "cached plan must not change result type", or an unknown statement.
+func isStale(err error) bool {
+	code := codeOf(err)
+	return code == "0A000" || code == "26000"
+}
+
+// isOutdated says whether a statement of the sweep may only be out of date: the
+// payload's column has got another type. A statement that is right fails again.
+func isOutdated(err error) bool {
+	switch codeOf(err) {
+	case codeUndefinedFunction, codeDatatypeMismatch, "42846": // cannot coerce
+		return true
+	}
+	return isStale(err)
+}
+
 // isRowFault says whether the server failed on what a row contains, while the
 // session is as good as before: the row is too long once converted, has
 // characters that the client's encoding lacks, or is corrupt on disk.
@@ -116,8 +131,7 @@ func isRowFault(err error) bool {
 
 // serverWords is the server's message alone, which never contains a payload.
 func serverWords(err error) string {
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) {
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pgErr.Message + " (SQLSTATE " + pgErr.Code + ")"
 	}
 	return err.Error()

@@ -18,7 +18,6 @@ func (s *sweep) fetch(ctx context.Context, req relay.ChunkRequest, entries []ent
 	var small int64
 	for i := range entries {
 		if e := &entries[i]; e.large {
-			e.absent = true
 			large, before = append(large, e), append(before, small)
 		} else {
 			small += e.size
@@ -27,22 +26,53 @@ func (s *sweep) fetch(ctx context.Context, req relay.ChunkRequest, entries []ent
 	if len(large) == 0 {
 		return nil
 	}
+	err := s.fetchBatch(ctx, req, large, before)
+	if isRowFault(err) {
+		return s.fetchSingly(ctx, req, large, before)
+	}
+	return err
+}
+
+// fetchSingly finds the rows that the server fails on. To try such a row may
+// take the server seconds, so this way it is tried no more than twice.
+func (s *sweep) fetchSingly(ctx context.Context, req relay.ChunkRequest, large []*entry, before []int64) error {
+	var taken int64
+	for i, e := range large {
+		switch err := s.fetchBatch(ctx, req, large[i:i+1], []int64{before[i] + taken}); {
+		case isRowFault(err):
+			unreadable(e.row.Message, err)
+			*e = entry{row: e.row, size: e.row.Size}
+		case err != nil:
+			return err
+		case e.excess: // the chunk ends here
+			return nil
+		}
+		if !e.absent {
+			taken += e.size
+		}
+	}
+	return nil
+}
+
+// fetchBatch fetches rows, before each of which so many bytes of the chunk are
+// taken by small ones.
+func (s *sweep) fetchBatch(ctx context.Context, req relay.ChunkRequest, large []*entry, before []int64) error {
 	offsets := newArray(oidInt8, len(before), 8)
-	for _, b := range before {
-		offsets.int8(b)
+	var expected, exact int64
+	for i, e := range large {
+		e.absent = true // unless it is found
+		offsets.int8(before[i])
 	}
 	params := append(refParamsOf(len(large), func(i int) relay.Ref { return large[i].row.Ref }), instantParam(req.Pass.Start),
 		offsets.buf, int8Param(payloadLimit(req)), int8Param(req.Bytes))
 	d := newDecoder(req)
-	var stored, exact int64
 	err := s.querySweep(ctx, s.fetchStatement(), params, func(row [][]byte) {
 		e := large[int64Of(row[8])-1]
-		stored, exact = stored+e.size, exact+int64Of(row[5])
+		expected, exact = expected+e.size, exact+int64Of(row[5])
 		*e = d.largeEntry(row)
 	})
-	if stored > 0 {
-		// Divided by the old factor: e.size was an expectation.
-		s.expansion = max(1, s.expansion*float64(exact)/float64(stored))
+	if expected > 0 && err == nil {
+		s.expansion = max(1, s.expansion*float64(exact)/float64(expected))
 	}
 	return err
 }

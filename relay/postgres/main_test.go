@@ -133,6 +133,16 @@ func (f *fixture) lead() (relay.Control, relay.Sweep) {
 	return c, s
 }
 
+// role is the relay's, quoted.
+func (f *fixture) role() string {
+	f.t.Helper()
+	config, err := pgx.ParseConfig(f.url)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return schema.QuoteIdentifier(config.User)
+}
+
 // exec runs SQL as the superuser; {t} is the table.
 func (f *fixture) exec(sql string, args ...any) {
 	f.t.Helper()

@@ -16,12 +16,16 @@ func markUpdate(table schema.Table) write {
 	set := `UPDATE ` + table.Quoted() + ` AS o SET sent_at = now(), dead_at = NULL, last_error = coalesce(m.note, o.last_error) `
 	plain, patient := writeName("mark")
 	return write{
-		plain: statement{name: plain, formats: binaryFormat,
-			sql: set + `FROM ` + markBatch + ` WHERE ` + matching + ` AND o.sent_at IS NULL` + returningRefs},
-		patient: statement{name: patient, formats: binaryFormat,
+		plain: statement{
+			name: plain, formats: binaryFormat,
+			sql: set + `FROM ` + markBatch + ` WHERE ` + matching + ` AND o.sent_at IS NULL` + returningRefs,
+		},
+		patient: statement{
+			name: patient, formats: binaryFormat,
 			sql: `WITH free AS MATERIALIZED (SELECT o.id, o.message_id, m.note FROM ` + markBatch +
 				` JOIN ` + table.Quoted() + ` AS o ON ` + matching + ` AND o.sent_at IS NULL FOR NO KEY UPDATE OF o SKIP LOCKED) ` +
-				set + `FROM free AS m WHERE ` + matching + ` AND o.sent_at IS NULL` + returningRefs},
+				set + `FROM free AS m WHERE ` + matching + ` AND o.sent_at IS NULL` + returningRefs,
+		},
 	}
 }
 
@@ -31,12 +35,16 @@ func markDelete(table schema.Table) write {
 	plain, patient := writeName("delete")
 	from := `DELETE FROM ` + table.Quoted() + ` AS o USING `
 	return write{
-		plain: statement{name: plain, formats: binaryFormat,
-			sql: from + markBatch + ` WHERE ` + matching + returningRefs},
-		patient: statement{name: patient, formats: binaryFormat,
+		plain: statement{
+			name: plain, formats: binaryFormat,
+			sql: from + markBatch + ` WHERE ` + matching + returningRefs,
+		},
+		patient: statement{
+			name: patient, formats: binaryFormat,
 			sql: `WITH free AS MATERIALIZED (SELECT o.id, o.message_id FROM ` + markBatch +
 				` JOIN ` + table.Quoted() + ` AS o ON ` + matching + ` FOR UPDATE OF o SKIP LOCKED) ` +
-				from + `free AS m WHERE ` + matching + returningRefs},
+				from + `free AS m WHERE ` + matching + returningRefs,
+		},
 	}
 }
 

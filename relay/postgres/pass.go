@@ -32,6 +32,10 @@ type payloadKind struct {
 	// spread is by how much the stored length can exceed the exact one. A jsonb
 	// spends up to 12 bytes on what is written in 3, such as "1, ".
 	spread int64
+	// weight counts a stored byte towards smallRow. A number such as 1e131071 takes
+	// 12 bytes in a jsonb and 128 KiB as text, so a jsonb has to be smaller to be
+	// small.
+	weight int64
 }
 
 // isPending is true of rows that are neither sent nor dead, in the words of the
@@ -57,11 +61,11 @@ func (s *sweep) describe(ctx context.Context) error {
 	const exact = `octet_length(payload)`
 	switch oid := d.Fields[0].DataTypeOID; oid {
 	case oidBytea, oidText, oidVarchar:
-		s.payload = payloadKind{format: 1, length: exact, stored: exact, spread: 1}
+		s.payload = payloadKind{format: 1, length: exact, stored: exact, spread: 1, weight: 1}
 	case oidJSON:
-		s.payload = payloadKind{format: 1, length: `octet_length(payload::text)`, stored: `pg_column_size(payload)`, spread: 1}
+		s.payload = payloadKind{format: 1, length: `octet_length(payload::text)`, stored: `pg_column_size(payload)`, spread: 1, weight: 1}
 	case oidJSONB:
-		s.payload = payloadKind{format: 0, length: `octet_length(payload::text)`, stored: `pg_column_size(payload)`, spread: 6}
+		s.payload = payloadKind{format: 0, length: `octet_length(payload::text)`, stored: `pg_column_size(payload)`, spread: 6, weight: jsonbWeight}
 	default:
 		return setup(nil, "column payload of table %s has a type (oid %d) that the relay cannot publish: "+
 			"make it json, jsonb, text or bytea", s.table, oid)
@@ -116,14 +120,15 @@ func (s *sweep) scanStatement(scheduled, excluding bool) statement {
 		}
 		rows = `(` + branch(isDue) + ` UNION ALL ` + branch(isScheduled+` AND available_at <= $3::timestamptz`) + `) AS outbox`
 	}
-	small := fmt.Sprintf("stored <= %d", smallRow)
-	sql := `SELECT id, message_id, created_at, attempts, available_at, stored,
+	small := fmt.Sprintf("weight <= %d", smallRow)
+	sql := `SELECT id, message_id, created_at, attempts, available_at, weight,
 			CASE WHEN ` + small + ` THEN topic END, CASE WHEN ` + small + ` THEN key END,
 			CASE WHEN ` + small + ` THEN content_type END,
-			CASE WHEN ` + small + ` AND due THEN headers END, CASE WHEN ` + small + ` AND due THEN payload END
+			CASE WHEN ` + small + ` AND due THEN nullif(headers, '{}') END, CASE WHEN ` + small + ` AND due THEN payload END
 		FROM (SELECT ` + columns + `, ` + dueNow + ` AS due,
 			` + plainLength + ` + CASE WHEN ` + dueNow + ` THEN
-				coalesce(pg_column_size(headers), 0) + coalesce(` + s.payload.stored + `, 0) ELSE 0 END AS stored
+				` + fmt.Sprintf("%d::bigint * coalesce(pg_column_size(headers), 0) + %d::bigint * coalesce(%s, 0)",
+		jsonbWeight, s.payload.weight, s.payload.stored) + ` ELSE 0 END AS weight
 			FROM ` + rows + ` ORDER BY id LIMIT $4::bigint) AS s`
 	return statement{name: name, sql: sql, formats: []int16{1, 1, 1, 1, 1, 1, 0, 0, 0, 0, s.payload.format}}
 }

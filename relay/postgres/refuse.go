@@ -40,10 +40,12 @@ func refuseUpdate(table schema.Table) write {
 	plain, patient := writeName("refuse")
 	return write{
 		plain: statement{name: plain, formats: binaryFormat, sql: set + refuseBatch + where},
-		patient: statement{name: patient, formats: binaryFormat,
+		patient: statement{
+			name: patient, formats: binaryFormat,
 			sql: `WITH free AS MATERIALIZED (SELECT m.* FROM ` + refuseBatch +
 				` JOIN ` + table.Quoted() + ` AS o ON ` + matching + ` AND o.sent_at IS NULL FOR NO KEY UPDATE OF o SKIP LOCKED) ` +
-				set + `free AS m` + where},
+				set + `free AS m` + where,
+		},
 	}
 }
 

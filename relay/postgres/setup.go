@@ -12,18 +12,11 @@ import (
 	"github.com/outbox-relay/outbox-relay/schema"
 )
 
-// minVersion is the oldest PostgreSQL with idle_session_timeout.
-const minVersion = 14
-
 // checkSetup looks whether the session can work with the table, and says all
 // that is wrong with one thing at once: all columns, all grants.
 func (s *session) checkSetup(ctx context.Context, after AfterSend) error {
 	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
 	defer cancel()
-	if v := serverVersion(s.pg); v != 0 && v < minVersion {
-		return setup(nil, "the server is PostgreSQL %s: the relay needs version %d or later",
-			s.pg.ParameterStatus("server_version"), minVersion)
-	}
 	if err := s.checkWritable(ctx); err != nil {
 		return err
 	}

@@ -46,8 +46,7 @@ func parseURL(url string) (*pgx.ConnConfig, error) {
 // urlFault returns what pgx says about a URL without the URL. The cause within
 // may quote parts of it, so only pgx's own words are kept.
 func urlFault(err error) string {
-	var parse *pgconn.ParseConfigError
-	if !errors.As(err, &parse) {
+	if _, ok := errors.AsType[*pgconn.ParseConfigError](err); !ok {
 		return "it cannot be read"
 	}
 	text := strings.TrimPrefix(err.Error(), "cannot parse ")

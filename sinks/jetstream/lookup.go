@@ -28,13 +28,16 @@ type lookup struct {
 // answer is what is known of a topic, for a short while.
 type answer struct {
 	until time.Time
-	// err is errNoStream, errNotReady or the reason for knowing nothing; never nil.
+	// err is errNoStream, errNotReady, errStreamSilent or the reason for knowing
+	// nothing; never nil.
 	err error
 }
 
 var (
 	errNoStream = errors.New("no stream has it")
 	errNotReady = errors.New("JetStream is not ready")
+	// errStreamSilent: a stream has the topic, and yet nobody took the message.
+	errStreamSilent = errors.New("has it and does not answer")
 )
 
 const (
@@ -46,9 +49,9 @@ const (
 	// decideAfter is how long messages that nobody took wait for others to be
 	// acknowledged, where the look-up tells nothing.
 	decideAfter = time.Second
-	// routesTried is how often a stream is made for one message. More than once:
-	// another relay may change the stream at the same moment.
-	routesTried = 3
+	// routeTries is how often a message is published after a stream was made for
+	// it. More than once: another relay may change the stream at the same moment.
+	routeTries = 3
 )
 
 func newLookup() *lookup {
@@ -107,8 +110,23 @@ func (s *session) settleUnclaimed(ctx context.Context, topic string) {
 			e.done(notReady(topic, err))
 		}
 	default:
-		s.pending.doubt(topic, err, time.Now().Add(min(decideAfter, s.options.AckTimeout)))
+		s.retry(topic, err)
 	}
+}
+
+// retry publishes again what nobody took though a stream has its topic: the
+// stream may have been made, or have come up, a moment after the publish. Else,
+// and at the second time, other evidence has to decide.
+func (s *session) retry(topic string, doubt error) {
+	if errors.Is(doubt, errStreamSilent) {
+		for _, e := range s.pending.takeIf(func(e *entry, _ uint64) bool {
+			return e.phase == unclaimed && e.message.Topic == topic && e.tries == 0
+		}) {
+			e.tries++
+			s.requeue(e.item)
+		}
+	}
+	s.pending.doubt(topic, doubt, time.Now().Add(min(decideAfter, s.options.AckTimeout)))
 }
 
 // findStream returns why nobody took a message of the topic.
@@ -117,10 +135,8 @@ func (s *session) findStream(ctx context.Context, topic string) error {
 	if a, ok := s.lookup.answers[topic]; ok && now.Before(a.until) {
 		return a.err
 	}
-	var name string
-	err := s.ask(ctx, askNames, func(ctx context.Context) (err error) {
-		name, err = s.js.StreamNameBySubject(ctx, topic)
-		return err
+	name, err := ask(ctx, s, askNames, func(ctx context.Context) (string, error) {
+		return s.js.StreamNameBySubject(ctx, topic)
 	})
 	err = explain(name, err)
 	if len(s.lookup.answers) >= answersKept {
@@ -134,7 +150,7 @@ func explain(stream string, err error) error {
 	var api *jetstream.APIError
 	switch {
 	case err == nil:
-		return fmt.Errorf("stream %q has it and does not answer", stream)
+		return fmt.Errorf("stream %q %w", stream, errStreamSilent)
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return errNoStream
 	case errors.Is(err, nats.ErrNoResponders):
@@ -157,7 +173,7 @@ func (s *session) noStream(ctx context.Context, topic string, entries []entry) {
 		if err == nil {
 			delete(s.lookup.answers, topic)
 			for _, e := range entries {
-				if e.routed++; e.routed <= routesTried {
+				if e.tries++; e.tries <= routeTries {
 					s.requeue(e.item)
 					continue
 				}

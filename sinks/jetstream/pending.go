@@ -15,8 +15,8 @@ import (
 type item struct {
 	message *relay.Message
 	report  relay.Report
-	// routed counts how often a stream was made for it.
-	routed int
+	// tries counts the publishes that nobody took and that are repeated.
+	tries int
 }
 
 func (it item) done(o relay.Outcome) { it.report(it.message, o) }

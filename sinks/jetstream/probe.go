@@ -22,28 +22,27 @@ func (s *Sink) Probe(ctx context.Context) error {
 }
 
 func (s *session) probe(ctx context.Context) error {
-	err := s.ask(ctx, askAccount, func(ctx context.Context) error {
-		_, err := s.js.AccountInfo(ctx)
-		return err
-	})
-	server := s.conn.ConnectedAddr()
+	_, err := ask(ctx, s, askAccount, s.js.AccountInfo)
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled):
-		return fmt.Errorf("NATS server %s runs without JetStream: start it with -js or jetstream in its configuration", server)
+		return fmt.Errorf("NATS server %s runs without JetStream: start it with -js or jetstream in its configuration", s.address)
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
-		return fmt.Errorf("NATS server %s has no JetStream for this account: enable it there, or use another user", server)
+		return fmt.Errorf("NATS server %s has no JetStream for this account: enable it there, or use another user", s.address)
 	case errors.Is(err, errDenied), errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 		return s.roundTrip(ctx)
 	}
-	return fmt.Errorf("ask JetStream at %s: %w", server, err)
+	return fmt.Errorf("ask JetStream at %s: %w", s.address, err)
 }
 
 func (s *session) roundTrip(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	if err := s.conn.FlushWithContext(ctx); err != nil {
+	_, err := call(ctx, s, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, s.conn.FlushWithContext(ctx)
+	})
+	if err != nil {
 		return fmt.Errorf("wait for an answer of NATS: %w", err)
 	}
 	return nil

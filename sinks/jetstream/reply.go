@@ -38,19 +38,15 @@ func parseReply(m *nats.Msg) reply {
 }
 
 var (
-	ackStart     = []byte(`{"stream":"`)
-	ackSequence  = []byte(`"seq":`)
-	ackError     = []byte(`"error"`)
-	ackDuplicate = []byte(`"duplicate"`)
+	ackStart    = []byte(`{"stream":"`)
+	ackSequence = []byte(`","seq":`)
 )
 
 // parsePubAck reads a stream's answer. The ordinary one, {"stream":"S","seq":1},
-// is known by its start and by what it does not contain: no quote can be
-// within the names, JSON writes \". All others go through the JSON parser, which
-// costs a microsecond and was a seventh of the sink's time.
+// is recognized as it stands; all others go through the JSON parser, which is
+// ten times slower.
 func parsePubAck(data []byte) reply {
-	if bytes.HasPrefix(data, ackStart) && data[len(data)-1] == '}' &&
-		!bytes.Contains(data, ackError) && !bytes.Contains(data, ackDuplicate) && plainSequence(data) {
+	if plainPubAck(data) {
 		return reply{kind: acknowledged}
 	}
 	var ack struct {
@@ -70,13 +66,26 @@ func parsePubAck(data []byte) reply {
 	return reply{kind: acknowledged, duplicate: ack.Duplicate, stream: ack.Stream}
 }
 
-// plainSequence says whether the stream has a name and a sequence above 0
-// follows it.
-func plainSequence(data []byte) bool {
-	i := bytes.Index(data, ackSequence)
-	if i <= len(ackStart)+1 { // the name, its quote and a comma are between
+// plainPubAck says whether data is an acknowledgement with a stream's name and a
+// sequence above 0, and nothing else.
+func plainPubAck(data []byte) bool {
+	rest, ok := bytes.CutPrefix(data, ackStart)
+	if !ok {
 		return false
 	}
-	first := data[i+len(ackSequence)]
-	return first >= '1' && first <= '9'
+	name := bytes.IndexByte(rest, '"')
+	if name <= 0 || bytes.IndexByte(rest[:name], '\\') >= 0 {
+		return false
+	}
+	sequence, ok := bytes.CutPrefix(rest[name:], ackSequence)
+	// 18 digits fit a number of 64 bits; no leading zero; then the end.
+	if !ok || len(sequence) < 2 || len(sequence) > 19 || sequence[0] == '0' {
+		return false
+	}
+	for _, c := range sequence[:len(sequence)-1] {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return sequence[len(sequence)-1] == '}'
 }

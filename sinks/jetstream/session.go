@@ -31,12 +31,15 @@ type session struct {
 	pending *pending
 	lookup  *lookup
 	denials *denials
-	requeue func(item) // publishes a message again, for which a stream was made
+	requeue func(item) // publishes a message again that nobody took
+	address string     // of the server
 
-	closed chan struct{} // closed when the client library is done with the connection
+	requests sync.WaitGroup // questions to the broker that run; see start
+	closed   chan struct{}  // closed when the client library is done with the connection
 
 	mu    sync.Mutex
 	cause error // why the connection was cut from this side
+	ended bool  // no further requests
 }
 
 // Timing of a connection. A half-open one is noticed by the pings within
@@ -65,14 +68,14 @@ func openSession(ctx context.Context, o Options, servers []string, requeue func(
 	s.lookup = newLookup()
 	// A connection that is being made does not know ctx.
 	defer context.AfterFunc(ctx, s.socket.cut)()
-	conn, err := nats.Connect(strings.Join(servers, ","), append(s.connOptions(), credentials...)...)
+	conn, err := nats.Connect("", append(s.connOptions(servers), credentials...)...)
 	if err != nil {
 		if dial := s.socket.dialError(); dial != nil {
 			return nil, fmt.Errorf("%w: %w", err, dial)
 		}
 		return nil, err
 	}
-	s.conn = conn
+	s.conn, s.address = conn, conn.ConnectedAddr()
 	if err := s.prepare(); err != nil {
 		s.end()
 		return nil, err
@@ -80,8 +83,10 @@ func openSession(ctx context.Context, o Options, servers []string, requeue func(
 	return s, nil
 }
 
-func (s *session) connOptions() []nats.Option {
+func (s *session) connOptions(servers []string) []nats.Option {
 	options := []nats.Option{
+		// Not a list in one text: a password may contain a comma.
+		func(o *nats.Options) error { o.Servers = servers; return nil },
 		nats.Name(s.options.Name),
 		nats.NoReconnect(), // the package's documentation says why
 		nats.SetCustomDialer(s.socket),
@@ -219,10 +224,14 @@ func (s *session) lost() error {
 
 // end frees the connection and reports what was in flight.
 func (s *session) end() {
+	s.mu.Lock()
+	s.ended = true
+	s.mu.Unlock()
 	s.socket.cut()
 	s.conn.Close()
 	<-s.closed
 	s.reportLost(s.pending.end())
+	s.requests.Wait()
 }
 
 // maxPayloadViolation is how the server names the error for which it closes the

@@ -2,7 +2,6 @@ package jetstream
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -73,10 +72,7 @@ type proof struct {
 // prove asks JetStream something. Where it cannot be asked, nothing tells a
 // slow stream from a dead broker, and the connection is given up.
 func (s *session) prove(ctx context.Context, now time.Time) proof {
-	err := s.ask(ctx, askAccount, func(ctx context.Context) error {
-		_, err := s.js.AccountInfo(ctx)
-		return err
-	})
+	_, err := ask(ctx, s, askAccount, s.js.AccountInfo)
 	if err != nil && ctx.Err() == nil {
 		return proof{now, fmt.Errorf("messages wait for acknowledgements and JetStream does not answer: %w", err)}
 	}
@@ -96,31 +92,4 @@ func (s *session) decide(now time.Time) {
 	}) {
 		e.done(notReady(e.message.Topic, e.doubt))
 	}
-}
-
-// Operations of the JetStream API, as the end of their subjects names them.
-const (
-	askAccount = "INFO"
-	askNames   = "STREAM.NAMES"
-)
-
-var errDenied = errors.New("not permitted to ask JetStream")
-
-// ask runs a request to the JetStream API, with a deadline, and ends it as soon
-// as the server says that it is not permitted: the client library would wait.
-func (s *session) ask(ctx context.Context, operation string, request func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, min(s.options.AckTimeout/2, 2*time.Second))
-	defer cancel()
-	ctx, deny := context.WithCancelCause(ctx)
-	defer deny(nil)
-	done, denied := s.denials.watch(operation, deny)
-	if denied {
-		return errDenied
-	}
-	defer done()
-	err := request(ctx)
-	if err != nil && errors.Is(context.Cause(ctx), errDenied) {
-		return errDenied
-	}
-	return err
 }

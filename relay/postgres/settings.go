@@ -1,0 +1,120 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// pinned are the settings of every session. Any of them could have been set for
+// the role, the database or in the URL. They are set right after connecting and
+// not in the startup packet, because poolers refuse most of them there.
+var pinned = []setting{
+	{"search_path", "pg_catalog, pg_temp"},
+	{"statement_timeout", "0"},
+	{"idle_in_transaction_session_timeout", "0"},
+	// An error beats silently seeing no rows.
+	{"row_security", "off"},
+	{"default_transaction_isolation", "read committed"},
+	{"default_transaction_read_only", "off"},
+	{"default_transaction_deferrable", "off"},
+	{"standard_conforming_strings", "on"},
+	{"bytea_output", "hex"},
+	{"DateStyle", "ISO, YMD"},
+	{"TimeZone", "UTC"},
+	{"client_min_messages", "warning"},
+	// So that a relay whose host has gone does not hold the lock for hours.
+	{"tcp_keepalives_idle", "5"},
+	{"tcp_keepalives_interval", "5"},
+	{"tcp_keepalives_count", "3"},
+	{"tcp_user_timeout", "15s"},
+	// The statements are short and their plans must follow the parameters: how many
+	// rows, how many keys.
+	{"jit", "off"},
+	{"plan_cache_mode", "force_custom_plan"},
+	// The share of pending rows swings between all and none faster than statistics
+	// follow. Reading the whole table is never right here.
+	{"enable_seqscan", "off"},
+	{"enable_bitmapscan", "off"},
+	{"enable_indexscan", "on"},
+	{"enable_nestloop", "on"},
+}
+
+// controlSettings: lock_timeout, because a row that somebody has locked must not
+// hold up the others; idle_session_timeout ends the session of a frozen leader,
+// whose kernel goes on answering keepalives; synchronous_commit, because a lost
+// mark costs a duplicate, and waiting for each costs the rate.
+var controlSettings = []setting{
+	{"lock_timeout", "100ms"},
+	{"idle_session_timeout", "5s"},
+	{"synchronous_commit", "off"},
+	// Marks are joined to the table by its primary key, whatever statistics say.
+	{"enable_hashjoin", "off"},
+	{"enable_mergejoin", "off"},
+}
+
+// sweepSettings: reading waits only for ALTER TABLE, VACUUM FULL and the like.
+var sweepSettings = []setting{
+	{"lock_timeout", "10s"},
+	{"idle_session_timeout", "0"},
+}
+
+type setting struct{ name, value string }
+
+// minVersion is the oldest PostgreSQL with idle_session_timeout.
+const minVersion = 14
+
+// pin makes the settings in one round trip. SET needs no snapshot and looks up
+// no function, so nothing that was set before can get in its way.
+func pin(ctx context.Context, pg *pgconn.PgConn, settings []setting) error {
+	version := serverVersion(pg)
+	if version != 0 && version < minVersion {
+		return setup(nil, "the server is PostgreSQL %s: the relay needs version %d or later",
+			pg.ParameterStatus("server_version"), minVersion)
+	}
+	var sql strings.Builder
+	set := func(list []setting) {
+		for _, s := range list {
+			fmt.Fprintf(&sql, "SET %s = %s;", s.name, quoteSetting(s))
+		}
+	}
+	set(pinned)
+	set(settings)
+	if version >= 17 {
+		set([]setting{{"transaction_timeout", "0"}})
+	}
+	// Such a database stores bytes, not characters: converting, which is checking,
+	// them would be an error of a row in the middle of a sweep.
+	if pg.ParameterStatus("server_encoding") == "SQL_ASCII" {
+		set([]setting{{"client_encoding", "SQL_ASCII"}})
+	}
+	if err := pg.Exec(ctx, sql.String()).Close(); err != nil {
+		return fmt.Errorf("set session parameters: %w", err)
+	}
+	return nil
+}
+
+// quoteSetting leaves search_path, a list, alone: quoted it would be one name.
+func quoteSetting(s setting) string {
+	if s.name == "search_path" {
+		return s.value
+	}
+	return "'" + s.value + "'"
+}
+
+// serverVersion is the major version, 0 if the server does not tell.
+func serverVersion(pg *pgconn.PgConn) int {
+	version := pg.ParameterStatus("server_version")
+	end := strings.IndexFunc(version, func(r rune) bool { return r < '0' || r > '9' })
+	if end < 0 {
+		end = len(version)
+	}
+	major, err := strconv.Atoi(version[:end])
+	if err != nil {
+		return 0
+	}
+	return major
+}

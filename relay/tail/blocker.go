@@ -1,0 +1,107 @@
+package tail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Blocker is an open or prepared transaction that keeps a slot from being
+// created.
+type Blocker struct {
+	XID XID
+	// PID and Application are the session's; 0 and empty for a prepared
+	// transaction.
+	PID         uint32
+	Application string
+	// Prepared is the name under which it was prepared (PREPARE TRANSACTION), or
+	// empty.
+	Prepared string
+	Database string
+	// Age is since when it has been open, or prepared, by the server's clock. 0
+	// where the role may not know: it needs pg_read_all_stats for others' sessions.
+	Age time.Duration
+}
+
+// String returns a sentence's part: transaction 4711 of application "x" (pid 12,
+// database shop) since 3m0s.
+func (b Blocker) String() string {
+	var s strings.Builder
+	if b.Prepared != "" {
+		fmt.Fprintf(&s, "prepared transaction %q (xid %d, database %s)", b.Prepared, b.XID, b.Database)
+	} else {
+		fmt.Fprintf(&s, "transaction %d of application %q (pid %d, database %s)", b.XID, b.Application, b.PID, b.Database)
+	}
+	if b.Age > 0 {
+		fmt.Fprintf(&s, " since %s", b.Age.Truncate(time.Second))
+	}
+	return s.String()
+}
+
+// mend is how a person ends it.
+func (b Blocker) mend() string {
+	if b.Prepared != "" {
+		return "ROLLBACK PREPARED " + literal(b.Prepared) + " or COMMIT PREPARED, in its database"
+	}
+	return fmt.Sprintf("SELECT pg_terminate_backend(%d)", b.PID)
+}
+
+// blocked says which transactions the slot has waited for. The session's own
+// locks tell no longer, so the oldest ones with an id are named: the slot waits
+// for all of them, in any database.
+func blocked(ctx context.Context, pg *pgconn.PgConn, cause error) error {
+	blockers, err := lookUpBlockers(ctx, pg)
+	if err != nil {
+		cause = errors.Join(cause, err)
+	}
+	e := &UnavailableError{Reason: ReasonBlocked, Blockers: blockers, Cause: cause}
+	if len(blockers) == 0 {
+		e.Text = "blocked by a transaction that has ended meanwhile"
+		return e
+	}
+	e.Text = "blocked by " + blockers[0].String()
+	if more := len(blockers) - 1; more > 0 {
+		e.Text += fmt.Sprintf(" and %d more", more)
+	}
+	e.Text += ": end it (" + blockers[0].mend() + ")"
+	return e
+}
+
+// lookUpBlockers reads pg_locks, which everybody may: each transaction with an id
+// holds a lock on it. The savepoints of one have ids too.
+func lookUpBlockers(ctx context.Context, pg *pgconn.PgConn) ([]Blocker, error) {
+	rows, err := query(ctx, pg, `SELECT xid, pid, application, gid, database, age FROM (
+			SELECT DISTINCT ON (l.virtualtransaction) l.transactionid::text AS xid, age(l.transactionid) AS oldness,
+				coalesce(l.pid, 0) AS pid, coalesce(a.application_name, '') AS application, coalesce(p.gid, '') AS gid,
+				coalesce(a.datname, p.database, '') AS database,
+				coalesce(extract(epoch FROM clock_timestamp() - coalesce(p.prepared, a.xact_start)), 0)::bigint AS age
+			FROM pg_catalog.pg_locks l
+			LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+			LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = l.transactionid
+			WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted
+				AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
+			ORDER BY l.virtualtransaction, age(l.transactionid) DESC
+		) AS open ORDER BY oldness DESC LIMIT 10`)
+	if err != nil {
+		return nil, fmt.Errorf("look up open transactions: %w", err)
+	}
+	blockers := make([]Blocker, 0, len(rows))
+	for _, row := range rows {
+		xid, err1 := strconv.ParseUint(string(row[0]), 10, 32)
+		pid, err2 := strconv.ParseUint(string(row[1]), 10, 32)
+		age, err3 := strconv.ParseInt(string(row[5]), 10, 64)
+		if err := errors.Join(err1, err2, err3); err != nil {
+			return nil, fmt.Errorf("look up open transactions: %w", err)
+		}
+		blockers = append(blockers, Blocker{
+			XID: XID(xid), PID: uint32(pid), Application: string(row[2]), Prepared: string(row[3]),
+			Database: string(row[4]), Age: time.Duration(max(age, 0)) * time.Second,
+		})
+	}
+	return blockers, nil
+}

@@ -1,0 +1,115 @@
+package tail
+
+import (
+	"fmt"
+
+	"github.com/outbox-relay/outbox-relay/schema"
+)
+
+// decoder reads the messages of pgoutput, protocol version 1 (PostgreSQL's
+// documentation, "Logical Replication Message Formats"): whole transactions in
+// the order of their commits. It needs no connection and never panics.
+type decoder struct {
+	table schema.Table
+	// domains are the base types of the types of users that the table has.
+	domains map[typeID]typeID
+	// limit is what the broker takes, asked for each row; 0 is no limit.
+	limit func() int64
+
+	layout *layout // of the table, as the log last told; nil before
+	rows   rowReader
+
+	// Between a Begin and its Commit.
+	open      bool
+	xid       XID
+	committed instant
+}
+
+// decode reads one message that stands at lsn. ok is false where it tells
+// nothing about the table. An error leaves the decoder of no use.
+func (d *decoder) decode(in *input, lsn LSN) (ev Event, ok bool, err error) {
+	switch kind := in.byte(); kind {
+	case 'B':
+		ev, err = d.begin(in)
+		ok = true
+	case 'C':
+		ev, err = d.commit(in)
+		ok = true
+	case 'R':
+		err = d.relation(in)
+	case 'I':
+		ev, ok, err = d.insert(in, lsn)
+	case 'O', 'Y', 'U', 'D', 'T', 'M':
+		// Origins and types are not asked about; a publication may send other than
+		// inserts, which are the relay's own marks; logical messages are nobody's here.
+	default:
+		in.fail(fmt.Errorf("%w: of the unknown kind %q", ErrProtocol, kind))
+	}
+	in.end()
+	// A message that ends too early is the cause of what was made of its half.
+	if in.err != nil {
+		err = in.err
+	}
+	return ev, ok && err == nil, err
+}
+
+func (d *decoder) begin(in *input) (Event, error) {
+	if d.open {
+		return Event{}, fmt.Errorf("%w: a transaction begins within another", ErrProtocol)
+	}
+	lsn := LSN(in.uint64())
+	d.committed = instant(in.uint64())
+	d.xid = XID(in.uint32())
+	d.open = true
+	return Event{Kind: Begin, LSN: lsn, XID: d.xid, CommitTime: d.committed.time()}, nil
+}
+
+func (d *decoder) commit(in *input) (Event, error) {
+	if !d.open {
+		return Event{}, fmt.Errorf("%w: a commit without a transaction", ErrProtocol)
+	}
+	d.open = false
+	in.skip(1 + 8) // flags, none of them used, and the commit itself
+	return Event{Kind: Commit, LSN: LSN(in.uint64()), XID: d.xid, CommitTime: d.committed.time()}, nil
+}
+
+// relation takes note where it is about our table. Whatever else has its id, or
+// had its name, is not: PostgreSQL tells anew of a table that was renamed before
+// it sends the next of its rows.
+func (d *decoder) relation(in *input) error {
+	r := readRelation(in)
+	if in.err != nil {
+		return in.err
+	}
+	if r.schema != d.table.Schema || r.name != d.table.Name {
+		if d.layout != nil && d.layout.relation == r.id {
+			d.layout = nil
+		}
+		return nil
+	}
+	var err error
+	d.layout, err = newLayout(d.table, d.domains, r)
+	return err
+}
+
+func (d *decoder) insert(in *input, lsn LSN) (Event, bool, error) {
+	if !d.open {
+		return Event{}, false, fmt.Errorf("%w: a row without a transaction", ErrProtocol)
+	}
+	if id := in.uint32(); in.err != nil || d.layout == nil || id != d.layout.relation {
+		return Event{}, false, in.err
+	}
+	if kind := in.byte(); kind != 'N' {
+		return Event{}, false, fmt.Errorf("%w: an insert with a tuple of the kind %q", ErrProtocol, kind)
+	}
+	limit := payloadLimit(d.limit())
+	t := readTuple(in, d.layout, limit)
+	if in.err != nil {
+		return Event{}, false, in.err
+	}
+	ev := Event{Kind: Row, LSN: lsn, XID: d.xid, CommitTime: d.committed.time()}
+	if err := d.rows.event(&ev, &t, d.committed, limit); err != nil {
+		return Event{}, false, err
+	}
+	return ev, true, nil
+}

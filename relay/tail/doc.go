@@ -1,0 +1,2 @@
+// Package tail
+package tail

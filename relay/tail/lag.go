@@ -1,0 +1,44 @@
+package tail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// ErrNoSlot: the slot does not exist, any more or on this server.
+var ErrNoSlot = errors.New("the replication slot does not exist")
+
+// Lag is how much of the log, in bytes, lies after a slot.
+type Lag struct {
+	// Retained is what the server keeps for the slot. Besides a stream that is not
+	// read, an open or prepared transaction of anybody's makes it grow.
+	Retained int64
+	// Unread is what the stream has not yet read, the last status update counted.
+	Unread int64
+}
+
+// LookUpLag asks a session, another one than the stream's, how far the slot is
+// behind. The error is [ErrNoSlot] where there is none. It works on any idle
+// session.
+func LookUpLag(ctx context.Context, pg *pgconn.PgConn, slot SlotName) (Lag, error) {
+	rows, err := query(ctx, pg, `SELECT
+			coalesce(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), restart_lsn), 0)::bigint,
+			coalesce(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), confirmed_flush_lsn), 0)::bigint
+		FROM pg_catalog.pg_replication_slots WHERE slot_name = `+literal(string(slot)))
+	if err != nil {
+		return Lag{}, fmt.Errorf("look up slot %s: %w", slot, err)
+	}
+	if len(rows) == 0 {
+		return Lag{}, fmt.Errorf("look up slot %s: %w", slot, ErrNoSlot)
+	}
+	retained, err1 := strconv.ParseInt(string(rows[0][0]), 10, 64)
+	unread, err2 := strconv.ParseInt(string(rows[0][1]), 10, 64)
+	if err := errors.Join(err1, err2); err != nil {
+		return Lag{}, fmt.Errorf("look up slot %s: %w", slot, err)
+	}
+	return Lag{Retained: max(retained, 0), Unread: max(unread, 0)}, nil
+}

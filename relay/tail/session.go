@@ -1,0 +1,146 @@
+package tail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
+)
+
+// Deadlines.
+const (
+	// connectDeadline is for a connection with all hosts tried, and its settings.
+	connectDeadline = 15 * time.Second
+	// shortDeadline is for looking something up.
+	shortDeadline = 5 * time.Second
+	// closeGrace is what the end of a connection may take.
+	closeGrace = 500 * time.Millisecond
+)
+
+// pinned are the settings of the session. Any of them could have been set for
+// the role, the database or in the URL. What decodes is the session itself, so
+// the forms of its values are here too.
+var pinned = []string{
+	"search_path = pg_catalog, pg_temp",
+	"statement_timeout = 0",
+	"idle_in_transaction_session_timeout = 0",
+	// Between the slot's creation and the stream's start a sweep runs.
+	"idle_session_timeout = 0",
+	"default_transaction_isolation = 'read committed'",
+	"default_transaction_read_only = off",
+	"default_transaction_deferrable = off",
+	"standard_conforming_strings = on",
+	"bytea_output = 'hex'",
+	"DateStyle = 'ISO, YMD'",
+	"TimeZone = 'UTC'",
+	"client_min_messages = warning",
+	// So that the server notices a host that has gone, and frees the slot.
+	"tcp_keepalives_idle = 5",
+	"tcp_keepalives_interval = 5",
+	"tcp_keepalives_count = 3",
+	"tcp_user_timeout = '15s'",
+}
+
+// connect opens a session that reads the log. It knows SQL too, in the simple
+// protocol alone.
+func connect(ctx context.Context, o Options, l *link) (*pgconn.PgConn, error) {
+	config := o.Config.Copy()
+	config.RuntimeParams["replication"] = "database"
+	config.RuntimeParams["application_name"] = o.ApplicationName
+	config.RuntimeParams["client_encoding"] = "UTF8"
+	config.DialFunc = l.dialer(config.DialFunc)
+	config.BuildFrontend = l.frontend
+	// A statement that has to be given up is canceled, not abandoned: the server
+	// would go on with it, and with its slot, for as long as what blocks it.
+	config.BuildContextWatcherHandler = func(pg *pgconn.PgConn) ctxwatch.Handler {
+		return &pgconn.CancelRequestContextWatcherHandler{Conn: pg, DeadlineDelay: closeGrace}
+	}
+	// target_session_attrs is checked here. A role with default_transaction_read_only
+	// would seem to be on a standby, so the settings go first.
+	accept := config.ValidateConnect
+	config.ValidateConnect = func(ctx context.Context, pg *pgconn.PgConn) error {
+		if err := pin(ctx, pg, o); err != nil || accept == nil {
+			return err
+		}
+		return accept(ctx, pg)
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectDeadline)
+	defer cancel()
+	pg, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, refusedConnection(config.User, err)
+	}
+	return pg, nil
+}
+
+func pin(ctx context.Context, pg *pgconn.PgConn, o Options) error {
+	settings := append([]string{
+		fmt.Sprintf("lock_timeout = %d", o.LockTimeout.Milliseconds()),
+		fmt.Sprintf("wal_sender_timeout = %d", o.SenderTimeout.Milliseconds()),
+	}, pinned...)
+	if majorVersion(pg) >= 17 {
+		settings = append(settings, "transaction_timeout = 0")
+	}
+	// Such a database stores bytes, not characters: they cannot be converted.
+	if pg.ParameterStatus("server_encoding") == "SQL_ASCII" {
+		settings = append(settings, "client_encoding = 'SQL_ASCII'")
+	}
+	if err := pg.Exec(ctx, "SET "+strings.Join(settings, "; SET ")).Close(); err != nil {
+		return fmt.Errorf("set session parameters: %w", err)
+	}
+	return nil
+}
+
+// watchClient lets the server look once a second whether its client is still
+// there, so that a session whose relay was killed ends, also while it waits for
+// somebody's transaction or decodes a long one. It holds for the command that
+// comes next: PostgreSQL starts that timer for a statement of SQL and not for a
+// replication command, but lets a running timer go on through both. (Tried on
+// 14 to 18.) Servers on other systems than Linux and macOS refuse the setting.
+func watchClient(ctx context.Context, pg *pgconn.PgConn) error {
+	for _, sql := range []string{"SET client_connection_check_interval = '1s'", "SELECT"} {
+		if err := pg.Exec(ctx, sql).Close(); err != nil && codeOf(err) == "" {
+			return fmt.Errorf("set session parameters: %w", err)
+		}
+	}
+	return nil
+}
+
+// query runs SQL in the simple protocol, which replication sessions and all
+// others know, and returns the rows of its last statement as text; nil for NULL.
+func query(ctx context.Context, pg *pgconn.PgConn, sql string) ([][][]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
+	defer cancel()
+	results, err := pg.Exec(ctx, sql).ReadAll()
+	if err != nil {
+		return nil, err
+	}
+	return results[len(results)-1].Rows, nil
+}
+
+// literal returns s as a string constant under standard_conforming_strings.
+func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+
+// majorVersion is 0 if the server does not tell.
+func majorVersion(pg *pgconn.PgConn) int {
+	version := 0
+	for _, c := range []byte(pg.ParameterStatus("server_version")) {
+		if c < '0' || c > '9' {
+			break
+		}
+		version = version*10 + int(c-'0')
+	}
+	return version
+}
+
+// codeOf is the SQLSTATE of an error of the server's, or nothing.
+func codeOf(err error) string {
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return pgErr.Code
+	}
+	return ""
+}

@@ -1,0 +1,298 @@
+package sinktest
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/e2e/faultproxy"
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// down waits until the sink knows that it has no connection. It publishes
+// nothing.
+func (f *fixture) down(s relay.Sink) {
+	f.Helper()
+	eventually(f, "a probe that fails", func() bool { return f.probe(f.Context(), s) != nil })
+}
+
+func survivesStop(f *fixture) {
+	s := f.ready(SinkOptions{})
+	topic := f.broker.Topics().Good
+	f.want(s, message(topic), relay.Acknowledged, "")
+	for range 3 {
+		before := len(f.ids(topic))
+		f.broker.Stop(f)
+		f.down(s)
+		for _, m := range messages(topic, window) {
+			f.want(s, m, relay.Unavailable, relay.ErrorTypeDisconnected)
+		}
+		f.broker.Restart(f)
+		f.reach(s)
+		f.want(s, message(topic), relay.Acknowledged, "")
+		if n := len(f.ids(topic)); n != before+1 {
+			f.Fatalf("%d messages stored, want %d: some that were reported unavailable were sent later", n, before+1)
+		}
+	}
+}
+
+func findsLateBroker(f *fixture) {
+	f.broker.Stop(f)
+	s := f.open(SinkOptions{})
+	topic := f.broker.Topics().Good
+	err := f.probe(f.Context(), s)
+	_, port, _ := net.SplitHostPort(f.broker.Addr())
+	if err == nil || !strings.Contains(err.Error(), port) {
+		f.Errorf("probe says %v, want an error with the broker's address", err)
+	}
+	f.want(s, message(topic), relay.Unavailable, relay.ErrorTypeDisconnected)
+	f.broker.Restart(f)
+	f.reach(s)
+	f.want(s, message(topic), relay.Acknowledged, "")
+}
+
+func survivesLostAcknowledgement(f *fixture) {
+	proxy := f.proxy()
+	s := f.ready(SinkOptions{Addr: proxy.Addr()})
+	topic := f.broker.Topics().Good
+	proxy.StallReplies(true)
+	lost := messages(topic, 10)
+	f.publish(s, lost...)
+	eventually(f, "all messages stored", func() bool { return len(f.ids(topic)) == len(lost) })
+	eventually(f, "an acknowledgement held back", func() bool { return proxy.HeldReplies() > 0 })
+	proxy.Cut()
+	proxy.StallReplies(false)
+	for _, m := range lost {
+		f.check(m, f.await(m), relay.Unknown, relay.ErrorTypeDisconnected)
+	}
+	f.reach(s)
+	for _, m := range lost {
+		o := f.want(s, m, relay.Acknowledged, "")
+		if n := len(f.ids(topic)); o.Duplicate != (n == len(lost)) {
+			f.Fatalf("duplicate is %v with %d copies of %d messages stored", o.Duplicate, n, len(lost))
+		}
+	}
+}
+
+func survivesHalfOpen(f *fixture) {
+	proxy := f.proxy()
+	s := f.ready(SinkOptions{Addr: proxy.Addr(), AckTimeout: shortAck})
+	topic := f.broker.Topics().Good
+	proxy.Stall(true)
+	lost := messages(topic, 10)
+	f.publish(s, lost...)
+	for _, m := range lost {
+		f.check(m, f.await(m), relay.Unknown, relay.ErrorTypeUnresponsive)
+	}
+	f.down(s)
+	proxy.Stall(false)
+	f.reach(s)
+	f.want(s, message(topic), relay.Acknowledged, "")
+}
+
+func survivesPoison(f *fixture) {
+	proxy := f.proxy()
+	s := f.ready(SinkOptions{Addr: proxy.Addr()})
+	topic := f.broker.Topics().Good
+	poison := message(topic)
+	poison.Payload = []byte("this one kills connections")
+	proxy.CutOn(poison.Payload)
+	for range 3 {
+		f.want(s, poison, relay.Unknown, relay.ErrorTypeDisconnected)
+		f.reach(s)
+		f.want(s, message(topic), relay.Acknowledged, "")
+	}
+}
+
+// losses is how often the connection is lost in reportsOnceUnderLosses.
+const losses = 20
+
+// reportsOnceUnderLosses publishes like the relay, with the window always full,
+// while connections are cut and the broker is stopped.
+func reportsOnceUnderLosses(f *fixture) {
+	proxy := f.proxy()
+	s := f.ready(SinkOptions{Addr: proxy.Addr()})
+	topic := f.broker.Topics().Good
+	stop := make(chan struct{})
+	var load sync.WaitGroup
+	published := 0
+	acknowledged := make(map[string]bool)
+	load.Go(func() {
+		slots := make(chan struct{}, window)
+		for {
+			select {
+			case <-stop:
+				for range window { // all are reported
+					slots <- struct{}{}
+				}
+				return
+			case slots <- struct{}{}:
+				published++
+				s.Publish(message(topic), func(m *relay.Message, o relay.Outcome) {
+					f.report(m, o)
+					if o.Class == relay.Acknowledged {
+						<-slots
+						return
+					}
+					// A sink that is down reports as fast as it is asked.
+					time.AfterFunc(time.Millisecond, func() { <-slots })
+				})
+			}
+		}
+	})
+	for i := range losses {
+		f.lose(i, proxy, s)
+	}
+	close(stop)
+	load.Wait()
+
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.outcomes) != published {
+		f.Errorf("%d of %d messages were reported", len(f.outcomes), published)
+	}
+	count := make(map[relay.Class]int)
+	for id, o := range f.outcomes {
+		count[o.Class]++
+		if o.Class == relay.Acknowledged {
+			acknowledged[id.String()] = true
+		}
+	}
+	f.Logf("%d messages: %v", published, count)
+	if count[relay.Acknowledged] == 0 || count[relay.Unavailable] == 0 || count[relay.Refused]+count[relay.Rejected] > 0 {
+		f.Errorf("outcomes are %v, want acknowledged, unavailable and unknown ones", count)
+	}
+	stored := make(map[string]bool)
+	for _, id := range f.ids(topic) {
+		stored[id] = true
+	}
+	for id := range acknowledged {
+		if !stored[id] {
+			f.Fatalf("message %s was acknowledged and is not stored", id)
+		}
+	}
+}
+
+// lose loses the connection in one of several ways and waits until the sink is
+// back.
+func (f *fixture) lose(i int, proxy *faultproxy.Proxy, s relay.Sink) {
+	switch i % 4 {
+	case 0:
+		proxy.Cut()
+	case 1:
+		proxy.StallReplies(true)
+		eventually(f, "an acknowledgement held back", func() bool { return proxy.HeldReplies() > 0 })
+		proxy.Cut()
+		proxy.StallReplies(false)
+	case 2:
+		proxy.Refuse(true)
+		proxy.Cut()
+		f.down(s)
+		proxy.Refuse(false)
+	case 3:
+		f.broker.Stop(f)
+		f.broker.Restart(f)
+	}
+	f.reach(s)
+}
+
+func neverBlocks(f *fixture) {
+	proxy := f.proxy()
+	const many = 1024
+	s := f.ready(SinkOptions{Addr: proxy.Addr(), Window: many, AckTimeout: shortAck})
+	all := messages(f.broker.Topics().Good, many)
+	payload := bytes.Repeat([]byte("x"), 32<<10) // 32 MiB: no socket buffer takes them
+	for _, m := range all {
+		m.Payload = payload
+	}
+	proxy.Stall(true)
+	begin := time.Now()
+	f.publish(s, all...)
+	if d := time.Since(begin); d > shortAck/2 {
+		f.Errorf("handing a window over to a stalled broker took %s", d)
+	}
+	for _, m := range all {
+		o := f.await(m)
+		if o.Class != relay.Unknown && o.Class != relay.Unavailable {
+			f.Fatalf("a message to a stalled broker is %s %q (%v)", o.Class, o.Type, o.Err)
+		}
+	}
+}
+
+func closesWithOutstanding(f *fixture) {
+	proxy := f.proxy()
+	s := f.openUnclosed(SinkOptions{Addr: proxy.Addr()})
+	f.reach(s)
+	topic := f.broker.Topics().Good
+	proxy.StallReplies(true)
+	outstanding := messages(topic, window)
+	f.publish(s, outstanding...)
+	eventually(f, "an acknowledgement held back", func() bool { return proxy.HeldReplies() > 0 })
+	begin := time.Now()
+	f.close(s)
+	if d := time.Since(begin); d > 5*time.Second {
+		f.Errorf("closing took %s", d)
+	}
+	unknown := 0
+	for _, m := range outstanding {
+		switch o := f.await(m); o.Class {
+		case relay.Unknown:
+			unknown++
+		case relay.Unavailable: // was not written yet
+		default:
+			f.Errorf("an outstanding message is %s %q (%v)", o.Class, o.Type, o.Err)
+		}
+	}
+	if unknown == 0 {
+		f.Error("no outstanding message is unknown, though the broker had some")
+	}
+}
+
+func closesDisconnected(f *fixture) {
+	f.broker.Stop(f)
+	s := f.openUnclosed(SinkOptions{})
+	all := messages(f.broker.Topics().Good, window)
+	f.publish(s, all...)
+	f.close(s)
+	for _, m := range all {
+		f.check(m, f.await(m), relay.Unavailable, relay.ErrorTypeDisconnected)
+	}
+}
+
+func probeEndsWithContext(f *fixture) {
+	proxy := f.proxy()
+	s := f.ready(SinkOptions{Addr: proxy.Addr()})
+	proxy.Stall(true)
+	ctx, cancel := context.WithTimeout(f.Context(), 100*time.Millisecond)
+	defer cancel()
+	begin := time.Now()
+	err := s.Probe(ctx)
+	if d := time.Since(begin); err == nil || d > time.Second {
+		f.Errorf("probing a stalled broker for 100 ms took %s: %v", d, err)
+	}
+}
+
+func unavailableAfterClose(f *fixture) {
+	s := f.openUnclosed(SinkOptions{})
+	f.reach(s)
+	f.close(s)
+	f.want(s, message(f.broker.Topics().Good), relay.Unavailable, relay.ErrorTypeDisconnected)
+}
+
+func comesBackQuickly(f *fixture) {
+	proxy := f.proxy()
+	s := f.ready(SinkOptions{Addr: proxy.Addr()})
+	topic := f.broker.Topics().Good
+	for i := range losses {
+		begin := time.Now()
+		proxy.Cut()
+		f.reach(s)
+		f.want(s, message(topic), relay.Acknowledged, "")
+		if d := time.Since(begin); d > 2*time.Second {
+			f.Fatalf("after loss %d the sink was back after %s", i+1, d)
+		}
+	}
+}
