@@ -128,23 +128,28 @@ type setupFault struct {
 var setupFaults = []setupFault{
 	{
 		"column missing", `ALTER TABLE {outbox} RENAME COLUMN headers TO hdrs`,
-		`ALTER TABLE {outbox} RENAME COLUMN hdrs TO headers`, []string{"headers", "missing"},
+		`ALTER TABLE {outbox} RENAME COLUMN hdrs TO headers`,
+		[]string{"headers", "missing"},
 	},
 	{
 		"column mistyped", `ALTER TABLE {outbox} ALTER COLUMN last_error TYPE varchar(100)`,
-		`ALTER TABLE {outbox} ALTER COLUMN last_error TYPE text`, []string{"last_error", "character varying", "text"},
+		`ALTER TABLE {outbox} ALTER COLUMN last_error TYPE text`,
+		[]string{"last_error", "character varying", "text"},
 	},
 	{
 		"no privilege to write", `REVOKE UPDATE (sent_at) ON {outbox} FROM {role}`,
-		`GRANT UPDATE (sent_at) ON {outbox} TO {role}`, []string{"GRANT", "UPDATE"},
+		`GRANT UPDATE (sent_at) ON {outbox} TO {role}`,
+		[]string{"GRANT", "UPDATE"},
 	},
 	{
 		"no privilege to read", `REVOKE SELECT ON {outbox} FROM {role}`,
-		`GRANT SELECT ON {outbox} TO {role}`, []string{"GRANT", "SELECT"},
+		`GRANT SELECT ON {outbox} TO {role}`,
+		[]string{"GRANT", "SELECT"},
 	},
 	{
 		"row-level security", `ALTER TABLE {outbox} ENABLE ROW LEVEL SECURITY`,
-		`ALTER TABLE {outbox} DISABLE ROW LEVEL SECURITY`, []string{"row"},
+		`ALTER TABLE {outbox} DISABLE ROW LEVEL SECURITY`,
+		[]string{"row"},
 	},
 }
 

@@ -107,7 +107,8 @@ func TestNothingIsCountedAgainstRowsWhileTheBrokerIsDown(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, worldOptions{})
 	relay := w.relay("OUTBOX_MAX_ATTEMPTS", "1", "OUTBOX_DEAD_AFTER", "1ms")
-	relay.AwaitLog("leading")
+	w.insert(plain(1)) // so that it has seen the broker work
+	w.awaitDrained()
 	w.killBroker()
 	w.finish(w.load(oracle.Load{Rows: 1000, Seed: 23}))
 	relay.AwaitLog(`"level":"WARN"`)

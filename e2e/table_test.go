@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/outbox-relay/outbox-relay/e2e/oracle"
+	"github.com/outbox-relay/outbox-relay/e2e/pgtest"
 	"github.com/outbox-relay/outbox-relay/schema"
 )
 
@@ -27,6 +28,41 @@ func TestTruncateRestartIdentityUnderLoad(t *testing.T) {
 	}
 	w.awaitStored(w.stored() + 300)
 	w.stop(load, 1500)
+	w.awaitDrained()
+	relay.Terminate()
+	w.verdict(oracle.Limits{})
+}
+
+// Acknowledged rows whose marks wait for a lock are truncated away, and new rows
+// get their ids before the marks are written: these must not settle them.
+func TestMarksOfTruncatedRowsDoNotTouchTheRowsThatGotTheirIDs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{})
+	const rows = 20
+	for n := range rows {
+		w.insert(plain(n))
+	}
+	tx, err := pgtest.Connect(t, w.url).Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), w.sql(`SELECT FROM {outbox} FOR UPDATE`)); err != nil {
+		t.Fatal(err)
+	}
+	// The marks are tried again long before the next sweep sees the new rows.
+	relay := w.relay("OUTBOX_POLL_INTERVAL", "5s")
+	w.awaitStored(rows)
+	if err := oracle.Truncate(t.Context(), tx, w.table); err != nil {
+		t.Fatal(err)
+	}
+	for n := range rows {
+		if _, err := oracle.Insert(t.Context(), tx, w.table, schema.PayloadJSON, 1, plain(rows+n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	w.awaitDrained()
 	relay.Terminate()
 	w.verdict(oracle.Limits{})

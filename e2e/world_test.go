@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
-	"strings"
 	"testing"
 	"time"
 
@@ -207,104 +206,6 @@ func (w *world) checkLoad(stats oracle.Stats, err error, atLeast int) oracle.Sta
 	return stats
 }
 
-// conn is the superuser's connection, made anew when its server was stopped.
-func (w *world) conn() *pgx.Conn {
-	w.t.Helper()
-	if w.db.IsClosed() {
-		w.db = pgtest.Connect(w.t, w.url)
-	}
-	return w.db
-}
-
-// exec runs a statement; in it, {outbox} stands for the table.
-func (w *world) exec(sql string, args ...any) {
-	w.t.Helper()
-	if _, err := w.conn().Exec(w.t.Context(), w.sql(sql), args...); err != nil {
-		w.t.Fatalf("%s: %v", sql, err)
-	}
-}
-
-// row reads one row into dest.
-func (w *world) row(sql string, args []any, dest ...any) {
-	w.t.Helper()
-	if err := w.conn().QueryRow(w.t.Context(), w.sql(sql), args...).Scan(dest...); err != nil {
-		w.t.Fatalf("%s: %v", sql, err)
-	}
-}
-
-func (w *world) sql(sql string) string { return strings.ReplaceAll(sql, "{outbox}", w.table.Quoted()) }
-
-// count is a number from the database.
-func (w *world) count(sql string, args ...any) int {
-	w.t.Helper()
-	var n int
-	w.row(sql, args, &n)
-	return n
-}
-
-// pending is the number of rows that the relay still has to do something about.
-func (w *world) pending() int {
-	w.t.Helper()
-	return w.count(`SELECT count(*) FROM {outbox} WHERE sent_at IS NULL AND dead_at IS NULL`)
-}
-
-// stored is the number of messages that the stream ever took.
-func (w *world) stored() int {
-	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
-	defer cancel()
-	stream, err := w.js.Stream(ctx, streamName)
-	if err != nil {
-		w.t.Fatalf("look up stream: %v", err)
-	}
-	return int(stream.CachedInfo().State.LastSeq)
-}
-
-// awaitDrained waits until no row is pending.
-func (w *world) awaitDrained() {
-	w.t.Helper()
-	w.await("all rows are settled", func() bool { return w.pending() == 0 })
-}
-
-// awaitStored waits until the stream has taken so many messages.
-func (w *world) awaitStored(n int) {
-	w.t.Helper()
-	w.await(fmt.Sprintf("the stream has %d messages", n), func() bool { return w.stored() >= n })
-}
-
-// await polls a condition.
-func (w *world) await(what string, condition func() bool) {
-	w.t.Helper()
-	w.awaitFor(patience, what, condition)
-}
-
-func (w *world) awaitFor(d time.Duration, what string, condition func() bool) {
-	w.t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(d); !condition(); <-tick.C {
-		if time.Now().After(deadline) {
-			w.t.Fatalf("waited %v in vain until %s; %s", d, what, w.state())
-		}
-	}
-}
-
-// letPass holds a condition, such as a broker that is down, for some time.
-func (w *world) letPass(d time.Duration) {
-	w.t.Helper()
-	began := time.Now()
-	w.await("time has passed", func() bool { return time.Since(began) >= d })
-}
-
-// state says where the rows are, for the message of a failed test.
-func (w *world) state() string {
-	var sent, dead, waiting, pending int
-	w.row(`SELECT count(*) FILTER (WHERE sent_at IS NOT NULL), count(*) FILTER (WHERE dead_at IS NOT NULL),
-		count(*) FILTER (WHERE sent_at IS NULL AND dead_at IS NULL AND attempts > 0),
-		count(*) FILTER (WHERE sent_at IS NULL AND dead_at IS NULL) FROM {outbox}`, nil, &sent, &dead, &waiting, &pending)
-	return fmt.Sprintf("rows: %d sent, %d dead, %d pending, of these %d with attempts", sent, dead, pending, waiting)
-}
-
 // verdict lets the oracle judge, and returns how many redeliveries there were.
 func (w *world) verdict(limits oracle.Limits) int {
 	w.t.Helper()
@@ -336,50 +237,4 @@ func (w *world) verdict(limits oracle.Limits) int {
 	copies := len(received) - len(distinct)
 	w.t.Logf("%d rows, %d messages, %d redeliveries (at most %d)", len(committed), len(received), copies, limits.Redeliveries)
 	return copies
-}
-
-// insert commits one row outside any load and enters it in the ledger.
-func (w *world) insert(c oracle.Content) oracle.Row {
-	w.t.Helper()
-	return w.insertAs(oracle.Delivered, c)[0]
-}
-
-// insertAs commits rows, in one transaction, with what is expected of them.
-// Keyed rows number themselves, so a key must not be inserted twice.
-func (w *world) insertAs(expect oracle.Expectation, contents ...oracle.Content) []oracle.Row {
-	w.t.Helper()
-	var rows []oracle.Row
-	err := pgx.BeginFunc(w.t.Context(), w.conn(), func(tx pgx.Tx) error {
-		var err error
-		payload := w.options.payload
-		if payload == "" {
-			payload = schema.PayloadJSON
-		}
-		if rows, err = oracle.Insert(w.t.Context(), tx, w.table, payload, 1, contents...); err != nil {
-			return err
-		}
-		for _, r := range rows {
-			if err := oracle.Expect(w.t.Context(), tx, expect, r.MessageID); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return rows
-}
-
-// plain is a row that nothing is wrong with.
-func plain(n int) oracle.Content {
-	return oracle.Content{
-		Topic: "oracle.plain", ContentType: "application/json", Payload: fmt.Appendf(nil, `{"plain": %d}`, n),
-	}
-}
-
-// sent says whether a row is marked.
-func (w *world) sent(r oracle.Row) bool {
-	w.t.Helper()
-	return w.count(`SELECT count(*) FROM {outbox} WHERE id = $1 AND sent_at IS NOT NULL`, r.ID) == 1
 }

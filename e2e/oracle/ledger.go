@@ -77,8 +77,9 @@ func Expect(ctx context.Context, tx pgx.Tx, expect Expectation, ids ...relay.Mes
 // Truncate empties the outbox as an application may, ids starting again, and
 // enters in the ledger which rows that took away before they were marked. Both
 // happen under the lock that TRUNCATE takes, so the ledger is exact. Beside
-// writers the lock can end in a deadlock; then it is tried again.
-func Truncate(ctx context.Context, db *pgx.Conn, table schema.Table) error {
+// writers the lock can end in a deadlock; then it is tried again. Within a
+// transaction it is a part of that one.
+func Truncate(ctx context.Context, db beginner, table schema.Table) error {
 	for {
 		err := truncate(ctx, db, table)
 		if !isLost(err) {
@@ -87,7 +88,12 @@ func Truncate(ctx context.Context, db *pgx.Conn, table schema.Table) error {
 	}
 }
 
-func truncate(ctx context.Context, db *pgx.Conn, table schema.Table) error {
+// beginner is a connection or a transaction.
+type beginner interface {
+	Begin(ctx context.Context) (pgx.Tx, error)
+}
+
+func truncate(ctx context.Context, db beginner, table schema.Table) error {
 	return pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
 		for _, sql := range []string{
 			`LOCK TABLE ` + table.Quoted() + ` IN ACCESS EXCLUSIVE MODE`,

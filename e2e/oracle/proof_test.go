@@ -3,6 +3,7 @@ package oracle_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -147,12 +148,8 @@ func publishesAgain(_ *testing.T, s *stage) {
 // it does not.
 func (s *stage) republish(t *testing.T, m *nats.Msg, change nats.Header) {
 	again := &nats.Msg{Subject: m.Subject, Data: m.Data, Header: nats.Header{}}
-	for name, values := range m.Header {
-		again.Header[name] = values
-	}
-	for name, values := range change {
-		again.Header[name] = values
-	}
+	maps.Copy(again.Header, m.Header)
+	maps.Copy(again.Header, change)
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		ack, err := s.js.PublishMsg(t.Context(), again)
 		if err != nil {

@@ -191,8 +191,7 @@ func (p *Process) Terminate() {
 func (p *Process) Wait(d time.Duration) int {
 	p.t.Helper()
 	p.await(d)
-	var exit *exec.ExitError
-	if errors.As(p.run.Err(), &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](p.run.Err()); ok {
 		return exit.ExitCode()
 	}
 	return 0
@@ -202,8 +201,7 @@ func (p *Process) Wait(d time.Duration) int {
 func (p *Process) AwaitFaultPoint() {
 	p.t.Helper()
 	p.await(patience)
-	var exit *exec.ExitError
-	if errors.As(p.run.Err(), &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](p.run.Err()); ok {
 		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() && status.Signal() == syscall.SIGKILL {
 			return
 		}

@@ -59,8 +59,8 @@ func setupOn(t testing.TB, server *pgserver.Server, url string, o schema.Options
 	t.Cleanup(func() {
 		// Without its privileges the role can go, although the database goes later.
 		for _, sql := range []string{"DROP OWNED BY " + role + " CASCADE", "DROP ROLE " + role} {
-			if _, err := f.admin.Exec(context.WithoutCancel(t.Context()), sql); err != nil {
-				t.Logf("%s: %v", sql, err) // the server may have been stopped
+			if _, err := f.admin.Exec(context.WithoutCancel(t.Context()), sql); err != nil && !f.admin.IsClosed() {
+				t.Errorf("%s: %v", sql, err)
 			}
 		}
 	})

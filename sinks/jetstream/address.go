@@ -47,8 +47,7 @@ func parseAddresses(list string) (addresses, error) {
 // reason is the part of a parse error that does not quote the URL. Even that
 // may quote a piece of a password ("invalid port"), so nothing quoted is kept.
 func reason(err error) string {
-	var parse *url.Error
-	if errors.As(err, &parse) {
+	if parse, ok := errors.AsType[*url.Error](err); ok {
 		err = parse.Err
 	}
 	text, _, quoted := strings.Cut(err.Error(), `"`)

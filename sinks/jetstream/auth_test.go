@@ -5,8 +5,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -141,8 +143,11 @@ func TestWrongCredentialsAreTriedUntilTheyAreRight(t *testing.T) {
 	if got := await(t, s, messageTo(goodTopic, 1)); got.Class != relay.Unavailable || got.Type != relay.ErrorTypeDisconnected {
 		t.Errorf("outcome is %s %q (%v)", got.Class, got.Type, got.Err)
 	}
-	var port int
-	fmt.Sscanf(first.Addr(), "127.0.0.1:%d", &port)
+	_, digits, _ := net.SplitHostPort(first.Addr())
+	port, err := strconv.Atoi(digits)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}

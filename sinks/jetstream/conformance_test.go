@@ -19,6 +19,8 @@ func TestConformance(t *testing.T) {
 	sinktest.Run(t, func(t testing.TB) sinktest.Broker { return startBroker(t, "max_payload: 65536") })
 }
 
+var _ sinktest.Broker = (*broker)(nil)
+
 // broker is a NATS server with the streams of the tests.
 type broker struct {
 	*natsserver.Server
@@ -122,7 +124,7 @@ func (b *broker) Open(t testing.TB, o sinktest.SinkOptions) relay.Sink {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	return mutated(s)
 }
 
 func (b *broker) Stop(testing.TB) { b.Shutdown() }

@@ -28,5 +28,13 @@
 // whose outcome has been reported, and gives up for ever after certain errors
 // of the server.
 //
+// Acknowledgements come to one subscription of this package and are matched
+// here, not by the client library's asynchronous publisher: outcomes need to
+// know what was published before what, the library has a timer and a future for
+// each message, and it costs more. Measured (BenchmarkPublish: 300 bytes, window
+// 4096, nats-server 2.15 as a process, two processors): 6 µs of processor time
+// and 11 allocations for a message here, 12 µs and 33 there; with the server in
+// the same process 53 µs and 63 µs of wall time on a busy machine.
+//
 // Concurrency: Publish is for one goroutine, Probe and MaxMessageBytes for any.
 package jetstream

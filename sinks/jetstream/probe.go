@@ -56,6 +56,8 @@ func mend(err error) error {
 		return fmt.Errorf("%w: the server does not take the user, password, token or key: check OUTBOX_SINK_URL and OUTBOX_NATS_*", err)
 	case errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAccountAuthExpired), strings.Contains(text, "authentication expired"):
 		return fmt.Errorf("%w: issue new credentials", err)
+	case strings.Contains(text, "certificate required"), strings.Contains(text, "after tls handshake"):
+		return fmt.Errorf("%w: the server may want a client certificate: set OUTBOX_TLS_CERT_FILE and OUTBOX_TLS_KEY_FILE", err)
 	case errors.Is(err, nats.ErrSecureConnRequired):
 		return fmt.Errorf("%w: use tls:// in OUTBOX_SINK_URL, and OUTBOX_TLS_CA_FILE for an authority of your own", err)
 	case errors.Is(err, nats.ErrSecureConnWanted):

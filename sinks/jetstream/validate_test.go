@@ -18,8 +18,10 @@ func FuzzValidate(f *testing.F) {
 	f.Add("$JS", "", false, "a/b ", "naïve", "v\r\nx: y", []byte("\r\n"))
 	f.Add("a..b", "", true, "x", "Status", "503", []byte("x"))
 	f.Fuzz(func(t *testing.T, topic, key string, keyed bool, contentType, name, value string, payload []byte) {
-		m := &relay.Message{Topic: topic, Key: key, Keyed: keyed, ContentType: contentType,
-			Headers: []relay.Header{{Name: name, Value: value}}, Payload: payload}
+		m := &relay.Message{
+			Topic: topic, Key: key, Keyed: keyed, ContentType: contentType,
+			Headers: []relay.Header{{Name: name, Value: value}}, Payload: payload,
+		}
 		size, err := validate(m, limits{message: 1 << 20})
 		if err != nil {
 			if !errors.Is(err, relay.ErrInvalid) && !errors.Is(err, relay.ErrTooLarge) {

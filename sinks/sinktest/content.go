@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 	"weak"
 
 	"github.com/outbox-relay/outbox-relay/relay"
@@ -43,7 +44,8 @@ var legal = map[string]func(*relay.Message){
 	},
 	"weird headers": func(m *relay.Message) {
 		m.Headers = []relay.Header{
-			{Name: "CaSe", Value: "kept"}, {Name: "case", Value: "and told apart"},
+			{Name: "CaSe", Value: "kept"},
+			{Name: "case", Value: "and told apart"},
 			{Name: "empty", Value: ""},
 			{Name: "colon", Value: "a: b\\r\\n: c"},
 			{Name: "beyond-ascii", Value: "naïve 🧾\u00a0\u0085"},
@@ -151,7 +153,7 @@ func holdsNothing(f *fixture) {
 	for range window {
 		<-done
 	}
-	eventually(f, "the end of all messages reported", func() bool {
+	within(f, 3*time.Second, "the end of all messages reported", func() bool {
 		runtime.GC()
 		return !slices.ContainsFunc(published, func(p weak.Pointer[relay.Message]) bool { return p.Value() != nil })
 	})

@@ -1,0 +1,248 @@
+package tail_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/outbox-relay/outbox-relay/e2e/faultproxy"
+	"github.com/outbox-relay/outbox-relay/e2e/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay/tail"
+	"github.com/outbox-relay/outbox-relay/schema"
+)
+
+// throughProxy has the fixture's streams go through a proxy.
+func (f *fixture) throughProxy() *faultproxy.Proxy {
+	f.t.Helper()
+	p, err := faultproxy.Start(f.t.Context(), fmt.Sprintf("127.0.0.1:%d", f.server.Port()))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			f.t.Error(err)
+		}
+	})
+	host, port, err := net.SplitHostPort(p.Addr())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.options.Config.Host, f.options.Config.Port = host, uint16(number)
+	return p
+}
+
+func TestCloseLeavesNothingOnTheServer(t *testing.T) {
+	f := setup(t)
+	opened, started := f.open(), f.stream()
+	if f.walsenders() != "2" || f.slots() != "2" {
+		t.Fatalf("%s sessions, %s slots", f.walsenders(), f.slots())
+	}
+	// One that blocks in Next, and one with more to read than fits the connection.
+	blocked := make(chan error, 1)
+	waiting := f.stream()
+	go func() {
+		for {
+			if _, err := waiting.Next(context.WithoutCancel(t.Context())); err != nil {
+				blocked <- err
+				return
+			}
+		}
+	}()
+	f.exec("INSERT INTO {t} (topic, payload) SELECT 'x', to_json(repeat('x', 1000)) FROM generate_series(1, 20000)")
+	start := time.Now()
+	for _, s := range []*tail.Stream{opened, started, waiting} {
+		s.Close()
+		s.Close() // twice is once
+	}
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("closing took %s", took)
+	}
+	if err := <-blocked; !errors.Is(err, tail.ErrClosed) {
+		t.Errorf("Next: %v", err)
+	}
+	for name, err := range map[string]error{"Start": opened.Start(t.Context()), "Next": failure(t, started, patience)} {
+		if !errors.Is(err, tail.ErrClosed) {
+			t.Errorf("%s after Close: %v", name, err)
+		}
+	}
+	f.gone()
+}
+
+func TestEndOfTheSessionIsNoticedAtOnce(t *testing.T) {
+	f := setup(t)
+	s := f.stream()
+	f.exec(insert, "a")
+	rows(t, s, 1)
+	start := time.Now()
+	if f.value("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = $1", f.options.ApplicationName) != "1" {
+		t.Fatal("no session was ended")
+	}
+	err := failure(t, s, time.Second)
+	if !errors.Is(err, tail.ErrEnded) || time.Since(start) > time.Second {
+		t.Errorf("after %s: %v", time.Since(start), err)
+	}
+	if again := failure(t, s, time.Second); !errors.Is(again, err) {
+		t.Errorf("then %v", again)
+	}
+	f.gone()
+}
+
+func TestRelayThatVanishesLeavesNothing(t *testing.T) {
+	f := setup(t)
+	proxy := f.throughProxy()
+	s, idle := f.stream(), f.open()
+	proxy.Cut()
+	if err := failure(t, s, patience); errors.Is(err, tail.ErrClosed) {
+		t.Error(err)
+	}
+	f.gone()
+	if err := idle.Start(t.Context()); err == nil {
+		t.Error("a stream starts without its connection")
+	}
+}
+
+func TestSilentServerIsGivenUp(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.options.SenderTimeout = time.Second
+	proxy := f.throughProxy()
+	s := f.stream()
+	f.exec(insert, "a")
+	rows(t, s, 1)
+	proxy.Stall(true)
+	start := time.Now()
+	err := failure(t, s, patience)
+	if took := time.Since(start); !errors.Is(err, tail.ErrSilent) || took > 5*time.Second || took < time.Second {
+		t.Errorf("after %s: %v", took, err)
+	}
+	s.Close()
+	f.gone() // by wal_sender_timeout
+}
+
+func TestStreamThatIsNotReadStaysAlive(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.options.SenderTimeout = time.Second
+	s := f.stream()
+	// More than the connection's buffers take: the server is stuck in writing.
+	f.exec("INSERT INTO {t} (topic, payload) SELECT 'x', to_json(repeat('x', 10000)) FROM generate_series(1, 2000)")
+	eventually(t, "five seconds of status updates", func() bool {
+		return f.value(`SELECT count(*) FROM pg_stat_replication WHERE application_name = $1
+			AND reply_time > backend_start + interval '5.5 s'`, f.options.ApplicationName) == "1"
+	})
+	rows(t, s, 2000)
+}
+
+func TestQuietStreamStaysAlive(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.options.SenderTimeout = 500 * time.Millisecond
+	s := f.stream()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	for {
+		if ev, err := s.Next(ctx); errors.Is(err, context.DeadlineExceeded) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		} else if ev.Kind != tail.Keepalive || ev.LSN < s.From() {
+			t.Fatalf("event %+v", ev)
+		}
+	}
+	f.exec(insert, "a")
+	rows(t, s, 1)
+}
+
+func TestPositionIsConfirmedAsSoonAsItIsRead(t *testing.T) {
+	f := setup(t)
+	s := f.stream()
+	f.exec("INSERT INTO {t} (topic, payload) SELECT 'x', to_json(repeat('x', 1000)) FROM generate_series(1, 5000)")
+	lag := func() tail.Lag {
+		t.Helper()
+		lag, err := tail.LookUpLag(t.Context(), f.admin.PgConn(), s.Slot())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return lag
+	}
+	before := lag()
+	if before.Unread < 5_000_000 || before.Retained < before.Unread || s.Position() != s.From() {
+		t.Fatalf("unread 5 MB: %+v, position %s", before, s.Position())
+	}
+	found := rows(t, s, 5000)
+	if s.Position() <= found[4999].LSN {
+		t.Errorf("position %s, the last row is at %s", s.Position(), found[4999].LSN)
+	}
+	// The server moves restart_lsn when it logs what is running.
+	eventually(t, "the slot retains nothing", func() bool {
+		f.exec("CHECKPOINT")
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		for {
+			if _, err := s.Next(ctx); err != nil {
+				break
+			}
+		}
+		now := lag()
+		return now.Unread < 100_000 && now.Retained < 100_000
+	})
+	s.Close()
+	eventually(t, "the slot is gone", func() bool {
+		_, err := tail.LookUpLag(t.Context(), f.admin.PgConn(), s.Slot())
+		return errors.Is(err, tail.ErrNoSlot)
+	})
+}
+
+func TestShutdownOfTheServerIsNotHeldUp(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Own(t, nil)
+	f := setupOn(t, server, server.URL("postgres"), schema.Options{Table: outbox})
+	s, idle := f.stream(), f.open()
+	stop := make(chan error, 1)
+	f.exec("INSERT INTO {t} (topic, payload) SELECT 'x', to_json(repeat('x', 100)) FROM generate_series(1, 20000)")
+	rows(t, s, 20_000)
+	start := time.Now()
+	go func() { stop <- server.StopMode(context.WithoutCancel(t.Context()), "fast") }()
+	err := failure(t, s, patience)
+	if !errors.Is(err, tail.ErrEnded) {
+		t.Errorf("the stream ends with %v", err)
+	}
+	if err := <-stop; err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("the shutdown took %s", took)
+	}
+	if err := idle.Start(t.Context()); err == nil {
+		t.Error("a stream starts on a server that has stopped")
+	}
+}
+
+func TestSessionIsLookedAtBeforeAnythingElse(t *testing.T) {
+	f := setup(t)
+	refusal := errors.New("another server")
+	var seen string
+	f.options.Accept = func(ctx context.Context, pg *pgconn.PgConn) error {
+		results, err := pg.Exec(ctx, "SELECT current_setting('application_name')").ReadAll()
+		if err != nil {
+			return err
+		}
+		seen = string(results[0].Rows[0][0])
+		return refusal
+	}
+	if _, err := tail.Open(t.Context(), f.options); !errors.Is(err, refusal) || !strings.HasPrefix(seen, "outbox-relay tail") {
+		t.Errorf("%v, application %q", err, seen)
+	}
+	f.gone()
+}

@@ -1,0 +1,124 @@
+package tail_test
+
+import (
+	"bytes"
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/outbox-relay/outbox-relay/e2e/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/postgres"
+	"github.com/outbox-relay/outbox-relay/schema"
+)
+
+// messageLimit of the rows below, in bytes.
+const messageLimit = 100_000
+
+// oddRows are what a row may be, for each type of the payload; the topic tells
+// them apart.
+func oddRows(payload schema.PayloadType) []string {
+	document := map[schema.PayloadType]string{
+		schema.PayloadJSON:  `'{"b": 1,  "a": "é\u00e9\\ \"" }'::json`,
+		schema.PayloadJSONB: `'{"b": 1,  "a": "é\u00e9\\ \"" }'::jsonb`,
+		schema.PayloadText:  `E'Zeile 1\nZeile 2\t\\ ''é'''`,
+		schema.PayloadBytea: `'\x00ff5c7827'::bytea`,
+	}[payload]
+	long := map[schema.PayloadType]string{
+		schema.PayloadJSON:  `to_json(repeat('x', %d - 2))`,
+		schema.PayloadJSONB: `to_jsonb(repeat('x', %d - 2))`,
+		schema.PayloadText:  `repeat('x', %d)`,
+		schema.PayloadBytea: `decode(repeat('5c', %d), 'hex')`,
+	}[payload]
+	rows := []string{
+		`'plain', NULL, DOC, '{}', 'application/json', now(), 0`,
+		`'with a key', 'k', DOC, '{"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "A": "b", "é": "\"\\ü\n"}', 'text/plain', '2024-02-29 12:34:56.000001+00', 3`,
+		`'with an empty key', '', DOC, '{"traceparent": "nonsense"}', '', 'infinity', 0`,
+		`'', 'empty topic', DOC, '{"n": 1}', 'x', '-infinity', 0`,
+		`'headers an array', 'k', DOC, '[]', 'x', '0044-03-15 12:00:00+00 BC', 0`,
+		`'a far year', 'k', DOC, 'null', 'x', '294000-01-01 00:00:00+00', 2147483647`,
+		`'at the limit', 'k', LONG(100000), '{}', 'x', now(), 0`,
+		`'over the limit', 'k', LONG(100001), '{}', 'x', now(), 0`,
+		`'compressed', NULL, LONG(90000), '{"a": "b"}', 'x', now(), 0`,
+		`'many headers', 'k', DOC, (SELECT jsonb_object_agg('name' || n, 'value' || n) FROM generate_series(1, 3000) AS n), 'x', now(), 0`,
+	}
+	for i, row := range rows {
+		row = strings.ReplaceAll(row, "DOC", document)
+		for _, n := range []string{"100000", "100001", "90000"} {
+			row = strings.ReplaceAll(row, "LONG("+n+")", strings.ReplaceAll(long, "%d", n))
+		}
+		rows[i] = row
+	}
+	return rows
+}
+
+func TestRowGetsTheMessageThatASweepWouldMakeOfIt(t *testing.T) {
+	for _, payload := range []schema.PayloadType{schema.PayloadJSON, schema.PayloadJSONB, schema.PayloadText, schema.PayloadBytea} {
+		t.Run(string(payload), func(t *testing.T) {
+			f := setupOn(t, pgtest.Server(t), pgtest.Database(t), schema.Options{Table: outbox, PayloadType: payload})
+			f.options.MaxMessageBytes = func() int64 { return messageLimit }
+			s := f.stream()
+			odd := oddRows(payload)
+			for _, row := range odd {
+				f.exec("INSERT INTO {t} (topic, key, payload, headers, content_type, created_at, attempts) VALUES (" + row + ")")
+			}
+			swept := f.sweep()
+			for i := range odd {
+				ev := rows(t, s, 1)[0]
+				got, want := *ev.Message, *swept[i]
+				if (got.Defect == nil) != (want.Defect == nil) || got.Defect != nil && got.Defect.Error() != want.Defect.Error() {
+					t.Errorf("%s: defect %v, by a sweep %v", got.Topic, got.Defect, want.Defect)
+				}
+				if !bytes.Equal(got.Payload, want.Payload) {
+					t.Errorf("%s: payload %.200q, by a sweep %.200q", got.Topic, got.Payload, want.Payload)
+				}
+				// A sweep that measures a row before it fetches it counts empty headers.
+				if got.Size > want.Size || got.Size < want.Size-8 {
+					t.Errorf("%s: size %d, by a sweep %d", got.Topic, got.Size, want.Size)
+				}
+				got.Payload, want.Payload, got.Defect, want.Defect, got.Size, want.Size = nil, nil, nil, nil, 0, 0
+				if !reflect.DeepEqual(got, want) {
+					t.Errorf("by the tail  %+v\nby a sweep %+v", got, want)
+				}
+			}
+		})
+	}
+}
+
+// sweep reads the table as the relay does while it polls.
+func (f *fixture) sweep() []*relay.Message {
+	f.t.Helper()
+	database, err := postgres.New(postgres.Options{URL: f.url, Table: f.table, Host: "test"})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	control, err := database.Connect(f.t.Context())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer control.Close()
+	if ok, err := control.TryLead(f.t.Context()); err != nil || !ok {
+		f.t.Fatal("TryLead:", ok, err)
+	}
+	session, err := database.OpenSweep(f.t.Context(), control)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer session.Close()
+	pass, err := session.Begin(f.t.Context())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	chunk, err := session.Chunk(f.t.Context(), relay.ChunkRequest{
+		Pass: pass, After: math.MinInt64, Rows: 1000, Bytes: 1 << 30, MaxMessageBytes: messageLimit,
+	})
+	if err != nil || !chunk.Done {
+		f.t.Fatal("Chunk:", chunk.Done, err)
+	}
+	var list []*relay.Message
+	for _, row := range chunk.Rows {
+		list = append(list, row.Message)
+	}
+	return list
+}
