@@ -11,8 +11,10 @@ const (
 	// markLinger is how long the first outcome of a batch waits for others. It
 	// delays nobody but the mark itself: the key goes on with the acknowledgement.
 	markLinger = 3 * time.Millisecond
-	// markBatch rows are written at once without lingering.
-	markBatch = 2048
+	// markBatch rows are written at once without lingering, and never more: rows
+	// whose mark is not committed fill the window, and one large batch would stop
+	// the publishing until all of it is.
+	markBatch = 1024
 	// lockedMin is the pause before rows that somebody has locked are tried
 	// again, doubling up to lockedMax.
 	lockedMin = 100 * time.Millisecond
@@ -35,6 +37,7 @@ type marker struct {
 	refusals *mailbox[Refusal]
 	settled  *mailbox[settlement]
 
+	unwritten     []Mark   // taken from the mailbox, over the size of a batch
 	locked        outcomes // left out by the last writes
 	lockedRetries int      // in a row
 	retry         *time.Timer
@@ -94,6 +97,9 @@ func (k *marker) run(ctx context.Context, stop <-chan struct{}) error {
 
 // await returns the next batch, or an empty one after a heartbeat or a stop.
 func (k *marker) await(ctx context.Context, stop <-chan struct{}, heartbeat <-chan time.Time) (outcomes, error) {
+	if len(k.unwritten) > 0 {
+		return outcomes{marks: k.cutBatch()}, nil
+	}
 	select {
 	case <-stop:
 		return outcomes{}, nil
@@ -118,20 +124,31 @@ func (k *marker) await(ctx context.Context, stop <-chan struct{}, heartbeat <-ch
 
 // linger gives a batch of marks a few milliseconds to fill.
 func (k *marker) linger(ctx context.Context) []Mark {
-	marks := append([]Mark(nil), k.marks.take()...)
+	k.unwritten = append(k.unwritten, k.marks.take()...)
 	timer := time.NewTimer(markLinger)
 	defer timer.Stop()
-	for len(marks) < markBatch {
+	for len(k.unwritten) < markBatch {
 		select {
 		case <-k.marks.ready:
-			marks = append(marks, k.marks.take()...)
+			k.unwritten = append(k.unwritten, k.marks.take()...)
+			continue
 		case <-timer.C:
-			return marks
 		case <-ctx.Done():
-			return marks
 		}
+		break
 	}
-	return marks
+	return k.cutBatch()
+}
+
+// cutBatch takes the next batch from what is unwritten.
+func (k *marker) cutBatch() []Mark {
+	n := min(markBatch, len(k.unwritten))
+	batch := k.unwritten[:n]
+	k.unwritten = k.unwritten[n:]
+	if len(k.unwritten) == 0 {
+		k.unwritten = nil
+	}
+	return batch
 }
 
 // write commits a batch, reports what is settled and keeps what is locked.
@@ -139,72 +156,81 @@ func (k *marker) write(ctx context.Context, batch outcomes) error {
 	if batch.empty() {
 		return nil
 	}
-	done := make(map[Ref]struct{}, len(batch.marks)+len(batch.refusals))
-	if err := k.refuse(ctx, batch.refusals, done); err != nil {
+	var lockedOut outcomes
+	var err error
+	if lockedOut.refusals, err = k.refuse(ctx, batch.refusals); err != nil {
 		return err
 	}
-	if err := k.mark(ctx, batch.marks, done); err != nil {
+	if lockedOut.marks, err = k.mark(ctx, batch.marks); err != nil {
 		return err
 	}
-	k.keepLocked(batch, done)
+	k.keepLocked(lockedOut)
 	return nil
 }
 
-func (k *marker) refuse(ctx context.Context, refusals []Refusal, done map[Ref]struct{}) error {
+// refuse writes refusals and returns those whose rows somebody has locked.
+func (k *marker) refuse(ctx context.Context, refusals []Refusal) ([]Refusal, error) {
 	if len(refusals) == 0 {
-		return nil
+		return nil, nil
 	}
 	verdicts, err := k.control.Refuse(ctx, k.limit, refusals)
 	if err != nil {
-		return fmt.Errorf("write refusals: %w", err)
+		return nil, fmt.Errorf("write refusals: %w", err)
 	}
-	settled := make([]settlement, 0, len(verdicts))
-	for _, v := range verdicts {
-		done[v.Ref] = struct{}{}
-		settled = append(settled, settlement{Ref: v.Ref, fate: v.Fate, attempts: v.Attempts})
+	settled := make([]settlement, len(verdicts))
+	for i, v := range verdicts {
+		settled[i] = settlement{Ref: v.Ref, fate: v.Fate, attempts: v.Attempts}
 	}
 	k.settled.put(settled...)
-	return nil
+	return without(refusals, settled, func(r Refusal) Ref { return r.Ref }), nil
 }
 
-func (k *marker) mark(ctx context.Context, marks []Mark, done map[Ref]struct{}) error {
+// mark marks rows and returns those that somebody has locked.
+func (k *marker) mark(ctx context.Context, marks []Mark) ([]Mark, error) {
 	if len(marks) == 0 {
-		return nil
+		return nil, nil
 	}
 	faultpoint("before-mark")
 	refs, err := k.control.Mark(ctx, marks)
 	if err != nil {
-		return fmt.Errorf("mark rows sent: %w", err)
+		return nil, fmt.Errorf("mark rows sent: %w", err)
 	}
 	faultpoint("after-mark")
-	settled := make([]settlement, 0, len(refs))
-	for _, r := range refs {
-		done[r] = struct{}{}
-		settled = append(settled, settlement{Ref: r})
+	settled := make([]settlement, len(refs))
+	for i, r := range refs {
+		settled[i] = settlement{Ref: r}
 	}
 	k.settled.put(settled...)
-	return nil
+	return without(marks, settled, func(m Mark) Ref { return m.Ref }), nil
+}
+
+// without returns the items whose row is not settled.
+func without[T any](items []T, settled []settlement, ref func(T) Ref) []T {
+	if len(settled) == len(items) {
+		return nil // nearly always
+	}
+	done := make(map[Ref]struct{}, len(settled))
+	for _, s := range settled {
+		done[s.Ref] = struct{}{}
+	}
+	var left []T
+	for _, item := range items {
+		if _, ok := done[ref(item)]; !ok {
+			left = append(left, item)
+		}
+	}
+	return left
 }
 
 // keepLocked keeps what the session left out, and sets the time to try again.
-func (k *marker) keepLocked(batch outcomes, done map[Ref]struct{}) {
-	before := len(k.locked.marks) + len(k.locked.refusals)
-	if len(done) < len(batch.marks)+len(batch.refusals) {
-		for _, m := range batch.marks {
-			if _, ok := done[m.Ref]; !ok {
-				k.locked.marks = append(k.locked.marks, m)
-			}
-		}
-		for _, r := range batch.refusals {
-			if _, ok := done[r.Ref]; !ok {
-				k.locked.refusals = append(k.locked.refusals, r)
-			}
-		}
-	}
+func (k *marker) keepLocked(lockedOut outcomes) {
+	waiting := !k.locked.empty()
+	k.locked.marks = append(k.locked.marks, lockedOut.marks...)
+	k.locked.refusals = append(k.locked.refusals, lockedOut.refusals...)
 	switch {
 	case k.locked.empty():
 		k.lockedRetries = 0
-	case before == 0: // nothing was waiting, so no retry is set
+	case !waiting: // so no retry is set
 		k.retry.Reset(Backoff{lockedMin, lockedMax}.ceiling(k.lockedRetries + 1))
 	}
 }

@@ -71,12 +71,11 @@ func (t *term) refuse(m *Message, o Outcome) {
 	})
 }
 
-// putBack leaves the row to a later sweep: it was not this message's fault.
+// putBack leaves the row to the next pass: it was not this message's fault. The
+// breaker is open, so the running pass has been given up and brings no later row
+// of the key.
 func (t *term) putBack(m *Message) {
 	t.endChain(m)
-	if t.dispatcher.ordered(m) {
-		t.holds.drop(m.Key)
-	}
 	t.dispatcher.committed(m)
 	t.flight.drop(m.Ref)
 }

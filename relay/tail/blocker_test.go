@@ -122,6 +122,8 @@ func TestRelayKilledWhileItWaitsForItsSlotLeavesNothing(t *testing.T) {
 	t.Parallel()
 	f := setupAlone(t, nil)
 	f.application("billing")
+	// So that no timeout of the server's own ends it.
+	f.options.LockTimeout, f.options.CreateTimeout = time.Minute, time.Minute
 	proxy := f.throughProxy()
 	failed := make(chan error, 1)
 	go func() {

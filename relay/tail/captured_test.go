@@ -59,7 +59,7 @@ func capture(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	for _, sql := range strings.Split(script, ";\n") {
+	for sql := range strings.SplitSeq(script, ";\n") {
 		if _, err := conn.PgConn().Exec(t.Context(), sql).ReadAll(); err != nil {
 			t.Fatalf("%s: %v", sql, err)
 		}

@@ -19,11 +19,16 @@ func newTestDecoder() *decoder {
 	return &decoder{table: testTable, limit: func() int64 { return 0 }}
 }
 
-// held is a message in memory, streamed one that comes byte by byte.
+// held is a message in memory, streamed one that comes in pieces: byte by byte,
+// where it is not too long for that.
 func held(b []byte) *input { return &input{held: b} }
 
 func streamed(b []byte) *input {
-	return &input{rest: bufio.NewReaderSize(iotest.OneByteReader(bytes.NewReader(b)), 16), left: len(b)}
+	pieces := iotest.OneByteReader(bytes.NewReader(b))
+	if len(b) > 1<<16 {
+		pieces = iotest.HalfReader(bytes.NewReader(b))
+	}
+	return &input{rest: bufio.NewReaderSize(pieces, 16), left: len(b)}
 }
 
 type wireColumn struct {

@@ -40,8 +40,9 @@ func TestInstantsAreReadAsPostgreSQLWritesThem(t *testing.T) {
 }
 
 func TestEveryDayIsReadAsGoReadsIt(t *testing.T) {
-	day := time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
-	for day.Year() < 2500 {
+	// The calendar repeats itself every 400 years.
+	day := time.Date(1599, 1, 1, 0, 0, 0, 0, time.UTC)
+	for day.Year() < 2001 {
 		text := day.Format("2006-01-02 15:04:05") + "+00"
 		if got, err := parseInstant([]byte(text)); err != nil || !got.time().Equal(day) {
 			t.Fatalf("%s was read as %s (%v)", text, got.time(), err)

@@ -161,8 +161,9 @@ func (s *Stream) explain(err error) error {
 }
 
 // Close ends the stream, and with the connection its slot. It tells the server
-// but does not wait for it: half a second at most. Idempotent; a [Stream.Next]
-// that blocks returns [ErrClosed].
+// but does not wait for it: half a second at most. A [Stream.Next] that blocks
+// returns [ErrClosed]; a [Stream.Start] is waited for, so end its context first.
+// Idempotent.
 func (s *Stream) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -247,7 +247,15 @@ func TestForeignSettingsDoNotChangeWhatIsRead(t *testing.T) {
 	} {
 		f.exec("ALTER ROLE " + f.options.Config.User + " SET " + set)
 	}
-XX, '\x00ff', '2024-02-29 12:00:00+00')`)
+	f.options.Accept = func(ctx context.Context, pg *pgconn.PgConn) error {
+		results, err := pg.Exec(ctx, "SHOW idle_session_timeout").ReadAll()
+		if err == nil && string(results[0].Rows[0][0]) != "0" {
+			t.Errorf("idle_session_timeout is %s", results[0].Rows[0][0])
+		}
+		return err
+	}
+	s := f.stream()
+	f.exec(`INSERT INTO {t} (topic, key, payload, created_at) VALUES ('a', 'Ключ', '\x00ff', '2024-02-29 12:00:00+00')`)
 	m := rows(t, s, 1)[0].Message
 	if string(m.Payload) != "\x00\xff" || m.Key != "Ключ" || !m.CreatedAt.Equal(time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)) {
 		t.Errorf("%+v", m)

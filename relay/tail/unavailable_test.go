@@ -1,10 +1,7 @@
 package tail_test
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/outbox-relay/outbox-relay/e2e/pgtest"
@@ -18,7 +15,7 @@ func (f *fixture) refused(want tail.Reason, words ...string) {
 	if err == nil {
 		s.Close()
 	}
-	unavailable(f.t, err, want)
+	_ = unavailable(f.t, err, want)
 	for _, w := range words {
 		if !strings.Contains(err.Error(), w) {
 			f.t.Errorf("%q does not contain %q", err, w)
@@ -58,7 +55,7 @@ func TestPublicationThatDoesNotSendEverythingIsNamed(t *testing.T) {
 			f.exec(c.sql)
 			f.refused(tail.ReasonPublication, c.says)
 			// Sessions of other kinds may ask too.
-			unavailable(t, tail.CheckPublication(t.Context(), f.admin.PgConn(), "outbox_relay", f.table), tail.ReasonPublication)
+			_ = unavailable(t, tail.CheckPublication(t.Context(), f.admin.PgConn(), "outbox_relay", f.table), tail.ReasonPublication)
 		})
 	}
 	for _, sql := range []string{
@@ -87,7 +84,7 @@ func TestPublicationDroppedWhileItIsReadEndsTheStream(t *testing.T) {
 	rows(t, s, 1)
 	f.exec("DROP PUBLICATION outbox_relay")
 	f.exec(insert, "b")
-	unavailable(t, failure(t, s, patience), tail.ReasonPublication)
+	_ = unavailable(t, failure(t, s, patience), tail.ReasonPublication)
 	s.Close()
 	f.gone()
 }
@@ -119,28 +116,16 @@ func TestServerWithoutRoomIsNamed(t *testing.T) {
 	if _, err := tail.Open(t.Context(), other); err == nil {
 		t.Fatal("a third session of two")
 	} else {
-		unavailable(t, err, tail.ReasonSenders)
+		_ = unavailable(t, err, tail.ReasonSenders)
 	}
 }
 
 func TestStandbyIsNamed(t *testing.T) {
 	t.Parallel()
 	f := setupAlone(t, nil)
-	data := f.value("SELECT current_setting('data_directory')")
-	if err := f.server.StopMode(t.Context(), "fast"); err != nil {
-		t.Fatal(err)
-	}
 	// A standby without a primary is one all the same.
-	signal := filepath.Join(data, "standby.signal")
-	if err := os.WriteFile(signal, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	info, err := os.Stat(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	owner := info.Sys().(*syscall.Stat_t)
-	if err := os.Chown(signal, int(owner.Uid), int(owner.Gid)); err != nil {
+	f.serverFile("standby.signal", nil)
+	if err := f.server.StopMode(t.Context(), "fast"); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.server.Restart(t.Context()); err != nil {

@@ -42,16 +42,7 @@ func numbers(entries []entry) []uint64 {
 // FuzzPending runs a schedule of calls, one byte each, on pending and on the
 // model, and compares all they answer.
 func FuzzPending(f *testing.F) {
-	f.Add([]byte("aaaaaaabbbbccccddddeeeeffffgggghhhh"))
-	f.Add([]byte("\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f"))
-	random := make([]byte, 2000)
-	r := rand.New(rand.NewPCG(1, 2))
-	for range 5 {
-		for i := range random {
-			random[i] = byte(r.UintN(256))
-		}
-		f.Add(slices.Clone(random))
-	}
+	seedSchedules(f)
 	epoch := time.Now()
 	f.Fuzz(func(t *testing.T, schedule []byte) {
 		p := newPending(2)
@@ -133,6 +124,19 @@ func FuzzPending(f *testing.F) {
 			t.Fatal("invalid at the end")
 		}
 	})
+}
+
+func seedSchedules(f *testing.F) {
+	f.Add([]byte("aaaaaaabbbbccccddddeeeeffffgggghhhh"))
+	f.Add([]byte("\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f"))
+	random := make([]byte, 2000)
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 5 {
+		for i := range random {
+			random[i] = byte(r.UintN(256))
+		}
+		f.Add(slices.Clone(random))
+	}
 }
 
 func FuzzTicket(f *testing.F) {
