@@ -48,7 +48,7 @@ func (l *faultLog) report(name string, attrs ...slog.Attr) {
 		f.every = min(2*f.every, faultRepeatMax)
 	}
 	f.seen, f.next = 0, now.Add(f.every)
-	l.log.LogAttrs(context.Background(), slog.LevelWarn, name, attrs...)
+	l.log.LogAttrs(context.Background(), slog.LevelWarn, name, attrs...) //nolint:sloglint // names are constants of the callers
 }
 
 // recovered ends the fault, if there is one.

@@ -18,7 +18,7 @@ const (
 
 // programDir is closed by nobody: it goes with this process. It is kept in a
 // variable because the collector would close a forgotten one.
-var programDir *sandbox.Dir
+var programDir *sandbox.Dir //nolint:unused // being there is its use
 
 // binary builds the server program once per process and returns its path.
 // Compiling takes a minute on a machine that never did, linking two seconds.

@@ -148,7 +148,7 @@ func reachable(dir string, user *syscall.Credential) bool {
 	case stat.Gid == user.Gid:
 		enter = 0o010
 	}
-	if uint32(stat.Mode)&enter == 0 {
+	if uint32(stat.Mode)&enter == 0 { //nolint:unconvert // Mode is 16 bits wide on other systems
 		return false
 	}
 	parent := filepath.Dir(dir)
