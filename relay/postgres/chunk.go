@@ -15,14 +15,6 @@ const smallRow = 8192
 // jsonbWeight is what a stored byte of a jsonb counts in a row's weight.
 const jsonbWeight = 8
 
-// maxPayload is what PostgreSQL can send in one row (1 GB), with room for the
-// other columns. It is the limit where the broker sets none.
-const maxPayload = 1_000_000_000
-
-// maxPlain bounds everything of a row but the payload, counted as in memory. No
-// broker takes as much in subjects and headers.
-const maxPlain = 4 << 20
-
 // entry is a row of a chunk that is being put together.
 type entry struct {
 	row  relay.Row

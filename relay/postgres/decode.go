@@ -2,17 +2,12 @@ package postgres
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay"
 )
-
-// headerCost is what a byte of headers as JSON costs in memory, in bytes: the
-// shortest pair, `"a": "", `, becomes a struct of two strings.
-const headerCost = 4
 
 // decoder turns raw rows into messages.
 type decoder struct {
@@ -38,7 +33,7 @@ func (d *decoder) entry(row [][]byte, weight int64, expansion float64) entry {
 	}
 	wait := d.wait(row[4])
 	d.plain(m, row[6], row[7], row[8])
-	m.Size = relay.MessageOverhead + int64(len(row[6])+len(row[7])+len(row[8])+headerCost*headerLength(row[9]))
+	m.Size = relay.MessageOverhead + int64(len(row[6])+len(row[7])+len(row[8])+relay.HeaderCost*headerLength(row[9]))
 	if wait == 0 {
 		d.content(m, row[9], row[10], int64(len(row[10])))
 	}
@@ -54,8 +49,7 @@ func (d *decoder) largeEntry(row [][]byte) entry {
 	e := entry{row: relay.Row{Message: m, Wait: wait}, size: m.Size, excess: !fetched}
 	switch {
 	case bloated:
-		m.Defect = fmt.Errorf("topic, key, content type and headers together take %d bytes or more, the limit is %d: %w",
-			int64Of(row[6]), maxPlain, relay.ErrTooLarge)
+		m.Defect = relay.PlainTooLarge(int64Of(row[6]))
 		return e
 	case wait > 0 && m.Attempts == 0: // rescheduled by the application since the scan
 		e.absent = true
@@ -98,27 +92,25 @@ func (d *decoder) plain(m *relay.Message, topic, key, contentType []byte) {
 // not fetched, and adds it to the size.
 func (d *decoder) content(m *relay.Message, headers, payload []byte, length int64) {
 	if length > d.limit {
-		m.Defect = fmt.Errorf("the payload takes %d bytes or more, the limit is %d: %w", length, d.limit, relay.ErrTooLarge)
+		m.Defect = relay.PayloadTooLarge(length, d.limit)
 		return
 	}
 	m.Size += length
 	if payload == nil {
-		m.Defect = errNoPayload
+		m.Defect = relay.ErrNoPayload
 		return
 	}
-	parsed, err := parseHeaders(headers)
+	parsed, err := relay.ParseHeaders(headers)
 	if err != nil {
 		m.Defect = err
 		return
 	}
 	m.Headers = parsed
-	m.Note = traceNote(parsed)
+	m.Note = relay.TraceNote(parsed)
 	if m.Payload = d.slab.copy(payload); m.Payload == nil {
 		m.Payload = []byte{}
 	}
 }
-
-var errNoPayload = errors.New("the payload is NULL: give the row one, at least an empty one")
 
 // wait is how long after the start of the pass the row may be tried.
 func (d *decoder) wait(available []byte) time.Duration {

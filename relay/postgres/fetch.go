@@ -86,14 +86,14 @@ func (s *sweep) fetchStatement() statement {
 	// row several times. The guards come before the conversions that they guard.
 	measured := `SELECT w.n, w.before, ` + columnsOf("o") + `, ` + dueNow + ` AS due,
 			` + plainLength + ` + CASE WHEN NOT ` + dueNow + ` THEN 0
-				WHEN pg_column_size(headers) > ` + fmt.Sprint(maxPlain) + ` THEN pg_column_size(headers)
-				ELSE coalesce(octet_length(headers::text), 0) * ` + fmt.Sprint(headerCost) + ` END AS plain,
+				WHEN pg_column_size(headers) > ` + fmt.Sprint(relay.MaxPlain) + ` THEN pg_column_size(headers)
+				ELSE coalesce(octet_length(headers::text), 0) * ` + fmt.Sprint(relay.HeaderCost) + ` END AS plain,
 			CASE WHEN NOT ` + dueNow + ` THEN 0
 				WHEN ` + s.payload.stored + ` / ` + fmt.Sprint(s.payload.spread) + ` > $5::bigint THEN ` + s.payload.stored + `
 				ELSE coalesce(` + s.payload.length + `, 0) END::bigint AS body
 		FROM unnest($1::bigint[], $2::uuid[], $4::bigint[]) WITH ORDINALITY AS w (id, message_id, before, n)
 		JOIN ` + s.table.Quoted() + ` AS o ON o.id = w.id AND o.message_id = w.message_id AND ` + isPending + ` OFFSET 0`
-	judged := `SELECT *, plain > ` + fmt.Sprint(maxPlain) + ` AS bloated, body > $5::bigint AS over FROM (` + measured + `) AS m OFFSET 0`
+	judged := `SELECT *, plain > ` + fmt.Sprint(relay.MaxPlain) + ` AS bloated, body > $5::bigint AS over FROM (` + measured + `) AS m OFFSET 0`
 	cost := fmt.Sprintf(`%d + CASE WHEN bloated THEN 0 ELSE plain END + CASE WHEN bloated OR over THEN 0 ELSE body END`, relay.MessageOverhead)
 	// A sum of bigint is numeric, which is slow; a double counts up to 2^53.
 	placed := `SELECT *, before + sum((` + cost + `)::float8) OVER (ORDER BY n ROWS UNBOUNDED PRECEDING) <= $6::bigint AS fits FROM (` + judged + `) AS j`
@@ -112,7 +112,7 @@ func (s *sweep) fetchStatement() statement {
 
 func payloadLimit(req relay.ChunkRequest) int64 {
 	if req.MaxMessageBytes <= 0 {
-		return maxPayload
+		return relay.MaxPayload
 	}
-	return min(req.MaxMessageBytes, maxPayload)
+	return min(req.MaxMessageBytes, relay.MaxPayload)
 }

@@ -1,4 +1,4 @@
-package postgres
+package relay
 
 import (
 	"encoding/json"
@@ -6,31 +6,29 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/outbox-relay/outbox-relay/relay"
 )
 
 func TestParseHeaders(t *testing.T) {
 	for _, c := range []struct {
 		in   string
-		want []relay.Header
+		want []Header
 		err  string
 	}{
 		{in: ""},
 		{in: `{}`},
-		{in: `{"a": "1"}`, want: []relay.Header{{Name: "a", Value: "1"}}},
-		{in: `{"b": "", "a": "x, y: z"}`, want: []relay.Header{{Name: "a", Value: "x, y: z"}, {Name: "b", Value: ""}}},
-		{in: `{"a": "\\\"\u00e9\ud83d\ude00\n"}`, want: []relay.Header{{Name: "a", Value: "\\\"é😀\n"}}},
+		{in: `{"a": "1"}`, want: []Header{{Name: "a", Value: "1"}}},
+		{in: `{"b": "", "a": "x, y: z"}`, want: []Header{{Name: "a", Value: "x, y: z"}, {Name: "b", Value: ""}}},
+		{in: `{"a": "\\\"\u00e9\ud83d\ude00\n"}`, want: []Header{{Name: "a", Value: "\\\"é😀\n"}}},
 		{in: `null`, err: "headers are null, not an object of strings"},
 		{in: `12`, err: "headers are a number"},
 		{in: `true`, err: "headers are a boolean"},
 		{in: `{"a": "1", "b": {"c": 1}}`, err: `header "b" is an object, not a string`},
 		{in: `{"a": ["1"]}`, err: `header "a" is an array, not a string`},
 		{in: `{"a": false}`, err: `header "a" is a boolean, not a string`},
-		{in: `{"` + strings.Repeat("n", 500) + `": 1}`, err: `header "` + strings.Repeat("n", 100) + `" is a number`},
+		{in: `{"` + strings.Repeat("n", 500) + `": 1}`, err: `header "` + strings.Repeat("n", 100) + `"… (500 bytes) is a number`},
 		{in: `{"a": "1"`, err: "headers are not JSON"},
 	} {
-		got, err := parseHeaders([]byte(c.in))
+		got, err := ParseHeaders([]byte(c.in))
 		if c.err == "" && err != nil || c.err != "" && (err == nil || !strings.HasPrefix(err.Error(), c.err)) {
 			t.Errorf("%s: error %v, want %q", c.in, err, c.err)
 		}
@@ -47,7 +45,7 @@ func FuzzParseHeaders(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
-		headers, err := parseHeaders(in)
+		headers, err := ParseHeaders(in)
 		var want map[string]string
 		if json.Unmarshal(in, &want) != nil || len(in) == 0 || in[0] != '{' {
 			return // must not panic; jsonb never brings it
@@ -72,7 +70,7 @@ func FuzzParseHeaders(f *testing.F) {
 		if !maps.Equal(got, want) {
 			t.Fatalf("%q: %q, want %q", in, got, want)
 		}
-		if !slices.IsSortedFunc(headers, func(a, b relay.Header) int { return strings.Compare(a.Name, b.Name) }) {
+		if !slices.IsSortedFunc(headers, func(a, b Header) int { return strings.Compare(a.Name, b.Name) }) {
 			t.Fatalf("%q: %q is not sorted", in, headers)
 		}
 	})
@@ -95,38 +93,9 @@ func TestTraceparent(t *testing.T) {
 		if validTraceparent(value) != valid {
 			t.Errorf("%q: valid is %t", value, !valid)
 		}
-		note := traceNote([]relay.Header{{Name: "Traceparent", Value: value}})
+		note := TraceNote([]Header{{Name: "Traceparent", Value: value}})
 		if (note == "") != valid || len(value) > 10 && strings.Contains(note, value) {
 			t.Errorf("%q: note %q", value, note)
 		}
-	}
-}
-
-func TestPaceFollowsTheRows(t *testing.T) {
-	var p pace
-	req := relay.ChunkRequest{Rows: 5000, Bytes: 1 << 20}
-	if n := p.rows(req); n != 5000 {
-		t.Errorf("at first %d rows", n)
-	}
-	p.observe(&scanned{entries: make([]entry, 10), bytes: 10 << 10})
-	if n := p.rows(req); n != 2048 {
-		t.Errorf("for rows of 1 KiB %d rows", n)
-	}
-	p.observe(&scanned{entries: make([]entry, 1), bytes: 1 << 30})
-	if n := p.rows(req); n != minRows {
-		t.Errorf("for rows of 1 GiB %d rows", n)
-	}
-	p.observe(&scanned{entries: make([]entry, 10), bytes: 100})
-	for range 10 {
-		p.tooSlow()
-	}
-	if n := p.rows(req); n != 1 {
-		t.Errorf("after timeouts %d rows", n)
-	}
-	for range 20 {
-		p.observe(&scanned{entries: make([]entry, 10), bytes: 100})
-	}
-	if n := p.rows(req); n != 5000 {
-		t.Errorf("after recovery %d rows", n)
 	}
 }
