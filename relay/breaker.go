@@ -40,6 +40,7 @@ func (t *term) openBreaker(reason string, err error) {
 
 // probed acts on the answer of a probe.
 func (t *term) probed(err error) {
+	t.takeReports() // of the loss before the probe, and part of it
 	if err == nil {
 		t.breaker.open, t.breaker.lost = false, false
 		if t.breaker.failures == 0 {

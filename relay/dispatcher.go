@@ -12,7 +12,7 @@ const (
 // limits bound what the dispatcher holds.
 type limits struct {
 	window      int   // messages published whose outcome is not committed
-	windowBytes int64 // and their bytes
+	windowBytes int64 // of messages published whose outcome is not reported
 	chain       int   // messages of one key held in memory
 }
 
@@ -34,8 +34,8 @@ type dispatcher struct {
 	chains map[string]*chain // one for each key with a message in ready or published
 
 	queued      tally // in ready or behind a head
-	outstanding tally // published, outcome not committed
-	unreported  int   // published, outcome not reported; at most outstanding.rows
+	unreported  tally // with the sink
+	uncommitted int   // published and not committed; at least unreported.rows
 	alone       bool  // a message published alone is unreported
 }
 
@@ -90,7 +90,7 @@ func (d *dispatcher) next(suspect func(Ref) bool) *Message {
 		return nil
 	}
 	if suspect(d.ready.peek().Ref) {
-		if d.unreported > 0 {
+		if d.unreported.rows > 0 {
 			return nil
 		}
 		d.alone = true
@@ -100,22 +100,26 @@ func (d *dispatcher) next(suspect func(Ref) bool) *Message {
 		d.chains[m.Key].published = true
 	}
 	d.queued.sub(m)
-	d.outstanding.add(m)
-	d.unreported++
+	d.unreported.add(m)
+	d.uncommitted++
 	return m
 }
 
 // hasRoom bounds the window by count and by bytes. A message larger than the
-// whole window goes when the window is empty.
+// whole window goes when nothing else is with the sink; what is acknowledged and
+// waits for its mark, perhaps for long because somebody has the row locked,
+// takes no bytes any more.
 func (d *dispatcher) hasRoom(m *Message) bool {
-	return d.outstanding.rows == 0 ||
-		d.outstanding.rows < d.window && d.outstanding.bytes+m.Size <= d.windowBytes
+	return d.uncommitted < d.window &&
+		(d.unreported.rows == 0 || d.unreported.bytes+m.Size <= d.windowBytes)
 }
 
-// reported notes that a published message has its outcome.
-func (d *dispatcher) reported() {
-	d.unreported--
+// reported notes that a published message has its outcome. From here on only its
+// name is needed: the bytes are let go.
+func (d *dispatcher) reported(m *Message) {
+	d.unreported.sub(m)
 	d.alone = false
+	m.Payload, m.Headers = nil, nil
 }
 
 // release lets the next message of the key go: m has been acknowledged.
@@ -143,9 +147,18 @@ func (d *dispatcher) dropFollowers(m *Message) []*Message {
 	return d.drain(&c.followers, nil)
 }
 
-// committed takes m out of the window: its outcome is in the table, or it has
-// been given back to the table.
-func (d *dispatcher) committed(m *Message) { d.outstanding.sub(m) }
+// committed takes a message out of the window: its outcome is in the table, or
+// it has been given back to the table.
+func (d *dispatcher) committed() { d.uncommitted-- }
+
+// waiting is how many messages of the key are in memory and not acknowledged.
+func (d *dispatcher) waiting(key string) int {
+	c := d.chains[key]
+	if c == nil {
+		return 0
+	}
+	return 1 + c.followers.len
+}
 
 // dropQueued gives back everything that has not been published. Chains whose
 // head is with the sink stay, so that its key keeps its place.
@@ -171,5 +184,5 @@ func (d *dispatcher) drain(q *fifo[*Message], to []*Message) []*Message {
 
 // memory is all that the dispatcher answers for.
 func (d *dispatcher) memory() tally {
-	return tally{d.queued.rows + d.outstanding.rows, d.queued.bytes + d.outstanding.bytes}
+	return tally{d.queued.rows + d.uncommitted, d.queued.bytes + d.unreported.bytes}
 }

@@ -17,7 +17,8 @@ type fault struct {
 	since time.Time
 	next  time.Time
 	every time.Duration
-	seen  int // since the last line
+	last  time.Time // seen
+	seen  int       // since the last line
 }
 
 // The first repetition is logged after faultRepeatMin, the later ones at
@@ -25,6 +26,9 @@ type fault struct {
 const (
 	faultRepeatMin = 10 * time.Second
 	faultRepeatMax = 10 * time.Minute
+	// faultForgotten after it was seen last, a fault is a new one. Some have no
+	// end that anybody sees.
+	faultForgotten = 5 * time.Minute
 )
 
 func newFaultLog(log *slog.Logger) *faultLog {
@@ -36,18 +40,22 @@ func newFaultLog(log *slog.Logger) *faultLog {
 func (l *faultLog) report(name string, attrs ...slog.Attr) {
 	now := time.Now()
 	f := l.faults[name]
+	if f != nil && now.Sub(f.last) > faultForgotten {
+		f = nil
+	}
 	switch {
 	case f == nil:
 		f = &fault{since: now, every: faultRepeatMin}
 		l.faults[name] = f
 	case now.Before(f.next):
 		f.seen++
+		f.last = now
 		return
 	default:
 		attrs = append(attrs, slog.Duration("for", now.Sub(f.since).Round(time.Second)), slog.Int("times", f.seen+1))
 		f.every = min(2*f.every, faultRepeatMax)
 	}
-	f.seen, f.next = 0, now.Add(f.every)
+	f.seen, f.last, f.next = 0, now, now.Add(f.every)
 	l.log.LogAttrs(context.Background(), slog.LevelWarn, name, attrs...) //nolint:sloglint // names are constants of the callers
 }
 

@@ -3,6 +3,7 @@ package relay_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/outbox-relay/outbox-relay/relay"
 )
@@ -82,6 +83,8 @@ type slowDatabase struct {
 	// read is told of each chunk that has been read, and the chunk is delivered
 	// when the function returns.
 	read func(relay.Chunk)
+	// passes counts the passes begun.
+	passes atomic.Int64
 }
 
 func (d *slowDatabase) OpenSweep(ctx context.Context, c relay.Control) (relay.Sweep, error) {
@@ -89,18 +92,23 @@ func (d *slowDatabase) OpenSweep(ctx context.Context, c relay.Control) (relay.Sw
 	if err != nil {
 		return nil, err
 	}
-	return &slowSweep{Sweep: s, read: d.read}, nil
+	return &slowSweep{Sweep: s, database: d}, nil
 }
 
 type slowSweep struct {
 	relay.Sweep
-	read func(relay.Chunk)
+	database *slowDatabase
+}
+
+func (s *slowSweep) Begin(ctx context.Context) (relay.Pass, error) {
+	s.database.passes.Add(1)
+	return s.Sweep.Begin(ctx)
 }
 
 func (s *slowSweep) Chunk(ctx context.Context, req relay.ChunkRequest) (relay.Chunk, error) {
 	c, err := s.Sweep.Chunk(ctx, req)
-	if err == nil {
-		s.read(c)
+	if err == nil && s.database.read != nil {
+		s.database.read(c)
 	}
 	return c, err
 }

@@ -1,87 +1,99 @@
 package relay
 
-// holds are the keys that have rows in the table which must go before any newer
-// row of the key: a refused row waiting for its retry, rows dropped from memory.
+import "hash/maphash"
+
+// holds are the keys whose rows the running pass must not bring: a row of the
+// key was refused or dropped, or waits in the table for its retry, and has to go
+// first.
 //
 // Schedule that reorders: rows 1, 2 of a key are in memory, a pass is reading;
 // 1 is refused and will be retried in a minute; the pass brings row 3 of the
 // key and it is published: 3 before 1. So the key is held from the refusal on:
 // what the running pass brings of it is skipped, later chunks leave it out in
-// SQL, and only a pass that began after the last row was dropped, and after the
-// refusal was committed, may bring the key's rows again, first one first.
+// SQL, and only a pass that begins after the last row was dropped, and after the
+// refusal was committed, may bring the key's rows again. That pass reads in id
+// order, so it meets the first one first, and if that one is still waiting, it
+// renews the hold.
 //
-// A pass releases a hold only when it is complete. One that ends early has not
-// seen all the rows that have to go first.
+// A refused broker can hold millions of keys. The first maxHeldKeys are kept as
+// they are, so that chunks leave them out; of the others a hash is kept, and
+// their rows are skipped when they come. Two keys of one hash, once in 2^64,
+// wait for each other.
 type holds struct {
-	keys map[string]*hold
+	writing map[string]int // refusals of a held key that are not committed yet
+	more    map[uint64]struct{}
+	seed    maphash.Seed
 }
 
-// hold is one held key.
-type hold struct {
-	writing int // refusals of the key that are not yet committed
-	// released says that the running pass, which began after the last event of
-	// the hold, may bring the key's rows.
-	released bool
+const (
+	// maxHeldKeys go with every chunk to the database.
+	maxHeldKeys = 20_000
+	// maxHashedKeys bound the memory, to some 40 MiB. A pass that meets more ends:
+	// a broker that refuses so many keys is not sent others.
+	maxHashedKeys = 2_000_000
+)
+
+func newHolds() *holds {
+	return &holds{writing: make(map[string]int), more: make(map[uint64]struct{}), seed: maphash.MakeSeed()}
 }
 
-func newHolds() *holds { return &holds{keys: make(map[string]*hold)} }
-
-// drop holds the key, or renews its hold: a row of it went back to the table,
-// was skipped, or is waiting there for its retry.
-func (h *holds) drop(key string) *hold {
-	k := h.keys[key]
-	if k == nil {
-		k = &hold{}
-		h.keys[key] = k
+// drop holds the key: a row of it went back to the table, or waits there.
+func (h *holds) drop(key string) {
+	if _, held := h.writing[key]; held {
+		return
 	}
-	k.released = false
-	return k
+	if len(h.writing) < maxHeldKeys {
+		h.writing[key] = 0
+		return
+	}
+	h.more[maphash.String(h.seed, key)] = struct{}{}
 }
 
-// refuse holds the key until the refusal of its row has been committed.
-func (h *holds) refuse(key string) { h.drop(key).writing++ }
+// refuse holds the key until the refusal of its row has been committed, and for
+// the rest of the pass that is then running.
+func (h *holds) refuse(key string) { h.writing[key]++ }
 
 // refused notes that the refusal has been committed.
-func (h *holds) refused(key string) { h.drop(key).writing-- }
-
-// passBegins is called before the pass takes its first snapshot: what happened
-// until now is in it, and what happens from now on is not.
-func (h *holds) passBegins() {
-	for _, k := range h.keys {
-		k.released = k.writing == 0
+func (h *holds) refused(key string) {
+	h.writing[key]--
+	if h.writing[key] == 0 && len(h.writing) > maxHeldKeys {
+		delete(h.writing, key)
+		h.drop(key)
 	}
 }
 
-// passCompleted ends the holds that were released to the pass and have not been
-// renewed since.
-func (h *holds) passCompleted() {
-	for key, k := range h.keys {
-		if k.released {
-			delete(h.keys, key)
+// passBegins is called before the pass takes its first snapshot. It ends the
+// holds whose reasons are in that snapshot; the pass meets them in the table. If
+// it ends early, the next one begins at the lowest id again.
+func (h *holds) passBegins() {
+	for key, writing := range h.writing {
+		if writing == 0 {
+			delete(h.writing, key)
 		}
 	}
-}
-
-// passAbandoned takes the releases back: the pass ended early.
-func (h *holds) passAbandoned() {
-	for _, k := range h.keys {
-		k.released = false
-	}
+	clear(h.more)
 }
 
 // blocks says whether the running pass has to skip rows of the key.
 func (h *holds) blocks(key string) bool {
-	k := h.keys[key]
-	return k != nil && !k.released
+	if _, held := h.writing[key]; held {
+		return true
+	}
+	if len(h.more) == 0 {
+		return false
+	}
+	_, held := h.more[maphash.String(h.seed, key)]
+	return held
 }
+
+// full says that the pass has to end.
+func (h *holds) full() bool { return len(h.more) > maxHashedKeys }
 
 // excluded lists the keys that the next chunk of the pass leaves out.
 func (h *holds) excluded() []string {
-	var keys []string
-	for key, k := range h.keys {
-		if !k.released {
-			keys = append(keys, key)
-		}
+	keys := make([]string, 0, len(h.writing))
+	for key := range h.writing {
+		keys = append(keys, key)
 	}
 	return keys
 }

@@ -2,19 +2,16 @@ package relay
 
 import (
 	"slices"
+	"strconv"
 	"testing"
 )
 
-func TestHoldEndsOnlyThroughALaterCompletePass(t *testing.T) {
+func TestHoldEndsOnlyThroughALaterPass(t *testing.T) {
 	h := newHolds()
 	h.passBegins()
 	h.refuse("k")
 	if !h.blocks("k") {
 		t.Fatal("a key refused during a pass is not held in that pass")
-	}
-	h.passCompleted()
-	if !h.blocks("k") {
-		t.Fatal("the hold ended through the pass that was running when it began")
 	}
 	h.passBegins()
 	if !h.blocks("k") {
@@ -24,74 +21,68 @@ func TestHoldEndsOnlyThroughALaterCompletePass(t *testing.T) {
 	if !h.blocks("k") {
 		t.Fatal("released to a pass whose snapshot is older than the commit of the refusal")
 	}
-	h.passCompleted()
 	h.passBegins()
 	if h.blocks("k") {
 		t.Fatal("not released to the next pass")
 	}
-	h.passAbandoned()
-	if !h.blocks("k") {
-		t.Fatal("a pass that ended early ended the hold")
-	}
-	h.passBegins()
-	h.passCompleted()
-	if h.blocks("k") || len(h.keys) != 0 {
-		t.Fatal("the hold outlived a complete later pass")
-	}
-}
-
-func TestHoldRenewedDuringItsPassStays(t *testing.T) {
-	h := newHolds()
-	h.drop("k")
-	h.passBegins()
 	h.drop("k") // its head is still waiting for the retry
 	if !h.blocks("k") || !slices.Equal(h.excluded(), []string{"k"}) {
 		t.Fatal("a renewed hold does not hold for the rest of the pass")
 	}
-	h.passCompleted()
-	if !h.blocks("k") {
-		t.Fatal("a renewed hold ended with the pass")
-	}
 }
 
-func TestInFlightRowLingersUntilThePassHasGoneBy(t *testing.T) {
-	f := newInFlight()
-	before, ahead, beyond := Ref{ID: 5}, Ref{ID: 50}, Ref{ID: 500}
-	for _, r := range []Ref{before, ahead, beyond} {
-		f.add(&Message{Ref: r})
+func TestMillionsOfHeldKeysAreBlockedAndForgotten(t *testing.T) {
+	h := newHolds()
+	h.passBegins()
+	const keys = 3 * maxHeldKeys
+	for i := range keys {
+		h.drop(strconv.Itoa(i))
 	}
-	f.passBegins()
-	f.passBounded(100)
-	f.passReached(10)
-	for _, r := range []Ref{before, ahead, beyond} {
-		if f.settle(r) == nil {
-			t.Fatalf("settle(%v) does not know the row", r)
+	for i := range keys {
+		h.refuse("refused " + strconv.Itoa(i))
+	}
+	for i := range keys {
+		h.refused("refused " + strconv.Itoa(i))
+	}
+	if len(h.excluded()) > maxHeldKeys {
+		t.Errorf("%d keys go with every chunk, want at most %d", len(h.excluded()), maxHeldKeys)
+	}
+	for i := range keys {
+		if !h.blocks(strconv.Itoa(i)) || !h.blocks("refused "+strconv.Itoa(i)) {
+			t.Fatalf("key %d is not held", i)
 		}
 	}
-	if f.has(before) || f.has(beyond) {
-		t.Fatal("a row lingers that the pass can no longer bring")
+	if h.blocks("another") {
+		t.Error("a key is held that nobody dropped")
 	}
-	if !f.has(ahead) {
-		t.Fatal("a row left that the running pass can still bring as unsent: it would be published twice")
-	}
-	f.passReached(50)
-	if f.has(ahead) {
-		t.Fatal("a row lingers after the pass has gone by")
+	h.passBegins()
+	if len(h.writing)+len(h.more) != 0 {
+		t.Errorf("%d holds outlived their reasons", len(h.writing)+len(h.more))
 	}
 }
 
-func TestInFlightRowLingersFromTheFirstStatementOn(t *testing.T) {
+func TestInFlightRowLingersUntilTheRunningStatementIsTakenIn(t *testing.T) {
 	f := newInFlight()
 	r := Ref{ID: 7}
 	f.add(&Message{Ref: r})
-	f.passBegins() // its snapshot may be older than the commit of the mark
-	f.settle(r)
-	if !f.has(r) {
-		t.Fatal("the row left while the pass was taking its first snapshot")
+	f.statementBegins() // its snapshot may be older than the commit of the mark
+	if f.settle(r) == nil {
+		t.Fatal("settle does not know the row")
 	}
-	f.passEnded()
+	if !f.has(r) {
+		t.Fatal("the row left while a statement runs that may still bring it as unsent: it would be published twice")
+	}
+	if f.settle(r) != nil {
+		t.Fatal("a row settles twice")
+	}
+	f.statementEnded()
 	if f.has(r) || len(f.lingering) != 0 {
-		t.Fatal("the row outlived the pass")
+		t.Fatal("the row outlived the statement")
+	}
+	f.add(&Message{Ref: r})
+	f.settle(r)
+	if f.has(r) {
+		t.Fatal("the row lingers although nothing runs that could bring it")
 	}
 }
 

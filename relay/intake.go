@@ -13,23 +13,24 @@ const (
 	passBeginning                  // its first statement is running
 	passOpen                       // no statement is running
 	passReading                    // a chunk is being read
+	passRefilling                  // rows of one parked key are being read
 )
 
-var passStateNames = [...]string{"none", "beginning", "open", "reading"}
+var passStateNames = [...]string{"none", "beginning", "open", "reading", "refilling"}
 
 // String returns the state in lower case.
 func (s passState) String() string { return passStateNames[s] }
 
 // Bounds of a pass.
 const (
-	// passTurn is how long a pass may last before it makes way for another,
-	// which sees what has become due meanwhile: in a long backlog no retry and no
-	// scheduled row waits longer for its turn.
-	passTurn = 5 * time.Second
-	// maxHeldKeys is how many keys one pass may find held before it ends. A
-	// broker that refuses so many keys is not sent others, and the memory that
-	// holds take stays bounded.
-	maxHeldKeys = 50_000
+	// passTurn is how long a pass may last before it makes way for another, which
+	// sees what has become due meanwhile: in a long backlog no retry and no
+	// scheduled row waits much longer for its turn.
+	passTurn = 2 * time.Second
+	// passWorth windows of rows have to be taken in before: a pass that began with
+	// a slow statement has to be worth it. After slowTurn any row will do.
+	passWorth = 16
+	slowTurn  = time.Minute
 	// readAhead is how many windows full of rows are kept in memory.
 	readAhead = 4
 )
@@ -41,6 +42,10 @@ const (
 // pass would step over a row with a low id that commits late. A pass is bounded
 // by the largest id its first snapshot saw: a row of the same key that commits
 // after that late one has a larger id, and waits for the next pass with it.
+//
+// A key whose chain is full is parked: the pass reads on without it, and reads
+// its rows, from where it was parked, as the chain empties. Like all of the pass
+// they are bounded, so to them it is a slow pass and nothing else.
 type intake struct {
 	limits       bufferLimits
 	dispatcher   *dispatcher
@@ -50,12 +55,15 @@ type intake struct {
 	requests     chan<- sweepRequest
 	messageLimit func() int64
 
-	state    passState
-	pass     Pass
-	cursor   int64
-	began    time.Time
-	held     int   // keys that this pass found held
-	nextSize int64 // of the row that did not fit into the last chunk
+	state   passState
+	pass    Pass
+	cursor  int64
+	scanned bool             // the cursor is at the end
+	parked  map[string]int64 // of a parked key, the id to go on after
+	refill  string           // the key of passRefilling
+	taken   int              // rows this pass has brought
+	// Of the row that did not fit into the last chunk, or the last refill.
+	nextSize, refillSize int64
 	// abandoned says that the statement now running is the last of its pass.
 	abandoned bool
 }
@@ -66,6 +74,9 @@ type bufferLimits struct {
 	bytes int64
 }
 
+// window is how many rows are worth a statement.
+func (l bufferLimits) window() int { return l.rows / readAhead }
+
 // advance asks the sweeper for what is wanted next, if anything is.
 func (in *intake) advance(now time.Time) {
 	switch in.state {
@@ -74,100 +85,166 @@ func (in *intake) advance(now time.Time) {
 			in.begin(now)
 		}
 	case passOpen:
-		if now.Sub(in.began) > passTurn || in.held > maxHeldKeys {
-			in.abandon()
-			return
+		switch {
+		case in.scanned && len(in.parked) == 0:
+			in.end(now, true)
+		case in.turnIsOver(now) || in.holds.full():
+			in.end(now, false)
+		case !in.scanned && in.readChunk():
+		default:
+			in.readParked()
 		}
-		in.readChunk()
-	case passBeginning, passReading:
+	case passBeginning, passReading, passRefilling:
 	}
+}
+
+// turnIsOver says whether the pass has to make way for the next one. While only
+// parked keys are left, it also goes on for as long as the pacer wants it to
+// rest from scanning.
+func (in *intake) turnIsOver(now time.Time) bool {
+	age := now.Sub(in.pace.began)
+	if in.scanned {
+		return age > max(passTurn, in.pace.rest())
+	}
+	return age > passTurn && in.taken >= passWorth*in.limits.window() || age > slowTurn && in.taken > 0
 }
 
 func (in *intake) begin(now time.Time) {
 	in.state, in.abandoned = passBeginning, false
-	in.cursor, in.held, in.nextSize = math.MinInt64, 0, 0
-	in.began = now
+	in.cursor, in.scanned, in.taken = math.MinInt64, false, 0
+	in.nextSize, in.refillSize = 0, 0
+	in.parked = make(map[string]int64)
 	in.pace.passBegins(now)
-	in.flight.passBegins()
 	in.holds.passBegins()
-	in.requests <- sweepRequest{begin: true}
+	in.send(sweepRequest{begin: true})
 }
 
-// readChunk asks for the next chunk once a worthwhile one fits the buffer. A
-// row larger than the buffer is asked for when nothing else is in memory.
-func (in *intake) readChunk() {
+// readChunk asks for the next chunk once a worthwhile one fits the buffer, and
+// says whether it did. A row larger than the buffer is asked for when nothing
+// else is in memory.
+func (in *intake) readChunk() bool {
 	memory := in.dispatcher.memory()
-	rows := min(in.limits.rows-memory.rows, in.limits.rows/readAhead)
+	rows := min(in.limits.rows-memory.rows, in.limits.window())
 	free := in.limits.bytes - memory.bytes
-	if memory.rows == 0 {
+	if memory.bytes == 0 {
 		free = max(free, in.nextSize)
 	}
-	if rows < in.limits.rows/readAhead/2 || free < in.limits.bytes/readAhead || free < in.nextSize {
-		return
+	if rows < max(1, in.limits.window()/2) || free < max(in.limits.bytes/readAhead, in.nextSize) {
+		return false
 	}
 	in.state = passReading
-	in.requests <- sweepRequest{chunk: ChunkRequest{
-		Pass:            in.pass,
-		After:           in.cursor,
-		Rows:            max(1, rows),
-		Bytes:           free,
-		MaxMessageBytes: in.messageLimit(),
-		ExcludeKeys:     in.holds.excluded(),
-	}}
+	req := in.request(in.cursor, rows, free)
+	req.ExcludeKeys = in.holds.excluded()
+	for key := range in.parked {
+		req.ExcludeKeys = append(req.ExcludeKeys, key)
+	}
+	in.send(sweepRequest{chunk: req})
+	return true
+}
+
+// readParked asks for rows of a parked key whose chain is half empty. The chains
+// of hot keys get no more than half of the buffer, so that others find room.
+func (in *intake) readParked() {
+	memory := in.dispatcher.memory()
+	free := in.limits.bytes/2 - memory.bytes
+	if memory.rows > in.limits.rows/2 || free <= 0 {
+		return
+	}
+	for key, after := range in.parked {
+		waiting := in.dispatcher.waiting(key)
+		switch {
+		case in.holds.blocks(key): // refused meanwhile: for the next pass
+			delete(in.parked, key)
+			continue
+		case waiting > in.dispatcher.chain/2:
+			continue
+		}
+		in.state, in.refill = passRefilling, key
+		// A row that is larger than what is free is asked for all the same: it is
+		// one of a kind, and the chain is short.
+		req := in.request(after, in.dispatcher.chain-waiting, max(free, in.refillSize))
+		req.OnlyKey = &key
+		in.send(sweepRequest{chunk: req})
+		return
+	}
+}
+
+func (in *intake) send(req sweepRequest) {
+	in.flight.statementBegins()
+	in.requests <- req
+}
+
+func (in *intake) request(after int64, rows int, bytes int64) ChunkRequest {
+	return ChunkRequest{Pass: in.pass, After: after, Rows: rows, Bytes: bytes, MaxMessageBytes: in.messageLimit()}
 }
 
 // result takes in what the sweeper brought, or ends the pass after an error.
 func (in *intake) result(res sweepResult, now time.Time) {
-	if res.err != nil || in.abandoned {
-		in.end(now, false)
-		return
-	}
+	state := in.state
 	in.state = passOpen
-	if res.begin {
+	switch {
+	case res.err != nil || in.abandoned:
+		in.end(now, false)
+	case state == passBeginning:
 		in.pass = res.pass
-		in.flight.passBounded(res.pass.Bound)
 		in.pace.read(res.took, 0)
-		return
+	case state == passRefilling:
+		in.refilled(res)
+	default:
+		in.pace.read(res.took, in.takeAll(res.chunk.Rows))
+		in.cursor, in.nextSize, in.scanned = res.chunk.Cursor, res.chunk.NextSize, res.chunk.Done
 	}
+	in.flight.statementEnded()
+}
+
+// refilled takes in rows of the key that was parked. It stays parked, after the
+// last of them, unless there are no more.
+func (in *intake) refilled(res sweepResult) {
+	delete(in.parked, in.refill)
+	in.pace.read(res.took, in.takeAll(res.chunk.Rows))
+	in.refillSize = res.chunk.NextSize
+	if _, full := in.parked[in.refill]; !full && !res.chunk.Done && !in.holds.blocks(in.refill) {
+		in.parked[in.refill] = res.chunk.Cursor
+	}
+}
+
+// takeAll takes in the rows of a chunk and returns how many it took.
+func (in *intake) takeAll(rows []Row) int {
 	taken := 0
-	for _, row := range res.chunk.Rows {
+	for _, row := range rows {
 		if in.take(row) {
 			taken++
 		}
 	}
-	in.pace.read(res.took, taken)
-	in.cursor, in.nextSize = res.chunk.Cursor, res.chunk.NextSize
-	in.flight.passReached(in.cursor)
-	if res.chunk.Done {
-		in.end(now, true)
-	}
+	in.taken += taken
+	return taken
 }
 
 // take hands one row to the dispatcher, unless it is on its way already or has
 // to wait for another row of its key.
 func (in *intake) take(row Row) bool {
 	m := row.Message
-	switch ordered := in.dispatcher.ordered(m); {
-	case in.flight.has(m.Ref):
+	if in.flight.has(m.Ref) {
 		return false
-	case ordered && in.holds.blocks(m.Key):
-		return false
-	case row.Wait > 0:
-		if ordered {
-			in.hold(m.Key)
+	}
+	if in.dispatcher.ordered(m) {
+		if _, parked := in.parked[m.Key]; parked || in.holds.blocks(m.Key) {
+			return false
 		}
+		if row.Wait > 0 {
+			in.holds.drop(m.Key)
+			return false
+		}
+	}
+	if row.Wait > 0 {
 		return false
-	case !in.dispatcher.add(m):
-		in.hold(m.Key)
+	}
+	if !in.dispatcher.add(m) {
+		in.parked[m.Key] = m.ID - 1
 		return false
 	}
 	in.flight.add(m)
 	return true
-}
-
-func (in *intake) hold(key string) {
-	in.holds.drop(key)
-	in.held++
 }
 
 // abandon ends the pass early: at once, or when the running statement is done.
@@ -177,18 +254,13 @@ func (in *intake) abandon() {
 	case passNone:
 	case passOpen:
 		in.end(time.Now(), false)
-	case passBeginning, passReading:
+	case passBeginning, passReading, passRefilling:
 		in.abandoned = true
 	}
 }
 
+// end ends the pass, complete or not.
 func (in *intake) end(now time.Time, complete bool) {
-	in.state = passNone
-	in.flight.passEnded()
-	if complete {
-		in.holds.passCompleted()
-	} else {
-		in.holds.passAbandoned()
-	}
-	in.pace.passEnded(now)
+	in.state, in.parked = passNone, nil
+	in.pace.passEnded(now, complete)
 }

@@ -30,7 +30,7 @@ func (b *mailbox[T]) put(items ...T) {
 }
 
 // take returns what has come in since the last call. The slice is valid until
-// the next take but one.
+// the next take.
 func (b *mailbox[T]) take() []T {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -16,7 +16,7 @@ const (
 // reported acts on the outcome of a published message.
 func (t *term) reported(m *Message, o Outcome) {
 	alone := t.dispatcher.alone
-	t.dispatcher.reported()
+	t.dispatcher.reported(m)
 	switch o.Class {
 	case Acknowledged:
 		t.acknowledge(m, o)
@@ -76,7 +76,7 @@ func (t *term) refuse(m *Message, o Outcome) {
 // of the key.
 func (t *term) putBack(m *Message) {
 	t.endChain(m)
-	t.dispatcher.committed(m)
+	t.dispatcher.committed()
 	t.flight.drop(m.Ref)
 }
 
@@ -90,15 +90,21 @@ func (t *term) endChain(m *Message) {
 // settle takes a row out of the window: its outcome is committed.
 func (t *term) settle(s settlement) {
 	m := t.flight.settle(s.Ref)
-	t.dispatcher.committed(m)
+	if m == nil {
+		return // settled before
+	}
+	t.dispatcher.committed()
 	if s.fate == 0 {
 		return
 	}
 	if t.dispatcher.ordered(m) {
 		t.holds.refused(m.Key)
 	}
+	if s.fate == Waiting {
+		return
+	}
+	t.suspects.cleared(s.Ref)
 	if s.fate == Dead {
-		t.suspects.cleared(s.Ref)
 		t.faults.report(faultDead, slog.Int64("id", m.ID),
 			slog.String("message_id", m.MessageID.String()), slog.Int("attempts", s.attempts))
 	}

@@ -9,7 +9,8 @@ import "time"
 // the database's time and finds little. Four times the time it wasted passes
 // before the next one, so sweeping never takes more than a fifth of one of the
 // database's cores. Time is wasted only as far as the rows taken in do not
-// account for it: a pass that drains a backlog is followed by the next at once.
+// account for it, and only by a pass that has read all there is: one that was
+// cut short in a backlog is followed by the next at once.
 type pacer struct {
 	interval time.Duration
 	began    time.Time
@@ -34,12 +35,20 @@ func (p *pacer) read(took time.Duration, taken int) {
 	p.taken += taken
 }
 
-func (p *pacer) passEnded(now time.Time) {
-	wasted := max(0, p.reading-time.Duration(p.taken)*worthPerRow)
+func (p *pacer) passEnded(now time.Time, complete bool) {
 	p.next = p.began.Add(p.interval)
-	if rested := now.Add(restFactor * wasted); rested.After(p.next) && wasted > p.interval/restFactor {
+	if rested := now.Add(p.rest()); complete && rested.After(p.next) {
 		p.next = rested
 	}
+}
+
+// rest is the pause that the reading so far calls for.
+func (p *pacer) rest() time.Duration {
+	wasted := max(0, p.reading-time.Duration(p.taken)*worthPerRow)
+	if wasted <= p.interval/restFactor {
+		return 0
+	}
+	return restFactor * wasted
 }
 
 // until is how long to wait for the next pass; 0 when it may begin.

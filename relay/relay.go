@@ -55,15 +55,15 @@ const faultDatabase = "cannot work with the database"
 
 // Run works until ctx ends: stands by, leads, and comes back from every fault.
 // Then it awaits and marks what is in flight, hands over to a standby and
-// returns nil, or an error if the grace period was over first. It is called
-// once. It leaves no goroutine behind.
+// returns nil, or an error that counts the rows for which that failed. It is
+// called once. It leaves no goroutine behind.
 func (r *Relay) Run(ctx context.Context) error {
 	failures := 0
 	for {
 		began := time.Now()
 		err := r.serve(ctx)
 		switch {
-		case errors.Is(err, errGrace):
+		case errors.Is(err, errUnclean):
 			return err
 		case ctx.Err() != nil:
 			return nil

@@ -322,6 +322,109 @@ func TestChainLongerThanItsCapKeepsItsOrder(t *testing.T) {
 	}
 }
 
+// A backlog of one key is read on as its chain empties, within the same pass: a
+// pass for each chain full would read over the whole backlog every time. Other
+// keys go meanwhile. (Rule 9: a hot key starves nobody, and not itself.)
+func TestHotKeyIsReadOnWithinItsPass(t *testing.T) {
+	var database *slowDatabase
+	h := start(t, func(c *relay.Config) {
+		c.MaxInFlight = 8 // a chain of 2
+		database = &slowDatabase{Database: c.Database}
+		c.Database = database
+	}, nil)
+	h.exec("INSERT INTO " + h.table + " (topic, key, payload) SELECT 'orders.created', 'hot', '{}' FROM generate_series(1, 500)")
+	cold := h.insertKeyed("cold")
+	h.run()
+	h.untilMarked(501)
+	ids := h.sink.ids()
+	if at := slices.Index(ids, cold); at > 100 {
+		t.Errorf("row %d of another key was published as number %d, behind the hot one", cold, at)
+	}
+	if hot := slices.DeleteFunc(ids, func(id int64) bool { return id == cold }); !slices.IsSorted(hot) || len(hot) != 500 {
+		t.Errorf("the hot key was not published in order, once: %v", hot)
+	}
+	if n := database.passes.Load(); n > 100 {
+		t.Errorf("%d passes for 500 rows", n)
+	}
+}
+
+// More keys wait for their retries than are named in a statement: their rows
+// stay where they are, and all others flow. (Rule 5.)
+func TestKeysThatWaitInThousandsStopNobody(t *testing.T) {
+	h := start(t, nil, nil)
+	h.exec("INSERT INTO " + h.table + ` (topic, key, payload, attempts, available_at)
+		SELECT 'orders.created', 'waiting ' || n, '{}', 1, now() + interval '1 hour' FROM generate_series(1, 60000) n`)
+	h.exec("INSERT INTO " + h.table + " (topic, key, payload) SELECT 'orders.created', 'waiting ' || n, '{}' FROM generate_series(1, 60000, 1000) n")
+	fresh := h.insertKeyed("fresh")
+	h.run()
+	h.untilMarked(1)
+	if ids := h.sink.ids(); !slices.Equal(ids, []int64{fresh}) {
+		t.Fatalf("published %v, want row %d alone: the others wait behind their heads", ids, fresh)
+	}
+}
+
+// A deferred trigger of the application meets a lock, so that the marks fail in
+// their commit, after the server has answered for each row. They were not made,
+// and are made later. (Rule 11.)
+func TestMarksThatFailInTheirCommitAreMadeLater(t *testing.T) {
+	h := start(t, nil, nil)
+	h.exec(`CREATE TABLE gate AS SELECT 1 AS id`)
+	h.exec(`CREATE FUNCTION pass_gate() RETURNS trigger LANGUAGE plpgsql AS
+		$$BEGIN PERFORM FROM public.gate FOR UPDATE; RETURN NULL; END$$`)
+	h.exec(`CREATE CONSTRAINT TRIGGER gate AFTER UPDATE ON ` + h.table + ` DEFERRABLE INITIALLY DEFERRED
+		FOR EACH ROW EXECUTE FUNCTION pass_gate()`)
+	tx := h.begin()
+	if _, err := tx.Exec(t.Context(), "SELECT FROM gate FOR UPDATE"); err != nil {
+		t.Fatal(err)
+	}
+	h.insert(10)
+	h.run()
+	h.until("all are published", func() bool { return len(h.sink.ids()) == 10 })
+	<-time.After(500 * time.Millisecond) // several attempts to mark them
+	h.commit(tx)
+	h.untilMarked(10)
+	if ids := h.sink.ids(); len(ids) != 10 {
+		t.Fatalf("published %v, want each row once", ids)
+	}
+}
+
+// A row whose mark somebody's lock holds up keeps no large row waiting: it is
+// with the broker, and takes no memory. (Rule 11.)
+func TestLargeRowDoesNotWaitForALockedOne(t *testing.T) {
+	h := start(t, func(c *relay.Config) { c.BufferBytes = 1 << 20 }, nil)
+	locked := h.insertKeyed("locked")
+	tx := h.begin()
+	if _, err := tx.Exec(t.Context(), fmt.Sprintf("SELECT FROM %s WHERE id = %d FOR UPDATE", h.table, locked)); err != nil {
+		t.Fatal(err)
+	}
+	h.run()
+	h.until("the locked row is published", func() bool { return len(h.sink.ids()) == 1 })
+	h.exec("INSERT INTO " + h.table + ` (topic, payload) VALUES ('orders.created', to_json(repeat('x', 700000)))`)
+	h.insert(1)
+	h.untilMarked(2)
+	h.commit(tx)
+	h.untilMarked(3)
+}
+
+// SIGTERM, and then the database goes: what was in flight will be sent again,
+// and the relay says so. (Rule 15.)
+func TestStopWithoutMarksIsNoSuccess(t *testing.T) {
+	h := start(t, nil, func(h *harness) { h.sink.hold() })
+	h.insert(3)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- relay.New(h.config).Run(ctx) }()
+	h.until("all three are with the sink", func() bool { return h.sink.holding() == 3 })
+	cancel()
+	h.untilLogged("stopping")
+	h.int(`SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+		WHERE datname = current_database() AND application_name LIKE 'outbox-relay %'`)
+	if err := <-done; err == nil || !strings.Contains(err.Error(), "3 rows") {
+		t.Fatalf("Run = %v, want an error that counts the 3 rows", err)
+	}
+	h.sink.letGo()
+}
+
 // A message with available_at in the future is not sent before, and soon after.
 // It does not block its key.
 func TestScheduledRowWaitsAndBlocksNobody(t *testing.T) {

@@ -3,8 +3,9 @@ package relay
 import "context"
 
 // Report takes the outcome of one message. A sink calls it exactly once for
-// each message, from any goroutine, possibly before Publish has returned. It
-// does not block, so a sink may call it while it holds a lock of its own.
+// each message, from any goroutine, possibly before Publish has returned, and
+// does not touch the message afterwards. It does not block, so a sink may call
+// it while it holds a lock of its own.
 type Report func(*Message, Outcome)
 
 // Sink publishes messages to one broker.

@@ -147,6 +147,9 @@ type ChunkRequest struct {
 	MaxMessageBytes int64
 	// ExcludeKeys are the keys whose rows are left out.
 	ExcludeKeys []string
+	// OnlyKey, if not nil, is the key whose rows alone are read; then nothing is
+	// excluded.
+	OnlyKey *string
 }
 
 // Row is one row of a chunk.

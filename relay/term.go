@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,11 +66,18 @@ func newTerm(r *Relay, control Control) *term {
 
 // lead runs one term: until the control session fails (an error), or until ctx
 // ends and what is in flight has been awaited and marked (nil), at the latest
-// ShutdownGrace after (errGrace).
+// ShutdownGrace after. Where that did not come about the error is errUnclean.
 func (r *Relay) lead(ctx context.Context, control Control) error {
 	t := newTerm(r, control)
 	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	// Whatever hangs at the end, such as a database that takes no farewell, is cut
+	// off soon after the grace period.
+	defer context.AfterFunc(ctx, func() {
+		if sleep(hard, r.config.ShutdownGrace+cutOff) == nil {
+			cancel()
+		}
+	})()
 
 	var tasks sync.WaitGroup
 	stopMarker := make(chan struct{})
@@ -87,8 +95,15 @@ func (r *Relay) lead(ctx context.Context, control Control) error {
 	}
 	cancel()
 	tasks.Wait()
+	if t.stopping && t.dispatcher.uncommitted > 0 {
+		return fmt.Errorf("%w: %d rows without an acknowledgement or a mark will be sent again: %w",
+			errUnclean, t.dispatcher.uncommitted, err)
+	}
 	return err
 }
+
+// cutOff after the grace period, everything is cancelled.
+const cutOff = time.Second
 
 // loop is the relay at work. It publishes nothing more once it has returned.
 func (t *term) loop(ctx context.Context, markerDone <-chan error) error {
@@ -99,7 +114,7 @@ func (t *term) loop(ctx context.Context, markerDone <-chan error) error {
 	var grace <-chan time.Time
 	for {
 		t.advance(wake)
-		if t.stopping && t.dispatcher.outstanding.rows == 0 {
+		if t.stopping && t.dispatcher.uncommitted == 0 {
 			return nil
 		}
 		select {
@@ -107,9 +122,9 @@ func (t *term) loop(ctx context.Context, markerDone <-chan error) error {
 			stop, grace = nil, time.After(t.config.ShutdownGrace)
 			t.stop()
 		case <-grace:
-			return t.graceOver()
+			return errGrace
 		case err := <-markerDone:
-			return err
+			return cmp.Or(err, errCutOff)
 		case <-t.reports.ready:
 			t.takeReports()
 		case <-t.marker.settled.ready:
@@ -206,16 +221,14 @@ func (t *term) swept(res sweepResult) error {
 func (t *term) stop() {
 	t.stopping = true
 	t.giveBack()
-	t.log.Info("stopping", slog.Int("in_flight", t.dispatcher.outstanding.rows))
+	t.log.Info("stopping", slog.Int("in_flight", t.dispatcher.uncommitted))
 }
 
-// errGrace says that the grace period was over before the shutdown was.
-var errGrace = errors.New("shutdown grace period is over")
-
-func (t *term) graceOver() error {
-	return fmt.Errorf("%w: %d rows without an acknowledgement or a mark will be sent again",
-		errGrace, t.dispatcher.outstanding.rows)
-}
+var (
+	errUnclean = errors.New("shutdown was not clean")
+	errGrace   = errors.New("the grace period is over")
+	errCutOff  = errors.New("cut off after the grace period")
+)
 
 // giveBack drops all that has not been published, and the running pass. The
 // rows are in the table, and the next pass, which starts again at the lowest id,

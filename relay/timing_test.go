@@ -38,7 +38,7 @@ func TestPacerKeepsTheInterval(t *testing.T) {
 	start := time.Now()
 	p.passBegins(start)
 	p.read(2*time.Millisecond, 10)
-	p.passEnded(start.Add(5 * time.Millisecond))
+	p.passEnded(start.Add(5*time.Millisecond), true)
 	if got := p.until(start.Add(5 * time.Millisecond)); got != 195*time.Millisecond {
 		t.Errorf("next pass in %v, want 195ms", got)
 	}
@@ -49,6 +49,7 @@ func TestPacerFollowsABacklogAtOnce(t *testing.T) {
 	start := time.Now()
 	p.passBegins(start)
 	p.read(3*time.Second, 1_000_000)
+	p.passEnded(start.Add(time.Minute), true)
 	if got := p.until(start.Add(time.Minute)); got != 0 {
 		t.Errorf("next pass in %v after a pass that drained a backlog, want at once", got)
 	}
@@ -60,10 +61,37 @@ func TestPacerRestsAfterAPassThatBroughtNothing(t *testing.T) {
 	p.passBegins(start)
 	p.read(time.Second, 0) // a million rows that wait for their retries
 	end := start.Add(time.Second)
-	p.passEnded(end)
+	p.passEnded(end, true)
 	if got := p.until(end); got != 4*time.Second {
 		t.Errorf("next pass in %v, want four times the second it wasted", got)
 	}
+}
+
+func TestPacerFollowsAPassThatWasCutShort(t *testing.T) {
+	p := pacer{interval: 200 * time.Millisecond}
+	start := time.Now()
+	p.passBegins(start)
+	p.read(5*time.Second, 4096) // a slow statement, and more to read
+	end := start.Add(5 * time.Second)
+	p.passEnded(end, false)
+	if got := p.until(end); got != 0 {
+		t.Errorf("next pass in %v although the last one left rows unread", got)
+	}
+}
+
+func TestFaultLogTakesAFaultUnseenForLongAsANewOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		l := newFaultLog(slog.New(slog.NewTextHandler(&out, nil)))
+		for range 100 {
+			l.report("broken")
+		}
+		time.Sleep(time.Hour)
+		l.report("broken")
+		if got := out.String(); strings.Count(got, "msg=broken") != 2 || strings.Contains(got, "for=") {
+			t.Errorf("logged:\n%s", got)
+		}
+	})
 }
 
 func TestFaultLogSpeaksOnceThenAtGrowingIntervals(t *testing.T) {

@@ -87,11 +87,7 @@ type scanned struct {
 // scan reads rows until they no longer fit. What comes after that is dropped as
 // it comes: the statement is over soon and nothing waits for anything.
 func (s *sweep) scan(ctx context.Context, req relay.ChunkRequest, rows int) (*scanned, error) {
-	st := s.scanStatement(req.Pass.Scheduled, len(req.ExcludeKeys) > 0)
-	params := [][]byte{int8Param(req.After), int8Param(req.Pass.Bound), instantParam(req.Pass.Start), int8Param(int64(rows))}
-	if len(req.ExcludeKeys) > 0 {
-		params = append(params, textArray(req.ExcludeKeys))
-	}
+	st, params := s.scanOf(req, rows)
 	result := &scanned{last: req.After}
 	d := newDecoder(req)
 	err := s.querySweep(ctx, st, params, func(row [][]byte) {
@@ -147,14 +143,10 @@ func (r *scanned) assemble(req relay.ChunkRequest) relay.Chunk {
 
 // readDefect reads the names of one row that the server fails on.
 func (s *sweep) readDefect(ctx context.Context, req relay.ChunkRequest, cause error) (relay.Chunk, error) {
-	st := s.scanStatement(req.Pass.Scheduled, len(req.ExcludeKeys) > 0)
+	st, params := s.scanOf(req, 1)
 	st = statement{
 		name: "name_" + st.name, formats: binaryFormat,
 		sql: `SELECT id, message_id, created_at, attempts FROM (` + st.sql + `) AS names`,
-	}
-	params := [][]byte{int8Param(req.After), int8Param(req.Pass.Bound), instantParam(req.Pass.Start), int8Param(1)}
-	if len(req.ExcludeKeys) > 0 {
-		params = append(params, textArray(req.ExcludeKeys))
 	}
 	chunk := relay.Chunk{Cursor: req.After}
 	err := s.querySweep(ctx, st, params, func(row [][]byte) {

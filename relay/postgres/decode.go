@@ -50,6 +50,9 @@ func (d *decoder) largeEntry(row [][]byte) entry {
 	switch {
 	case bloated:
 		m.Defect = relay.PlainTooLarge(int64Of(row[6]))
+		if key := row[13]; key != nil { // so that its key waits until it is dead
+			m.Key, m.Keyed = string(key), true
+		}
 		return e
 	case wait > 0 && m.Attempts == 0: // rescheduled by the application since the scan
 		e.absent = true

@@ -99,7 +99,7 @@ func (s *sweep) fetchStatement() statement {
 	placed := `SELECT *, before + sum((` + cost + `)::float8) OVER (ORDER BY n ROWS UNBOUNDED PRECEDING) <= $6::bigint AS fits FROM (` + judged + `) AS j`
 	sql := `SELECT id, message_id, created_at, attempts, available_at, ` + cost + `, plain, body, n, bloated, over,
 			fits OR bloated OR over OR NOT due,
-			CASE WHEN NOT bloated THEN topic END, CASE WHEN NOT bloated THEN key END,
+			CASE WHEN NOT bloated THEN topic END, CASE WHEN NOT bloated OR octet_length(key) <= ` + fmt.Sprint(smallRow) + ` THEN key END,
 			CASE WHEN NOT bloated THEN content_type END,
 			CASE WHEN fits AND due AND NOT bloated THEN headers END,
 			CASE WHEN fits AND due AND NOT bloated AND NOT over THEN payload END

@@ -58,10 +58,7 @@ func (c *control) markAgain(ctx context.Context, marks []relay.Mark, again bool)
 		return nil, nil
 	}
 	ref := func(i int) relay.Ref { return marks[i].Ref }
-	settled := make([]relay.Ref, 0, len(marks))
-	leftOut, err := c.execute(ctx, c.writes.mark, c.markParams(marks), func(row [][]byte) {
-		settled = append(settled, refOf(row))
-	})
+	settled, leftOut, err := execute(ctx, c, c.writes.mark, c.markParams(marks), refOf)
 	if err != nil {
 		return nil, c.explain("mark rows sent", err)
 	}

@@ -96,21 +96,39 @@ func (s *sweep) Begin(ctx context.Context) (relay.Pass, error) {
 // Close ends the session.
 func (s *sweep) Close() { s.close() }
 
+// keyFilter chooses rows by their keys. The collation is the one by which the
+// relay compares keys: bytes.
+type keyFilter struct{ name, condition string }
+
+var (
+	anyKey = keyFilter{}
+	// Hashed, and so no slower for 20,000 keys than for one.
+	exceptKeys = keyFilter{"_excluding", ` AND (key IS NULL OR key COLLATE "C" NOT IN (SELECT unnest($5::text[])))`}
+	onlyKey    = keyFilter{"_of_key", ` AND key COLLATE "C" = $5::text`}
+)
+
+// scanOf is the scan that a request calls for, and its parameters.
+func (s *sweep) scanOf(req relay.ChunkRequest, rows int) (statement, [][]byte) {
+	params := [][]byte{int8Param(req.After), int8Param(req.Pass.Bound), instantParam(req.Pass.Start), int8Param(int64(rows))}
+	switch {
+	case req.OnlyKey != nil:
+		return s.scanStatement(req.Pass.Scheduled, onlyKey), append(params, []byte(*req.OnlyKey))
+	case len(req.ExcludeKeys) > 0:
+		return s.scanStatement(req.Pass.Scheduled, exceptKeys), append(params, textArray(req.ExcludeKeys))
+	}
+	return s.scanStatement(req.Pass.Scheduled, anyKey), params
+}
+
 // scanStatement reads the pending rows of a pass after a cursor, in id order.
 // Rows that are small are there whole; of a row that is stored in more than
 // smallRow bytes there is only the name, and [sweep.fetch] gets the rest.
 //
-// $1 after, $2 bound, $3 start of the pass, $4 limit, $5 keys to leave out.
-func (s *sweep) scanStatement(scheduled, excluding bool) statement {
+// $1 after, $2 bound, $3 start of the pass, $4 limit, $5 the keys of the filter.
+func (s *sweep) scanStatement(scheduled bool, f keyFilter) statement {
 	columns := columnsOf("outbox")
 	within := ` AND id > $1::bigint AND id <= $2::bigint`
-	name := "scan"
-	if excluding {
-		name += "_excluding"
-		// Hashed, and so no slower for 50,000 keys than for one. The collation is the
-		// one by which keys are compared here: bytes.
-		within += ` AND (key IS NULL OR key COLLATE "C" NOT IN (SELECT unnest($5::text[])))`
-	}
+	name := "scan" + f.name
+	within += f.condition
 	table := s.table.Quoted()
 	rows := table + ` AS outbox WHERE ` + isDue + within
 	if scheduled {

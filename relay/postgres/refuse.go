@@ -61,18 +61,16 @@ func (c *control) refuseAgain(
 		return nil, nil
 	}
 	ref := func(i int) relay.Ref { return refusals[i].Ref }
-	verdicts := make([]relay.Verdict, 0, len(refusals))
-	done := make(map[relay.Ref]struct{}, len(refusals))
-	leftOut, err := c.execute(ctx, c.writes.refuse, c.refuseParams(limit, refusals), func(row [][]byte) {
-		v := verdictOf(row)
-		verdicts = append(verdicts, v)
-		done[v.Ref] = struct{}{}
-	})
+	verdicts, leftOut, err := execute(ctx, c, c.writes.refuse, c.refuseParams(limit, refusals), verdictOf)
 	if err != nil {
 		return nil, c.explain("write refusals", err)
 	}
 	if len(verdicts) == len(refusals) {
 		return verdicts, nil
+	}
+	done := make(map[relay.Ref]struct{}, len(verdicts))
+	for _, v := range verdicts {
+		done[v.Ref] = struct{}{}
 	}
 	gone, kept, err := c.settled(ctx, missingFrom(len(refusals), ref, done), leftOut, again)
 	if err != nil {

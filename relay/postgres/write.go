@@ -34,17 +34,27 @@ func newWrites(table schema.Table, after AfterSend) writes {
 	return w
 }
 
-// execute runs a write and says whether locked rows may have been left out.
-func (c *control) execute(ctx context.Context, w write, params [][]byte, row func([][]byte)) (leftOut bool, err error) {
-	err = c.query(ctx, writeDeadline, w.plain, params, row)
+// execute runs a write, returns what it answers, and says whether locked rows
+// may have been left out. The answers of a write that fails in the end, perhaps
+// only in its commit, where deferred triggers of the application run, are none.
+func execute[T any](ctx context.Context, c *control, w write, params [][]byte, read func([][]byte) T) (answers []T, leftOut bool, err error) {
+	attempt := func(st statement) ([]T, error) {
+		var answers []T
+		err := c.query(ctx, writeDeadline, st, params, func(row [][]byte) { answers = append(answers, read(row)) })
+		if err != nil {
+			return nil, err
+		}
+		return answers, nil
+	}
+	answers, err = attempt(w.plain)
 	if !isLocked(err) {
-		return false, err
+		return answers, false, err
 	}
-	err = c.query(ctx, writeDeadline, w.patient, params, row)
-	if isLocked(err) { // the whole table is locked
-		return true, nil
+	answers, err = attempt(w.patient)
+	if isLocked(err) { // the whole table is locked, or what a deferred trigger asks for
+		return nil, true, nil
 	}
-	return true, err
+	return answers, true, err
 }
 
 // settled looks after the rows that a write has not returned: it returns those
