@@ -61,8 +61,16 @@ func (s *gateSink) holding() int {
 // letGo reports what was held back, and holds no more.
 func (s *gateSink) letGo() {
 	s.mu.Lock()
+	s.closed = false
+	s.mu.Unlock()
+	s.letThrough()
+}
+
+// letThrough reports what was held back until now, and goes on holding.
+func (s *gateSink) letThrough() {
+	s.mu.Lock()
 	held := s.held
-	s.closed, s.held = false, nil
+	s.held = nil
 	s.mu.Unlock()
 	for _, report := range held {
 		report()
