@@ -3,7 +3,6 @@ package relay_test
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 
 	"github.com/outbox-relay/outbox-relay/relay"
 )
@@ -91,8 +90,6 @@ type slowDatabase struct {
 	// read is told of each chunk that has been read, and the chunk is delivered
 	// when the function returns.
 	read func(relay.Chunk)
-	// passes counts the passes begun.
-	passes atomic.Int64
 }
 
 func (d *slowDatabase) OpenSweep(ctx context.Context, c relay.Control) (relay.Sweep, error) {
@@ -100,23 +97,18 @@ func (d *slowDatabase) OpenSweep(ctx context.Context, c relay.Control) (relay.Sw
 	if err != nil {
 		return nil, err
 	}
-	return &slowSweep{Sweep: s, database: d}, nil
+	return &slowSweep{Sweep: s, read: d.read}, nil
 }
 
 type slowSweep struct {
 	relay.Sweep
-	database *slowDatabase
-}
-
-func (s *slowSweep) Begin(ctx context.Context) (relay.Pass, error) {
-	s.database.passes.Add(1)
-	return s.Sweep.Begin(ctx)
+	read func(relay.Chunk)
 }
 
 func (s *slowSweep) Chunk(ctx context.Context, req relay.ChunkRequest) (relay.Chunk, error) {
 	c, err := s.Sweep.Chunk(ctx, req)
-	if err == nil && s.database.read != nil {
-		s.database.read(c)
+	if err == nil {
+		s.read(c)
 	}
 	return c, err
 }

@@ -98,13 +98,13 @@ func (in *intake) advance(now time.Time) {
 	}
 }
 
-// turnIsOver says whether the pass has to make way for the next one. While only
-// parked keys are left, it also goes on for as long as the pacer wants it to
-// rest from scanning.
+// turnIsOver says whether the pass has to make way for the next one: where only
+// parked keys are left, as soon as that may begin, so that other keys wait no
+// longer for a pass than without the hot ones.
 func (in *intake) turnIsOver(now time.Time) bool {
 	age := now.Sub(in.pace.began)
 	if in.scanned {
-		return age > max(passTurn, in.pace.rest())
+		return age > max(in.pace.interval, in.pace.rest())
 	}
 	return age > passTurn && in.taken >= passWorth*in.limits.window() || age > slowTurn && in.taken > 0
 }

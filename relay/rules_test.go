@@ -324,14 +324,13 @@ func TestChainLongerThanItsCapKeepsItsOrder(t *testing.T) {
 }
 
 // A backlog of one key is read on as its chain empties, within the same pass: a
-// pass for each chain full would read over the whole backlog every time. Other
-// keys go meanwhile. (Rule 9: a hot key starves nobody, and not itself.)
+// pass for each chain full would read over the whole backlog every time, and
+// take minutes here. Other keys go meanwhile. (Rule 9: a hot key starves nobody,
+// and not itself.)
 func TestHotKeyIsReadOnWithinItsPass(t *testing.T) {
-	var database *slowDatabase
 	h := start(t, func(c *relay.Config) {
 		c.MaxInFlight = 8 // a chain of 2
-		database = &slowDatabase{Database: c.Database}
-		c.Database = database
+		c.PollInterval = 2 * time.Second
 	}, nil)
 	h.exec("INSERT INTO " + h.table + " (topic, key, payload) SELECT 'orders.created', 'hot', '{}' FROM generate_series(1, 500)")
 	cold := h.insertKeyed("cold")
@@ -343,9 +342,6 @@ func TestHotKeyIsReadOnWithinItsPass(t *testing.T) {
 	}
 	if hot := slices.DeleteFunc(ids, func(id int64) bool { return id == cold }); !slices.IsSorted(hot) || len(hot) != 500 {
 		t.Errorf("the hot key was not published in order, once: %v", hot)
-	}
-	if n := database.passes.Load(); n > 100 {
-		t.Errorf("%d passes for 500 rows", n)
 	}
 }
 

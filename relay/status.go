@@ -1,0 +1,65 @@
+package relay
+
+import (
+	"fmt"
+	"time"
+)
+
+// Mode is what a relay is at.
+type Mode uint8
+
+// The modes. A relay starts in the first one and comes back to it whenever it
+// has lost its control session.
+const (
+	Connecting Mode = iota // no control session, or none that it can work with
+	StandingBy             // another relay leads
+	Polling                // leads, and finds rows by sweeping the table
+	Tailing                // leads, and is told of rows by the write-ahead log
+)
+
+var modeNames = [...]string{"connecting", "standby", "polling", "tailing"}
+
+// String returns the mode in lower case.
+func (m Mode) String() string {
+	if int(m) >= len(modeNames) {
+		return fmt.Sprintf("mode(%d)", uint8(m))
+	}
+	return modeNames[m]
+}
+
+// Leads says whether the relay is the leader.
+func (m Mode) Leads() bool { return m == Polling || m == Tailing }
+
+// Status is what a relay says of itself at one moment.
+type Status struct {
+	Mode  Mode
+	Since time.Time // when the mode began
+	// Reason says why the relay is not in the mode that is wanted of it, and what to
+	// mend: why it has no session while Connecting, why it is not Tailing while
+	// Polling. Empty where there is nothing to say.
+	Reason string
+	// Turned is when the relay last got round: a leader's loop turns at least once a
+	// second. It stands still only where something hangs.
+	Turned time.Time
+
+	// SinkDown says why the broker takes no messages, since SinkDownSince; empty
+	// while it does, and while nothing has been tried.
+	SinkDown      string
+	SinkDownSince time.Time
+
+	InFlight int // published, and the outcome not committed
+	Waiting  int // read, and not published
+	HeldKeys int // wait for a row that was refused
+
+	// Counters since the relay was started.
+	Counters
+}
+
+// Counters count since the relay was started.
+type Counters struct {
+	Published     uint64 // acknowledged by the broker
+	DuplicateAcks uint64 // of these, the ones that the broker had already
+	Refused       uint64 // attempts counted against a row
+	Dead          uint64 // rows given up
+	Reconciled    uint64 // rows that the tail should have told of, and a sweep found
+}
