@@ -18,9 +18,10 @@ type encoder struct {
 	reply  []byte
 }
 
-// encode returns the message, valid until the next call.
-func (e *encoder) encode(m *relay.Message, inbox string, t ticket) *nats.Msg {
-	e.reply = t.append(append(e.reply[:0], inbox...))
+// encode takes in a message. It is the last to read it: once the message is
+// pending, the end of the connection may report it at any moment, and then it is
+// the relay's again.
+func (e *encoder) encode(m *relay.Message) {
 	if e.msg.Header == nil {
 		e.msg.Header = make(nats.Header)
 	}
@@ -37,7 +38,14 @@ func (e *encoder) encode(m *relay.Message, inbox string, t ticket) *nats.Msg {
 	for _, h := range m.Headers {
 		e.set(h.Name, h.Value)
 	}
-	e.msg.Subject, e.msg.Reply, e.msg.Data = m.Topic, string(e.reply), m.Payload
+	e.msg.Subject, e.msg.Data = m.Topic, m.Payload
+}
+
+// addressed returns the message taken in last, with the reply subject of its
+// ticket; valid until the next call.
+func (e *encoder) addressed(inbox string, t ticket) *nats.Msg {
+	e.reply = t.append(append(e.reply[:0], inbox...))
+	e.msg.Reply = string(e.reply)
 	return &e.msg
 }
 

@@ -142,12 +142,13 @@ func (s *session) prepare() error {
 
 // publish writes one validated message.
 func (s *session) publish(e *encoder, it item, size int64, now time.Time) {
+	e.encode(it.message) // before it is pending
 	t, ok := s.pending.add(it, size, now.Add(s.options.AckTimeout))
 	if !ok {
 		it.done(unavailable(s.lost()))
 		return
 	}
-	err := s.conn.PublishMsg(e.encode(it.message, s.inbox, t))
+	err := s.conn.PublishMsg(e.addressed(s.inbox, t))
 	if err == nil {
 		return
 	}

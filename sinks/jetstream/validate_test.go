@@ -34,7 +34,8 @@ func FuzzValidate(f *testing.F) {
 			t.Errorf("topic %q passed", topic)
 		}
 		var e encoder
-		msg := e.encode(m, "_INBOX.x.", ticket{1, 2})
+		e.encode(m)
+		msg := e.addressed("_INBOX.x.", ticket{1, 2})
 		if wire := int64(msg.Size() - len(msg.Subject) - len(msg.Reply)); wire != size {
 			t.Errorf("size is %d, on the wire it is %d", size, wire)
 		}
@@ -89,12 +90,14 @@ func TestHeadersOverAStreamsLimitAreTooLarge(t *testing.T) {
 func TestEncoderKeepsNothingOfALargerMessage(t *testing.T) {
 	var e encoder
 	large := &relay.Message{Topic: "a", Keyed: true, Key: "k", ContentType: "c", Headers: []relay.Header{{Name: "x", Value: "1"}, {Name: "y", Value: "2"}}}
-	e.encode(large, "i.", ticket{1, 1})
-	msg := e.encode(&relay.Message{Topic: "b"}, "i.", ticket{2, 2})
+	e.encode(large)
+	e.encode(&relay.Message{Topic: "b"})
+	msg := e.addressed("i.", ticket{2, 2})
 	if len(msg.Header) != 1 || msg.Subject != "b" || msg.Reply != "i.2-2" || msg.Data != nil {
 		t.Errorf("message is %+v", msg)
 	}
-	msg = e.encode(large, "i.", ticket{3, 3})
+	e.encode(large)
+	msg = e.addressed("i.", ticket{3, 3})
 	for name, want := range map[string]string{"x": "1", "y": "2", headerKey: "k", headerContentType: "c"} {
 		if msg.Header.Get(name) != want {
 			t.Errorf("header %s is %q, want %q", name, msg.Header.Get(name), want)
