@@ -16,6 +16,37 @@ type breaker struct {
 	// lost says that messages were in flight when it opened: one loss, however
 	// many of them the sink reports.
 	lost bool
+	// since is when it opened; reason why it is still open.
+	since  time.Time
+	closed time.Time
+	reason string
+}
+
+// flapping is how soon after it has closed an opening counts as the same one: a
+// broker may answer probes and take nothing.
+const flapping = 10 * time.Second
+
+// fail notes that the sink takes no messages.
+func (b *breaker) fail(now time.Time, err error) {
+	if b.failures == 0 || !b.closed.IsZero() && now.Sub(b.closed) > flapping {
+		b.since = now
+	}
+	b.failures++
+	b.closed = time.Time{}
+	b.reason = err.Error()
+}
+
+// close notes that a probe was answered.
+func (b *breaker) close(now time.Time) {
+	b.open, b.lost, b.closed = false, false, now
+}
+
+// openFor is how long the sink has taken no messages.
+func (b *breaker) openFor(now time.Time) time.Duration {
+	if !b.open || b.failures == 0 {
+		return 0
+	}
+	return now.Sub(b.since)
 }
 
 // probePause is the pause before a probe; the first probe comes soon, because
@@ -31,7 +62,7 @@ func (t *term) openBreaker(reason string, err error) {
 	}
 	t.breaker.open = true
 	if err != nil {
-		t.breaker.failures++
+		t.breaker.fail(time.Now(), err)
 		t.faults.report(faultSink, slog.String("reason", reason), slog.Any("error", err))
 	}
 	t.giveBack()
@@ -42,20 +73,20 @@ func (t *term) openBreaker(reason string, err error) {
 func (t *term) probed(err error) {
 	t.takeReports() // of the loss before the probe, and part of it
 	if err == nil {
-		t.breaker.open, t.breaker.lost = false, false
+		t.breaker.close(time.Now())
 		if t.breaker.failures == 0 {
 			t.breakerProved()
 		}
 		return
 	}
-	t.breaker.failures++
+	t.breaker.fail(time.Now(), err)
 	t.faults.report(faultSink, slog.String("reason", "probe"), slog.Any("error", err))
 	t.prober.requests <- probePause.equal(t.breaker.failures)
 }
 
 // breakerProved notes that the sink works: a message was acknowledged.
 func (t *term) breakerProved() {
-	t.breaker.failures = 0
+	t.breaker.failures, t.breaker.reason = 0, ""
 	t.faults.recovered(faultSink)
 }
 

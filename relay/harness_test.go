@@ -35,6 +35,7 @@ type harness struct {
 	broker *natsserver.Server
 	sink   *gateSink
 	config relay.Config
+	relay  *relay.Relay // the one run last
 	log    *logBuffer
 }
 
@@ -90,7 +91,9 @@ func start(t *testing.T, configure func(*relay.Config), before func(*harness)) *
 func (h *harness) run() (stop func()) {
 	ctx, cancel := context.WithCancel(h.Context())
 	done := make(chan error, 1)
-	go func() { done <- relay.New(h.config).Run(ctx) }()
+	running := relay.New(h.config)
+	h.relay = running
+	go func() { done <- running.Run(ctx) }()
 	stop = sync.OnceFunc(func() {
 		h.sink.letGo()
 		cancel()

@@ -22,7 +22,10 @@ import "hash/maphash"
 type holds struct {
 	writing map[string]int // refusals of a held key that are not committed yet
 	more    map[uint64]struct{}
-	seed    maphash.Seed
+	// Those that ended when the last pass began.
+	ended     map[string]struct{}
+	endedMore map[uint64]struct{}
+	seed      maphash.Seed
 }
 
 const (
@@ -34,7 +37,10 @@ const (
 )
 
 func newHolds() *holds {
-	return &holds{writing: make(map[string]int), more: make(map[uint64]struct{}), seed: maphash.MakeSeed()}
+	return &holds{
+		writing: make(map[string]int), more: make(map[uint64]struct{}),
+		ended: make(map[string]struct{}), endedMore: make(map[uint64]struct{}), seed: maphash.MakeSeed(),
+	}
 }
 
 // drop holds the key: a row of it went back to the table, or waits there.
@@ -66,13 +72,31 @@ func (h *holds) refused(key string) {
 // holds whose reasons are in that snapshot; the pass meets them in the table. If
 // it ends early, the next one begins at the lowest id again.
 func (h *holds) passBegins() {
+	clear(h.ended)
 	for key, writing := range h.writing {
 		if writing == 0 {
 			delete(h.writing, key)
+			h.ended[key] = struct{}{}
 		}
 	}
-	clear(h.more)
+	clear(h.endedMore)
+	h.more, h.endedMore = h.endedMore, h.more
 }
+
+// wasHeld says whether the key is held, or was until the running pass began.
+func (h *holds) wasHeld(key string) bool {
+	if _, ended := h.ended[key]; ended || h.blocks(key) {
+		return true
+	}
+	if len(h.endedMore) == 0 {
+		return false
+	}
+	_, ended := h.endedMore[maphash.String(h.seed, key)]
+	return ended
+}
+
+// size is how many keys are held.
+func (h *holds) size() int { return len(h.writing) + len(h.more) }
 
 // blocks says whether the running pass has to skip rows of the key.
 func (h *holds) blocks(key string) bool {

@@ -64,6 +64,10 @@ type intake struct {
 	taken   int              // rows this pass has brought
 	// Of the row that did not fit into the last chunk, or the last refill.
 	nextSize, refillSize int64
+	// overflowed says that the row taken in last found its key's chain full.
+	overflowed bool
+	// quick says that the last pass read all there was, in no time.
+	quick bool
 	// abandoned says that the statement now running is the last of its pass.
 	abandoned bool
 }
@@ -116,7 +120,7 @@ func (in *intake) begin(now time.Time) {
 	in.parked = make(map[string]int64)
 	in.pace.passBegins(now)
 	in.holds.passBegins()
-	in.send(sweepRequest{begin: true})
+	in.send(sweepRequest{kind: askBegin})
 }
 
 // readChunk asks for the next chunk once a worthwhile one fits the buffer, and
@@ -138,7 +142,7 @@ func (in *intake) readChunk() bool {
 	for key := range in.parked {
 		req.ExcludeKeys = append(req.ExcludeKeys, key)
 	}
-	in.send(sweepRequest{chunk: req})
+	in.send(sweepRequest{kind: askChunk, chunk: req})
 	return true
 }
 
@@ -164,7 +168,7 @@ func (in *intake) readParked() {
 		// one of a kind, and the chain is short.
 		req := in.request(after, in.dispatcher.chain-waiting, max(free, in.refillSize))
 		req.OnlyKey = &key
-		in.send(sweepRequest{chunk: req})
+		in.send(sweepRequest{kind: askChunk, chunk: req})
 		return
 	}
 }
@@ -224,6 +228,7 @@ func (in *intake) takeAll(rows []Row) int {
 // to wait for another row of its key.
 func (in *intake) take(row Row) bool {
 	m := row.Message
+	in.overflowed = false
 	if in.flight.has(m.Ref) {
 		return false
 	}
@@ -240,11 +245,22 @@ func (in *intake) take(row Row) bool {
 		return false
 	}
 	if !in.dispatcher.add(m) {
-		in.parked[m.Key] = m.ID - 1
+		in.overflow(m)
 		return false
 	}
 	in.flight.add(m)
 	return true
+}
+
+// overflow leaves the row, and those of its key that follow, in the table: a pass
+// comes back to it, a survey has no second look and holds the key.
+func (in *intake) overflow(m *Message) {
+	if in.state == passNone {
+		in.holds.drop(m.Key)
+		in.overflowed = true
+		return
+	}
+	in.parked[m.Key] = m.ID - 1
 }
 
 // abandon ends the pass early: at once, or when the running statement is done.
@@ -259,8 +275,12 @@ func (in *intake) abandon() {
 	}
 }
 
+// keepsUp says whether the passes have nothing to catch up with.
+func (in *intake) keepsUp() bool { return in.quick }
+
 // end ends the pass, complete or not.
 func (in *intake) end(now time.Time, complete bool) {
 	in.state, in.parked = passNone, nil
+	in.quick = complete && now.Sub(in.pace.began) < quickPass
 	in.pace.passEnded(now, complete)
 }

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 )
 
@@ -36,6 +37,10 @@ type marker struct {
 	marks    *mailbox[Mark]
 	refusals *mailbox[Refusal]
 	settled  *mailbox[settlement]
+
+	// countStandbys asks for standbys, which is as of the last heartbeat.
+	countStandbys atomic.Bool
+	standbys      atomic.Int64
 
 	unwritten     []Mark   // taken from the mailbox, over the size of a batch
 	locked        outcomes // left out by the last writes
@@ -106,7 +111,7 @@ func (k *marker) await(ctx context.Context, stop <-chan struct{}, heartbeat <-ch
 	case <-ctx.Done():
 		return outcomes{}, nil
 	case <-heartbeat:
-		if err := k.control.Heartbeat(ctx); err != nil {
+		if err := k.beat(ctx); err != nil {
 			return outcomes{}, fmt.Errorf("keep control session alive: %w", err)
 		}
 		return outcomes{}, nil
@@ -120,6 +125,17 @@ func (k *marker) await(ctx context.Context, stop <-chan struct{}, heartbeat <-ch
 	case <-k.marks.ready:
 		return outcomes{marks: k.linger(ctx)}, nil
 	}
+}
+
+// beat is one round trip, whose answer may be of use.
+func (k *marker) beat(ctx context.Context) error {
+	if !k.countStandbys.Load() {
+		k.standbys.Store(0)
+		return k.control.Heartbeat(ctx)
+	}
+	n, err := k.control.Standbys(ctx)
+	k.standbys.Store(int64(n))
+	return err
 }
 
 // linger gives a batch of marks a few milliseconds to fill.

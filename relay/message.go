@@ -77,6 +77,11 @@ type Message struct {
 	// Note is a remark for last_error that does not stop delivery, such as a
 	// malformed traceparent; empty for nearly all rows.
 	Note string
+
+	// xid is the transaction of a row that the log has told of; 0 of a sweep's.
+	xid XID
+	// retry is the pause that its refusal has been written with.
+	retry time.Duration
 }
 
 // MessageOverhead is what a message costs in memory beside the bytes of its

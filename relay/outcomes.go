@@ -1,6 +1,9 @@
 package relay
 
-import "log/slog"
+import (
+	"log/slog"
+	"time"
+)
 
 // What the loop does with each outcome that the sink reports and each
 // settlement that the marker makes.
@@ -45,7 +48,9 @@ func (t *term) reported(m *Message, o Outcome) {
 func (t *term) acknowledge(m *Message, o Outcome) {
 	faultpoint("after-ack")
 	t.breakerProved()
+	t.count.Published++
 	if o.Duplicate {
+		t.count.DuplicateAcks++
 		t.faults.report(faultDuplicate, slog.String("message_id", m.MessageID.String()))
 	}
 	t.suspects.cleared(m.Ref)
@@ -63,10 +68,12 @@ func (t *term) refuse(m *Message, o Outcome) {
 	t.faults.report(faultRefused,
 		slog.String("error_type", string(o.Type)), slog.Any("error", o.Err),
 		slog.Int64("id", m.ID), slog.Int("attempt", m.Attempts+1))
+	m.retry = t.config.Retry.full(m.Attempts + 1)
+	t.count.Refused++
 	t.marker.refusals.put(Refusal{
 		Ref:    m.Ref,
 		Reason: string(o.Type) + ": " + o.Err.Error(),
-		Delay:  t.config.Retry.full(m.Attempts + 1),
+		Delay:  m.retry,
 		Final:  o.Class == Rejected,
 	})
 }
@@ -77,14 +84,20 @@ func (t *term) refuse(m *Message, o Outcome) {
 func (t *term) putBack(m *Message) {
 	t.endChain(m)
 	t.dispatcher.committed()
-	t.flight.drop(m.Ref)
+	t.forget(m)
 }
 
 // endChain drops the messages that waited behind m. They stay in the table.
 func (t *term) endChain(m *Message) {
 	for _, follower := range t.dispatcher.dropFollowers(m) {
-		t.flight.drop(follower.Ref)
+		t.forget(follower)
 	}
+}
+
+// forget leaves a row to the table.
+func (t *term) forget(m *Message) {
+	t.flight.drop(m.Ref)
+	t.tail.forget(m)
 }
 
 // settle takes a row out of the window: its outcome is committed.
@@ -101,10 +114,13 @@ func (t *term) settle(s settlement) {
 		t.holds.refused(m.Key)
 	}
 	if s.fate == Waiting {
+		t.tail.wakeAt(time.Now().Add(m.retry))
 		return
 	}
+	t.tail.wakeAt(time.Now()) // its key goes on
 	t.suspects.cleared(s.Ref)
 	if s.fate == Dead {
+		t.count.Dead++
 		t.faults.report(faultDead, slog.Int64("id", m.ID),
 			slog.String("message_id", m.MessageID.String()), slog.Int("attempts", s.attempts))
 	}

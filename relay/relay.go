@@ -19,14 +19,37 @@ type Config struct {
 	Ordering Ordering
 
 	PollInterval time.Duration
-	MaxInFlight  int   // messages published whose outcome is not committed
-	BufferBytes  int64 // of messages in memory, those in flight included
+	// Tail has the log read where that is possible. Without it the relay polls.
+	Tail bool
+	// ReconcileInterval is how often the table is surveyed while the log is read.
+	ReconcileInterval time.Duration
+	Gate              VisibilityGate
+	// MaxWAL is how many bytes of its log the server may keep for the tail's slot.
+	MaxWAL int64
+	// TailRetry are the pauses between tries at a tail. Zero: 1 s to 1 min.
+	TailRetry Backoff
+
+	MaxInFlight int   // messages published whose outcome is not committed
+	BufferBytes int64 // of messages in memory, those in flight included
 	// MaxMessageBytes is a limit below the broker's; 0 for the broker's.
 	MaxMessageBytes int64
 
 	AttemptLimit  AttemptLimit
 	Retry         Backoff
 	ShutdownGrace time.Duration
+	// StepDownAfter is how long a leader that cannot reach its broker goes on where
+	// others stand by. Zero: 1 min.
+	StepDownAfter time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	if c.TailRetry == (Backoff{}) {
+		c.TailRetry = Backoff{time.Second, time.Minute}
+	}
+	if c.StepDownAfter == 0 {
+		c.StepDownAfter = time.Minute
+	}
+	return c
 }
 
 // Relay moves rows from one outbox table to one sink.
@@ -37,15 +60,27 @@ type Relay struct {
 	// withSink counts the messages that the sink has not reported yet, over all
 	// terms of leadership.
 	withSink atomic.Int64
+	// yields is until when the relay leaves the lead to others.
+	yields time.Time
+
+	// The status, of the goroutine in Run, and what it has told others of it.
+	status Status
+	count  Counters
+	told   atomic.Pointer[Status]
 }
 
 // New makes a relay. The caller keeps and closes the sink.
 func New(c Config) *Relay {
-	return &Relay{config: c, log: c.Logger, faults: newFaultLog(c.Logger)}
+	r := &Relay{config: c.withDefaults(), log: c.Logger, faults: newFaultLog(c.Logger)}
+	r.enter(Connecting, "")
+	return r
 }
 
 // Pauses between attempts to reach the database, and between attempts to lead.
 var reconnect = Backoff{100 * time.Millisecond, 10 * time.Second}
+
+// yieldFor is how long a relay that has stepped down does not compete.
+const yieldFor = 10 * time.Second
 
 // standbyPoll is how often a standby tries for the lock. It is woken at once
 // when a leader resigns; the polling is for leaders that are killed.
@@ -67,7 +102,12 @@ func (r *Relay) Run(ctx context.Context) error {
 			return err
 		case ctx.Err() != nil:
 			return nil
+		case errors.Is(err, errSteppedDown):
+			r.log.Warn("stepped down: others stand by, and this relay cannot reach its broker", slog.Any("error", err))
+			r.yields = time.Now().Add(yieldFor)
+			continue
 		}
+		r.enter(Connecting, err.Error())
 		if time.Since(began) > reconnect.Max {
 			failures = 0
 		}
@@ -81,6 +121,7 @@ func (r *Relay) Run(ctx context.Context) error {
 
 // serve is one control session: connect, stand by, lead.
 func (r *Relay) serve(ctx context.Context) error {
+	r.enter(Connecting, r.status.Reason)
 	control, err := r.config.Database.Connect(ctx)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
@@ -99,14 +140,17 @@ func (r *Relay) serve(ctx context.Context) error {
 // standBy returns nil when this relay has become the leader.
 func (r *Relay) standBy(ctx context.Context, control Control) error {
 	for told := false; ; told = true {
-		leads, err := control.TryLead(ctx)
-		if err != nil || leads {
-			return err
+		if time.Now().After(r.yields) {
+			leads, err := control.TryLead(ctx)
+			if err != nil || leads {
+				return err
+			}
 		}
 		if !told {
 			r.faults.recovered(faultDatabase)
 			r.log.Info("standing by: another relay leads")
 		}
+		r.enter(StandingBy, "")
 		if err := control.AwaitHandover(ctx, standbyPoll); err != nil {
 			return err
 		}

@@ -28,6 +28,14 @@ type Database interface {
 	// checks that it reached the server on which control holds the lock
 	// ([ErrNotLeader] if not). The caller owns the session.
 	OpenSweep(ctx context.Context, control Control) (Sweep, error)
+
+	// OpenTail creates a temporary replication slot, on one more connection and on
+	// the server on which control holds the lock ([ErrNotLeader] if not), and
+	// returns once whatever committed before the slot's start is visible to every
+	// new statement. It waits for the transactions that are open, but not for long:
+	// [ErrNoTail] says what is in the way. Payloads longer than limit says, in bytes,
+	// are not read; 0 is no limit. The caller owns the tail.
+	OpenTail(ctx context.Context, control Control, limit func() int64) (Tail, error)
 }
 
 // Control is the session that holds the leadership lock and writes outcomes.
@@ -49,6 +57,8 @@ type Leadership interface {
 	TryLead(ctx context.Context) (bool, error)
 	// AwaitHandover blocks until a leader resigned or d has passed.
 	AwaitHandover(ctx context.Context, d time.Duration) error
+	// Standbys counts the other relays that stand by for this table.
+	Standbys(ctx context.Context) (int, error)
 	// Resign frees the lock and wakes the standbys.
 	Resign(ctx context.Context) error
 	// Heartbeat is one round trip. It keeps idle_session_timeout from ending the
@@ -117,13 +127,29 @@ type Verdict struct {
 // Sweep is a session that reads pending rows. One goroutine at a time may use
 // it. After an error the session is of no use: close it.
 type Sweep interface {
+	TailWatch
+
 	// Begin starts a pass: one short statement.
 	Begin(ctx context.Context) (Pass, error)
 	// Chunk reads the next rows of a pass in id order, one short statement whose
 	// result is in memory when it returns.
 	Chunk(ctx context.Context, req ChunkRequest) (Chunk, error)
+	// Survey reads all rows that are due, and those that wait for a retry, as one
+	// snapshot sees them. Where they are more than asked for, or the server fails on
+	// one of them, the survey is not Complete and has no rows.
+	Survey(ctx context.Context, req ChunkRequest) (Survey, error)
 	// Close ends the session without waiting for the server. Idempotent.
 	Close()
+}
+
+// TailWatch is what a tail needs of a session other than its own.
+type TailWatch interface {
+	// Snapshot is what a statement sees now.
+	Snapshot(ctx context.Context) (Snapshot, error)
+	// InspectTail looks whether the tail can be trusted: that its publication sends
+	// all rows, and how many bytes of the log the server keeps for its slot. An
+	// error that wraps [ErrNoTail] concerns the tail and not the session.
+	InspectTail(ctx context.Context, t Tail) (retained int64, err error)
 }
 
 // Pass is the frame of one sweep over the table: what its first snapshot saw.
@@ -159,6 +185,23 @@ type Row struct {
 	// [Pass.Start]; 0 for a row that is due. The message of a waiting row has no
 	// payload and no headers.
 	Wait time.Duration
+	// Scheduled says that the application, or a refusal, has set a time for it.
+	Scheduled bool
+}
+
+// Survey is the whole of what there is to do, as one snapshot sees it.
+type Survey struct {
+	Complete bool
+	Rows     []Row // in id order; none unless Complete
+	Snapshot Snapshot
+	// Position is at or after the commit of whatever the snapshot sees.
+	Position LSN
+	// NextScheduled is how long until the first row that the application has
+	// scheduled is due; 0 where there is none.
+	NextScheduled time.Duration
+	// Synchronous says that synchronous_standby_names is set: the log tells of
+	// transactions before others can see them.
+	Synchronous bool
 }
 
 // Chunk is a run of rows in id order.

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -19,20 +20,37 @@ type sweeper struct {
 	results  chan sweepResult
 }
 
-// sweepRequest asks for the beginning of a pass, or for a chunk of one.
+// askKind is what the sweeper is asked for.
+type askKind uint8
+
+const (
+	askNothing    askKind = iota
+	askBegin              // the beginning of a pass
+	askChunk              // a chunk of one
+	askSurvey             // the rest is for the tail
+	askSnapshot           //
+	askInspection         //
+)
+
+// sweepRequest asks for one thing.
 type sweepRequest struct {
-	begin bool
-	chunk ChunkRequest
+	kind  askKind
+	chunk ChunkRequest // of askChunk and askSurvey
+	tail  Tail         // of askInspection
 }
 
 // sweepResult answers a request. After an error the session has been closed;
 // the next request opens another.
 type sweepResult struct {
-	begin bool
-	pass  Pass
-	chunk Chunk
-	took  time.Duration
-	err   error
+	kind     askKind
+	pass     Pass
+	chunk    Chunk
+	survey   Survey
+	snapshot Snapshot
+	retained int64 // bytes of the log
+	refusal  error // why the tail is not to be trusted
+	took     time.Duration
+	err      error
 }
 
 func newSweeper(db Database, c Control) *sweeper {
@@ -61,7 +79,7 @@ func (s *sweeper) run(ctx context.Context) {
 
 func (s *sweeper) answer(ctx context.Context, req sweepRequest) sweepResult {
 	start := time.Now()
-	res := sweepResult{begin: req.begin}
+	res := sweepResult{kind: req.kind}
 	if s.session == nil {
 		if s.session, res.err = s.database.OpenSweep(ctx, s.control); res.err != nil {
 			s.session = nil
@@ -69,11 +87,23 @@ func (s *sweeper) answer(ctx context.Context, req sweepRequest) sweepResult {
 			return res
 		}
 	}
-	if req.begin {
+	switch req.kind {
+	case askBegin:
 		res.pass, res.err = s.session.Begin(ctx)
-	} else {
+	case askChunk:
 		res.chunk, res.err = s.session.Chunk(ctx, req.chunk)
 		faultpoint("during-sweep")
+	case askSurvey:
+		res.survey, res.err = s.session.Survey(ctx, req.chunk)
+		faultpoint("during-survey")
+	case askSnapshot:
+		res.snapshot, res.err = s.session.Snapshot(ctx)
+	case askInspection:
+		res.retained, res.err = s.session.InspectTail(ctx, req.tail)
+		if errors.Is(res.err, ErrNoTail) {
+			res.refusal, res.err = res.err, nil
+		}
+	case askNothing:
 	}
 	if res.err != nil {
 		s.close()

@@ -23,7 +23,9 @@ type term struct {
 	suspects   *suspects
 	breaker    breaker
 	intake     *intake
+	tail       *tailing
 	reports    *mailbox[report]
+	tasks      sync.WaitGroup
 
 	stopping      bool
 	sweepFailures int    // in a row
@@ -61,7 +63,25 @@ func newTerm(r *Relay, control Control) *term {
 		requests:     t.sweeper.requests,
 		messageLimit: r.messageLimit,
 	}
+	t.tail = &tailing{
+		intake: t.intake, wanted: r.config.Tail, reconcile: r.config.ReconcileInterval, maxWAL: r.config.MaxWAL,
+		retry: r.config.TailRetry, gate: gate{setting: r.config.Gate}, unconfirmed: make(unconfirmed),
+	}
 	return t
+}
+
+// streams returns how a tail is opened: on a goroutine that ends with hard.
+func (t *term) streams(hard context.Context, control Control) func() *stream {
+	return func() *stream {
+		ctx, cancel := context.WithCancel(hard)
+		s := newStream(cancel)
+		t.tasks.Go(func() {
+			s.run(ctx, func(ctx context.Context) (Tail, error) {
+				return t.config.Database.OpenTail(ctx, control, t.messageLimit)
+			})
+		})
+		return s
+	}
 }
 
 // lead runs one term: until the control session fails (an error), or until ctx
@@ -79,22 +99,20 @@ func (r *Relay) lead(ctx context.Context, control Control) error {
 		}
 	})()
 
-	var tasks sync.WaitGroup
+	t.tail.openStream = t.streams(hard, control)
 	stopMarker := make(chan struct{})
 	markerDone := make(chan error, 1)
-	tasks.Go(func() { markerDone <- t.marker.run(hard, stopMarker) })
-	tasks.Go(func() { t.sweeper.run(hard) })
-	tasks.Go(func() { t.prober.run(hard) })
+	t.tasks.Go(func() { markerDone <- t.marker.run(hard, stopMarker) })
+	t.tasks.Go(func() { t.sweeper.run(hard) })
+	t.tasks.Go(func() { t.prober.run(hard) })
 
 	err := t.loop(ctx, markerDone)
-	if err == nil {
+	if err == nil || errors.Is(err, errSteppedDown) {
 		close(stopMarker)
-		if err = <-markerDone; err == nil {
-			err = control.Resign(hard)
-		}
+		err = cmp.Or(<-markerDone, control.Resign(hard), err)
 	}
 	cancel()
-	tasks.Wait()
+	t.tasks.Wait()
 	if t.stopping && t.dispatcher.uncommitted > 0 {
 		return fmt.Errorf("%w: %d rows without an acknowledgement or a mark will be sent again: %w",
 			errUnclean, t.dispatcher.uncommitted, err)
@@ -114,6 +132,9 @@ func (t *term) loop(ctx context.Context, markerDone <-chan error) error {
 	var grace <-chan time.Time
 	for {
 		t.advance(wake)
+		if t.breaker.openFor(time.Now()) > t.config.StepDownAfter && t.marker.standbys.Load() > 0 {
+			return fmt.Errorf("%w: %s", errSteppedDown, t.breaker.reason)
+		}
 		if t.stopping && t.dispatcher.uncommitted == 0 {
 			return nil
 		}
@@ -137,24 +158,39 @@ func (t *term) loop(ctx context.Context, markerDone <-chan error) error {
 			}
 		case err := <-t.prober.results:
 			t.probed(err)
+		case step := <-t.tailSteps():
+			t.stepped(step)
+		case ev := <-t.tailEvents():
+			t.follow(ev)
 		case <-wake.C:
 		}
 	}
 }
 
-// advance asks for rows and publishes what may go, and sets the timer for the
-// next pass.
+// turn is how often the loop turns at least, so that others see that it does.
+const turn = time.Second
+
+// advance asks for rows and publishes what may go, and sets the timer for what
+// is due next.
 func (t *term) advance(wake *time.Timer) {
-	if t.stopping || t.breaker.open {
-		return
+	now := time.Now()
+	t.tail.neglected(now)
+	pause := turn
+	if !t.stopping && !t.breaker.open {
+		t.tail.advance(now)
+		if t.tail.polls() {
+			t.intake.advance(now)
+		}
+		t.publish()
+		now = time.Now()
+		pause = min(pause, t.tail.until(now))
+		if t.tail.polls() && t.intake.state == passNone {
+			pause = min(pause, t.intake.pace.until(now))
+		}
 	}
-	t.intake.advance(time.Now())
-	t.publish()
-	if t.intake.state == passNone {
-		wake.Reset(t.intake.pace.until(time.Now()))
-	} else {
-		wake.Reset(passTurn)
-	}
+	t.marker.countStandbys.Store(t.breaker.openFor(now) > t.config.StepDownAfter/2)
+	t.tell(now)
+	wake.Reset(pause)
 }
 
 // publish hands the sink what the window has room for.
@@ -200,7 +236,12 @@ func (t *term) takeReports() {
 // swept takes in a result of the sweeper. It returns the errors that end a term.
 func (t *term) swept(res sweepResult) error {
 	now := time.Now()
-	t.intake.result(res, now)
+	if res.kind == askBegin || res.kind == askChunk {
+		t.intake.result(res, now)
+	} else {
+		t.tail.result(res, now)
+		t.reconciled()
+	}
 	const fault = "cannot read the outbox table"
 	switch {
 	case res.err == nil:
@@ -221,6 +262,7 @@ func (t *term) swept(res sweepResult) error {
 func (t *term) stop() {
 	t.stopping = true
 	t.giveBack()
+	t.tail.close(time.Now())
 	t.log.Info("stopping", slog.Int("in_flight", t.dispatcher.uncommitted))
 }
 
@@ -228,6 +270,8 @@ var (
 	errUnclean = errors.New("shutdown was not clean")
 	errGrace   = errors.New("the grace period is over")
 	errCutOff  = errors.New("cut off after the grace period")
+	// errSteppedDown: a relay that cannot publish has left the lead to others.
+	errSteppedDown = errors.New("the broker takes no messages")
 )
 
 // giveBack drops all that has not been published, and the running pass. The
@@ -235,7 +279,8 @@ var (
 // brings them in order, behind what is still with the sink.
 func (t *term) giveBack() {
 	for _, m := range t.dispatcher.dropQueued() {
-		t.flight.drop(m.Ref)
+		t.forget(m)
 	}
 	t.intake.abandon()
+	t.tail.gaveBack(time.Now())
 }

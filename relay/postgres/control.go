@@ -9,12 +9,14 @@ import (
 // control is the session of leadership and outcomes.
 type control struct {
 	*session
-	lock   lockKey
-	server server
-	writes writes
+	lock    lockKey
+	standby lockKey
+	server  server
+	writes  writes
 
 	leads   bool
 	listens bool
+	waits   bool // shares the lock of the standbys
 }
 
 // TryLead takes the lock if it is free.
@@ -29,7 +31,24 @@ func (c *control) TryLead(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, c.explain("take the leadership lock", err)
 	}
+	if !c.leads && !c.waits {
+		if err := c.conn.QueryRow(ctx, `SELECT pg_try_advisory_lock_shared($1)`, int64(c.standby)).Scan(&c.waits); err != nil {
+			return false, c.explain("take the lock of the standbys", err)
+		}
+	}
 	return c.leads, nil
+}
+
+// Standbys counts the sessions that share the standbys' lock.
+func (c *control) Standbys(ctx context.Context) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, heartbeatDeadline)
+	defer cancel()
+	var n int
+	err := c.conn.QueryRow(ctx, `SELECT count(*) FROM pg_locks WHERE pid <> pg_backend_pid() AND `+c.standby.isHeld()).Scan(&n)
+	if err != nil {
+		return 0, c.explain("count the standbys", err)
+	}
+	return n, nil
 }
 
 // AwaitHandover blocks until a leader resigned or d has passed.
@@ -69,7 +88,7 @@ func (c *control) Resign(ctx context.Context) error {
 	if err != nil {
 		return c.explain("resign", err)
 	}
-	c.leads = false
+	c.leads, c.waits = false, false
 	return nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -33,6 +32,9 @@ type Options struct {
 	// URL is a libpq URL or keyword string. Several hosts are tried in turn.
 	URL   string
 	Table schema.Table
+	// Publication is the real name, unquoted, of the one that a tail reads. Empty:
+	// [schema.DefaultPublication].
+	Publication string
 	// AfterSend is [Mark] unless set.
 	AfterSend AfterSend
 	// Host names this relay in pg_stat_activity.
@@ -47,11 +49,15 @@ type Database struct {
 	options Options
 	config  *pgx.ConnConfig
 	lock    lockKey
+	standby lockKey
 	pace    pace
 }
 
 // New checks the URL. It does not connect.
 func New(o Options) (*Database, error) {
+	if o.Publication == "" {
+		o.Publication = schema.DefaultPublication
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -59,7 +65,7 @@ func New(o Options) (*Database, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Database{options: o, config: config, lock: newLockKey(o.Table)}, nil
+	return &Database{options: o, config: config, lock: newLockKey(o.Table), standby: newStandbyKey(o.Table)}, nil
 }
 
 // Connect opens the control session and checks the table.
@@ -77,7 +83,10 @@ func (d *Database) Connect(ctx context.Context) (relay.Control, error) {
 		s.close()
 		return nil, err
 	}
-	return &control{session: s, lock: d.lock, server: server, writes: newWrites(d.options.Table, d.options.AfterSend)}, nil
+	return &control{
+		session: s, lock: d.lock, standby: d.standby, server: server,
+		writes: newWrites(d.options.Table, d.options.AfterSend),
+	}, nil
 }
 
 // OpenSweep opens the session that reads rows beside a control session.
@@ -90,61 +99,16 @@ func (d *Database) OpenSweep(ctx context.Context, leader relay.Control) (relay.S
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkLeader(ctx, c); err != nil {
+	if err := c.checkLeader(ctx, s.pg); err != nil {
 		s.close()
-		return nil, err
+		return nil, fmt.Errorf("open sweep session: %w", err)
 	}
-	sw := &sweep{session: s, pace: &d.pace}
+	sw := &sweep{session: s, pace: &d.pace, publication: d.options.Publication}
 	if err := sw.describe(ctx); err != nil {
 		s.close()
 		return nil, err
 	}
 	return sw, nil
-}
-
-// checkLeader looks, from the server that this session reached, whether the
-// control session holds the lock there. With several hosts in the URL, or after
-// a failover, the two sessions may have reached different servers.
-func (s *session) checkLeader(ctx context.Context, c *control) error {
-	server, err := s.identify(ctx)
-	if err != nil {
-		return err
-	}
-	if server != c.server {
-		return fmt.Errorf("open sweep session: it reached another server than the control session: %w", relay.ErrNotLeader)
-	}
-	const held = `SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted
-		AND pid = $1 AND mode = 'ExclusiveLock' AND objsubid = 1 AND classid = $2::bigint::oid AND objid = $3::bigint::oid
-		AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`
-	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
-	defer cancel()
-	var holds bool
-	high, low := c.lock.halves()
-	if err := s.conn.QueryRow(ctx, held, int64(c.pg.PID()), high, low).Scan(&holds); err != nil {
-		return s.explain("look up the leadership lock", err)
-	}
-	if !holds {
-		return fmt.Errorf("open sweep session: the control session does not hold the lock of %s: %w", s.table, relay.ErrNotLeader)
-	}
-	return nil
-}
-
-// server tells two servers, and two lives of one server, apart.
-type server struct {
-	started time.Time
-	address string // database name, and the port that the server itself listens on
-}
-
-func (s *session) identify(ctx context.Context) (server, error) {
-	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
-	defer cancel()
-	var id server
-	err := s.conn.QueryRow(ctx,
-		`SELECT pg_postmaster_start_time(), current_database() || ':' || current_setting('port')`).Scan(&id.started, &id.address)
-	if err != nil {
-		return id, s.explain("identify the server", err)
-	}
-	return id, nil
 }
 
 // errClosed: a session was used after its end, which is the caller's mistake.

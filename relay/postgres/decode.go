@@ -29,7 +29,7 @@ func (d *decoder) entry(row [][]byte, weight int64, expansion float64) entry {
 		// A payload over the limit will not be fetched and takes no room, but that is
 		// known for sure only once it has been measured.
 		expected := int64(float64(min(w/weight, d.limit)) * expansion)
-		return entry{row: relay.Row{Message: m}, large: true, size: relay.MessageOverhead + expected}
+		return entry{row: relay.Row{Message: m, Scheduled: row[4] != nil}, large: true, size: relay.MessageOverhead + expected}
 	}
 	wait := d.wait(row[4])
 	d.plain(m, row[6], row[7], row[8])
@@ -37,7 +37,7 @@ func (d *decoder) entry(row [][]byte, weight int64, expansion float64) entry {
 	if wait == 0 {
 		d.content(m, row[9], row[10], int64(len(row[10])))
 	}
-	return entry{row: relay.Row{Message: m, Wait: wait}, size: m.Size}
+	return entry{row: relay.Row{Message: m, Wait: wait, Scheduled: row[4] != nil}, size: m.Size}
 }
 
 // largeEntry reads a row of a fetch.
@@ -46,7 +46,7 @@ func (d *decoder) largeEntry(row [][]byte) entry {
 	m.Size = int64Of(row[5])
 	wait := d.wait(row[4])
 	bloated, fetched := row[9][0] != 0, row[11][0] != 0
-	e := entry{row: relay.Row{Message: m, Wait: wait}, size: m.Size, excess: !fetched}
+	e := entry{row: relay.Row{Message: m, Wait: wait, Scheduled: row[4] != nil}, size: m.Size, excess: !fetched}
 	switch {
 	case bloated:
 		m.Defect = relay.PlainTooLarge(int64Of(row[6]))

@@ -8,20 +8,32 @@ import (
 	"github.com/outbox-relay/outbox-relay/schema"
 )
 
-// lockKey is the advisory lock that makes a relay the leader of a table, and
-// the channel on which a leader that resigns wakes the standbys. Advisory locks
-// belong to a database, so the table's name is enough.
+// lockKey is an advisory lock. Advisory locks belong to a database, so the
+// table's name is enough to tell the relays of one table from others.
 type lockKey int64
 
-func newLockKey(table schema.Table) lockKey {
-	sum := sha256.Sum256([]byte("outbox-relay:" + table.Quoted()))
+// newLockKey is the lock that makes a relay the leader of a table, and the name
+// of the channel on which a leader that resigns wakes the standbys.
+func newLockKey(table schema.Table) lockKey { return hashLock("outbox-relay:" + table.Quoted()) }
+
+// newStandbyKey is the lock that all standbys of a table share, by which a leader
+// knows that there are any.
+func newStandbyKey(table schema.Table) lockKey {
+	return hashLock("outbox-relay standby:" + table.Quoted())
+}
+
+func hashLock(name string) lockKey {
+	sum := sha256.Sum256([]byte(name))
 	return lockKey(binary.BigEndian.Uint64(sum[:8]))
 }
 
 // channel is a name that needs no quoting.
 func (k lockKey) channel() string { return fmt.Sprintf("outbox_relay_%016x", uint64(k)) }
 
-// halves are what pg_locks shows as classid and objid.
-func (k lockKey) halves() (high, low int64) {
-	return int64(uint64(k) >> 32), int64(uint64(k) & 0xffffffff)
+// isHeld is the SQL condition on pg_locks by which the lock is granted to
+// somebody in this database.
+func (k lockKey) isHeld() string {
+	return fmt.Sprintf(`locktype = 'advisory' AND granted AND objsubid = 1 AND classid = %d::bigint::oid AND objid = %d::bigint::oid
+		AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+		uint64(k)>>32, uint64(k)&0xffffffff)
 }

@@ -12,8 +12,9 @@ import (
 // sweep is the session that reads.
 type sweep struct {
 	*session
-	pace    *pace
-	payload payloadKind
+	pace        *pace
+	publication string
+	payload     payloadKind
 	// expansion is how much longer large payloads turned out than they are stored,
 	// by the last ones read.
 	expansion float64

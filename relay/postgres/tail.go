@@ -1,0 +1,113 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/tail"
+)
+
+// OpenTail opens the session that reads the log beside a control session.
+func (d *Database) OpenTail(ctx context.Context, leader relay.Control, limit func() int64) (relay.Tail, error) {
+	c, ok := leader.(*control)
+	if !ok {
+		return nil, fmt.Errorf("open the tail: the control session is a %T, not one of this package", leader)
+	}
+	stream, err := tail.Open(ctx, tail.Options{
+		Config:          &d.config.Config,
+		Table:           d.options.Table,
+		Publication:     d.options.Publication,
+		ApplicationName: applicationName(d.options.Table, d.options.Host),
+		MaxMessageBytes: limit,
+		Accept: func(ctx context.Context, pg *pgconn.PgConn) error {
+			return c.checkLeader(ctx, pg)
+		},
+	})
+	if err != nil {
+		return nil, asNoTail(err)
+	}
+	if err := stream.Fence(ctx); err != nil {
+		stream.Close()
+		return nil, asNoTail(err)
+	}
+	return &logReader{Stream: stream}, nil
+}
+
+// logReader is a [tail.Stream] in the relay's words.
+type logReader struct{ *tail.Stream }
+
+// Slot is the name of the replication slot.
+func (r *logReader) Slot() string { return string(r.Stream.Slot()) }
+
+// Start has the stream begin.
+func (r *logReader) Start(ctx context.Context) error { return asNoTail(r.Stream.Start(ctx)) }
+
+// Next returns what the log tells next.
+func (r *logReader) Next(ctx context.Context) (relay.TailEvent, error) {
+	ev, err := r.Stream.Next(ctx)
+	if err != nil {
+		return relay.TailEvent{}, asNoTail(err)
+	}
+	told := relay.TailEvent{Position: relay.LSN(r.Position()), XID: relay.XID(ev.XID)}
+	if ev.Kind != tail.Row {
+		return told, nil
+	}
+	told.Message, told.Pending, told.Due = ev.Message, ev.Pending, ev.Due
+	switch {
+	case ev.Due:
+	case ev.AvailableAt.IsZero():
+		told.Wait = -1
+	default:
+		told.Wait = ev.AvailableAt.Sub(ev.CommitTime)
+	}
+	return told, nil
+}
+
+// noTail is an error that a person has to mend before there is a tail.
+type noTail struct{ error }
+
+func (e noTail) Unwrap() error        { return e.error }
+func (e noTail) Is(target error) bool { return target == relay.ErrNoTail }
+
+func asNoTail(err error) error {
+	if _, ok := errors.AsType[*tail.UnavailableError](err); ok {
+		return noTail{err}
+	}
+	return err
+}
+
+// snapshot is a [tail.Snapshot] in the relay's words.
+type snapshot struct{ tail.Snapshot }
+
+// Sees says whether the transaction had ended.
+func (s snapshot) Sees(x relay.XID) bool { return s.Snapshot.Sees(tail.XID(x)) }
+
+// Snapshot is what a statement sees now.
+func (s *sweep) Snapshot(ctx context.Context) (relay.Snapshot, error) {
+	var taken snapshot
+	var parseErr error
+	now := statement{name: "snapshot", sql: `SELECT pg_current_snapshot()::text`, formats: binaryFormat}
+	err := s.query(ctx, shortDeadline, now, nil, func(row [][]byte) {
+		taken.Snapshot, parseErr = tail.ParseSnapshot(string(row[0]))
+	})
+	if err = errors.Join(err, parseErr); err != nil {
+		return nil, s.explain("take a snapshot", err)
+	}
+	return taken, nil
+}
+
+// InspectTail looks at the publication and at the slot.
+func (s *sweep) InspectTail(ctx context.Context, t relay.Tail) (int64, error) {
+	if err := tail.CheckPublication(ctx, s.pg, s.publication, s.table); err != nil {
+		return 0, asNoTail(err)
+	}
+	lag, err := tail.LookUpLag(ctx, s.pg, tail.SlotName(t.Slot()))
+	if errors.Is(err, tail.ErrNoSlot) {
+		return 0, noTail{err}
+	}
+	return lag.Retained, err
+}

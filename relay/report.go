@@ -1,0 +1,67 @@
+package relay
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Status returns what the relay is at. Safe for concurrent use.
+func (r *Relay) Status() Status { return *r.told.Load() }
+
+// enter notes the mode, and why it is not another.
+func (r *Relay) enter(m Mode, reason string) {
+	now := time.Now()
+	if r.status.Mode != m || r.status.Since.IsZero() {
+		r.status.Mode, r.status.Since = m, now
+	}
+	if !m.Leads() {
+		r.status = Status{Mode: m, Since: r.status.Since}
+	}
+	r.status.Reason = reason
+	r.publishStatus(now)
+}
+
+func (r *Relay) publishStatus(now time.Time) {
+	r.status.Turned, r.status.Counters = now, r.count
+	told := r.status
+	r.told.Store(&told)
+}
+
+// tellEvery is how old a leader's status may be: it is made anew at each turn of
+// the loop, and that may be many thousand times a second.
+const tellEvery = 100 * time.Millisecond
+
+// tell publishes the status of a leader.
+func (t *term) tell(now time.Time) {
+	mode, reason := Polling, t.tail.explain()
+	if t.tail.reads() {
+		mode = Tailing
+	}
+	changed := mode != t.status.Mode || reason != t.status.Reason
+	if !changed && now.Sub(t.status.Turned) < tellEvery {
+		return
+	}
+	t.status.SinkDown, t.status.SinkDownSince = "", time.Time{}
+	if t.breaker.openFor(now) > 0 {
+		t.status.SinkDown, t.status.SinkDownSince = t.breaker.reason, t.breaker.since
+	}
+	t.status.InFlight, t.status.Waiting = t.dispatcher.uncommitted, t.dispatcher.queued.rows
+	t.status.HeldKeys = t.holds.size()
+	if changed {
+		t.modeChanged(mode, reason)
+		return
+	}
+	t.publishStatus(now)
+}
+
+// modeChanged logs once why the log is not read, however often that happens.
+func (t *term) modeChanged(mode Mode, reason string) {
+	if left := t.tail.left; left != "" {
+		if t.tail.cause != nil {
+			t.faults.report(faultTail, slog.String("reason", left))
+		} else if t.status.Mode == Tailing {
+			t.log.Info("polling", slog.String("reason", left))
+		}
+	}
+	t.enter(mode, reason)
+}

@@ -1,0 +1,73 @@
+package tail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// The pauses between two looks at the fence double from the first to the second.
+const (
+	fencePauseMin = time.Millisecond
+	fencePauseMax = 50 * time.Millisecond
+)
+
+// Fence blocks until whatever committed before the slot's start is visible to
+// every statement that begins after it has returned. Call it before
+// [Stream.Start]; a sweep that begins then, and the stream, miss nothing between
+// them.
+//
+// Schedule that loses a message: X writes its commit into the log, and waits for
+// the synchronous standby; the slot is created behind that commit, so the stream
+// does not have X; a sweep does not see X yet; the stream starts. So the fence
+// takes a transaction id of its own, which is larger than that of any such X, and
+// waits until all up to it have ended. It waits as long as the creation of the
+// slot may take; then an [UnavailableError] with [ReasonBlocked] names who is in
+// the way.
+func (s *Stream) Fence(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, s.options.CreateTimeout)
+	defer cancel()
+	own, err := s.askFullXID(limited, "SELECT pg_catalog.pg_current_xact_id()")
+	if err != nil {
+		return fmt.Errorf("wait for open transactions: %w", err)
+	}
+	for pause := fencePauseMin; ; pause = min(2*pause, fencePauseMax) {
+		oldest, err := s.askFullXID(limited, "SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())")
+		if err == nil && oldest > own {
+			return nil
+		}
+		if err == nil {
+			err = wait(limited, pause)
+		}
+		switch {
+		case err == nil:
+		case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) && !s.pg.IsClosed():
+			return fmt.Errorf("wait for open transactions: %w", blocked(ctx, s.pg, err))
+		default:
+			return fmt.Errorf("wait for open transactions: %w", err)
+		}
+	}
+}
+
+// askFullXID returns the xid8 that a statement selects.
+func (s *Stream) askFullXID(ctx context.Context, sql string) (FullXID, error) {
+	rows, err := query(ctx, s.pg, sql)
+	if err != nil {
+		return 0, err
+	}
+	x, err := strconv.ParseUint(string(rows[0][0]), 10, 64)
+	return FullXID(x), err
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
