@@ -3,6 +3,8 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"net"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -14,6 +16,7 @@ func check(c Config, values map[string]string, known Faults) Faults {
 	judge.url(databaseURL, c.DatabaseURL, checkDatabaseURL)
 	judge.url(sinkURL, c.SinkURL, checkSinkURL)
 	judge.bounds(c)
+	judge.address(c)
 	judge.nats(c)
 	judge.credentials(c)
 	judge.pairs(c)
@@ -50,6 +53,8 @@ func (j *judge) url(variable string, url Secret, check func(string) error) {
 // PostgreSQL no rest, a buffer smaller than a message), not what is unwise.
 func (j *judge) bounds(c Config) {
 	within(j, "OUTBOX_POLL_INTERVAL", c.PollInterval, 10*time.Millisecond, time.Hour)
+	within(j, "OUTBOX_RECONCILE_INTERVAL", c.ReconcileInterval, time.Second, time.Hour)
+	within(j, "OUTBOX_MAX_WAL", c.MaxWAL, 16<<20, 16<<40)
 	within(j, "OUTBOX_MAX_IN_FLIGHT", c.MaxInFlight, 1, 1_000_000)
 	within(j, "OUTBOX_BUFFER_BYTES", c.BufferBytes, 1<<20, 64<<30)
 	within(j, "OUTBOX_MAX_MESSAGE_BYTES", c.MaxMessageBytes, 0, 1<<30)
@@ -73,6 +78,16 @@ func brief(value any) string {
 		s = strings.TrimSuffix(strings.TrimSuffix(s, "0s"), "0m")
 	}
 	return s
+}
+
+// address keeps out what could not be listened at. Names of hosts and ports are
+// left to the resolver.
+func (j *judge) address(c Config) {
+	_, port, err := net.SplitHostPort(c.HTTPAddr)
+	number, notNumber := strconv.ParseUint(port, 10, 16)
+	if err != nil || notNumber != nil || number == 0 && port != "0" {
+		j.fault("OUTBOX_HTTP_ADDR", "expected host:port, such as 127.0.0.1:9464, [::1]:9464 or :9464")
+	}
 }
 
 // nats keeps out names that the NATS client or server would refuse, later and

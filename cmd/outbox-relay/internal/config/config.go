@@ -24,6 +24,11 @@ type Config struct {
 	Table       schema.Table `env:"OUTBOX_TABLE" envDefault:"public.outbox" doc:"the outbox table, in SQL identifier syntax (folding, quotes)"`
 	Publication Identifier   `env:"OUTBOX_PUBLICATION" envDefault:"outbox_relay" doc:"the publication that migrate makes or extends; several outbox tables may share it"`
 
+	Mode              Mode           `env:"OUTBOX_MODE" envDefault:"auto" oneof:"auto|replication|polling" doc:"auto: read new rows from the write-ahead log where that works, poll where not; replication: a leader that has to poll is not ready; polling: do not try"`
+	ReconcileInterval time.Duration  `env:"OUTBOX_RECONCILE_INTERVAL" envDefault:"30s" doc:"how often the table is swept while the log is read"`
+	VisibilityGate    VisibilityGate `env:"OUTBOX_VISIBILITY_GATE" envDefault:"auto" oneof:"auto|on|off" doc:"hold a row of the log until its transaction is visible; auto: while PostgreSQL has a synchronous standby"`
+	MaxWAL            Bytes          `env:"OUTBOX_MAX_WAL" envDefault:"1GiB" doc:"the log that PostgreSQL may keep for the relay before it polls instead"`
+
 	PollInterval    time.Duration  `env:"OUTBOX_POLL_INTERVAL" envDefault:"200ms" doc:"how often the table is swept for new rows"`
 	Ordering        relay.Ordering `env:"OUTBOX_ORDERING" envDefault:"key" oneof:"key|none" doc:"key: rows of one key are delivered one after the other; none: as fast as they come"`
 	MaxInFlight     int            `env:"OUTBOX_MAX_IN_FLIGHT" envDefault:"4096" doc:"rows published and not yet marked"`
@@ -49,6 +54,8 @@ type Config struct {
 	TLSCAFile   string `env:"OUTBOX_TLS_CA_FILE" shown:"the system's" doc:"PEM file of the authorities that signed the broker's certificate"`
 	TLSCertFile string `env:"OUTBOX_TLS_CERT_FILE" doc:"PEM file of the client certificate for the broker"`
 	TLSKeyFile  string `env:"OUTBOX_TLS_KEY_FILE" doc:"PEM file of its key; PostgreSQL's go in its URL"`
+
+	HTTPAddr string `env:"OUTBOX_HTTP_ADDR" envDefault:"127.0.0.1:9464" doc:"where /livez, /readyz and /status are served; :9464 for the kubelet, a port of its own for each relay of a host"`
 
 	LogLevel  slog.Level `env:"OUTBOX_LOG_LEVEL" envDefault:"info" oneof:"debug|info|warn|error" doc:"debug, info, warn or error"`
 	LogFormat LogFormat  `env:"OUTBOX_LOG_FORMAT" envDefault:"auto" oneof:"auto|json|text" doc:"auto: text on a terminal, json elsewhere"`

@@ -83,12 +83,13 @@ func TestDefaults(t *testing.T) {
 	want := Config{
 		DatabaseURL: got.DatabaseURL, SinkURL: got.SinkURL,
 		Table: schema.Table{Schema: "public", Name: "outbox"}, Publication: "outbox_relay",
+		Mode: AutoMode, ReconcileInterval: 30 * time.Second, VisibilityGate: GateAuto, MaxWAL: 1 << 30,
 		PollInterval: 200 * time.Millisecond, Ordering: relay.OrderByKey,
 		MaxInFlight: 4096, BufferBytes: 64 << 20,
 		MaxAttempts: 10, DeadAfter: 24 * time.Hour, RetryMin: time.Second, RetryMax: 5 * time.Minute,
 		AfterSend: MarkSent, ShutdownGrace: 20 * time.Second,
 		Topology: VerifyTopology, NATSStream: "OUTBOX",
-		LogFormat: LogAuto,
+		HTTPAddr: "127.0.0.1:9464", LogFormat: LogAuto,
 	}
 	if got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -118,7 +119,8 @@ func withoutURLs(c Config) Config {
 func TestValuesAreRead(t *testing.T) {
 	got := mustLoad(t, `OUTBOX_TABLE="My App".Events`, `OUTBOX_PUBLICATION="Relay ""1"""`, "OUTBOX_ORDERING=none",
 		"OUTBOX_BUFFER_BYTES=128KiB", "OUTBOX_BUFFER_BYTES=2GB", "OUTBOX_MAX_MESSAGE_BYTES=1 MiB",
-		"OUTBOX_AFTER_SEND=delete", "OUTBOX_TOPOLOGY=create", "OUTBOX_LOG_LEVEL=debug", "OUTBOX_NATS_TOKEN=a=b")
+		"OUTBOX_AFTER_SEND=delete", "OUTBOX_TOPOLOGY=create", "OUTBOX_LOG_LEVEL=debug", "OUTBOX_NATS_TOKEN=a=b",
+		"OUTBOX_MODE=replication", "OUTBOX_RECONCILE_INTERVAL=5s", "OUTBOX_VISIBILITY_GATE=off", "OUTBOX_MAX_WAL=10GB", "OUTBOX_HTTP_ADDR=[::]:80")
 	want := mustLoad(t)
 	want.DatabaseURL, want.SinkURL, want.NATSToken = got.DatabaseURL, got.SinkURL, got.NATSToken
 	want.Table = schema.Table{Schema: "My App", Name: "events"}
@@ -127,6 +129,8 @@ func TestValuesAreRead(t *testing.T) {
 	want.BufferBytes, want.MaxMessageBytes = 2e9, 1<<20
 	want.AfterSend, want.Topology = DeleteSent, CreateTopology
 	want.LogLevel = -4
+	want.Mode, want.VisibilityGate, want.ReconcileInterval = ReplicationMode, GateOff, 5*time.Second
+	want.MaxWAL, want.HTTPAddr = 10e9, "[::]:80"
 	if got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}

@@ -12,6 +12,27 @@ import (
 	"github.com/outbox-relay/outbox-relay/schema"
 )
 
+// Mode says whether the relay may read the write-ahead log.
+type Mode string
+
+// The modes.
+const (
+	AutoMode        Mode = "auto"
+	ReplicationMode Mode = "replication"
+	PollingMode     Mode = "polling"
+)
+
+// VisibilityGate says whether a row that the log tells of waits until its
+// transaction is visible.
+type VisibilityGate string
+
+// The settings of the gate.
+const (
+	GateAuto VisibilityGate = "auto"
+	GateOn   VisibilityGate = "on"
+	GateOff  VisibilityGate = "off"
+)
+
 // AfterSend says what becomes of a row once the broker has it.
 type AfterSend string
 

@@ -1,0 +1,117 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Client asks a relay. It goes through no proxy: the address is the relay's own.
+type Client struct {
+	address string
+	http    *http.Client
+}
+
+// ErrNotOK is wrapped by what [Client.Live] and [Client.Ready] return where the
+// relay answered, and says that something is wrong. The error's text is the relay's.
+var ErrNotOK = errors.New("not ok")
+
+// maxAnswer is more than any relay says.
+const maxAnswer = 1 << 20
+
+// NewClient makes a client of the relay that listens at an address of this host,
+// written as for [Listen]: without a host it is the local one.
+func NewClient(address string) (*Client, error) {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("read the address %s: %w", address, err)
+	}
+	if port == "0" {
+		return nil, fmt.Errorf("the address %s tells no port: any free one was asked for", address)
+	}
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, network, address)
+		},
+		DisableKeepAlives:     true, // one question, and then the process ends
+		ResponseHeaderTimeout: writeTimeout,
+	}
+	return &Client{address: address, http: &http.Client{Transport: transport}}, nil
+}
+
+// Live asks /livez, and returns what it said or an error.
+func (c *Client) Live(ctx context.Context) (string, error) { return c.probe(ctx, pathLive) }
+
+// Ready asks /readyz, and returns what it said or an error.
+func (c *Client) Ready(ctx context.Context) (string, error) { return c.probe(ctx, pathReady) }
+
+// Status asks /status.
+func (c *Client) Status(ctx context.Context) (Report, error) {
+	var r Report
+	code, text, err := c.get(ctx, pathStatus)
+	if err != nil {
+		return r, err
+	}
+	if code != http.StatusOK {
+		return r, fmt.Errorf("ask %s%s: status %d: does something else listen there?", c.address, pathStatus, code)
+	}
+	if err := json.Unmarshal(text, &r); err != nil || r.Mode == "" {
+		return r, fmt.Errorf("ask %s%s: the answer is not a relay's: does something else listen there?", c.address, pathStatus)
+	}
+	return r, nil
+}
+
+func (c *Client) probe(ctx context.Context, path string) (string, error) {
+	code, text, err := c.get(ctx, path)
+	if err != nil {
+		return "", err
+	}
+	line := oneLine(string(text))
+	switch code {
+	case http.StatusOK:
+		return line, nil
+	case http.StatusServiceUnavailable:
+		return "", fmt.Errorf("%w: %s", ErrNotOK, line)
+	}
+	return "", fmt.Errorf("ask %s%s: status %d: does something else listen there?", c.address, path, code)
+}
+
+func (c *Client) get(ctx context.Context, path string) (code int, text []byte, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://outbox-relay"+path, nil)
+	if err != nil {
+		return 0, nil, fmt.Errorf("ask %s%s: %w", c.address, path, err)
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return 0, nil, fmt.Errorf("ask %s%s: %w", c.address, path, plain(err))
+	}
+	defer response.Body.Close()
+	text, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err != nil {
+		return 0, nil, fmt.Errorf("ask %s%s: %w", c.address, path, err)
+	}
+	return response.StatusCode, text, nil
+}
+
+// plain drops what the HTTP library adds: the method, and a URL that nobody gave.
+func plain(err error) error {
+	if inner := errors.Unwrap(err); inner != nil {
+		return inner
+	}
+	return err
+}
+
+// oneLine is text fit for a line of a log or of a terminal.
+func oneLine(text string) string {
+	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), " ")
+}
+
+// Timeout is enough for a relay on the same host.
+const Timeout = 5 * time.Second

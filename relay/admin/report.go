@@ -1,0 +1,120 @@
+package admin
+
+import (
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// Report is what /status serves.
+type Report struct {
+	// Who answers.
+	Version       string    `json:"version"`
+	Table         string    `json:"table"`
+	Host          string    `json:"host"`
+	StartedAt     time.Time `json:"started_at"`
+	UptimeSeconds float64   `json:"uptime_seconds"`
+
+	// What it is at: connecting, standby, polling or tailing.
+	Mode        string    `json:"mode"`
+	Leader      bool      `json:"leader"`
+	Since       time.Time `json:"since"`
+	ModeSeconds float64   `json:"mode_seconds"`
+	// Reason says why it is not in the mode wanted of it; empty where there is
+	// nothing to say.
+	Reason     string    `json:"reason"`
+	WantedMode string    `json:"wanted_mode"`
+	TurnedAt   time.Time `json:"turned_at"`
+	Live       bool      `json:"live"`
+	NotLive    string    `json:"not_live"` // why
+	Ready      bool      `json:"ready"`
+	NotReady   string    `json:"not_ready"` // why
+
+	// The broker. SinkDownSince is null while it takes messages, and while nothing
+	// has been tried.
+	SinkDown      string     `json:"sink_down"`
+	SinkDownSince *time.Time `json:"sink_down_since"`
+
+	InFlight int `json:"in_flight"`
+	Waiting  int `json:"waiting"`
+	HeldKeys int `json:"held_keys"`
+
+	// Since the relay was started.
+	PublishedTotal     uint64 `json:"published_total"`
+	DuplicateAcksTotal uint64 `json:"duplicate_acks_total"`
+	RefusedTotal       uint64 `json:"refused_total"`
+	DeadTotal          uint64 `json:"dead_total"`
+	ReconciledTotal    uint64 `json:"reconciled_total"`
+
+	// Over the last RateWindowSeconds, fewer while the relay is younger.
+	PublishedPerSecond float64 `json:"published_per_second"`
+	RateWindowSeconds  float64 `json:"rate_window_seconds"`
+}
+
+// report puts together what is known at one moment.
+func (s *Server) report(now time.Time) Report {
+	st := s.options.Status()
+	r := Report{
+		Version: s.options.Version, Table: s.options.Table, Host: s.options.Host,
+		StartedAt: s.started, UptimeSeconds: now.Sub(s.started).Seconds(),
+
+		Mode: st.Mode.String(), Leader: st.Mode.Leads(), Since: st.Since, ModeSeconds: now.Sub(st.Since).Seconds(),
+		Reason: st.Reason, WantedMode: s.options.WantedMode, TurnedAt: st.Turned,
+		NotLive: s.notLive(st, now), NotReady: s.notReady(st, now),
+
+		SinkDown: st.SinkDown,
+		InFlight: st.InFlight, Waiting: st.Waiting, HeldKeys: st.HeldKeys,
+
+		PublishedTotal: st.Published, DuplicateAcksTotal: st.DuplicateAcks, RefusedTotal: st.Refused,
+		DeadTotal: st.Dead, ReconciledTotal: st.Reconciled,
+	}
+	r.Live, r.Ready = r.NotLive == "", r.NotReady == ""
+	if !st.SinkDownSince.IsZero() {
+		r.SinkDownSince = &st.SinkDownSince
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.meter.add(now, st.Published)
+	r.PublishedPerSecond, r.RateWindowSeconds = s.meter.rate()
+	return r
+}
+
+// hangs is after how long without a turn the loop is taken to hang. A leader's
+// loop turns once a second; the longest that a healthy relay takes is to try
+// every host of OUTBOX_DATABASE_URL, ten seconds each, and the pause after.
+const hangs = time.Minute
+
+// notLive says why a restart may help, or nothing.
+func (s *Server) notLive(st relay.Status, now time.Time) string {
+	turned := st.Turned
+	if turned.Before(s.started) { // not yet
+		turned = s.started
+	}
+	if silent := now.Sub(turned); silent > hangs {
+		return "the relay hangs: " + st.Mode.String() + ", and no turn of its loop since " + brief(silent)
+	}
+	return ""
+}
+
+// notReady says why the relay does no good now, or nothing.
+func (s *Server) notReady(st relay.Status, now time.Time) string {
+	if why := s.notLive(st, now); why != "" {
+		return why
+	}
+	switch {
+	case st.Mode == relay.Connecting:
+		return because("no session with the database since "+brief(now.Sub(st.Since)), st.Reason)
+	case st.Mode == relay.Polling && s.options.NeedsTail:
+		return because("the leader has to poll, and OUTBOX_MODE is replication", st.Reason)
+	}
+	return ""
+}
+
+func because(what, reason string) string {
+	if reason == "" {
+		return what
+	}
+	return what + ": " + reason
+}
+
+func brief(d time.Duration) string { return d.Round(time.Second).String() }

@@ -1,0 +1,159 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// Options of a [Server].
+type Options struct {
+	// Status is asked at each request and once a second; it does not block.
+	Status func() relay.Status
+	// NeedsTail: a leader that has to poll is not ready.
+	NeedsTail bool
+
+	// These are told by /status as they are.
+	Version, Table, Host, WantedMode string
+
+	Logger *slog.Logger // nil: silence
+}
+
+// Server answers at one address.
+type Server struct {
+	options Options
+	started time.Time
+	address string
+	http    *http.Server
+
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+
+	mu    sync.Mutex
+	meter meter
+}
+
+// Timeouts. The requests have no bodies and the answers are small: a peer that
+// takes longer is stuck or means no good.
+const (
+	readTimeout  = 5 * time.Second
+	writeTimeout = 10 * time.Second
+	idleTimeout  = 2 * time.Minute
+	maxHeader    = 16 << 10
+)
+
+// Listen takes the address and starts to answer. An address that is taken, or is
+// none of this host's, is the error. The caller closes the server.
+func Listen(ctx context.Context, address string, o Options) (*Server, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	s := &Server{options: o, started: time.Now(), address: listener.Addr().String()}
+	s.http = &http.Server{
+		Handler:     s.handler(),
+		ReadTimeout: readTimeout, ReadHeaderTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: maxHeader,
+		ErrorLog:       slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+	}
+	ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	s.tasks.Go(func() { s.serve(listener) })
+	s.tasks.Go(func() { s.measure(ctx) })
+	return s, nil
+}
+
+// Address is where the server listens, with the port that it got where 0 was
+// asked for.
+func (s *Server) Address() string { return s.address }
+
+// Close answers what has been asked, until ctx ends, and frees the address.
+func (s *Server) Close(ctx context.Context) error {
+	s.cancel()
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(fmt.Errorf("await requests under way: %w", err), s.http.Close())
+	}
+	s.tasks.Wait()
+	return err
+}
+
+func (s *Server) serve(listener net.Listener) {
+	if err := s.http.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		// The relay does its work all the same; a probe notices.
+		s.options.Logger.Error("cannot serve HTTP any more", slog.String("address", s.address), slog.Any("error", err))
+	}
+}
+
+// measure takes a reading of the counter once a second, so that there is a rate
+// also where nobody has asked before.
+func (s *Server) measure(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		count := s.options.Status().Published
+		s.mu.Lock()
+		s.meter.add(time.Now(), count)
+		s.mu.Unlock()
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// The paths.
+const (
+	pathLive   = "/livez"
+	pathReady  = "/readyz"
+	pathStatus = "/status"
+)
+
+func (s *Server) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+pathLive, s.probe(s.notLive))
+	mux.HandleFunc("GET "+pathReady, s.probe(s.notReady))
+	mux.HandleFunc("GET "+pathStatus, func(w http.ResponseWriter, _ *http.Request) {
+		text, err := json.MarshalIndent(s.report(time.Now()), "", "  ")
+		if err != nil { // a report always can be written as JSON
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		answer(w, http.StatusOK, "application/json", string(text))
+	})
+	return mux
+}
+
+// probe answers with the mode, or with what is wrong.
+func (s *Server) probe(fault func(relay.Status, time.Time) string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		status := s.options.Status()
+		if why := fault(status, time.Now()); why != "" {
+			answer(w, http.StatusServiceUnavailable, "text/plain; charset=utf-8", oneLine(why))
+			return
+		}
+		answer(w, http.StatusOK, "text/plain; charset=utf-8", status.Mode.String())
+	}
+}
+
+func answer(w http.ResponseWriter, code int, contentType, text string) {
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(code)
+	_, _ = io.WriteString(w, text+"\n") // the peer may have gone
+}
