@@ -67,19 +67,7 @@ func relayRows(ctx context.Context, c config.Config, log *slog.Logger) error {
 		}
 	}()
 	log.Info("starting", slog.String("version", version()), slog.String("table", c.Table.String()))
-	return relay.New(relay.Config{
-		Database:        database,
-		Sink:            sink,
-		Logger:          log,
-		Ordering:        c.Ordering,
-		PollInterval:    c.PollInterval,
-		MaxInFlight:     c.MaxInFlight,
-		BufferBytes:     int64(c.BufferBytes),
-		MaxMessageBytes: int64(c.MaxMessageBytes),
-		AttemptLimit:    relay.AttemptLimit{Attempts: c.MaxAttempts, Age: c.DeadAfter},
-		Retry:           relay.Backoff{Min: c.RetryMin, Max: c.RetryMax},
-		ShutdownGrace:   c.ShutdownGrace,
-	}).Run(ctx)
+	return relay.New(relayConfig(c, database, sink, log)).Run(ctx)
 }
 
 func openDatabase(c config.Config, host string, log *slog.Logger) (*postgres.Database, error) {
@@ -88,7 +76,8 @@ func openDatabase(c config.Config, host string, log *slog.Logger) (*postgres.Dat
 		afterSend = postgres.Delete
 	}
 	database, err := postgres.New(postgres.Options{
-		URL: c.DatabaseURL.Reveal(), Table: c.Table, AfterSend: afterSend, Host: host, Logger: log,
+		URL: c.DatabaseURL.Reveal(), Table: c.Table, Publication: string(c.Publication),
+		AfterSend: afterSend, Host: host, Logger: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("OUTBOX_DATABASE_URL: %w", err)

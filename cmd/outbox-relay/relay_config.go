@@ -1,0 +1,42 @@
+package main
+
+import (
+	"log/slog"
+
+	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// relayConfig is the relay's part of the configuration.
+func relayConfig(c config.Config, database relay.Database, sink relay.Sink, log *slog.Logger) relay.Config {
+	return relay.Config{
+		Database: database,
+		Sink:     sink,
+		Logger:   log,
+		Ordering: c.Ordering,
+
+		PollInterval:      c.PollInterval,
+		Tail:              c.Mode != config.PollingMode,
+		ReconcileInterval: c.ReconcileInterval,
+		Gate:              visibilityGate(c.VisibilityGate),
+		MaxWAL:            int64(c.MaxWAL),
+
+		MaxInFlight:     c.MaxInFlight,
+		BufferBytes:     int64(c.BufferBytes),
+		MaxMessageBytes: int64(c.MaxMessageBytes),
+		AttemptLimit:    relay.AttemptLimit{Attempts: c.MaxAttempts, Age: c.DeadAfter},
+		Retry:           relay.Backoff{Min: c.RetryMin, Max: c.RetryMax},
+		ShutdownGrace:   c.ShutdownGrace,
+	}
+}
+
+func visibilityGate(g config.VisibilityGate) relay.VisibilityGate {
+	switch g {
+	case config.GateOn:
+		return relay.GateOn
+	case config.GateOff:
+		return relay.GateOff
+	case config.GateAuto:
+	}
+	return relay.GateAuto
+}
