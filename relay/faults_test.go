@@ -3,6 +3,7 @@ package relay_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/outbox-relay/outbox-relay/relay"
 )
@@ -83,13 +84,17 @@ func (s *gateSink) ids() []int64 {
 	return append([]int64(nil), s.published...)
 }
 
-// slowDatabase keeps the results of chunks on their way: the statement is done,
-// its snapshot taken, and the relay does not have the rows yet.
+// slowDatabase keeps the results of statements, and what the log tells, on their
+// way: the statement is done, its snapshot taken, and the relay does not have the
+// rows yet. A function that is nil keeps nothing.
 type slowDatabase struct {
 	relay.Database
-	// read is told of each chunk that has been read, and the chunk is delivered
-	// when the function returns.
-	read func(relay.Chunk)
+	// read and surveyed are told of what has been read, which is delivered when
+	// they return.
+	read     func(relay.Chunk)
+	surveyed func(relay.Survey)
+	// told is told of each event of the log, which is delivered when it returns.
+	told func(relay.TailEvent)
 }
 
 func (d *slowDatabase) OpenSweep(ctx context.Context, c relay.Control) (relay.Sweep, error) {
@@ -97,18 +102,72 @@ func (d *slowDatabase) OpenSweep(ctx context.Context, c relay.Control) (relay.Sw
 	if err != nil {
 		return nil, err
 	}
-	return &slowSweep{Sweep: s, read: d.read}, nil
+	return &slowSweep{Sweep: s, database: d}, nil
+}
+
+func (d *slowDatabase) OpenTail(ctx context.Context, c relay.Control, limit func() int64) (relay.Tail, error) {
+	t, err := d.Database.OpenTail(ctx, c, limit)
+	if err != nil {
+		return nil, err
+	}
+	return &slowTail{Tail: t, database: d}, nil
 }
 
 type slowSweep struct {
 	relay.Sweep
-	read func(relay.Chunk)
+	database *slowDatabase
 }
 
 func (s *slowSweep) Chunk(ctx context.Context, req relay.ChunkRequest) (relay.Chunk, error) {
 	c, err := s.Sweep.Chunk(ctx, req)
-	if err == nil {
-		s.read(c)
+	if err == nil && s.database.read != nil {
+		s.database.read(c)
 	}
 	return c, err
+}
+
+func (s *slowSweep) Survey(ctx context.Context, req relay.ChunkRequest) (relay.Survey, error) {
+	v, err := s.Sweep.Survey(ctx, req)
+	if err == nil && s.database.surveyed != nil {
+		s.database.surveyed(v)
+	}
+	return v, err
+}
+
+type slowTail struct {
+	relay.Tail
+	database *slowDatabase
+}
+
+func (t *slowTail) Next(ctx context.Context) (relay.TailEvent, error) {
+	ev, err := t.Tail.Next(ctx)
+	if err == nil && t.database.told != nil {
+		t.database.told(ev)
+	}
+	return ev, err
+}
+
+// deafDatabase loses the rows of the log, as PostgreSQL does where a publication
+// has lost the table; only their position is told.
+type deafDatabase struct {
+	relay.Database
+	deaf *atomic.Bool
+}
+
+func (d *deafDatabase) OpenTail(ctx context.Context, c relay.Control, limit func() int64) (relay.Tail, error) {
+	t, err := d.Database.OpenTail(ctx, c, limit)
+	return &deafTail{Tail: t, deaf: d.deaf}, err
+}
+
+type deafTail struct {
+	relay.Tail
+	deaf *atomic.Bool
+}
+
+func (t *deafTail) Next(ctx context.Context) (relay.TailEvent, error) {
+	ev, err := t.Tail.Next(ctx)
+	if t.deaf.Load() {
+		ev.Message = nil
+	}
+	return ev, err
 }

@@ -43,7 +43,12 @@ type harness struct {
 // before runs when everything is ready.
 func start(t *testing.T, configure func(*relay.Config), before func(*harness)) *harness {
 	t.Helper()
-	url := pgtest.Database(t)
+	return startOn(t, pgtest.Database(t), configure, before)
+}
+
+// startOn is start in the database given.
+func startOn(t *testing.T, url string, configure func(*relay.Config), before func(*harness)) *harness {
+	t.Helper()
 	h := &harness{T: t, conn: pgtest.Connect(t, url), log: &logBuffer{}}
 	name := schema.Table{Schema: "public", Name: "outbox"}
 	h.table = name.Quoted()

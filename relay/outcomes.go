@@ -55,7 +55,7 @@ func (t *term) acknowledge(m *Message, o Outcome) {
 	}
 	t.suspects.cleared(m.Ref)
 	t.dispatcher.release(m)
-	t.acknowledged = append(t.acknowledged, Mark{Ref: m.Ref, Note: m.Note})
+	t.acknowledged = append(t.acknowledged, Mark{Ref: m.Ref, XID: m.xid, Note: m.Note})
 }
 
 // refuse has the refusal written. The row stays in flight until then, and its
@@ -72,6 +72,7 @@ func (t *term) refuse(m *Message, o Outcome) {
 	t.count.Refused++
 	t.marker.refusals.put(Refusal{
 		Ref:    m.Ref,
+		XID:    m.xid,
 		Reason: string(o.Type) + ": " + o.Err.Error(),
 		Delay:  m.retry,
 		Final:  o.Class == Rejected,

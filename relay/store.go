@@ -85,6 +85,9 @@ type Writer interface {
 // Mark is an acknowledged row.
 type Mark struct {
 	Ref
+	// XID is the transaction that inserted the row, where the log told of it; 0
+	// where a sweep brought it. Until it is visible, a missing row is not gone.
+	XID XID
 	// Note goes to last_error; empty for nearly all rows.
 	Note string
 }
@@ -98,6 +101,7 @@ type AttemptLimit struct {
 // Refusal is a row that the sink refused.
 type Refusal struct {
 	Ref
+	XID XID // as in [Mark]
 	// Reason goes to last_error; never contains the payload.
 	Reason string
 	// Delay until the next attempt.

@@ -75,7 +75,6 @@ type tailing struct {
 	cause error
 
 	asked   askKind  // the statement of the tail's that the sweeper is at
-	discard bool     // the window was given back while the survey ran
 	overdue bool     // a survey has to come before the log is read on
 	seen    Snapshot // of the newest complete survey
 
@@ -159,7 +158,7 @@ func (t *tailing) wakeAt(at time.Time) {
 
 func (t *tailing) survey(now time.Time) {
 	t.surveyed, t.wake = now, now.Add(t.reconcile)
-	t.overdue, t.discard = false, false
+	t.overdue = false
 	in := t.intake
 	in.holds.passBegins()
 	in.flight.statementBegins()
@@ -215,7 +214,7 @@ func (t *tailing) takeSurvey(s Survey, now time.Time) {
 	case !s.Complete:
 		t.leave(now, "catching up: more rows are due than the buffer takes", nil)
 		return
-	case t.discard, slices.ContainsFunc(t.forgotten, func(x XID) bool { return !s.Snapshot.Sees(x) }):
+	case t.overdue, slices.ContainsFunc(t.forgotten, func(x XID) bool { return !s.Snapshot.Sees(x) }):
 		t.overdue = true
 		return
 	}
@@ -367,7 +366,7 @@ func (t *tailing) stepped(step streamStep, now time.Time) {
 func (t *tailing) gaveBack(now time.Time) {
 	switch t.phase {
 	case tailReading:
-		t.overdue, t.discard = true, true
+		t.overdue = true // also where a survey is under way: it is taken for nothing
 		t.gate.take() // the survey brings it
 		clear(t.unconfirmed)
 	case tailJoining, tailStarting:

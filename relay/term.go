@@ -175,6 +175,7 @@ const turn = time.Second
 func (t *term) advance(wake *time.Timer) {
 	now := time.Now()
 	t.tail.neglected(now)
+	t.tell(now) // before a survey begins, which ends holds for as long as it takes
 	pause := turn
 	if !t.stopping && !t.breaker.open {
 		t.tail.advance(now)
@@ -189,7 +190,6 @@ func (t *term) advance(wake *time.Timer) {
 		}
 	}
 	t.marker.countStandbys.Store(t.breaker.openFor(now) > t.config.StepDownAfter/2)
-	t.tell(now)
 	wake.Reset(pause)
 }
 

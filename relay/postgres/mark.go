@@ -57,7 +57,7 @@ func (c *control) markAgain(ctx context.Context, marks []relay.Mark, again bool)
 	if len(marks) == 0 {
 		return nil, nil
 	}
-	ref := func(i int) relay.Ref { return marks[i].Ref }
+	row := func(i int) absent { return absent{marks[i].Ref, marks[i].XID} }
 	settled, leftOut, err := execute(ctx, c, c.writes.mark, c.markParams(marks), refOf)
 	if err != nil {
 		return nil, c.explain("mark rows sent", err)
@@ -65,7 +65,7 @@ func (c *control) markAgain(ctx context.Context, marks []relay.Mark, again bool)
 	if len(settled) == len(marks) {
 		return settled, nil
 	}
-	missing := missingFrom(len(marks), ref, setOf(settled))
+	missing := missingFrom(len(marks), row, setOf(settled))
 	gone, kept, err := c.settled(ctx, missing, leftOut, again)
 	if err != nil {
 		return nil, c.explain("look up rows that were not marked", err)

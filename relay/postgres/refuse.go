@@ -60,7 +60,7 @@ func (c *control) refuseAgain(
 	if len(refusals) == 0 {
 		return nil, nil
 	}
-	ref := func(i int) relay.Ref { return refusals[i].Ref }
+	row := func(i int) absent { return absent{refusals[i].Ref, refusals[i].XID} }
 	verdicts, leftOut, err := execute(ctx, c, c.writes.refuse, c.refuseParams(limit, refusals), verdictOf)
 	if err != nil {
 		return nil, c.explain("write refusals", err)
@@ -72,7 +72,7 @@ func (c *control) refuseAgain(
 	for _, v := range verdicts {
 		done[v.Ref] = struct{}{}
 	}
-	gone, kept, err := c.settled(ctx, missingFrom(len(refusals), ref, done), leftOut, again)
+	gone, kept, err := c.settled(ctx, missingFrom(len(refusals), row, done), leftOut, again)
 	if err != nil {
 		return nil, c.explain("look up refused rows", err)
 	}

@@ -87,7 +87,9 @@ type snapshot struct{ tail.Snapshot }
 func (s snapshot) Sees(x relay.XID) bool { return s.Snapshot.Sees(tail.XID(x)) }
 
 // Snapshot is what a statement sees now.
-func (s *sweep) Snapshot(ctx context.Context) (relay.Snapshot, error) {
+func (s *sweep) Snapshot(ctx context.Context) (relay.Snapshot, error) { return s.snapshot(ctx) }
+
+func (s *session) snapshot(ctx context.Context) (relay.Snapshot, error) {
 	var taken snapshot
 	var parseErr error
 	now := statement{name: "snapshot", sql: `SELECT pg_current_snapshot()::text`, formats: binaryFormat}

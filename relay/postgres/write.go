@@ -57,16 +57,50 @@ func execute[T any](ctx context.Context, c *control, w write, params [][]byte, r
 	return answers, true, err
 }
 
+// absent is a row that a write has not returned.
+type absent struct {
+	relay.Ref
+	xid relay.XID // of [relay.Mark]
+}
+
+// visible leaves out the rows whose transaction cannot be seen yet. The log tells
+// of a commit before others see it, and how long before is up to the server: it
+// may wait for a synchronous standby, or for its turn on a processor.
+//
+// Schedule that doubles a message: a row of the log is published and
+// acknowledged; the mark does not find it, and it is taken for gone; then its
+// transaction becomes visible, and a sweep finds it unsent.
+func (c *control) visible(ctx context.Context, missing []absent) ([]relay.Ref, error) {
+	var seen relay.Snapshot
+	refs := make([]relay.Ref, 0, len(missing))
+	for _, m := range missing {
+		if m.xid != 0 && seen == nil {
+			var err error
+			if seen, err = c.snapshot(ctx); err != nil {
+				return nil, err
+			}
+		}
+		if m.xid == 0 || seen.Sees(m.xid) {
+			refs = append(refs, m.Ref)
+		}
+	}
+	return refs, nil
+}
+
 // settled looks after the rows that a write has not returned: it returns those
-// that wait for no write any more. The others are locked, and the caller's to
-// try again.
+// that wait for no write any more. The others are locked, or not visible yet,
+// and the caller's to try again.
 //
 // Where none can have been locked, a row that is as it was has kept its state
 // against the write: a trigger or a rule of the application suppresses it. That
 // would be tried again for ever, so it is an error. again says that the write has
 // been repeated for such rows: the first time they may have been restored by
 // somebody in between.
-func (c *control) settled(ctx context.Context, missing []relay.Ref, leftOut, again bool) (gone, kept []relay.Ref, err error) {
+func (c *control) settled(ctx context.Context, rows []absent, leftOut, again bool) (gone, kept []relay.Ref, err error) {
+	missing, err := c.visible(ctx, rows)
+	if err != nil {
+		return nil, nil, err
+	}
 	pending := make(map[relay.Ref]struct{})
 	err = c.query(ctx, writeDeadline, c.writes.pending, refParams(missing), func(row [][]byte) {
 		pending[refOf(row)] = struct{}{}
@@ -114,15 +148,20 @@ func refOf(row [][]byte) relay.Ref {
 	return relay.Ref{ID: int64(binary.BigEndian.Uint64(row[0])), MessageID: relay.MessageID(row[1])}
 }
 
-// missingFrom returns the refs of a batch of n that are not in done.
-func missingFrom(n int, ref func(int) relay.Ref, done map[relay.Ref]struct{}) []relay.Ref {
-	var missing []relay.Ref
+// missingFrom returns the rows of a batch of n that are not in done.
+func missingFrom(n int, row func(int) absent, done map[relay.Ref]struct{}) []absent {
+	var missing []absent
 	for i := range n {
-		if _, ok := done[ref(i)]; !ok {
-			missing = append(missing, ref(i))
+		if r := row(i); !isIn(done, r.Ref) {
+			missing = append(missing, r)
 		}
 	}
 	return missing
+}
+
+func isIn(set map[relay.Ref]struct{}, r relay.Ref) bool {
+	_, ok := set[r]
+	return ok
 }
 
 // matching is the join of a batch, known as m, with the table, known as o.

@@ -1,0 +1,71 @@
+package pgtest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// patience is how long a server may take for what it does at once.
+const patience = 20 * time.Second
+
+// StallCommits has every commit from now on wait for a synchronous standby that
+// there is not, until release is called: such a transaction is in the log and not
+// visible to others. Sessions with synchronous_commit = local, or off, are spared.
+// It is for a cluster of the test's own.
+func StallCommits(t testing.TB, url string) (release func()) {
+	t.Helper()
+	conn := Connect(t, url)
+	set := func(names string) {
+		t.Helper()
+		for _, sql := range []string{
+			"SET synchronous_commit = local",
+			"ALTER SYSTEM SET synchronous_standby_names = '" + names + "'",
+			"SELECT pg_reload_conf()",
+		} {
+			if _, err := conn.Exec(t.Context(), sql); err != nil {
+				t.Fatalf("%s: %v", sql, err)
+			}
+		}
+		await(t, "the setting is in force", func() bool {
+			return number(t, conn, "SELECT (current_setting('synchronous_standby_names') = '"+names+"')::int") == 1
+		})
+		// Each process reads the settings for itself.
+		await(t, "no commit waits any more", func() bool { return names != "" || stalled(t, conn) == 0 })
+	}
+	set("nobody")
+	return func() { t.Helper(); set("") }
+}
+
+// AwaitStalled waits until n commits wait for the standby.
+func AwaitStalled(t testing.TB, url string, n int) {
+	t.Helper()
+	conn := Connect(t, url)
+	await(t, "commits wait for the standby", func() bool { return stalled(t, conn) == n })
+}
+
+func stalled(t testing.TB, conn *pgx.Conn) int {
+	t.Helper()
+	return number(t, conn, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+}
+
+func number(t testing.TB, conn *pgx.Conn, sql string) (n int) {
+	t.Helper()
+	if err := conn.QueryRow(context.WithoutCancel(t.Context()), sql).Scan(&n); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	return n
+}
+
+func await(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for !holds() {
+		if time.Now().After(deadline) {
+			t.Fatalf("in vain waited until %s", what)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
