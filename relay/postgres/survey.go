@@ -9,6 +9,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/tail"
 )
 
+// codeFailedTransaction: a statement after the one that the server failed on.
+const codeFailedTransaction = "25P02"
+
 // Survey reads all there is to do as one snapshot sees it: a transaction that
 // reads chunk by chunk, and waits for nothing in between. Where the server fails
 // on a row, passes have to find out which.
@@ -22,7 +25,7 @@ func (s *sweep) Survey(ctx context.Context, req relay.ChunkRequest) (relay.Surve
 		survey, err = s.survey(ctx, req)
 	}
 	switch {
-	case isRowFault(err):
+	case isRowFault(err), codeOf(err) == codeFailedTransaction:
 		return relay.Survey{}, nil
 	case err != nil:
 		return relay.Survey{}, s.explain("read the due rows", err)

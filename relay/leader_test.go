@@ -1,0 +1,96 @@
+package relay_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/e2e/sandbox"
+	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/jetstream"
+)
+
+// beside runs another relay on the harness's table, with a configuration of its
+// own.
+func (h *harness) beside(configure func(*relay.Config)) *relay.Relay {
+	h.Helper()
+	c := h.config
+	configure(&c)
+	ctx, cancel := context.WithCancel(h.Context())
+	done := make(chan error, 1)
+	r := relay.New(c)
+	go func() { done <- r.Run(ctx) }()
+	h.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			h.Errorf("relay: %v", err)
+		}
+	})
+	return r
+}
+
+// sinkTo opens a sink to an address.
+func (h *harness) sinkTo(url string) relay.Sink {
+	h.Helper()
+	s, err := jetstream.Open(jetstream.Options{URLs: url, Window: h.config.MaxInFlight, Logger: h.config.Logger})
+	if err != nil {
+		h.Fatal(err)
+	}
+	h.Cleanup(func() { _ = s.Close(context.Background()) })
+	return s
+}
+
+// A leader that cannot reach its broker leaves the lead to a relay that can.
+// (Rule 14.)
+func TestLeaderWithoutABrokerStepsDown(t *testing.T) {
+	for name, configure := range map[string]func(*relay.Config){"polling": nil, "tailing": tailed} {
+		t.Run(name, func(t *testing.T) {
+			h := start(t, configure, nil)
+			port, err := sandbox.FreePort(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			nowhere := h.sinkTo(fmt.Sprintf("nats://127.0.0.1:%d", port))
+			cut := h.beside(func(c *relay.Config) { c.Sink, c.StepDownAfter = nowhere, 2*time.Second })
+			h.until("the relay without a broker leads", func() bool { return cut.Status().Mode.Leads() })
+			h.insert(3)
+			// Alone it goes on, however long: there is nobody better.
+			h.until("it says why it publishes nothing, for long", func() bool {
+				s := cut.Status()
+				return s.SinkDown != "" && time.Since(s.SinkDownSince) > 3*time.Second && s.Mode.Leads()
+			})
+			h.run()
+			h.until("the other one leads", func() bool { return h.relay.Status().Mode.Leads() })
+			h.untilMarked(3)
+			h.until("it stands by", func() bool { return cut.Status().Mode == relay.StandingBy })
+			if ids := h.sink.ids(); len(ids) != 3 {
+				t.Errorf("published %v, want each row once", ids)
+			}
+		})
+	}
+}
+
+// Two relays, of which one leads: the other takes over when the leader stops,
+// and what the leader has sent is not sent again. (Rules 12 and 15.)
+func TestStandbyTakesOverFromALeaderThatStops(t *testing.T) {
+	h := start(t, tailed, nil)
+	stop := h.run()
+	h.untilTailing()
+	second := h.beside(func(*relay.Config) {})
+	h.until("the other one stands by", func() bool { return second.Status().Mode == relay.StandingBy })
+	h.insert(10)
+	h.untilMarked(10)
+	stop()
+	h.insert(10)
+	h.untilMarked(20)
+	h.until("it tails", func() bool { return second.Status().Mode == relay.Tailing })
+	ids := slices.Sorted(slices.Values(h.sink.ids()))
+	if len(slices.Compact(ids)) != 20 || len(h.sink.ids()) != 20 {
+		t.Errorf("published %v, want 20 rows once each", ids)
+	}
+	if n := h.int("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'outbox-relay%' AND datname = current_database()"); n != 3 {
+		t.Errorf("a leader alone has %d connections, want 3", n)
+	}
+}
