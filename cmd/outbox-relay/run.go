@@ -66,9 +66,8 @@ func relayRows(ctx context.Context, c config.Config, log *slog.Logger) error {
 			log.Warn("sink did not close cleanly", slog.Any("error", err))
 		}
 	}()
-	log.Info("starting", slog.String("version", version()), slog.String("table", c.Table.String()))
-	return relay.New(relay.Config{
-		Database:        database,
+	mover := relay.New(relay.Config{
+		Database:        relay.Observed(database),
 		Sink:            sink,
 		Logger:          log,
 		Ordering:        c.Ordering,
@@ -79,7 +78,15 @@ func relayRows(ctx context.Context, c config.Config, log *slog.Logger) error {
 		AttemptLimit:    relay.AttemptLimit{Attempts: c.MaxAttempts, Age: c.DeadAfter},
 		Retry:           relay.Backoff{Min: c.RetryMin, Max: c.RetryMax},
 		ShutdownGrace:   c.ShutdownGrace,
-	}).Run(ctx)
+	})
+	server, err := serveStatus(ctx, c, host, mover.Status, log)
+	if err != nil {
+		return err
+	}
+	// After the relay: it answers, and is alive, while what is in flight is awaited.
+	defer closeStatus(ctx, server, log)
+	log.Info("starting", slog.String("version", version()), slog.String("table", c.Table.String()), slog.String("http", server.Address()))
+	return mover.Run(ctx)
 }
 
 func openDatabase(c config.Config, host string, log *slog.Logger) (*postgres.Database, error) {
