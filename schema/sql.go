@@ -49,7 +49,7 @@ func SQL(o Options) string {
 	if payload == "" {
 		payload, expected = PayloadJSON, "{json,jsonb,text,bytea}"
 	}
-	guard := QuoteIdentifier(o.Table.Schema) + "." + QuoteIdentifier(o.Table.derive("guard"))
+	guard := QuoteIdentifier(o.Table.Schema) + "." + QuoteIdentifier(o.Table.Guard())
 	values := map[string]string{
 		"payload_type":     string(payload),
 		"payload_expected": quoteLiteral(expected),
@@ -58,10 +58,10 @@ func SQL(o Options) string {
 	}
 	addTable(values, o.Table)
 	addName(values, "publication", cmp.Or(o.Publication, DefaultPublication))
-	addName(values, "guard", o.Table.derive("guard"))
-	addName(values, "due_index", o.Table.derive("due_idx"))
-	addName(values, "scheduled_index", o.Table.derive("scheduled_idx"))
-	addName(values, "dead_index", o.Table.derive("dead_idx"))
+	addName(values, "guard", o.Table.Guard())
+	for i, placeholder := range []string{"due_index", "scheduled_index", "dead_index"} {
+		addName(values, placeholder, o.Table.Indexes()[i])
+	}
 	return expand(outboxSQL, values)
 }
 
@@ -72,6 +72,15 @@ func RoleSQL(o RoleOptions) string {
 	addTable(values, o.Table)
 	addName(values, "role", o.Role)
 	return expand(roleSQL, values)
+}
+
+// Guard is the name of the trigger that the migration puts on the table.
+func (t Table) Guard() string { return t.derive("guard") }
+
+// Indexes are the names of the migration's partial indexes: of the rows that are
+// due or being retried, of those that are scheduled, and of the dead ones.
+func (t Table) Indexes() []string {
+	return []string{t.derive("due_idx"), t.derive("scheduled_idx"), t.derive("dead_idx")}
 }
 
 // derive names an object that belongs to the table. Where the table's name

@@ -39,6 +39,8 @@ func newRelayProcess(ctx context.Context, binary, databaseURL, sinkURL string) (
 		"OUTBOX_DATABASE_URL=" + databaseURL,
 		"OUTBOX_SINK_URL=" + sinkURL,
 		"OUTBOX_LOG_FORMAT=json",
+		// Not the usual one, which a relay of the user's may have.
+		"OUTBOX_HTTP_ADDR=127.0.0.1:0",
 	}}
 	if r.log, err = openRelayLog(dir.Join("relay.log")); err == nil {
 		r.binary, err = findRelay(ctx, binary, dir)

@@ -21,6 +21,9 @@ func commands() []command {
 		{"run", "send the rows of the outbox table to the broker (the default)", runRelay},
 		{"migrate", "make the outbox table, or add what it lacks", runMigrate},
 		{"schema", "print the SQL of migrate", runSchema},
+		{"doctor", "examine all that the relay needs, and print what mends it", runDoctor},
+		{"status", "print what the relay is at and how many rows wait", runStatus},
+		{"health", "ask the relay whether it is alive, for container probes", runHealth},
 		{"version", "print the version", runVersion},
 		{"help", "print commands and environment variables", runHelp},
 	}

@@ -66,8 +66,15 @@ func relayRows(ctx context.Context, c config.Config, log *slog.Logger) error {
 			log.Warn("sink did not close cleanly", slog.Any("error", err))
 		}
 	}()
-	log.Info("starting", slog.String("version", version()), slog.String("table", c.Table.String()))
-	return relay.New(relayConfig(c, database, sink, log)).Run(ctx)
+	mover := relay.New(relayConfig(c, database, sink, log))
+	server, err := serveStatus(ctx, c, host, mover.Status, log)
+	if err != nil {
+		return err
+	}
+	// After the relay: it answers, and is alive, while what is in flight is awaited.
+	defer closeStatus(ctx, server, log)
+	log.Info("starting", slog.String("version", version()), slog.String("table", c.Table.String()), slog.String("http", server.Address()))
+	return mover.Run(ctx)
 }
 
 func openDatabase(c config.Config, host string, log *slog.Logger) (*postgres.Database, error) {

@@ -2,6 +2,7 @@ package relaybin
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -33,7 +34,7 @@ type Process struct {
 }
 
 // Start runs the relay with these variables and nothing else in its
-// environment.
+// environment but an OUTBOX_HTTP_ADDR of its own; see [Process.HTTPAddr].
 func Start(t testing.TB, v Variant, env map[string]string, args ...string) *Process {
 	t.Helper()
 	path, err := Build(t.Context(), v)
@@ -45,7 +46,8 @@ func Start(t testing.TB, v Variant, env map[string]string, args ...string) *Proc
 		t.Fatalf("make directory for relay: %v", err)
 	}
 	cmd := exec.Command(path, args...)
-	cmd.Env = []string{"GORACE=halt_on_error=1 exitcode=66"}
+	// Many relays run side by side, so each gets a port from the kernel.
+	cmd.Env = []string{"GORACE=halt_on_error=1 exitcode=66", "OUTBOX_HTTP_ADDR=127.0.0.1:0"}
 	for name, value := range env {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
@@ -139,6 +141,19 @@ func (p *Process) AwaitLog(texts ...string) string {
 			p.t.Fatalf("relay has not logged %q after %v:\n%s", texts, patience, p.tail())
 		}
 	}
+}
+
+// HTTPAddr is where the relay answers, once it has started.
+func (p *Process) HTTPAddr() string {
+	p.t.Helper()
+	line := p.AwaitLog(`"msg":"starting"`, `"http":`)
+	var record struct {
+		HTTP string `json:"http"`
+	}
+	if err := json.Unmarshal([]byte(line), &record); err != nil || record.HTTP == "" {
+		p.t.Fatalf("relay does not say where it answers, in JSON: %q (%v)", line, err)
+	}
+	return record.HTTP
 }
 
 // CountLog is the number of lines so far that contain all of these texts.

@@ -54,6 +54,19 @@ func setup(cause error, format string, args ...any) error {
 	return fmt.Errorf("%w: %s: %w", relay.ErrSetup, text, cause)
 }
 
+// flaw is a fault of the setup that doctor tells too. To the log it is a sentence.
+type flaw struct {
+	found  string // without the mend
+	advice string // the mend as the sentence has it
+	// mend is the same to be copied: SQL ends with a semicolon, a command begins with
+	// the program's name. Lines are to be run in their order.
+	mend string
+}
+
+func (f *flaw) Error() string { return relay.ErrSetup.Error() + ": " + f.found + ": " + f.advice }
+
+func (f *flaw) Unwrap() error { return relay.ErrSetup }
+
 // explain wraps an error of the driver with what was being done, and for those
 // that a person has to mend with what to do.
 func (s *session) explain(doing string, err error) error {
@@ -86,12 +99,19 @@ func (s *session) explain(doing string, err error) error {
 	return fmt.Errorf("%s: %w", doing, err)
 }
 
+// mendMigrate is run with a URL of the owner's.
+const mendMigrate = "outbox-relay migrate  # with OUTBOX_DATABASE_URL of the table's owner"
+
 const readOnlyMend = "the server is read-only: name the primary in OUTBOX_DATABASE_URL, " +
 	"or all hosts with target_session_attrs=read-write"
 
 // missingTable is what Connect says before any statement has failed.
 func missingTable(table schema.Table) error {
-	return setup(nil, "table %s does not exist: run outbox-relay migrate", table)
+	return &flaw{
+		found:  fmt.Sprintf("table %s does not exist", table),
+		advice: "run outbox-relay migrate",
+		mend:   mendMigrate,
+	}
 }
 
 // isStale: "cached plan must not change result type", or an unknown statement.

@@ -34,11 +34,19 @@ func (s *session) checkSetup(ctx context.Context, after AfterSend) error {
 	if err := s.checkGrants(t, columns, after); err != nil {
 		return err
 	}
-	if t.rowSecurity {
-		return setup(nil, "row-level security of table %s hides rows from role %s: as a superuser run: ALTER ROLE %s BYPASSRLS",
-			s.table, t.role, schema.QuoteIdentifier(t.role))
+	return checkRowSecurity(s.table, t)
+}
+
+func checkRowSecurity(table schema.Table, t tableFacts) error {
+	if !t.rowSecurity {
+		return nil
 	}
-	return nil
+	bypass := fmt.Sprintf("ALTER ROLE %s BYPASSRLS", schema.QuoteIdentifier(t.role))
+	return &flaw{
+		found:  fmt.Sprintf("row-level security of table %s hides rows from role %s", table, t.role),
+		advice: "as a superuser run: " + bypass,
+		mend:   bypass + ";  -- as a superuser",
+	}
 }
 
 func (s *session) checkWritable(ctx context.Context) error {
@@ -48,12 +56,12 @@ func (s *session) checkWritable(ctx context.Context) error {
 	if err != nil {
 		return s.explain("look up the server's state", err)
 	}
-	if standby {
-		return setup(nil, "the server is a standby: name the primary in OUTBOX_DATABASE_URL, "+
-			"or all hosts with target_session_attrs=read-write")
-	}
-	if readOnly == "on" {
-		return setup(nil, "%s", readOnlyMend)
+	const advice = "name the primary in OUTBOX_DATABASE_URL, or all hosts with target_session_attrs=read-write"
+	switch {
+	case standby:
+		return &flaw{found: "the server is a standby", advice: advice, mend: advice}
+	case readOnly == "on":
+		return &flaw{found: "the server is read-only", advice: advice, mend: advice}
 	}
 	return nil
 }
@@ -81,7 +89,8 @@ func (s *session) lookUpTable(ctx context.Context) (tableFacts, error) {
 	case err != nil:
 		return t, s.explain("look up the table", err)
 	case kind != "r" && kind != "p":
-		return t, setup(nil, "%s is not a table: set OUTBOX_TABLE to the outbox table's name", s.table)
+		const advice = "set OUTBOX_TABLE to the outbox table's name"
+		return t, &flaw{found: s.table.String() + " is not a table", advice: advice, mend: advice}
 	}
 	return t, nil
 }
@@ -170,7 +179,11 @@ func checkShape(table schema.Table, columns []column) error {
 	if missing {
 		mend = "run outbox-relay migrate, which adds what is missing"
 	}
-	return setup(nil, "table %s has another shape: %s: %s", table, strings.Join(faults, "; "), mend)
+	return &flaw{
+		found:  fmt.Sprintf("table %s has another shape: %s", table, strings.Join(faults, "; ")),
+		advice: mend,
+		mend:   mendShape(table, columns),
+	}
 }
 
 // checkGrants names the statements that give the role what it lacks.
@@ -203,5 +216,9 @@ func (s *session) checkGrants(t tableFacts, columns []column, after AfterSend) e
 	if len(grants) == 0 {
 		return nil
 	}
-	return setup(nil, "role %s lacks privileges on table %s: run %s", t.role, s.table, strings.Join(grants, " "))
+	return &flaw{
+		found:  fmt.Sprintf("role %s lacks privileges on table %s", t.role, s.table),
+		advice: "run " + strings.Join(grants, " "),
+		mend:   strings.Join(grants, "\n"),
+	}
 }

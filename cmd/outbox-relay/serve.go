@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"syscall"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
+	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/admin"
+)
+
+// statusCloseGrace is how long requests under way may take when the relay ends.
+const statusCloseGrace = time.Second
+
+// serveStatus serves OUTBOX_HTTP_ADDR. An address that cannot be had ends the
+// relay: one that runs and fails its probes would be killed again and again, for
+// a reason that nobody finds.
+func serveStatus(ctx context.Context, c config.Config, host string, status func() relay.Status, log *slog.Logger) (*admin.Server, error) {
+	server, err := admin.Listen(ctx, c.HTTPAddr, admin.Options{
+		Status:     status,
+		NeedsTail:  c.Mode == config.ReplicationMode,
+		Version:    version(),
+		Table:      c.Table.String(),
+		Host:       host,
+		WantedMode: string(c.Mode),
+		Logger:     log,
+	})
+	switch {
+	case err == nil:
+		return server, nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("OUTBOX_HTTP_ADDR=%s is taken, maybe by another relay of this host: "+
+			"set it to an address of this relay's own, such as 127.0.0.1:9465: %w", c.HTTPAddr, err)
+	}
+	return nil, fmt.Errorf("OUTBOX_HTTP_ADDR=%s: set it to an address of this host, such as 127.0.0.1:9464 or :9464: %w", c.HTTPAddr, err)
+}
+
+func closeStatus(ctx context.Context, server *admin.Server, log *slog.Logger) {
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), statusCloseGrace)
+	defer cancel()
+	if err := server.Close(grace); err != nil {
+		log.Debug("status server did not close cleanly", slog.Any("error", err))
+	}
+}

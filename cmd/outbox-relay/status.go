@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
+	"github.com/outbox-relay/outbox-relay/relay/admin"
+	"github.com/outbox-relay/outbox-relay/relay/postgres"
+)
+
+const statusUsage = `Usage: outbox-relay status [flags]
+
+Prints what the relay at OUTBOX_HTTP_ADDR says of itself, and how many rows of the
+outbox table wait in the database OUTBOX_DATABASE_URL. It ends with status 0 if it
+reached both, else with 1, and prints what it got. More than 100000 rows of a kind
+are not counted; a + after the number says so.
+
+Flags:
+`
+
+// statusTimeout is above that of counting.
+const statusTimeout = 15 * time.Second
+
+// runStatus is the command "status".
+func runStatus(ctx context.Context, env, args []string, stdout, stderr io.Writer) int {
+	cmd := newAskingCommand("status", statusUsage, statusTimeout)
+	asJSON := cmd.flags.Bool("json", false, "print JSON")
+	c, status, done := cmd.parse(config.LoadMigration, env, args, stdout, stderr)
+	if done {
+		return status
+	}
+	ctx, cancel := context.WithTimeout(ctx, cmd.timeout)
+	defer cancel()
+	got := askStatus(ctx, c)
+	show := got.printText
+	if *asJSON {
+		show = got.printJSON
+	}
+	if err := show(stdout); err != nil {
+		fmt.Fprintln(stderr, "outbox-relay status: print:", err)
+		return 1
+	}
+	if !got.Relay.Reached || !got.Database.Reached {
+		return 1
+	}
+	return 0
+}
+
+// overview is what "status --json" prints. Its names are stable.
+type overview struct {
+	Relay    relayView    `json:"relay"`
+	Database databaseView `json:"database"`
+}
+
+type relayView struct {
+	Address string `json:"address"`
+	Reached bool   `json:"reached"`
+	Error   string `json:"error,omitempty"`
+	// Status is what /status served; null where the relay was not reached.
+	Status *admin.Report `json:"status"`
+}
+
+type databaseView struct {
+	Table   string `json:"table"`
+	Reached bool   `json:"reached"`
+	Error   string `json:"error,omitempty"`
+	// Rows is null where the database was not reached.
+	Rows *rowsView `json:"rows"`
+}
+
+type rowsView struct {
+	Pending          countView `json:"pending"`
+	Scheduled        countView `json:"scheduled"`
+	Retrying         countView `json:"retrying"`
+	Dead             countView `json:"dead"`
+	OldestPendingAge float64   `json:"oldest_pending_age_seconds"`
+}
+
+// countView: there are more than Rows where More is set.
+type countView struct {
+	Rows int64 `json:"rows"`
+	More bool  `json:"more"`
+}
+
+// askStatus asks both at once, so that one that does not answer takes no time
+// from the other.
+func askStatus(ctx context.Context, c config.Config) overview {
+	o := overview{Relay: relayView{Address: c.HTTPAddr}, Database: databaseView{Table: c.Table.String()}}
+	var tasks sync.WaitGroup
+	tasks.Go(func() {
+		if report, err := askRelay(ctx, c.HTTPAddr); err != nil {
+			o.Relay.Error = err.Error()
+		} else {
+			o.Relay.Reached, o.Relay.Status = true, &report
+		}
+	})
+	tasks.Go(func() {
+		if stats, err := countRows(ctx, c); err != nil {
+			o.Database.Error = err.Error()
+		} else {
+			o.Database.Reached, o.Database.Rows = true, viewRows(stats)
+		}
+	})
+	tasks.Wait()
+	return o
+}
+
+func askRelay(ctx context.Context, address string) (admin.Report, error) {
+	client, err := newClient(address)
+	if err != nil {
+		return admin.Report{}, err
+	}
+	return client.Status(ctx)
+}
+
+func countRows(ctx context.Context, c config.Config) (postgres.Stats, error) {
+	database, err := openDatabase(c, hostname(), nil)
+	if err != nil {
+		return postgres.Stats{}, err
+	}
+	return database.Stats(ctx)
+}
+
+func viewRows(s postgres.Stats) *rowsView {
+	return &rowsView{
+		Pending: countView(s.Due), Scheduled: countView(s.Scheduled), Retrying: countView(s.Retrying), Dead: countView(s.Dead),
+		OldestPendingAge: s.OldestAge.Seconds(),
+	}
+}
+
+func (o overview) printJSON(w io.Writer) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(o)
+}
+
+func (o overview) printText(w io.Writer) error {
+	var b strings.Builder
+	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(table, "%s\t%s\n", name, fmt.Sprintf(format, args...))
+	}
+	if o.Relay.Reached {
+		printReport(line, o.Relay)
+	} else {
+		line("relay", "not reached: %s", o.Relay.Error)
+	}
+	if r := o.Database.Rows; r != nil {
+		line("database", "table %s", o.Database.Table)
+		line("  pending", "%s", postgres.Count(r.Pending))
+		line("  scheduled", "%s", postgres.Count(r.Scheduled))
+		line("  retrying", "%s", postgres.Count(r.Retrying))
+		line("  dead", "%s", postgres.Count(r.Dead))
+		line("  oldest pending", "%s", seconds(r.OldestPendingAge))
+	} else {
+		line("database", "not reached: %s", o.Database.Error)
+	}
+	table.Flush() // a strings.Builder takes everything
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func printReport(line func(name, format string, args ...any), r relayView) {
+	s := r.Status
+	line("relay", "%s since %s, table %s, at %s on %s, %s", s.Mode, seconds(s.ModeSeconds), s.Table, r.Address, s.Host, s.Version)
+	if s.Reason != "" {
+		line("  reason", "%s", s.Reason)
+	}
+	ready := "yes"
+	if !s.Ready {
+		ready = "no: " + s.NotReady
+	}
+	line("  ready", "%s", ready)
+	line("  published", "%d, %.1f a second over the last %s", s.PublishedTotal, s.PublishedPerSecond, seconds(s.RateWindowSeconds))
+	line("  refused, dead", "%d, %d", s.RefusedTotal, s.DeadTotal)
+	line("  duplicates, reconciled", "%d, %d", s.DuplicateAcksTotal, s.ReconciledTotal)
+	line("  in flight, waiting, held keys", "%d, %d, %d", s.InFlight, s.Waiting, s.HeldKeys)
+	if s.SinkDownSince != nil {
+		line("  broker", "down since %s: %s", time.Since(*s.SinkDownSince).Round(time.Second), s.SinkDown)
+	}
+}
+
+func seconds(s float64) time.Duration {
+	return (time.Duration(s*1000) * time.Millisecond).Round(100 * time.Millisecond)
+}
