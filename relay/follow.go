@@ -35,11 +35,13 @@ const eventsPerTurn = 64
 // follow takes in an event, and those that are there already.
 func (t *term) follow(ev TailEvent) {
 	now := time.Now()
-	events := t.tail.stream.events
+	s := t.tail.stream
+	s.taken(ev)
 	t.tail.read(ev, now)
 	for more := eventsPerTurn - 1; more > 0 && t.tail.readable(now, false); more-- {
 		select {
-		case ev = <-events:
+		case ev = <-s.events:
+			s.taken(ev)
 			t.tail.read(ev, now)
 		default:
 			more = 0

@@ -1,6 +1,10 @@
 package relay
 
-import "context"
+import (
+	"context"
+
+	"golang.org/x/sync/semaphore"
+)
 
 // stream is one try at a tail, from the creation of its slot to its end, on a
 // goroutine of its own. The loop owns what is written here and asks for the end
@@ -11,6 +15,9 @@ type stream struct {
 	// begin is closed by the loop when the log may be read.
 	begin  chan struct{}
 	events chan TailEvent
+	// room is for the bytes of messages in events.
+	room  *semaphore.Weighted
+	bytes int64 // the whole of room
 	// tail is set with the step streamOpened.
 	tail Tail
 }
@@ -34,8 +41,12 @@ const (
 // enough that the two need not meet for each row.
 const eventsAhead = 256
 
-func newStream(cancel context.CancelFunc) *stream {
+// newStream makes a stream that is at most so many bytes ahead of the loop, one
+// message that is larger set aside.
+func newStream(cancel context.CancelFunc, bytes int64) *stream {
 	return &stream{
+		room:   semaphore.NewWeighted(bytes),
+		bytes:  bytes,
 		cancel: cancel,
 		steps:  make(chan streamStep, 3), // all there are
 		begin:  make(chan struct{}),
@@ -70,6 +81,9 @@ func (s *stream) follow(ctx context.Context, open func(context.Context) (Tail, e
 		if err != nil {
 			return err
 		}
+		if err := s.room.Acquire(ctx, s.size(ev)); err != nil {
+			return err
+		}
 		select {
 		case s.events <- ev:
 		case <-ctx.Done():
@@ -77,3 +91,14 @@ func (s *stream) follow(ctx context.Context, open func(context.Context) (Tail, e
 		}
 	}
 }
+
+// size is what the event takes of room.
+func (s *stream) size(ev TailEvent) int64 {
+	if ev.Message == nil {
+		return 0
+	}
+	return min(ev.Message.Size, s.bytes)
+}
+
+// taken makes room: the loop has the event.
+func (s *stream) taken(ev TailEvent) { s.room.Release(s.size(ev)) }

@@ -162,7 +162,9 @@ func (t *tailing) survey(now time.Time) {
 	in := t.intake
 	in.holds.passBegins()
 	in.flight.statementBegins()
-	req := in.request(math.MinInt64, in.limits.rows, in.limits.bytes)
+	// Rows that are in memory come once more: half a buffer for all, so that both
+	// together are bounded too.
+	req := in.request(math.MinInt64, in.limits.rows, in.limits.bytes/2)
 	req.ExcludeKeys = in.holds.excluded()
 	t.send(sweepRequest{kind: askSurvey, chunk: req})
 }

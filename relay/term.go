@@ -74,7 +74,7 @@ func newTerm(r *Relay, control Control) *term {
 func (t *term) streams(hard context.Context, control Control) func() *stream {
 	return func() *stream {
 		ctx, cancel := context.WithCancel(hard)
-		s := newStream(cancel)
+		s := newStream(cancel, max(1, t.config.BufferBytes/readAhead/2))
 		t.tasks.Go(func() {
 			s.run(ctx, func(ctx context.Context) (Tail, error) {
 				return t.config.Database.OpenTail(ctx, control, t.messageLimit)

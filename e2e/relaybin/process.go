@@ -255,3 +255,25 @@ func (p *Process) PeakMemory() int64 {
 	p.t.Fatalf("no VmHWM in %s", status)
 	return 0
 }
+
+// CPUTime is what the process has used so far, in its own code and the kernel's.
+func (p *Process) CPUTime() time.Duration {
+	p.t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid()))
+	if err != nil {
+		p.t.Fatalf("read processor time of relay: %v", err)
+	}
+	// After the name, which may contain anything: state is field 3, utime 14, stime 15.
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	fields := strings.Fields(rest)
+	var ticks int64
+	for _, f := range fields[11:13] {
+		n, err := strconv.ParseInt(f, 10, 64)
+		if err != nil {
+			p.t.Fatalf("read processor time of relay: %q: %v", f, err)
+		}
+		ticks += n
+	}
+	const ticksPerSecond = 100 // USER_HZ, on every platform of Linux
+	return time.Duration(ticks) * time.Second / ticksPerSecond
+}

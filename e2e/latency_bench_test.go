@@ -1,0 +1,278 @@
+package e2e_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/outbox-relay/outbox-relay/e2e/pgserver"
+	"github.com/outbox-relay/outbox-relay/e2e/pgtest"
+	"github.com/outbox-relay/outbox-relay/e2e/relaybin"
+	"github.com/outbox-relay/outbox-relay/relay/tail"
+)
+
+// The scene of the latencies: one application that commits row after row at a
+// steady rate, and the time from its INSERT until the stream has stored the
+// message, by the one clock of the machine.
+const (
+	latencySeconds = 10
+	latencyWarmUp  = 2 * time.Second // not counted
+	inserters      = 32              // of pgbench
+	inserterTime   = 15              // in seconds
+	idleTime       = 30 * time.Second
+)
+
+// BenchmarkLatency prints how long a message takes, beside the floor in the same
+// run: a loop as people write it by hand, which reads the log and publishes, and
+// does nothing else: no marks, no order, no sweeps.
+func BenchmarkLatency(b *testing.B) {
+	w := newBenchWorld(b)
+	for b.Loop() {
+		for _, rate := range []int{500, 2000} {
+			floor := w.latencies(b, rate, w.publishByHand)
+			relayed := w.latencies(b, rate, func(b *testing.B) (stop func()) {
+				relay := w.relayOf(relaybin.Released)
+				relay.AwaitLog(`"tailing"`)
+				return relay.Terminate
+			})
+			for _, p := range []int{50, 99} {
+				f, r := percentile(floor, p), percentile(relayed, p)
+				name := fmt.Sprintf("%d_rows_p%d", rate, p)
+				figure(b, "floor_"+name+"_ms", 1000*f.Seconds())
+				figure(b, "relay_"+name+"_ms", 1000*r.Seconds())
+				figure(b, "ratio_"+name, r.Seconds()/f.Seconds())
+			}
+		}
+	}
+}
+
+func percentile(sorted []time.Duration, p int) time.Duration { return sorted[len(sorted)*p/100] }
+
+// latencies writes at the rate while the publisher runs, and returns what each
+// message took, sorted.
+func (w *world) latencies(b *testing.B, rate int, publisher func(*testing.B) (stop func())) []time.Duration {
+	b.Helper()
+	w.purge(b)
+	w.exec(`TRUNCATE {outbox}`)
+	stop := publisher(b)
+	before, rows := w.stored(), rate*latencySeconds
+	w.writeSteadily(b, rate, rows)
+	w.awaitFor(patience, "all are published", func() bool { return w.stored() >= before+rows })
+	stop()
+	return w.storedAfter(b, rows)
+}
+
+// writeSteadily commits rows one by one; each says when it was written.
+func (w *world) writeSteadily(b *testing.B, rate, rows int) {
+	b.Helper()
+	conn := pgtest.Connect(b, w.url)
+	insert := w.sql(`INSERT INTO {outbox} (topic, key, payload)
+		VALUES ('oracle.bulk', $1, json_build_object('at', (extract(epoch FROM clock_timestamp()) * 1e6)::bigint))`)
+	began := time.Now()
+	for n := range rows {
+		due := began.Add(time.Duration(n) * time.Second / time.Duration(rate))
+		<-time.After(time.Until(due))
+		if _, err := conn.Exec(b.Context(), insert, "bulk "+strconv.Itoa(n%benchKeys)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// storedAfter returns how long after it was written each message was stored.
+func (w *world) storedAfter(b *testing.B, rows int) []time.Duration {
+	b.Helper()
+	stream, err := w.js.Stream(b.Context(), streamName)
+	if err != nil {
+		b.Fatal(err)
+	}
+	consumer, err := stream.OrderedConsumer(b.Context(), jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	messages, err := consumer.Messages()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer messages.Stop()
+	var first time.Time
+	took := make([]time.Duration, 0, rows)
+	for range rows {
+		m, err := messages.Next(jetstream.NextMaxWait(patience))
+		if err != nil {
+			b.Fatal(err)
+		}
+		var row struct{ At int64 }
+		if err := json.Unmarshal(m.Data(), &row); err != nil {
+			b.Fatal(err)
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			b.Fatal(err)
+		}
+		written := time.UnixMicro(row.At)
+		if first.IsZero() {
+			first = written
+		}
+		if written.Sub(first) > latencyWarmUp {
+			took = append(took, meta.Timestamp.Sub(written))
+		}
+	}
+	slices.Sort(took)
+	return took
+}
+
+// publishByHand is the floor.
+func (w *world) publishByHand(b *testing.B) (stop func()) {
+	b.Helper()
+	conn, err := nats.Connect(w.broker.URL())
+	if err != nil {
+		b.Fatal(err)
+	}
+	js, err := jetstream.New(conn, jetstream.WithPublishAsyncMaxPending(benchWindow))
+	if err != nil {
+		b.Fatal(err)
+	}
+	config, err := pgx.ParseConfig(w.url)
+	if err != nil {
+		b.Fatal(err)
+	}
+	log, err := tail.Open(b.Context(), tail.Options{Config: &config.Config, Table: w.table, ApplicationName: "floor"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := log.Start(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	done := make(chan error, 1)
+	go func() { done <- publishLog(ctx, log, js) }()
+	return func() {
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			b.Error(err)
+		}
+		log.Close()
+		conn.Close()
+	}
+}
+
+func publishLog(ctx context.Context, log *tail.Stream, js jetstream.JetStream) error {
+	for {
+		ev, err := log.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if ev.Kind != tail.Row {
+			continue
+		}
+		m := ev.Message
+		_, err = js.PublishMsgAsync(&nats.Msg{Subject: m.Topic, Data: m.Payload, Header: nats.Header{
+			"Nats-Msg-Id": {m.MessageID.String()}, "Content-Type": {m.ContentType}, "Outbox-Key": {m.Key},
+		}})
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// BenchmarkInserters prints how old the oldest pending row gets while many
+// clients insert as fast as they can, one row in a transaction.
+func BenchmarkInserters(b *testing.B) {
+	w := newBenchWorld(b)
+	for b.Loop() {
+		relay := w.relayOf(relaybin.Released)
+		relay.AwaitLog(`"tailing"`)
+		done := make(chan string, 1)
+		go func() { done <- w.pgbench(b) }()
+		var oldest float64
+		var out string
+		for out == "" {
+			select {
+			case out = <-done:
+			case <-time.After(50 * time.Millisecond):
+				var age float64
+				w.row(`SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8 FROM {outbox} WHERE sent_at IS NULL`, nil, &age)
+				oldest = max(oldest, age)
+			}
+		}
+		w.awaitDrained()
+		figure(b, "inserters_rows_per_s", tps(b, out))
+		figure(b, "inserters_oldest_pending_s", oldest)
+		figure(b, "inserters_modes_left", float64(relay.CountLog(`"polling"`)-1)) // besides the beginning
+		relay.Terminate()
+	}
+}
+
+// pgbench inserts, and returns what it prints.
+func (w *world) pgbench(b *testing.B) string {
+	bin, err := pgserver.Binaries()
+	if err != nil {
+		b.Error(err)
+		return "-"
+	}
+	script := filepath.Join(b.TempDir(), "insert.sql")
+	sql := w.sql(`\set k random(1, 1000)` + "\n" + `INSERT INTO {outbox} (topic, key, payload) VALUES ('oracle.bulk', 'bulk ' || :k, '{"n": 1}');` + "\n")
+	if err := os.WriteFile(script, []byte(sql), 0o600); err != nil {
+		b.Error(err)
+		return "-"
+	}
+	out, err := exec.CommandContext(b.Context(), filepath.Join(bin, "pgbench"), "-n", "-M", "prepared", "-c", strconv.Itoa(inserters), "-j", "1",
+		"-T", strconv.Itoa(inserterTime), "-f", script, w.url).CombinedOutput()
+	if err != nil {
+		b.Errorf("pgbench: %v\n%s", err, out)
+		return "-"
+	}
+	return string(out)
+}
+
+func tps(b *testing.B, out string) float64 {
+	b.Helper()
+	for line := range strings.Lines(out) {
+		if value, ok := strings.CutPrefix(line, "tps = "); ok {
+			number, _, _ := strings.Cut(value, " ")
+			v, err := strconv.ParseFloat(number, 64)
+			if err != nil {
+				b.Fatal(err)
+			}
+			return v
+		}
+	}
+	b.Fatalf("pgbench does not tell its rate:\n%s", out)
+	return 0
+}
+
+// BenchmarkIdle prints what a relay costs that tails and has nothing to do.
+func BenchmarkIdle(b *testing.B) {
+	w := newBenchWorld(b)
+	for b.Loop() {
+		relay := w.relayOf(relaybin.Released)
+		relay.AwaitLog(`"tailing"`)
+		w.letPass(10 * time.Second) // until the statistics of the beginning are in
+		before, cpu := w.transactions(), relay.CPUTime()
+		w.letPass(idleTime)
+		queries := float64(w.transactions()-before) / idleTime.Seconds()
+		figure(b, "idle_queries_per_s", queries)
+		figure(b, "idle_cpu_percent", 100*(relay.CPUTime()-cpu).Seconds()/idleTime.Seconds())
+		relay.Terminate()
+	}
+}
+
+// transactions counts those of the database so far; the server is up to a few
+// seconds late with it.
+func (w *world) transactions() int {
+	w.t.Helper()
+	return w.count(`SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()`)
+}
