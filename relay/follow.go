@@ -9,7 +9,7 @@ import (
 
 // Names of faults in the log.
 const (
-	faultTail       = "the write-ahead log is not read, polling instead"
+	faultTail       = "the write-ahead log cannot be read, polling instead"
 	faultReconciled = "rows were found that the write-ahead log had not told of"
 )
 
@@ -55,7 +55,7 @@ func (t *term) stepped(step streamStep) {
 	t.tail.stepped(step, time.Now())
 	if t.tail.reads() && before != t.tail.phase {
 		t.faults.recovered(faultTail)
-		t.log.Info("tailing", slog.String("slot", t.tail.stream.tail.Slot()))
+		t.log.Info("tailing", slog.String("mode", Tailing.String()), slog.String("slot", t.tail.stream.tail.Slot()))
 	}
 }
 

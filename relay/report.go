@@ -54,14 +54,14 @@ func (t *term) tell(now time.Time) {
 	t.publishStatus(now)
 }
 
-// modeChanged logs once why the log is not read, however often that happens.
+// modeChanged logs that a tail was left, and at growing intervals why there is
+// none to be had.
 func (t *term) modeChanged(mode Mode, reason string) {
-	if left := t.tail.left; left != "" {
-		if t.tail.cause != nil {
-			t.faults.report(faultTail, slog.String("reason", left))
-		} else if t.status.Mode == Tailing {
-			t.log.Info("polling", slog.String("reason", left))
-		}
+	switch {
+	case t.status.Mode == Tailing && !t.stopping:
+		t.log.Info("polling", slog.String("mode", mode.String()), slog.String("reason", t.tail.left))
+	case t.tail.cause != nil:
+		t.faults.report(faultTail, slog.String("reason", t.tail.left))
 	}
 	t.enter(mode, reason)
 }

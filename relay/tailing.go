@@ -369,7 +369,7 @@ func (t *tailing) gaveBack(now time.Time) {
 	switch t.phase {
 	case tailReading:
 		t.overdue = true // also where a survey is under way: it is taken for nothing
-		t.gate.take() // the survey brings it
+		t.gate.take()    // the survey brings it
 		clear(t.unconfirmed)
 	case tailJoining, tailStarting:
 		t.leave(now, "the broker takes no messages", nil)
@@ -446,9 +446,4 @@ func (t *tailing) explain() string {
 		return "waiting for a sweep that keeps up"
 	}
 	return "joining the write-ahead log"
-}
-
-// blames says whether the tail was left for a fault that a person should know of.
-func (t *tailing) blames() bool {
-	return t.cause != nil
 }

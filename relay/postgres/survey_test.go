@@ -223,4 +223,3 @@ func TestRowOfATransactionThatIsNotVisibleIsNotGone(t *testing.T) {
 		t.Errorf("a row that is gone: %v, %v", done, err)
 	}
 }
-
