@@ -84,6 +84,37 @@ func (s *gateSink) ids() []int64 {
 	return append([]int64(nil), s.published...)
 }
 
+// valve keeps whoever waits at it while it is shut. The zero value is open.
+type valve struct {
+	mu   sync.Mutex
+	shut chan struct{} // nil while open
+}
+
+func (v *valve) close() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.shut = make(chan struct{})
+}
+
+// open lets everybody go. It may be called twice.
+func (v *valve) open() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.shut != nil {
+		close(v.shut)
+		v.shut = nil
+	}
+}
+
+func (v *valve) wait() {
+	v.mu.Lock()
+	shut := v.shut
+	v.mu.Unlock()
+	if shut != nil {
+		<-shut
+	}
+}
+
 // slowDatabase keeps the results of statements, and what the log tells, on their
 // way: the statement is done, its snapshot taken, and the relay does not have the
 // rows yet. A function that is nil keeps nothing.

@@ -36,6 +36,7 @@ type harness struct {
 	sink   *gateSink
 	config relay.Config
 	relay  *relay.Relay // the one run last
+	valves []*valve     // opened when the relay is stopped, also after a failure
 	log    *logBuffer
 }
 
@@ -101,6 +102,9 @@ func (h *harness) run() (stop func()) {
 	go func() { done <- running.Run(ctx) }()
 	stop = sync.OnceFunc(func() {
 		h.sink.letGo()
+		for _, v := range h.valves {
+			v.open()
+		}
 		cancel()
 		if err := <-done; err != nil {
 			h.Errorf("relay: %v", err)

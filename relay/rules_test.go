@@ -171,28 +171,33 @@ func TestHeadRefusedWhileASweepRunsKeepsItsKeyWaiting(t *testing.T) {
 // still shows the row unsent. (Rule 2: a row leaves in flight only when every
 // running sweep has passed it.)
 func TestRowMarkedDuringASweepIsNotPublishedTwice(t *testing.T) {
-	var gate sync.Mutex // held while chunks are to wait
+	var gate valve // shut while chunks are to wait
 	chunks := make(chan int, 100)
 	h := start(t, func(c *relay.Config) {
 		c.PollInterval = 20 * time.Millisecond
 		c.Database = &slowDatabase{Database: c.Database, read: func(ch relay.Chunk) {
-			chunks <- len(ch.Rows)
-			gate.Lock()
-			defer gate.Unlock()
+			select {
+			case chunks <- len(ch.Rows):
+			default: // nobody asks any more
+			}
+			gate.wait()
 		}}
-	}, func(h *harness) { h.sink.hold() })
+	}, func(h *harness) {
+		h.valves = append(h.valves, &gate)
+		h.sink.hold()
+	})
 	h.insert(3)
 	h.run()
 	h.until("all three are with the sink", func() bool { return h.sink.holding() == 3 })
 
-	gate.Lock()
+	gate.close()
 	h.insert(1) // so that the next chunk is recognised
 	for n := 0; n != 4; {
 		n = <-chunks // a chunk that shows the three rows unsent
 	}
 	h.sink.letGo()
 	h.untilMarked(3)
-	gate.Unlock()
+	gate.open()
 
 	h.untilMarked(4)
 	if ids := h.sink.ids(); len(ids) != 4 {

@@ -83,21 +83,18 @@ func TestRowsComeByTheTail(t *testing.T) {
 // A survey brings a row before the log tells of it, and it is sent and marked
 // when the log does. (Rule 4: what the newest survey's snapshot sees is skipped.)
 func TestRowThatASurveyHasBroughtIsNotTakenFromTheLogAgain(t *testing.T) {
-	var log sync.Mutex // held while the log is silent
+	var log valve // shut while the log is silent
 	h := start(t, func(c *relay.Config) {
 		tailed(c)
 		c.ReconcileInterval = 30 * time.Millisecond
-		c.Database = &slowDatabase{Database: c.Database, told: func(relay.TailEvent) {
-			log.Lock()
-			defer log.Unlock()
-		}}
-	}, nil)
+		c.Database = &slowDatabase{Database: c.Database, told: func(relay.TailEvent) { log.wait() }}
+	}, func(h *harness) { h.valves = append(h.valves, &log) })
 	h.run()
 	h.untilTailing()
-	log.Lock()
+	log.close()
 	surveyed := h.insertKeyed("K")
 	h.untilMarked(1) // by a survey
-	log.Unlock()
+	log.open()
 	last := h.insertKeyed("K")
 	h.untilMarked(2)
 	if ids := h.sink.ids(); !slices.Equal(ids, []int64{surveyed, last}) {
@@ -154,22 +151,19 @@ func TestSurveysInTheMiddleOfTransactionsChangeNothing(t *testing.T) {
 // More rows are due than the buffer takes: the survey ends early, and must not
 // have the log's rows skipped. (Rule 4: only a full sweep installs its snapshot.)
 func TestSurveyThatDoesNotFitLeavesTheTail(t *testing.T) {
-	var log sync.Mutex // held while the log is silent
+	var log valve // shut while the log is silent
 	h := start(t, func(c *relay.Config) {
 		tailed(c)
 		c.MaxInFlight = 4 // a buffer of 16 rows
 		c.ReconcileInterval = 50 * time.Millisecond
-		c.Database = &slowDatabase{Database: c.Database, told: func(relay.TailEvent) {
-			log.Lock()
-			defer log.Unlock()
-		}}
-	}, nil)
+		c.Database = &slowDatabase{Database: c.Database, told: func(relay.TailEvent) { log.wait() }}
+	}, func(h *harness) { h.valves = append(h.valves, &log) })
 	h.run()
 	h.untilTailing()
-	log.Lock()
+	log.close()
 	h.insert(100)
 	h.untilLogged("catching up")
-	log.Unlock()
+	log.open()
 	h.untilMarked(100)
 	h.untilTailing() // again
 	if ids := h.sink.ids(); len(ids) != 100 {

@@ -375,7 +375,7 @@ func (m mutant) run(t *testing.T, root string) (string, error) {
 	if err := os.WriteFile(overlayFile, overlay, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-run", "^"+m.test+"$", m.pkg)
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-timeout=3m", "-run", "^"+m.test+"$", m.pkg)
 	cmd.Dir = root
 	// For the binaries that the end-to-end tests build, too.
 	cmd.Env = append(os.Environ(), "GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlayFile)
