@@ -1,0 +1,92 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// poolerClients is how many clients at once are tried on a pooler: one that
+// lends its connections out in turn has to be caught.
+const poolerClients = 8
+
+// examinePooler is called where the server's process is not the one that the
+// client was told of: somebody in between answers for it. A pooler in session
+// mode gives each client a connection of its own; then no second client can have
+// the first one's while that is still there.
+func (d *Database) examinePooler(ctx context.Context, first *session, behind *string) relay.Check {
+	product := d.namePooler(ctx)
+	direct := "its own address"
+	if behind != nil {
+		direct = *behind
+	}
+	shared, err := d.sharesSessions(ctx, first)
+	check := relay.Check{Name: checkPooler, Severity: relay.Warning}
+	switch {
+	case err != nil:
+		check.Found = fmt.Sprintf("%s is in between, and refuses further clients: %v", product, err)
+	case shared:
+		check.Severity = relay.Fault
+		check.Found = product + " is in between, in transaction mode: the lock of the leader and the settings of a session " +
+			"would go to other clients' transactions. Nothing more of the database was examined through it"
+	default:
+		check.Found = product + " is in between, in session mode: the relay can poll through it, but not read the log"
+	}
+	check.Mend = "set OUTBOX_DATABASE_URL to PostgreSQL itself, which sees itself at " + direct
+	return check
+}
+
+// sharesSessions says whether a client gets another backend than before, or one
+// that a client which is still there was given. The transactions of all stay open
+// until the end, so that each takes a connection of its own.
+func (d *Database) sharesSessions(ctx context.Context, first *session) (bool, error) {
+	const ask = `SELECT pg_backend_pid()`
+	var owned uint32
+	if err := first.conn.QueryRow(ctx, ask).Scan(&owned); err != nil {
+		return false, err
+	}
+	for range poolerClients {
+		s, err := d.connectPlain(ctx, d.config.Database)
+		if err != nil {
+			return false, err
+		}
+		defer s.close()
+		tx, err := s.conn.Begin(ctx)
+		if err != nil {
+			return false, s.explain("begin a transaction", err)
+		}
+		defer func() { _ = tx.Rollback(ctx) }() // the session is closed next
+		var other, again uint32
+		if err := tx.QueryRow(ctx, ask).Scan(&other); err != nil {
+			return false, s.explain("ask for the backend", err)
+		}
+		if err := first.conn.QueryRow(ctx, ask).Scan(&again); err != nil {
+			return false, first.explain("ask for the backend", err)
+		}
+		if other == owned || again != owned {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// namePooler asks for the database of the administrators, which PgBouncer has
+// and refuses to others in words that PostgreSQL has no use for.
+func (d *Database) namePooler(ctx context.Context) string {
+	const anonymous, known = "a connection pooler", "PgBouncer"
+	s, err := d.connectPlain(ctx, "pgbouncer")
+	if err == nil {
+		defer s.close()
+		// Its console knows this and no SQL.
+		results, err := s.pg.Exec(ctx, "SHOW VERSION").ReadAll()
+		if err == nil && len(results) == 1 && len(results[0].Rows) == 1 {
+			return string(results[0].Rows[0][0])
+		}
+		return anonymous
+	}
+	if codeOf(err) == codeProtocolViolation {
+		return known
+	}
+	return anonymous
+}
