@@ -26,6 +26,7 @@ const (
 	checkGuard      = "guard"
 	checkSequence   = "sequence"
 	checkRepeats    = "message ids"
+	checkTopics     = "topics"
 )
 
 // Examination is what [Database.Examine] found.
@@ -84,9 +85,8 @@ func (d *Database) Examine(ctx context.Context, topics int) Examination {
 	s.examineObjects(ctx, &e, t)
 	if readable {
 		s.examineRepeats(ctx, &e)
-		e.Topics, err = s.topics(ctx, topics)
-		if err != nil {
-			e.judge("topics", "", err)
+		if e.Topics, err = s.topics(ctx, topics); err != nil {
+			e.add(relay.Check{Name: checkTopics, Severity: relay.Warning, Found: err.Error()})
 		}
 	}
 	return e
@@ -114,7 +114,7 @@ func (s *session) examineTable(ctx context.Context, e *Examination, t tableFacts
 // a pooler in between would keep them for others. It says whether the rest can
 // be examined.
 func (d *Database) examineConnection(ctx context.Context, e *Examination) bool {
-	first, err := d.connectPlain(ctx, d.config.Database)
+	first, err := d.connectPlain(ctx)
 	if err != nil {
 		e.add(d.unreachable(err))
 		return false
@@ -144,10 +144,8 @@ func (d *Database) examineConnection(ctx context.Context, e *Examination) bool {
 
 // connectPlain connects without the settings of [Database.open], but for what
 // makes the session known and lets it end.
-func (d *Database) connectPlain(ctx context.Context, database string) (*session, error) {
-	config := d.config.Copy()
-	config.Database = database
-	return d.openAs(ctx, config, func(context.Context, *pgconn.PgConn) error { return nil })
+func (d *Database) connectPlain(ctx context.Context) (*session, error) {
+	return d.openAs(ctx, d.config.Copy(), untouched)
 }
 
 // unreachable says why there is no connection.

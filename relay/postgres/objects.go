@@ -149,18 +149,26 @@ func (s *session) examineRepeats(ctx context.Context, e *Examination) {
 	e.add(check)
 }
 
-// topics are those of the pending rows with the lowest ids, else of the newest.
+// topicsSeen is how many rows of a kind are looked at for their topics.
+const topicsSeen = 10_000
+
+// topics are those of pending rows, else of the newest rows.
 func (s *session) topics(ctx context.Context, limit int) ([]string, error) {
-	const seen = 10_000 // rows
-	for _, from := range []string{isPending + ` AND (available_at IS NULL OR attempts > 0) ORDER BY id`, isScheduled + ` ORDER BY available_at`, `true ORDER BY id DESC`} {
-		rows, err := s.conn.Query(ctx, fmt.Sprintf(`SELECT DISTINCT topic FROM (SELECT topic FROM %s WHERE %s LIMIT %d) AS some ORDER BY topic LIMIT $1`,
-			s.table.Quoted(), from, seen), limit)
+	table := s.table.Quoted()
+	pending := fmt.Sprintf(`(SELECT topic FROM %[1]s WHERE `+isDue+` ORDER BY id LIMIT %[2]d)
+		UNION ALL (SELECT topic FROM %[1]s WHERE `+isScheduled+` ORDER BY available_at LIMIT %[2]d)`, table, topicsSeen)
+	newest := fmt.Sprintf(`SELECT topic FROM %s ORDER BY id DESC LIMIT %d`, table, topicsSeen)
+	for _, from := range []string{pending, newest} {
+		rows, err := s.conn.Query(ctx, `SELECT DISTINCT topic FROM (`+from+`) AS seen ORDER BY topic LIMIT $1`, limit)
 		if err != nil {
 			return nil, s.explain("look up the topics", err)
 		}
 		found, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		if err != nil || len(found) > 0 {
-			return found, err
+		if err != nil {
+			return nil, s.explain("look up the topics", err)
+		}
+		if len(found) > 0 {
+			return found, nil
 		}
 	}
 	return nil, nil

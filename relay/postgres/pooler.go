@@ -2,7 +2,11 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/outbox-relay/outbox-relay/relay"
 )
@@ -47,7 +51,7 @@ func (d *Database) sharesSessions(ctx context.Context, first *session) (bool, er
 		return false, err
 	}
 	for range poolerClients {
-		s, err := d.connectPlain(ctx, d.config.Database)
+		s, err := d.connectPlain(ctx)
 		if err != nil {
 			return false, err
 		}
@@ -71,22 +75,22 @@ func (d *Database) sharesSessions(ctx context.Context, first *session) (bool, er
 	return false, nil
 }
 
-// namePooler asks for the database of the administrators, which PgBouncer has
-// and refuses to others in words that PostgreSQL has no use for.
+// namePooler connects with a setting that PostgreSQL takes from any extension and
+// PgBouncer does not pass on: it refuses it in words of its own, before it asks
+// who comes.
 func (d *Database) namePooler(ctx context.Context) string {
-	const anonymous, known = "a connection pooler", "PgBouncer"
-	s, err := d.connectPlain(ctx, "pgbouncer")
+	config := d.config.Copy()
+	config.RuntimeParams["outbox_relay.probe"] = "on"
+	s, err := d.openAs(ctx, config, untouched)
 	if err == nil {
-		defer s.close()
-		// Its console knows this and no SQL.
-		results, err := s.pg.Exec(ctx, "SHOW VERSION").ReadAll()
-		if err == nil && len(results) == 1 && len(results[0].Rows) == 1 {
-			return string(results[0].Rows[0][0])
-		}
-		return anonymous
+		s.close()
 	}
-	if codeOf(err) == codeProtocolViolation {
-		return known
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	if ok && refused.Code == codeProtocolViolation && strings.Contains(refused.Message, "unsupported startup parameter") {
+		return "PgBouncer"
 	}
-	return anonymous
+	return "a connection pooler"
 }
+
+// untouched leaves a connection as it is.
+func untouched(context.Context, *pgconn.PgConn) error { return nil }
