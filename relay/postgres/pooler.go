@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -14,6 +15,10 @@ import (
 // poolerClients is how many clients at once are tried on a pooler: one that
 // lends its connections out in turn has to be caught.
 const poolerClients = 8
+
+// poolerDeadline is for all of them: a pooler that has no connection left lets
+// its clients wait.
+const poolerDeadline = 10 * time.Second
 
 // examinePooler is called where the server's process is not the one that the
 // client was told of: somebody in between answers for it. A pooler in session
@@ -46,6 +51,8 @@ func (d *Database) examinePooler(ctx context.Context, first *session, behind *st
 // until the end, so that each takes a connection of its own.
 func (d *Database) sharesSessions(ctx context.Context, first *session) (bool, error) {
 	const ask = `SELECT pg_backend_pid()`
+	ctx, cancel := context.WithTimeout(ctx, poolerDeadline)
+	defer cancel()
 	var owned uint32
 	if err := first.conn.QueryRow(ctx, ask).Scan(&owned); err != nil {
 		return false, err
@@ -65,10 +72,13 @@ func (d *Database) sharesSessions(ctx context.Context, first *session) (bool, er
 		if err := tx.QueryRow(ctx, ask).Scan(&other); err != nil {
 			return false, s.explain("ask for the backend", err)
 		}
+		if other == owned {
+			return true, nil // before the first one asks for what may be the only one
+		}
 		if err := first.conn.QueryRow(ctx, ask).Scan(&again); err != nil {
 			return false, first.explain("ask for the backend", err)
 		}
-		if other == owned || again != owned {
+		if again != owned {
 			return true, nil
 		}
 	}

@@ -245,7 +245,7 @@ func (x *examination) stillOpen(ctx context.Context, open []Blocker) ([]Blocker,
 	var old []Blocker
 	for _, b := range open {
 		switch {
-		case b.Age >= x.longRunning(), b.Prepared != "":
+		case b.Age >= x.longRunning():
 			old = append(old, b)
 		case b.Age == 0:
 			young[b.XID] = true

@@ -32,8 +32,14 @@ func Examine(ctx context.Context, o Options, topics []string) []relay.Check {
 	if err == nil {
 		err = o.check()
 	}
+	if err == nil {
+		_, err = o.credentials()
+	}
 	if err != nil {
-		return []relay.Check{{Name: nameBroker, Severity: relay.Fault, Found: err.Error(), Mend: "set OUTBOX_SINK_URL and OUTBOX_NATS_*"}}
+		return []relay.Check{{
+			Name: nameBroker, Severity: relay.Fault, Found: err.Error(),
+			Mend: "set OUTBOX_SINK_URL, OUTBOX_NATS_* and OUTBOX_TLS_* to what is there and goes together",
+		}}
 	}
 	s, err := openSession(ctx, o, as.urls(nil), func(item) {})
 	if err != nil {
