@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"encoding/json"
+	"maps"
 	"net"
 	"strings"
 	"testing"
@@ -16,9 +17,7 @@ import (
 func (w *world) ask(relay *relaybin.Process, args ...string) (int, string) {
 	w.t.Helper()
 	env := map[string]string{"OUTBOX_HTTP_ADDR": relay.HTTPAddr()}
-	for name, value := range w.env {
-		env[name] = value
-	}
+	maps.Copy(env, w.env)
 	p := relaybin.Start(w.t, relaybin.Tested, env, args...)
 	return p.Wait(patience), p.Log()
 }

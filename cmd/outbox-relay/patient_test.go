@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -268,14 +267,6 @@ func (p *patient) restart() {
 	if err := p.server.Restart(p.t.Context()); err != nil {
 		p.t.Fatal(err)
 	}
-}
-
-// sees changes a copy of the environment for the time of f.
-func (p *patient) with(name, value string, f func()) {
-	saved := maps.Clone(p.env)
-	p.env[name] = value
-	f()
-	p.env = saved
 }
 
 func hostOf(t *testing.T, text string) string {

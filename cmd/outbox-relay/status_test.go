@@ -102,8 +102,12 @@ func TestStatusSaysWhichOfTheTwoItReached(t *testing.T) {
 			shown bool
 			text  string
 		}{
-			{c.relay, `wal_level is "replica"`}, {c.relay, "1234"}, {c.relay, "connection refused"}, {c.database, "  oldest pending"},
-			{!c.relay, "  not reached: ask 127.0.0.1:"}, {!c.database, "  not reached: connect to PostgreSQL: "},
+			{c.relay, `wal_level is "replica"`},
+			{c.relay, "1234"},
+			{c.relay, "connection refused"},
+			{c.database, "  oldest pending"},
+			{!c.relay, "  not reached: ask 127.0.0.1:"},
+			{!c.database, "  not reached: connect to PostgreSQL: "},
 		} {
 			if w.shown && !strings.Contains(text.stdout, w.text) {
 				t.Errorf("%s: no %q in\n%s", c.name, w.text, text.stdout)

@@ -114,7 +114,7 @@ func (x *examination) settings(ctx context.Context) error {
 	if level := text(0); level != "logical" {
 		fault = fmt.Sprintf("wal_level is %q, needs %q", level, "logical")
 	}
-	x.judge("wal_level", "logical", fault, "ALTER SYSTEM SET wal_level = 'logical';  -- as a superuser; then restart PostgreSQL")
+	x.judge("wal_level", "logical", fault, "ALTER SYSTEM SET wal_level = 'logical';  -- as a superuser (Amazon RDS: the parameter rds.logical_replication = 1); then restart PostgreSQL")
 	x.room("replication slots", "max_replication_slots", number(1), number(2))
 	x.room("walsenders", "max_wal_senders", number(3), number(4))
 	x.gate(text(5))
