@@ -94,6 +94,31 @@ func TestDoctorSaysWhereNothingListens(t *testing.T) {
 	p.suffers("connection", relay.Fine)
 }
 
+func TestDoctorMendsAServerWithoutConnectionsLeft(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Own(t, map[string]string{"max_connections": "12", "max_wal_senders": "2"})
+	p := newPatientOn(t, server, server.URL("postgres"))
+	p.sql("CREATE ROLE crowd LOGIN")
+	crowd := server.URLAs("crowd", "", "postgres")
+	full := func() bool {
+		conn, err := pgx.Connect(t.Context(), crowd)
+		if err == nil {
+			t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
+		}
+		return err != nil
+	}
+	for !full() {
+	}
+	c := p.suffers("connection", relay.Fault, "53300")
+	p.recovers(c)
+	for range 20 {
+		if full() {
+			t.Fatal("there is no more room than before")
+		}
+	}
+	p.suffers("connection", relay.Fine)
+}
+
 func TestDoctorWantsAPrimary(t *testing.T) {
 	t.Parallel()
 	primary := pgtest.Own(t, nil)
@@ -160,12 +185,18 @@ func TestDoctorNamesThePooler(t *testing.T) {
 			t.Fatal(err)
 		}
 		found := p.suffers("pooler", c.severity, c.says)
+		if c.mode == pgserver.PoolSession {
+			p.suffers("replication session", relay.Warning, "unsupported startup parameter")
+			p.env["OUTBOX_MODE"] = "replication"
+			p.suffers("replication session", relay.Fault)
+		}
 		address := regexp.MustCompile(`^set OUTBOX_DATABASE_URL to PostgreSQL itself, which sees itself at (\S+)$`).FindStringSubmatch(found.Mend[0])
 		if address == nil {
 			t.Fatalf("mend %q", found.Mend)
 		}
 		p.env["OUTBOX_DATABASE_URL"] = strings.Replace(p.env["OUTBOX_DATABASE_URL"], hostOf(t, p.env["OUTBOX_DATABASE_URL"]), address[1], 1)
 		p.suffers("pooler", relay.Fine, "none in between")
+		p.suffers("replication session", relay.Fine)
 	}
 }
 

@@ -204,7 +204,8 @@ func (x *examination) session(ctx context.Context) error {
 		defer cancel()
 		_ = pg.Close(closing) // it is closed either way
 	}
-	x.judge("replication session", "can be opened", fault, "")
+	x.judge("replication session", "can be opened", fault,
+		"set OUTBOX_DATABASE_URL to PostgreSQL itself, where pg_hba.conf lets role "+schema.QuoteIdentifier(x.options.Config.User)+" in")
 	return nil
 }
 
