@@ -56,7 +56,7 @@ func (s *session) examineIndexes(ctx context.Context, t tableFacts) (relay.Check
 		mends = append(mends, mendMigrate)
 	}
 	if len(found) > 0 {
-		check.Severity, check.Found = relay.Warning, strings.Join(found, ", ")+": sweeps read the whole table"
+		check.Severity, check.Found = relay.Warning, strings.Join(found, ", ")+": what needs it reads the whole table"
 		check.Mend = strings.Join(mends, "\n")
 	}
 	return check, nil
