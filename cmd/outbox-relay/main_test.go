@@ -28,8 +28,8 @@ func TestNoArgumentMeansRun(t *testing.T) {
 }
 
 func TestUnknownCommandListsThoseThereAre(t *testing.T) {
-	got := do(t, nil, "doctor")
-	const want = "outbox-relay: there is no command \"doctor\"; there are: run, migrate, schema, version, help\n"
+	got := do(t, nil, "docter")
+	const want = "outbox-relay: there is no command \"docter\"; there are: run, migrate, schema, doctor, status, health, version, help\n"
 	if got != (result{status: 2, stderr: want}) {
 		t.Errorf("got %+v, want %q", got, want)
 	}
@@ -64,7 +64,7 @@ func TestVersionIsOneLine(t *testing.T) {
 }
 
 func TestCommandsWithoutArgumentsRefuseThem(t *testing.T) {
-	for _, name := range []string{"run", "version", "help"} {
+	for _, name := range []string{"run", "version", "help", "doctor", "status", "health"} {
 		if got := do(t, nil, name, "now"); got.status != 2 || !strings.Contains(got.stderr, `"now"`) || got.stdout != "" {
 			t.Errorf("%s now: %+v, want status 2 and the argument's name", name, got)
 		}

@@ -95,11 +95,23 @@ func openDatabase(c config.Config, host string, log *slog.Logger) (*postgres.Dat
 // openSink opens the sink that the URL's scheme names; config has let only
 // known schemes through.
 func openSink(c config.Config, host string, log *slog.Logger) (relay.Sink, error) {
+	o, err := jetstreamOptions(c, host, log)
+	if err != nil {
+		return nil, err
+	}
+	sink, err := jetstream.Open(o)
+	if err != nil {
+		return nil, fmt.Errorf("open sink: %w", err)
+	}
+	return sink, nil
+}
+
+func jetstreamOptions(c config.Config, host string, log *slog.Logger) (jetstream.Options, error) {
 	topology, err := jetstream.ParseTopology(string(c.Topology))
 	if err != nil {
-		return nil, fmt.Errorf("OUTBOX_TOPOLOGY: %w", err)
+		return jetstream.Options{}, fmt.Errorf("OUTBOX_TOPOLOGY: %w", err)
 	}
-	sink, err := jetstream.Open(jetstream.Options{
+	return jetstream.Options{
 		URLs:        c.SinkURL.Reveal(),
 		Window:      c.MaxInFlight,
 		CredsFile:   c.NATSCredsFile,
@@ -114,11 +126,7 @@ func openSink(c config.Config, host string, log *slog.Logger) (relay.Sink, error
 		Logger:      log,
 
 		MaxMessageBytes: int64(c.MaxMessageBytes),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("open sink: %w", err)
-	}
-	return sink, nil
+	}, nil
 }
 
 // hostname names this relay in pg_stat_activity and to the broker: in a pod it

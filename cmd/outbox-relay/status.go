@@ -145,7 +145,7 @@ func (o overview) printText(w io.Writer) error {
 	var b strings.Builder
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(table, "%s\t%s\n", name, fmt.Sprintf(format, args...))
+		fmt.Fprintf(table, "%s\t%s\n", name, harmless(fmt.Sprintf(format, args...)))
 	}
 	if o.Relay.Reached {
 		printReport(line, o.Relay)

@@ -159,6 +159,28 @@ func TestStatusNamesAreStable(t *testing.T) {
 	}
 }
 
+// The addresses that mean every interface are asked on the host itself.
+func TestClientTakesTheAddressAsTheServerDoes(t *testing.T) {
+	s, err := Listen(t.Context(), ":0", Options{Status: func() relay.Status { return relay.Status{Turned: time.Now()} }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close(t.Context()) }()
+	_, port, err := net.SplitHostPort(s.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, host := range []string{"", "0.0.0.0", "127.0.0.1", "localhost"} {
+		client, err := NewClient(net.JoinHostPort(host, port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Live(t.Context()); err != nil {
+			t.Errorf("%q: %v", host, err)
+		}
+	}
+}
+
 func TestOnlyGetAndOnlyThesePaths(t *testing.T) {
 	s, _, _ := serve(t, Options{}, relay.Status{})
 	for request, want := range map[string]int{

@@ -25,6 +25,12 @@
 // server cannot even read (corrupt, or too long once converted) is found and
 // reported as that row's defect; it does not stop the others.
 //
+// # Beside the relay
+//
+// [Database.Stats] counts rows at a bounded cost, [Database.Examine] looks at all
+// that the relay needs of the database. Both have sessions of their own, change
+// nothing, and may run beside any number of relays.
+//
 // # Errors
 //
 // What a person has to mend wraps [relay.ErrSetup] and says what to run. A

@@ -30,6 +30,8 @@ const (
 
 	codeIdleSessionTimeout = "57P05"
 	codeAdminShutdown      = "57P01"
+	codeTooManyConnections = "53300"
+	codeProtocolViolation  = "08P01"
 )
 
 func codeOf(err error) string {

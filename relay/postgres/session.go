@@ -38,8 +38,13 @@ type session struct {
 }
 
 func (d *Database) open(ctx context.Context, settings []setting) (*session, error) {
+	return d.openAs(ctx, d.config.Copy(), func(ctx context.Context, pg *pgconn.PgConn) error { return pin(ctx, pg, settings) })
+}
+
+// openAs connects as config says and has the connection prepared before anything
+// else is asked of it.
+func (d *Database) openAs(ctx context.Context, config *pgx.ConnConfig, prepare func(context.Context, *pgconn.PgConn) error) (*session, error) {
 	s := &session{dialer: newDialer(), table: d.options.Table, prepared: make(map[string]*pgconn.StatementDescription)}
-	config := d.config.Copy()
 	config.DialFunc = s.dialer.dial
 	config.RuntimeParams["application_name"] = applicationName(d.options.Table, d.options.Host)
 	config.RuntimeParams["client_encoding"] = "UTF8"
@@ -51,7 +56,7 @@ func (d *Database) open(ctx context.Context, settings []setting) (*session, erro
 	// would seem to be on a standby, so the settings go first.
 	accept := config.ValidateConnect
 	config.ValidateConnect = func(ctx context.Context, pg *pgconn.PgConn) error {
-		if err := pin(ctx, pg, settings); err != nil || accept == nil {
+		if err := prepare(ctx, pg); err != nil || accept == nil {
 			return err
 		}
 		return accept(ctx, pg)

@@ -36,5 +36,7 @@
 // and 11 allocations for a message here, 12 µs and 33 there; with the server in the
 // same process, its work included, 16 µs here and 22 µs there.
 //
+// [Examine] looks at a broker and its streams on a connection of its own.
+//
 // Concurrency: Publish is for one goroutine, Probe and MaxMessageBytes for any.
 package jetstream

@@ -51,17 +51,24 @@ func (s *session) roundTrip(ctx context.Context) error {
 // mend adds to an error of connecting what a person has to do, where that is
 // not waiting. The error shows no credentials: the library's do not.
 func mend(err error) error {
-	switch text := strings.ToLower(err.Error()); {
-	case errors.Is(err, nats.ErrAuthorization), strings.Contains(text, "authorization violation"):
-		return fmt.Errorf("%w: the server does not take the user, password, token or key: check OUTBOX_SINK_URL and OUTBOX_NATS_*", err)
-	case errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAccountAuthExpired), strings.Contains(text, "authentication expired"):
-		return fmt.Errorf("%w: issue new credentials", err)
-	case strings.Contains(text, "certificate required"), strings.Contains(text, "after tls handshake"):
-		return fmt.Errorf("%w: the server may want a client certificate: set OUTBOX_TLS_CERT_FILE and OUTBOX_TLS_KEY_FILE", err)
-	case errors.Is(err, nats.ErrSecureConnRequired):
-		return fmt.Errorf("%w: use tls:// in OUTBOX_SINK_URL, and OUTBOX_TLS_CA_FILE for an authority of your own", err)
-	case errors.Is(err, nats.ErrSecureConnWanted):
-		return fmt.Errorf("%w: the server offers no TLS: use nats:// and no OUTBOX_TLS_* file, or enable TLS there", err)
+	if advice := advise(err); advice != "" {
+		return fmt.Errorf("%w: %s", err, advice)
 	}
 	return err
+}
+
+func advise(err error) string {
+	switch text := strings.ToLower(err.Error()); {
+	case errors.Is(err, nats.ErrAuthorization), strings.Contains(text, "authorization violation"):
+		return "the server does not take the user, password, token or key: check OUTBOX_SINK_URL and OUTBOX_NATS_*"
+	case errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAccountAuthExpired), strings.Contains(text, "authentication expired"):
+		return "issue new credentials"
+	case strings.Contains(text, "certificate required"), strings.Contains(text, "after tls handshake"):
+		return "the server may want a client certificate: set OUTBOX_TLS_CERT_FILE and OUTBOX_TLS_KEY_FILE"
+	case errors.Is(err, nats.ErrSecureConnRequired):
+		return "use tls:// in OUTBOX_SINK_URL, and OUTBOX_TLS_CA_FILE for an authority of your own"
+	case errors.Is(err, nats.ErrSecureConnWanted):
+		return "the server offers no TLS: use nats:// and no OUTBOX_TLS_* file, or enable TLS there"
+	}
+	return ""
 }

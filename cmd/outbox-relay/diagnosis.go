@@ -1,0 +1,122 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"unicode"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// diagnosis is what "doctor --json" prints. Its names are stable.
+type diagnosis struct {
+	Table    string        `json:"table"`
+	Faults   int           `json:"faults"`
+	Warnings int           `json:"warnings"`
+	Checks   []checkReport `json:"checks"`
+}
+
+type checkReport struct {
+	Name     string `json:"name"`
+	Severity string `json:"severity"` // ok, warning or fault
+	Found    string `json:"found"`
+	// Mend is lines to be run or to be set, in their order.
+	Mend []string `json:"mend,omitempty"`
+}
+
+func newDiagnosis(table string, checks []relay.Check) diagnosis {
+	d := diagnosis{Table: table, Checks: make([]checkReport, 0, len(checks))}
+	for _, c := range checks {
+		switch c.Severity {
+		case relay.Fault:
+			d.Faults++
+		case relay.Warning:
+			d.Warnings++
+		}
+		report := checkReport{Name: harmless(c.Name), Severity: c.Severity.String(), Found: harmless(c.Found)}
+		for line := range strings.Lines(c.Mend) {
+			report.Mend = append(report.Mend, harmless(strings.TrimSuffix(line, "\n")))
+		}
+		d.Checks = append(d.Checks, report)
+	}
+	return d
+}
+
+// harmless is text on one line that moves no cursor: topics and names of
+// applications are written by others.
+func harmless(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n', r == '\t':
+			return ' '
+		case !unicode.IsPrint(r):
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
+}
+
+func (d diagnosis) printJSON(w io.Writer) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(d)
+}
+
+func (d diagnosis) printText(w io.Writer, colour bool) error {
+	var b strings.Builder
+	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, c := range d.Checks {
+		fmt.Fprintf(table, "%s\t%s\t%s\n", paint(c.Severity, colour), c.Name, c.Found)
+	}
+	table.Flush() // a strings.Builder takes everything
+	d.printMends(&b)
+	fmt.Fprintf(&b, "\n%s: %s, %s\n", d.Table, number(d.Faults, "fault"), number(d.Warnings, "warning"))
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// printMends prints each mend once: one may do for several checks.
+func (d diagnosis) printMends(b *strings.Builder) {
+	printed := make(map[string]bool)
+	for _, c := range d.Checks {
+		mend := strings.Join(c.Mend, "\n  ")
+		if c.Severity == relay.Fine.String() || mend == "" || printed[mend] {
+			continue
+		}
+		if len(printed) == 0 {
+			b.WriteString("\nTo mend:\n")
+		}
+		printed[mend] = true
+		fmt.Fprintf(b, "\n%s:\n  %s\n", c.Name, mend)
+	}
+}
+
+var colours = map[string]string{
+	relay.Fine.String(): "\x1b[32m", relay.Warning.String(): "\x1b[33m", relay.Fault.String(): "\x1b[31m",
+}
+
+// paint colours a severity. All colours are of one length, so columns stay.
+func paint(severity string, colour bool) string {
+	if !colour {
+		return severity
+	}
+	return colours[severity] + severity + "\x1b[0m"
+}
+
+// isNoColor says whether a variable of the environment forbids colour, as
+// no-color.org has it, or the terminal has none.
+func isNoColor(variable string) bool {
+	name, value, _ := strings.Cut(variable, "=")
+	return name == "NO_COLOR" && value != "" || variable == "TERM=dumb"
+}
+
+func number(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/e2e/natsserver"
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+func TestDoctorOfABrokerThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t)
+	p.broker.Shutdown()
+	c := p.suffers("broker", relay.Fault, "connection refused")
+	if want := "start NATS at " + p.broker.Addr() + ","; !strings.HasPrefix(c.Mend[0], want) {
+		t.Errorf("mend %q, want %q", c.Mend, want)
+	}
+	p.suffers("table", relay.Fine) // examined all the same
+	if err := p.broker.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.suffers("broker", relay.Fine)
+}
+
+func TestDoctorOfABrokerThatTakesNoMessages(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t)
+	sink := func(o natsserver.Options, user string) {
+		p.broker = startBroker(t, o)
+		p.env["OUTBOX_SINK_URL"] = "nats://" + user + p.broker.Addr()
+	}
+	sink(natsserver.Options{Config: "jetstream: false"}, "")
+	c := p.suffers("broker", relay.Fault, "runs without JetStream")
+	if want := "start it with -js, or with jetstream: true in its configuration"; c.Mend[0] != want {
+		t.Errorf("mend %q, want %q", c.Mend, want)
+	}
+	sink(natsserver.Options{Config: "jetstream: true"}, "")
+	p.suffers("broker", relay.Fine)
+
+	accounts := natsserver.Options{Config: `accounts {
+		with: {jetstream: enabled, users: [{user: relay, password: s3cret}]}
+		without: {users: [{user: other, password: s3cret}]} }`}
+	sink(accounts, "other:s3cret@")
+	c = p.suffers("broker", relay.Fault, "no JetStream for this account")
+	if want := "or set OUTBOX_SINK_URL to another user"; !strings.Contains(c.Mend[0], want) {
+		t.Errorf("mend %q, want %q", c.Mend, want)
+	}
+	p.env["OUTBOX_SINK_URL"] = "nats://relay:wrong-s3cret@" + p.broker.Addr()
+	c = p.suffers("broker", relay.Fault, "Authorization Violation")
+	if !strings.Contains(c.Mend[0], "check OUTBOX_SINK_URL") || strings.Contains(fmt.Sprint(c), "s3cret") {
+		t.Errorf("%+v", c)
+	}
+	p.env["OUTBOX_SINK_URL"] = "nats://relay:s3cret@" + p.broker.Addr()
+	p.suffers("broker", relay.Fine)
+}
+
+func TestDoctorMendsStreams(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t)
+	p.sql(`INSERT INTO outbox (topic, payload, sent_at) VALUES ('payments.made', '1', now())`)
+	p.suffers("stream of payments.made", relay.Fault, "no stream has it") // sent ones, where none is pending
+	p.sql(`INSERT INTO outbox (topic, payload, available_at) VALUES ('orders.created', '1', NULL), ('orders.paid', '1', NULL),
+		('orders', '1', NULL), ('it''s.here', '1', NULL), ('shipments.sent', '1', NULL), ('shipments.lost', '1', NULL), ('no subject', '1', NULL)`)
+	p.stream("nats stream add ORDERS --subjects='something.else'") // the name is taken
+	p.stream("nats stream add PART --subjects='shipments.sent'")   // a part is taken
+
+	c := p.suffers("stream of orders.created", relay.Fault, "no stream has it")
+	if want := "nats stream add ORDERS_2 --subjects='orders,orders.>' --storage=file --dupe-window=2m --defaults"; c.Mend[0] != want {
+		t.Errorf("mend %q, want %q", c.Mend, want)
+	}
+	p.recovers(c)
+	p.suffers("stream of orders.paid", relay.Fine, "ORDERS_2")
+	p.suffers("stream of orders", relay.Fine, "ORDERS_2")
+	p.heals("stream of shipments.lost", relay.Fault)
+	if d := p.find(p.doctor(), "stream of no subject"); d.Severity != "warning" {
+		t.Errorf("%+v", d)
+	}
+	// What a row says stays one word of a shell's.
+	c = p.suffers("stream of it's.here", relay.Fault)
+	if want := `--subjects='it'\''s.>'`; !strings.Contains(c.Mend[0], want) {
+		t.Errorf("mend %q, want %q", c.Mend, want)
+	}
+	p.env["OUTBOX_TOPOLOGY"] = "create"
+	p.suffers("stream of it's.here", relay.Fine, "it will be added to stream OUTBOX")
+}
+
+func TestDoctorMendsTheStreamsConfiguration(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t)
+	p.sql(`INSERT INTO outbox (topic, payload) VALUES ('orders.created', '1')`)
+	config := streamConfig()
+	config.Duplicates, config.NoAck = time.Second, true
+	if _, err := p.js().CreateStream(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	p.heals("stream ORDERS", relay.Fault, "acknowledges nothing", "for 1s only")
+}
+
+func TestDoctorSaysWhatItMayNotLookUp(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t)
+	p.sql(`INSERT INTO outbox (topic, payload) VALUES ('orders.created', '1')`)
+	p.broker = startBroker(t, natsserver.Options{Config: `authorization { users: [
+		{user: relay, password: s3cret, permissions: {publish: ["orders.>"], subscribe: ["_INBOX.>"]}}] }`})
+	p.env["OUTBOX_SINK_URL"] = "nats://relay:s3cret@" + p.broker.Addr()
+	p.suffers("broker", relay.Fine)
+	p.suffers("broker's rights", relay.Warning, "may not look up streams")
+	p.env["OUTBOX_SINK_URL"], p.env["OUTBOX_NATS_CREDS_FILE"] = "nats://"+p.broker.Addr(), "/nowhere/relay.creds"
+	p.suffers("broker", relay.Fault, "/nowhere/relay.creds")
+}

@@ -1,0 +1,173 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// Names of the checks, in their order.
+const (
+	checkConnection = "connection"
+	checkPooler     = "pooler"
+	checkServer     = "server"
+	checkTable      = "table"
+	checkShapeName  = "columns"
+	checkPrivileges = "privileges"
+	checkSecurity   = "row-level security"
+	checkIndexes    = "indexes"
+	checkGuard      = "guard"
+	checkSequence   = "sequence"
+	checkRepeats    = "message ids"
+	checkTopics     = "topics"
+)
+
+// Examination is what [Database.Examine] found.
+type Examination struct {
+	Checks []relay.Check
+	// Topics of pending rows, at most as many as asked for; of the newest rows where
+	// none is pending.
+	Topics []string
+	// Primary says that a server was reached on which the relay could work, and not
+	// through a pooler that forbids it: the log can be examined too.
+	Primary bool
+}
+
+func (e *Examination) add(c relay.Check) { e.Checks = append(e.Checks, c) }
+
+// judge adds the check of something that may be flawed, and says whether it is
+// as it should be.
+func (e *Examination) judge(name, fine string, err error) bool {
+	if err == nil {
+		e.add(relay.Check{Name: name, Found: fine})
+		return true
+	}
+	check := relay.Check{Name: name, Severity: relay.Fault, Found: err.Error()}
+	if f, ok := errors.AsType[*flaw](err); ok {
+		check.Found, check.Mend = f.found, f.mend
+	}
+	e.add(check)
+	return false
+}
+
+// Examine looks at all that the relay needs of the database, but for the log,
+// which is the tail's. What cannot be known because something before it is
+// missing is left out. It changes nothing.
+func (d *Database) Examine(ctx context.Context, topics int) Examination {
+	var e Examination
+	if !d.examineConnection(ctx, &e) {
+		return e
+	}
+	s, err := d.open(ctx, sweepSettings)
+	if err != nil {
+		e.judge(checkServer, "", err)
+		return e
+	}
+	defer s.close()
+	ctx, cancel := context.WithTimeout(ctx, examineDeadline)
+	defer cancel()
+	if !e.judge(checkServer, "a primary that takes writes", s.checkWritable(ctx)) {
+		return e
+	}
+	e.Primary = true
+	t, err := s.lookUpTable(ctx)
+	if !e.judge(checkTable, s.table.String(), err) {
+		return e
+	}
+	readable := s.examineTable(ctx, &e, t, d.options.AfterSend)
+	s.examineObjects(ctx, &e, t)
+	if readable {
+		s.examineRepeats(ctx, &e)
+		if e.Topics, err = s.topics(ctx, topics); err != nil {
+			e.add(relay.Check{Name: checkTopics, Severity: relay.Warning, Found: err.Error()})
+		}
+	}
+	return e
+}
+
+// ConnConfig is how to connect to the database; the caller's own copy.
+func (d *Database) ConnConfig() *pgconn.Config { return d.config.Config.Copy() }
+
+// examineDeadline bounds all of it after connecting.
+const examineDeadline = 30 * time.Second
+
+// examineTable says whether the role can read the table as it is.
+func (s *session) examineTable(ctx context.Context, e *Examination, t tableFacts, after AfterSend) bool {
+	columns, err := s.lookUpColumns(ctx, t.oid)
+	if err != nil {
+		return e.judge(checkShapeName, "", err)
+	}
+	sound := e.judge(checkShapeName, "as the relay needs them", checkShape(s.table, columns))
+	permitted := e.judge(checkPrivileges, "role "+t.role+" may read and mark", s.checkGrants(t, columns, after))
+	visible := e.judge(checkSecurity, "hides nothing", checkRowSecurity(s.table, t))
+	return sound && permitted && visible
+}
+
+// examineConnection connects as any client does, without the relay's settings:
+// a pooler in between would keep them for others. It says whether the rest can
+// be examined.
+func (d *Database) examineConnection(ctx context.Context, e *Examination) bool {
+	first, err := d.connectPlain(ctx)
+	if err != nil {
+		e.add(d.unreachable(err))
+		return false
+	}
+	defer first.close()
+	var version string
+	var backend uint32
+	var behind *string
+	err = first.conn.QueryRow(ctx, `SELECT current_setting('server_version'), pg_backend_pid(),
+		host(inet_server_addr()) || ':' || inet_server_port()`).Scan(&version, &backend, &behind)
+	if err != nil {
+		e.judge(checkConnection, "", first.explain("ask PostgreSQL for its version", err))
+		return false
+	}
+	e.add(relay.Check{
+		Name:  checkConnection,
+		Found: fmt.Sprintf("PostgreSQL %s at %s as %s", version, address(first.pg), d.config.User),
+	})
+	if backend == first.pg.PID() {
+		e.add(relay.Check{Name: checkPooler, Found: "none in between"})
+		return true
+	}
+	check := d.examinePooler(ctx, first, behind)
+	e.add(check)
+	return check.Severity != relay.Fault
+}
+
+// connectPlain connects without the settings of [Database.open], but for what
+// makes the session known and lets it end.
+func (d *Database) connectPlain(ctx context.Context) (*session, error) {
+	return d.openAs(ctx, d.config.Copy(), untouched)
+}
+
+// unreachable says why there is no connection.
+func (d *Database) unreachable(err error) relay.Check {
+	check := relay.Check{Name: checkConnection, Severity: relay.Fault, Found: err.Error()}
+	at := net.JoinHostPort(d.config.Host, strconv.Itoa(int(d.config.Port)))
+	switch codeOf(err) {
+	case codeInvalidPassword, codeInvalidAuthorization:
+		check.Mend = "set OUTBOX_DATABASE_URL to a role that may log in from here, with its password (see pg_hba.conf)"
+	case codeInvalidDatabase:
+		check.Mend = fmt.Sprintf("CREATE DATABASE %s;  -- or set OUTBOX_DATABASE_URL to the application's database", quoted(d.config.Database))
+	case codeTooManyConnections:
+		check.Mend = "ALTER SYSTEM SET max_connections = 200;  -- as a superuser; then restart PostgreSQL, or end sessions that nobody needs"
+	case "":
+		check.Mend = "start PostgreSQL at " + at + ", or set OUTBOX_DATABASE_URL to where it listens"
+	}
+	return check
+}
+
+func address(pg *pgconn.PgConn) string {
+	if a := pg.Conn().RemoteAddr(); a.Network() != "unix" {
+		return a.String()
+	}
+	return "a Unix socket"
+}

@@ -1,0 +1,295 @@
+package tail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/schema"
+)
+
+// ExamineOptions say what is to be examined.
+type ExamineOptions struct {
+	Options
+	// Needed: a relay that cannot read the log does not do what is asked of it. Else
+	// it polls, and what keeps it from reading is a warning.
+	Needed bool
+	// Ungated: rows are published before their transaction is visible to others.
+	Ungated bool
+}
+
+// Examine looks at all that reading the log needs: settings, attributes of the
+// role, the publication, what would block the slot's creation. It opens a
+// replication session to see that it can, and creates no slot. The checks of one
+// server come in the same order.
+func Examine(ctx context.Context, o ExamineOptions) []relay.Check {
+	o.Options = o.withDefaults()
+	x := &examination{options: o}
+	pg, err := x.connect(ctx)
+	if err != nil {
+		x.add(relay.Check{Name: "log", Severity: x.worst(), Found: "cannot be examined: " + err.Error()})
+		return x.checks
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), closeGrace)
+		defer cancel()
+		_ = pg.Close(ctx) // it is closed either way
+	}()
+	x.pg = pg
+	for _, examine := range []func(context.Context) error{
+		x.settings, x.role, x.publication, x.session, x.blockers, x.abandoned,
+	} {
+		if err := examine(ctx); err != nil {
+			x.add(relay.Check{Name: "log", Severity: relay.Warning, Found: err.Error()})
+		}
+	}
+	return x.checks
+}
+
+type examination struct {
+	options ExamineOptions
+	pg      *pgconn.PgConn // an ordinary session
+	checks  []relay.Check
+	// noSession says that something known keeps a replication session from being had.
+	noSession bool
+}
+
+func (x *examination) add(c relay.Check) { x.checks = append(x.checks, c) }
+
+// worst is how bad it is when the log cannot be read.
+func (x *examination) worst() relay.Severity {
+	if x.options.Needed {
+		return relay.Fault
+	}
+	return relay.Warning
+}
+
+// judge adds a check that is fine where fault is empty.
+func (x *examination) judge(name, fine, fault, mend string) {
+	c := relay.Check{Name: name, Found: fine}
+	if fault != "" {
+		c = relay.Check{Name: name, Severity: x.worst(), Found: fault, Mend: mend}
+	}
+	x.add(c)
+}
+
+func (x *examination) connect(ctx context.Context) (*pgconn.PgConn, error) {
+	config := x.options.Config.Copy()
+	config.RuntimeParams["application_name"] = x.options.ApplicationName
+	ctx, cancel := context.WithTimeout(ctx, connectDeadline)
+	defer cancel()
+	pg, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	// So that a query's forms are those that are read here.
+	if err := pg.Exec(ctx, "SET search_path = pg_catalog, pg_temp; SET standard_conforming_strings = on").Close(); err != nil {
+		return nil, errors.Join(err, pg.Close(ctx))
+	}
+	return pg, nil
+}
+
+// settings are those of the server that can only be changed with a restart.
+func (x *examination) settings(ctx context.Context) error {
+	// The relay's own slots are temporary and there while it reads.
+	rows, err := query(ctx, x.pg, `SELECT current_setting('wal_level'),
+		current_setting('max_replication_slots')::int,
+		(SELECT count(*) FROM pg_replication_slots WHERE NOT (temporary AND starts_with(slot_name, 'outbox_relay'))),
+		current_setting('max_wal_senders')::int,
+		(SELECT count(*) FROM pg_stat_replication WHERE NOT starts_with(coalesce(application_name, ''), 'outbox-relay ')),
+		current_setting('synchronous_standby_names')`)
+	if err != nil {
+		return fmt.Errorf("look up the server's settings: %w", err)
+	}
+	text := func(i int) string { return string(rows[0][i]) }
+	number := func(i int) int { n, _ := strconv.Atoi(text(i)); return n } // the server wrote an int
+
+	fault := ""
+	if level := text(0); level != "logical" {
+		fault = fmt.Sprintf("wal_level is %q, needs %q", level, "logical")
+	}
+	x.judge("wal_level", "logical", fault, "ALTER SYSTEM SET wal_level = 'logical';  -- as a superuser (Amazon RDS: the parameter rds.logical_replication = 1); then restart PostgreSQL")
+	x.room("replication slots", "max_replication_slots", number(1), number(2))
+	x.room("walsenders", "max_wal_senders", number(3), number(4))
+	x.gate(text(5))
+	return nil
+}
+
+func (x *examination) room(name, setting string, most, used int) {
+	fault := ""
+	if used >= most {
+		fault = fmt.Sprintf("all %d of %s are in use", most, setting)
+		if name == "walsenders" {
+			x.noSession = true
+		}
+	}
+	x.judge(name, fmt.Sprintf("%d of %d are free", most-used, most), fault,
+		fmt.Sprintf("ALTER SYSTEM SET %s = %d;  -- as a superuser; then restart PostgreSQL", setting, most+10))
+}
+
+func (x *examination) gate(standbys string) {
+	c := relay.Check{Name: "visibility gate", Found: "no synchronous standby"}
+	switch {
+	case standbys != "" && x.options.Ungated:
+		c.Severity = relay.Warning
+		c.Found = "synchronous_standby_names is set, and rows are published before the standby has them: after a failover they may never have been"
+		c.Mend = "set OUTBOX_VISIBILITY_GATE=auto"
+	case standbys != "":
+		c.Found = "there is a synchronous standby: a row of the log waits until its transaction is visible"
+	}
+	x.add(c)
+}
+
+func (x *examination) role(ctx context.Context) error {
+	rows, err := query(ctx, x.pg, `SELECT rolreplication OR rolsuper OR EXISTS (
+			SELECT FROM pg_roles cloud WHERE cloud.rolname = 'rds_replication' AND pg_has_role(r.oid, cloud.oid, 'MEMBER'))
+		FROM pg_roles r WHERE rolname = current_user`)
+	if err != nil || len(rows) == 0 {
+		return fmt.Errorf("look up the role: %w", err)
+	}
+	name := schema.QuoteIdentifier(x.options.Config.User)
+	fault := ""
+	if string(rows[0][0]) != "t" {
+		fault, x.noSession = "role "+name+" may not replicate", true
+	}
+	x.judge("replication role", "role "+name+" may replicate", fault,
+		fmt.Sprintf("ALTER ROLE %[1]s REPLICATION;  -- as a superuser; on Amazon RDS: GRANT rds_replication TO %[1]s", name))
+	return nil
+}
+
+func (x *examination) publication(ctx context.Context) error {
+	err := CheckPublication(ctx, x.pg, x.options.Publication, x.options.Table)
+	e, unavailable := errors.AsType[*UnavailableError](err)
+	if err != nil && !unavailable {
+		return err
+	}
+	found, mend := "", ""
+	if unavailable {
+		found, mend = splitPublication(e.Text)
+	}
+	x.judge("publication", schema.QuoteIdentifier(x.options.Publication)+" sends all that is inserted into the table", found, mend)
+	return nil
+}
+
+// splitPublication takes the sentence of a publication's fault apart: what is
+// wrong, and what to run, a statement a line. Where there is a choice, the first
+// one is taken.
+func splitPublication(text string) (found, mend string) {
+	found, advice, _ := strings.Cut(text, ": run ")
+	if command, _, either := strings.Cut(advice, ", or "); either || !strings.HasPrefix(advice, "ALTER ") {
+		return found, command + "  # with OUTBOX_DATABASE_URL of the table's owner"
+	}
+	return found, strings.ReplaceAll(advice, ", and then ", ";\n") + ";"
+}
+
+// session opens what the tail would open.
+func (x *examination) session(ctx context.Context) error {
+	if x.noSession {
+		return nil // told already
+	}
+	l := newLink()
+	defer l.close()
+	pg, err := connect(ctx, x.options.Options, l)
+	fault := ""
+	if err != nil {
+		fault = "no session for replication: " + err.Error()
+	} else {
+		closing, cancel := context.WithTimeout(context.Background(), closeGrace)
+		defer cancel()
+		_ = pg.Close(closing) // it is closed either way
+	}
+	x.judge("replication session", "can be opened", fault,
+		"set OUTBOX_DATABASE_URL to PostgreSQL itself, where pg_hba.conf lets role "+schema.QuoteIdentifier(x.options.Config.User)+" in")
+	return nil
+}
+
+// longRunning is the age from which a transaction is told: slots wait longer for
+// none.
+func (x *examination) longRunning() time.Duration { return x.options.LockTimeout }
+
+// blockers looks for transactions that would block a slot's creation.
+func (x *examination) blockers(ctx context.Context) error {
+	open, err := lookUpBlockers(ctx, x.pg)
+	if err != nil {
+		return err
+	}
+	if open, err = x.stillOpen(ctx, open); err != nil {
+		return err
+	}
+	var found, mends []string
+	for _, b := range open {
+		found = append(found, b.String())
+		if b.Prepared != "" {
+			mends = append(mends, fmt.Sprintf("ROLLBACK PREPARED %s;  -- or COMMIT PREPARED, in database %q", literal(b.Prepared), b.Database))
+		} else {
+			mends = append(mends, fmt.Sprintf("SELECT pg_terminate_backend(%d);  -- or have the application end its transaction", b.PID))
+		}
+	}
+	fault := ""
+	if len(found) > 0 {
+		fault = "the log can be read once these have ended: " + strings.Join(found, ", ")
+	}
+	x.judge("transactions", "none is open for long", fault, strings.Join(mends, "\n"))
+	return nil
+}
+
+// stillOpen keeps the transactions that are old. Where the role may not know the
+// age, those are that are there a moment later too.
+func (x *examination) stillOpen(ctx context.Context, open []Blocker) ([]Blocker, error) {
+	young := make(map[XID]bool)
+	var old []Blocker
+	for _, b := range open {
+		switch {
+		case b.Age >= x.longRunning():
+			old = append(old, b)
+		case b.Age == 0:
+			young[b.XID] = true
+		}
+	}
+	if len(young) == 0 {
+		return old, nil
+	}
+	timer := time.NewTimer(min(2*time.Second, x.longRunning()))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	again, err := lookUpBlockers(ctx, x.pg)
+	for _, b := range again {
+		// One that is known to be young by now had only just begun.
+		if young[b.XID] && (b.Age == 0 || b.Age >= x.longRunning()) {
+			old = append(old, b)
+		}
+	}
+	return old, err
+}
+
+// abandoned looks for slots that nobody reads: the server keeps the log for them
+// until its disk is full.
+func (x *examination) abandoned(ctx context.Context) error {
+	rows, err := query(ctx, x.pg, `SELECT slot_name, pg_size_pretty(coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0))
+		FROM pg_replication_slots WHERE NOT active AND NOT temporary ORDER BY restart_lsn LIMIT 10`)
+	if err != nil {
+		return fmt.Errorf("look up replication slots: %w", err)
+	}
+	c := relay.Check{Name: "abandoned slots", Found: "none"}
+	var found, mends []string
+	for _, row := range rows {
+		found = append(found, fmt.Sprintf("%s (%s of the log)", row[0], row[1]))
+		mends = append(mends, fmt.Sprintf("SELECT pg_drop_replication_slot(%s);  -- if nobody comes back for it", literal(string(row[0]))))
+	}
+	if len(found) > 0 {
+		c.Severity, c.Mend = relay.Warning, strings.Join(mends, "\n")
+		c.Found = "PostgreSQL keeps its log for slots that nobody reads: " + strings.Join(found, ", ")
+	}
+	x.add(c)
+	return nil
+}
