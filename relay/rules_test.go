@@ -244,7 +244,10 @@ func TestHeadDeletedByTheApplicationStopsNothing(t *testing.T) {
 // memory, no attempt is counted, and everything follows when it is back, in the
 // order of its key. (Rule 5, section 5.)
 func TestSinkThatStallsGivesTheWindowBack(t *testing.T) {
-	h := start(t, func(c *relay.Config) { c.MaxInFlight = 8 }, nil)
+	h := start(t, func(c *relay.Config) {
+		c.MaxInFlight = 8
+		c.PollInterval = 3 * time.Second // the pass is not over when the broker is back
+	}, nil)
 	h.run()
 	h.insert(1)
 	h.untilMarked(1)

@@ -83,7 +83,7 @@ var mutants = []mutant{
 	{
 		rule: "5: a key whose chain is full is parked",
 		file: "relay/intake.go",
-		old:  "\t\tin.parked[m.Key] = m.ID - 1\n",
+		old:  "\tin.parked[m.Key] = m.ID - 1\n",
 		new:  "",
 		pkg:  "./relay", test: "TestChainLongerThanItsCapKeepsItsOrder",
 	},
@@ -210,7 +210,7 @@ var mutants = []mutant{
 		rule: "3: the fence waits for whatever committed before the slot",
 		file: "relay/tail/fence.go",
 		old:  "if err == nil && oldest > own {",
-		new:  "if err == nil && oldest > 0 {",
+		new:  "if err == nil && oldest+own > 0 {",
 		pkg:  "./relay/tail", test: "TestFenceWaitsForWhatHasCommittedAndIsNotVisible",
 	},
 	{
@@ -260,7 +260,7 @@ var mutants = []mutant{
 		file: "relay/tailing.go",
 		old:  "\t\tt.wakeAt(now.Add(ev.Wait))\n",
 		new:  "",
-		pkg:  "./relay", test: "TestScheduledRowsAreSentWhenTheyAreDue",
+		pkg:  "./relay", test: "TestRowsThatTheLogTellsOfTooEarlyAreSentWhenTheyAreDue",
 	},
 	{
 		rule: "6: a scheduled row in the table is swept when it is due",

@@ -30,6 +30,8 @@ var pinned = []string{
 	"idle_in_transaction_session_timeout = 0",
 	// Between the slot's creation and the stream's start a sweep runs.
 	"idle_session_timeout = 0",
+	// The fence's own transaction must not wait for a standby.
+	"synchronous_commit = off",
 	"default_transaction_isolation = 'read committed'",
 	"default_transaction_read_only = off",
 	"default_transaction_deferrable = off",
