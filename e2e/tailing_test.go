@@ -43,7 +43,7 @@ func (w *world) status(p *relaybin.Process) admin.Report {
 
 // tailPatience is how long a tail may take to come back: the pauses between the
 // tries at one grow to a minute.
-const tailPatience = 3 * time.Minute
+const tailPatience = 2 * time.Minute
 
 // awaitTailing waits until the relay reads the log, and returns since when.
 func (w *world) awaitTailing(p *relaybin.Process) time.Time {
