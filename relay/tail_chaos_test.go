@@ -9,7 +9,7 @@ import (
 )
 
 // TestChaosTailOpenedThousandsOfTimesUnderLoad goes on for as long as CHAOS says:
-// some twenty tails a second.
+// some ten tails a second.
 func TestChaosTailOpenedThousandsOfTimesUnderLoad(t *testing.T) {
 	length := 2 * time.Minute
 	if text := os.Getenv("CHAOS"); text != "" {
