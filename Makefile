@@ -45,7 +45,7 @@ bench: deps ## measure: the broker alone, the relay, the ratio; memory
 
 .PHONY: chaos
 chaos: deps ## random faults for as long as CHAOS says, such as CHAOS=10m
-	$(GO) test -race -tags chaos -run '^TestChaos$$' -timeout 0 -v ./e2e
+	$(GO) test -race -tags chaos -run '^TestChaos' -timeout 0 -v ./relay ./e2e
 
 .PHONY: mutants
 mutants: deps ## take out one rule after the other: some test must fail

@@ -11,14 +11,15 @@ import (
 // memoryLimit is what the relay may use at most, in MiB, whatever is waiting.
 const memoryLimit = 200
 
-// One transaction of many rows appears all at once, larger than any buffer. It
-// is moved in order and in bounded memory.
+// One transaction of many rows appears all at once in the log, larger than any
+// buffer. It is moved in order and in bounded memory, and the log is read
+// afterwards, whether the tail kept up with it or was left.
 func TestTransactionOfThreeHundredThousandRows(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, worldOptions{})
+	w := newTailWorld(t, worldOptions{})
 	// Without the race detector, which multiplies memory.
 	relay := w.relayOf(relaybin.Released, "OUTBOX_MAX_IN_FLIGHT", "4096")
-	relay.AwaitLog("leading")
+	w.awaitTailing(relay)
 	began := time.Now()
 	w.bulk(oracle.Bulk{Rows: 300_000, Keys: 1000, Prefix: "bulk ", Payload: 300})
 	committed := time.Now()
@@ -26,6 +27,10 @@ func TestTransactionOfThreeHundredThousandRows(t *testing.T) {
 	w.awaitDrained()
 	drained := time.Now()
 	memory := relay.PeakMemory() >> 20
+	since := w.awaitTailing(relay)
+	w.insert(plain(1))
+	w.awaitDrained()
+	w.demandTailed(relay, since)
 	relay.Terminate()
 	t.Logf("inserted in %v, drained in %v, VmHWM %d MiB", committed.Sub(began), drained.Sub(committed), memory)
 	if memory >= memoryLimit {

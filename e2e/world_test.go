@@ -40,6 +40,7 @@ type worldOptions struct {
 	payload   schema.PayloadType
 	deletes   bool                          // OUTBOX_AFTER_SEND=delete
 	stream    func(*jetstream.StreamConfig) // changes the stream before it is made
+	broker    string                        // more of the broker's configuration file
 	unmigrate bool                          // leave the table to the test
 }
 
@@ -130,7 +131,7 @@ func (w *world) startBroker() {
 	w.t.Helper()
 	ctx := w.t.Context()
 	var err error
-	if w.broker, err = natsserver.StartProcess(ctx, natsserver.Options{}); err != nil {
+	if w.broker, err = natsserver.StartProcess(ctx, natsserver.Options{Config: w.options.broker}); err != nil {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() {

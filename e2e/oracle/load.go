@@ -40,6 +40,12 @@ type Load struct {
 	Topics []string
 	// KillEvery is the time between two pg_terminate_backend of a writer; 0: never.
 	KillEvery time.Duration
+	// Copy is how many of a hundred statements are a COPY instead of an INSERT.
+	Copy int
+	// Prepare is how many of a hundred transactions end in two phases. A session or a
+	// server that ends between them leaves a prepared transaction behind, so this is
+	// not for loads to which that happens, KillEvery included.
+	Prepare int
 	// Seed makes the plan of the transactions repeatable.
 	Seed uint64
 	// BeforeEnd, if set, sees the rows of each transaction right before it is
@@ -60,6 +66,8 @@ type Stats struct {
 	SavepointRolledBack int // rows
 	Unresolved          int // transactions whose session ended before the answer
 	Killed              int // sessions terminated
+	Copied              int // rows, whatever became of them
+	Prepared            int // transactions, whatever became of them
 }
 
 // Running is a load under way.
@@ -72,7 +80,7 @@ type Running struct {
 }
 
 type tally struct {
-	committed, rolledBack, savepoint, unresolved, killed atomic.Int64
+	committed, rolledBack, savepoint, unresolved, killed, copied, prepared atomic.Int64
 }
 
 func (l Load) withDefaults() Load {
@@ -149,6 +157,8 @@ func (r *Running) Wait() (Stats, error) {
 		SavepointRolledBack: int(r.tally.savepoint.Load()),
 		Unresolved:          int(r.tally.unresolved.Load()),
 		Killed:              int(r.tally.killed.Load()),
+		Copied:              int(r.tally.copied.Load()),
+		Prepared:            int(r.tally.prepared.Load()),
 	}, r.err
 }
 

@@ -100,9 +100,9 @@ func (w *writer) transaction(ctx context.Context, db *pgx.Conn) (int, error) {
 	}
 	if !commit {
 		w.tally.rolledBack.Add(int64(len(rows)))
-		return len(rows), tx.Rollback(ctx)
+		return len(rows), w.end(ctx, tx, false)
 	}
-	if err := tx.Commit(ctx); err != nil {
+	if err := w.end(ctx, tx, true); err != nil {
 		return 0, fmt.Errorf("commit: %w", err)
 	}
 	w.tally.committed.Add(int64(len(rows)))
@@ -155,6 +155,10 @@ func (w *writer) insert(ctx context.Context, tx pgx.Tx, key string) ([]Row, erro
 	if err != nil {
 		return nil, err
 	}
+	if w.chance(w.load.Copy) {
+		w.tally.copied.Add(int64(len(contents)))
+		return CopyIn(ctx, tx, w.load.Table, w.load.Payload, first, contents...)
+	}
 	return Insert(ctx, tx, w.load.Table, w.load.Payload, first, contents...)
 }
 
@@ -198,11 +202,7 @@ func Insert(ctx context.Context, tx pgx.Tx, table schema.Table, payload schema.P
 	var id int64
 	var messageID string
 	_, err = pgx.ForEachRow(answer, []any{&id, &messageID}, func() error {
-		c := contents[len(rows)]
-		row := Row{Content: c, Written: Written{Key: c.Key, Keyed: c.Keyed, Digest: c.Digest(), Expect: Delivered}}
-		if c.Keyed {
-			row.Seq = first + int64(len(rows))
-		}
+		row := newRow(contents[len(rows)], first+int64(len(rows)))
 		row.ID = id
 		row.MessageID, err = relay.ParseMessageID(messageID)
 		rows, written = append(rows, row), append(written, row.Written)

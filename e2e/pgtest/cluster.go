@@ -26,8 +26,8 @@ type cluster struct {
 }
 
 // settings of the shared cluster: one test's large transaction must not start a
-// checkpoint in the next one's time.
-var settings = map[string]string{"max_wal_size": "4GB"}
+// checkpoint in the next one's time, and applications may commit in two phases.
+var settings = map[string]string{"max_wal_size": "4GB", "max_prepared_transactions": "20"}
 
 var errMain = errors.New("the test package's TestMain does not call pgtest.Main")
 

@@ -12,7 +12,7 @@ import (
 const patience = 20 * time.Second
 
 // StallCommits has every commit from now on wait for a synchronous standby that
-// there is not, until release is called: such a transaction is in the log and not
+// there is not, until release is called, once: such a transaction is in the log and not
 // visible to others. Sessions with synchronous_commit = local, or off, are spared.
 // It is for a cluster of the test's own.
 func StallCommits(t testing.TB, url string) (release func()) {
@@ -36,7 +36,11 @@ func StallCommits(t testing.TB, url string) (release func()) {
 		await(t, "no commit waits any more", func() bool { return names != "" || stalled(t, conn) == 0 })
 	}
 	set("nobody")
-	return func() { t.Helper(); set("") }
+	return func() {
+		t.Helper()
+		set("")
+		_ = conn.Close(context.WithoutCancel(t.Context()))
+	}
 }
 
 // AwaitStalled waits until n commits wait for the standby.
