@@ -91,7 +91,7 @@ func TestExchangeDeletedUnderLoadRefusesNothing(t *testing.T) {
 		}
 	}
 	distinct := map[string]bool{}
-	for _, d := range read(t, queue) {
+	for _, d := range take(t, queue) {
 		distinct[d.MessageId] = true
 	}
 	if len(distinct) < acknowledged {

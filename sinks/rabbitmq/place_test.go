@@ -86,29 +86,59 @@ func (p *place) queue(name, binding string, args amqp.Table) string {
 	return name
 }
 
-// read returns what a queue has and leaves it there.
-func read(t testing.TB, queue string) []amqp.Delivery {
+// take empties a queue.
+func take(t testing.TB, queue string) []amqp.Delivery {
 	t.Helper()
-	conn, ch := connect(t)
-	var all []amqp.Delivery
-	for {
-		d, ok, err := ch.Get(queue, false)
-		if err != nil {
-			t.Fatal(err)
+	all, ch := consume(t, queue, true)
+	if err := ch.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// consume receives what a queue has at this moment. Without acknowledgements a
+// quorum queue sends 2000 messages and no more.
+func consume(t testing.TB, queue string, acknowledge bool) ([]amqp.Delivery, *amqp.Channel) {
+	t.Helper()
+	_, ch := connect(t)
+	q, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if q.Messages == 0 {
+		return nil, ch
+	}
+	deliveries, err := ch.Consume(queue, "", false, false, false, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := make([]amqp.Delivery, 0, q.Messages)
+	for d := range deliveries {
+		all = append(all, d)
+		if acknowledge && (len(all)%500 == 0 || len(all) == q.Messages) {
+			if err := d.Ack(true); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if !ok {
+		if len(all) == q.Messages {
 			break
 		}
-		all = append(all, d)
 	}
+	if len(all) < q.Messages {
+		t.Fatalf("read %d of %d messages", len(all), q.Messages)
+	}
+	return all, ch
+}
+
+// read returns what a queue has, at most 2000 messages, and leaves it there.
+func read(t testing.TB, queue string) []amqp.Delivery {
+	t.Helper()
+	all, ch := consume(t, queue, false)
 	if err := ch.Close(); err != nil {
 		t.Fatal(err)
 	}
 	// What was read and not acknowledged goes back after the channel's end.
-	again, err := conn.Channel()
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, again := connect(t)
 	eventually(t, "all messages back in the queue", func() error {
 		q, err := again.QueueDeclarePassive(queue, true, false, false, false, nil)
 		if err != nil {
@@ -192,6 +222,9 @@ type results struct {
 	t  testing.TB
 	mu sync.Mutex
 	by map[int64]relay.Outcome
+
+	acknowledged int
+	last         string
 }
 
 func newResults(t testing.TB) *results { return &results{t: t, by: make(map[int64]relay.Outcome)} }
@@ -203,6 +236,10 @@ func (r *results) report(m *relay.Message, o relay.Outcome) {
 		r.t.Errorf("message %d was reported twice: %s, then %s (%v)", m.ID, before.Class, o.Class, o.Err)
 	}
 	r.by[m.ID] = o
+	r.last = fmt.Sprintf("%s %q (%v)", o.Class, o.Type, o.Err)
+	if o.Class == relay.Acknowledged {
+		r.acknowledged++
+	}
 	// As the relay does: a sink that still reads the message is found by the race
 	// detector.
 	m.Payload, m.Headers = nil, nil

@@ -156,7 +156,7 @@ func TestBrokersSizeLimitIsLearned(t *testing.T) {
 	again.Payload = make([]byte, 4<<20+1)
 	expect(t, s, again, relay.Rejected, relay.ErrorTypeTooLarge, "the limit is 4194304")
 	distinct := map[string]bool{}
-	for _, d := range read(t, queue) {
+	for _, d := range take(t, queue) {
 		distinct[d.MessageId] = true
 	}
 	if len(distinct) != 2*around {
@@ -214,7 +214,7 @@ func TestForbiddenTopicIsRefusedAndTheOthersFlow(t *testing.T) {
 		check(t, messageTo(topic(i), i), o, relay.Refused, relay.ErrorTypeForbidden, "set_topic_permissions")
 	}
 	distinct := map[string]bool{}
-	for _, d := range read(t, queue) {
+	for _, d := range take(t, queue) {
 		distinct[d.MessageId] = true
 	}
 	if len(distinct) != good {

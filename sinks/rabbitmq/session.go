@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -123,15 +122,11 @@ func (s *session) shakeHands(ctx context.Context) error {
 	return err
 }
 
-// handshakeError tells refused credentials from a connection that broke, which
-// the library takes for them: the broker ends a refused connection without a
-// word, a moment later.
+// handshakeError tells refused credentials from a broker that does not answer,
+// which the library takes for them: refused, a connection ends without a word.
 func handshakeError(err, socket error) error {
-	if socket == nil || errors.Is(socket, io.EOF) || errors.Is(err, socket) {
-		return err
-	}
-	if errors.Is(err, amqp.ErrCredentials) || errors.Is(err, amqp.ErrVhost) || errors.Is(err, amqp.ErrClosed) {
-		return fmt.Errorf("connection broke during the handshake: %w", socket)
+	if errors.Is(socket, errSilent) || errors.Is(socket, context.Canceled) || errors.Is(socket, context.DeadlineExceeded) {
+		return fmt.Errorf("the broker does not answer: %w", socket)
 	}
 	return err
 }
