@@ -56,7 +56,7 @@ fuzz: deps ## run every fuzz target for FUZZTIME, such as FUZZTIME=10m
 	@.ci/fuzz $(FUZZTIME)
 
 .PHONY: deps
-deps: ## make sure of PostgreSQL and a C compiler, which the tests need
+deps: ## make sure of PostgreSQL, RabbitMQ and a C compiler, which the tests need
 	@.ci/deps
 
 .PHONY: tools
