@@ -10,6 +10,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/outbox-relay/outbox-relay/e2e/oracle"
+	"github.com/outbox-relay/outbox-relay/e2e/pgserver"
 	"github.com/outbox-relay/outbox-relay/e2e/rabbitserver"
 )
 
@@ -68,7 +69,12 @@ type rabbitWorld struct {
 
 func newRabbitWorld(t testing.TB, s *rabbitserver.Server, args amqp.Table) *rabbitWorld {
 	t.Helper()
-	w := &rabbitWorld{world: newWorld(t, worldOptions{rabbitmq: true}), server: s, args: args}
+	return newRabbitWorldOn(t, s, args, nil)
+}
+
+func newRabbitWorldOn(t testing.TB, s *rabbitserver.Server, args amqp.Table, cluster *pgserver.Server) *rabbitWorld {
+	t.Helper()
+	w := &rabbitWorld{world: newWorld(t, worldOptions{rabbitmq: true, cluster: cluster}), server: s, args: args}
 	w.exchange = w.role + ".exchange"
 	w.queue = w.role + ".queue"
 	w.declareExchange()

@@ -202,3 +202,6 @@ func (s *socket) Close() error {
 func (s *socket) SetDeadline(time.Time) error      { return nil }
 func (s *socket) SetReadDeadline(time.Time) error  { return nil }
 func (s *socket) SetWriteDeadline(time.Time) error { return nil }
+
+// cutLater ends the connection unless it has ended by then.
+func (s *socket) cutLater(d time.Duration) { time.AfterFunc(d, func() { s.cut(errClosing) }) }
