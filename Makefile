@@ -19,9 +19,9 @@ build: ## build the static binary bin/outbox-relay
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/outbox-relay ./cmd/outbox-relay
 
 .PHONY: demo
-demo: build ## move clicks through real servers and real faults; KEEP=1 leaves them running
+demo: build ## move clicks through real servers and real faults; SINK=rabbitmq, KEEP=1 leaves them running
 	$(GO) build -o bin/outbox-demo ./cmd/outbox-demo
-	@bin/outbox-demo -relay bin/outbox-relay $(if $(KEEP),-keep)
+	@bin/outbox-demo -relay bin/outbox-relay $(if $(SINK),-sink $(SINK)) $(if $(KEEP),-keep)
 
 .PHONY: fmt
 fmt: ## format the code
@@ -44,7 +44,7 @@ bench: deps ## measure: the broker alone, the relay, the ratio; memory
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./e2e
 
 .PHONY: chaos
-chaos: deps ## random faults for as long as CHAOS says, such as CHAOS=10m
+chaos: deps ## random faults for as long as CHAOS says, such as CHAOS=10m; RabbitMQ killed ten times
 	$(GO) test -race -tags chaos -run '^TestChaos' -timeout 0 -v ./relay ./e2e
 
 .PHONY: mutants
@@ -56,7 +56,7 @@ fuzz: deps ## run every fuzz target for FUZZTIME, such as FUZZTIME=10m
 	@.ci/fuzz $(FUZZTIME)
 
 .PHONY: deps
-deps: ## make sure of PostgreSQL and a C compiler, which the tests need
+deps: ## make sure of PostgreSQL, RabbitMQ and a C compiler, which the tests need
 	@.ci/deps
 
 .PHONY: tools

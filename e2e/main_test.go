@@ -23,5 +23,6 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
+	pgtest.AtEnd(closeSharedNode)
 	os.Exit(pgtest.Main(m))
 }

@@ -55,8 +55,11 @@ func (w *world) pending() int {
 	return w.count(`SELECT count(*) FROM {outbox} WHERE sent_at IS NULL AND dead_at IS NULL`)
 }
 
-// stored is the number of messages that the stream ever took.
-func (w *world) stored() int {
+// stored is the number of messages that the broker has.
+func (w *world) stored() int { return w.storedNow() }
+
+// inStream is the number of messages that the stream ever took.
+func (w *world) inStream() int {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()

@@ -42,6 +42,7 @@ type worldOptions struct {
 	stream    func(*jetstream.StreamConfig) // changes the stream before it is made
 	broker    string                        // more of the broker's configuration file
 	unmigrate bool                          // leave the table to the test
+	rabbitmq  bool                          // the broker is not NATS: see rabbitWorld
 }
 
 // world is an application's database with a ledger, a broker with a stream, and
@@ -56,6 +57,10 @@ type world struct {
 	js      jetstream.JetStream
 	env     map[string]string // of every relay
 	db      *pgx.Conn         // superuser; use conn()
+
+	// What the broker has; of the stream, unless a test says otherwise.
+	storedNow func() int
+	collect   func(context.Context) ([]oracle.Delivery, error)
 }
 
 func newWorld(t testing.TB, o worldOptions) *world {
@@ -83,10 +88,8 @@ func newWorld(t testing.TB, o worldOptions) *world {
 	if err := oracle.Install(t.Context(), w.db); err != nil {
 		t.Fatal(err)
 	}
-	w.startBroker()
 	w.env = map[string]string{
 		"OUTBOX_DATABASE_URL":  w.relayURL(),
-		"OUTBOX_SINK_URL":      w.broker.URL(),
 		"OUTBOX_TABLE":         o.table,
 		"OUTBOX_MAX_IN_FLIGHT": fmt.Sprint(window),
 		"OUTBOX_POLL_INTERVAL": "50ms",
@@ -97,6 +100,9 @@ func newWorld(t testing.TB, o worldOptions) *world {
 	}
 	if o.deletes {
 		w.env["OUTBOX_AFTER_SEND"] = "delete"
+	}
+	if !o.rabbitmq {
+		w.startBroker()
 	}
 	return w
 }
@@ -155,6 +161,11 @@ func (w *world) startBroker() {
 	}
 	if _, err := w.js.CreateStream(ctx, config); err != nil {
 		w.t.Fatal(err)
+	}
+	w.env["OUTBOX_SINK_URL"] = w.broker.URL()
+	w.storedNow = w.inStream
+	w.collect = func(ctx context.Context) ([]oracle.Delivery, error) {
+		return oracle.Collect(ctx, w.broker.URL(), streamName)
 	}
 }
 
@@ -221,7 +232,7 @@ func (w *world) verdict(limits oracle.Limits) int {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	received, err := oracle.Collect(ctx, w.broker.URL(), streamName)
+	received, err := w.collect(ctx)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -2,70 +2,57 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
-
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/outbox-relay/outbox-relay/e2e/natsserver"
 )
+
+const topic = "clicks"
 
 const (
-	topic  = "clicks"
-	stream = "CLICKS"
-
-	// duplicateWindow is the smallest that JetStream takes. A stream as it is
-	// usually set up drops the relay's redeliveries itself for two minutes; here
-	// they get through, so that the consumer has to show that it can drop them.
-	duplicateWindow = 100 * time.Millisecond
+	batchSize = 256
+	// fetchWait bounds how long a batch is collected for.
+	fetchWait = 250 * time.Millisecond
 )
 
-// broker is the NATS server and a connection to it that outlives its stops.
-type broker struct {
-	*natsserver.Server
-	conn *nats.Conn
-	js   jetstream.JetStream
+// broker is a message broker of the demonstration, and the consumer's way to its
+// messages. All that is not a consumer's business may be done while it is down,
+// and then fails.
+type broker interface {
+	// what it is, where, and what the consumer reads, for people.
+	name() string
+	Addr() string
+	place() string
+	// URL and more variables for the relay.
+	URL() string
+	relayEnv() []string
+
+	// fetch collects a batch for at most fetchWait. A broker that is away is an
+	// empty batch.
+	fetch(ctx context.Context) ([]delivery, error)
+	// backlog is how many messages the consumer has not acknowledged yet.
+	backlog(ctx context.Context) (int, error)
+	// awaitMessage returns when the next message comes through.
+	awaitMessage(ctx context.Context) error
+	// stored are the ids of all messages that ever came, in the broker's order.
+	stored(ctx context.Context) ([]string, error)
+
+	stop() error
+	restart(ctx context.Context) error
+	close()
 }
 
-// startBroker starts the server and makes the stream. The caller closes it.
-func startBroker(ctx context.Context) (*broker, error) {
-	server, err := natsserver.StartInProcess(ctx, natsserver.Options{})
-	if err != nil {
-		return nil, err
-	}
-	b := &broker{Server: server}
-	if err := b.connect(ctx); err != nil {
-		b.close()
-		return nil, err
-	}
-	return b, nil
+// delivery is a message as the consumer gets it.
+type delivery struct {
+	place int64 // the broker's own number
+	id    string
+	body  []byte
+	// ack may fail: the message comes again and is dropped.
+	ack func() error
 }
 
-func (b *broker) connect(ctx context.Context) error {
-	var err error
-	b.conn, err = nats.Connect(b.URL(), nats.Name("outbox-demo"),
-		nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond),
-		// A request for messages that is sent after the broker's return is too old.
-		nats.ReconnectBufSize(-1))
-	if err != nil {
-		return fmt.Errorf("connect to NATS: %w", err)
+// startBroker starts the broker of that name. The caller closes it.
+func startBroker(ctx context.Context, sink string) (broker, error) {
+	if sink == sinkRabbitMQ {
+		return startRabbitMQ(ctx)
 	}
-	if b.js, err = jetstream.New(b.conn); err != nil {
-		return fmt.Errorf("open JetStream: %w", err)
-	}
-	_, err = b.js.CreateStream(ctx, jetstream.StreamConfig{
-		Name: stream, Subjects: []string{topic}, Duplicates: duplicateWindow,
-	})
-	if err != nil {
-		return fmt.Errorf("create stream %s: %w", stream, err)
-	}
-	return nil
-}
-
-func (b *broker) close() {
-	if b.conn != nil {
-		b.conn.Close()
-	}
-	_ = b.Close() // what is left of it goes with the process
+	return startNATS(ctx)
 }

@@ -8,17 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/nats-io/nats.go/jetstream"
-)
-
-const (
-	durable   = "statistics"
-	batchSize = 256
-	// fetchWait bounds how long a batch is collected for.
-	fetchWait = 250 * time.Millisecond
-	// ackWait is short: acknowledgements that are lost with the broker's stop are
-	// asked for again soon.
-	ackWait = 2 * time.Second
 )
 
 // countClick is exactly-once in one statement: the effect happens only where the
@@ -35,20 +24,9 @@ INSERT INTO dropped (message_id, stream_seq)
 // consumer is the statistics service.
 type consumer struct {
 	url    string
-	source jetstream.Consumer
+	broker broker
 
 	consumed atomic.Int64 // messages that had their effect; for show only
-}
-
-// newConsumer makes the durable consumer.
-func newConsumer(ctx context.Context, b *broker, url string) (*consumer, error) {
-	source, err := b.js.CreateConsumer(ctx, stream, jetstream.ConsumerConfig{
-		Durable: durable, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxAckPending: 4 * batchSize,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("create consumer %s: %w", durable, err)
-	}
-	return &consumer{url: url, source: source}, nil
 }
 
 // run consumes until ctx ends, which is its error. A broker that is away is waited for.
@@ -68,49 +46,33 @@ func (c *consumer) take(ctx context.Context, conn *pgx.Conn) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	fetched, err := c.source.Fetch(batchSize, jetstream.FetchMaxWait(fetchWait))
-	if err != nil {
-		return pause(ctx, fetchWait)
+	batch, err := c.broker.fetch(ctx)
+	if err != nil || len(batch) == 0 {
+		return err
 	}
-	var msgs []jetstream.Msg
-	for msg := range fetched.Messages() {
-		msgs = append(msgs, msg)
-	}
-	if fetched.Error() != nil && len(msgs) == 0 {
-		return pause(ctx, fetchWait)
-	}
-	if len(msgs) == 0 {
-		return nil
-	}
-	if err := c.count(ctx, conn, msgs); err != nil {
+	if err := c.count(ctx, conn, batch); err != nil {
 		return fmt.Errorf("count clicks: %w", err)
 	}
-	for _, msg := range msgs {
-		// Where this fails the message comes again and is dropped.
-		_ = msg.Ack()
+	for _, d := range batch {
+		_ = d.ack() // see delivery
 	}
 	return nil
 }
 
 // count writes the effects of a batch.
-func (c *consumer) count(ctx context.Context, conn *pgx.Conn, msgs []jetstream.Msg) error {
+func (c *consumer) count(ctx context.Context, conn *pgx.Conn, deliveries []delivery) error {
 	batch := &pgx.Batch{}
-	for _, msg := range msgs {
-		meta, err := msg.Metadata()
-		if err != nil {
-			return fmt.Errorf("read metadata: %w", err)
-		}
-		id := msg.Headers().Get(jetstream.MsgIDHeader)
+	for _, d := range deliveries {
 		var m message
-		if err := json.Unmarshal(msg.Data(), &m); err != nil {
-			return fmt.Errorf("decode message %d (id %q): %w", meta.Sequence.Stream, id, err)
+		if err := json.Unmarshal(d.body, &m); err != nil {
+			return fmt.Errorf("decode message %d (id %q): %w", d.place, d.id, err)
 		}
-		batch.Queue(countClick, id, int64(meta.Sequence.Stream), m.Click, m.Code, m.Seq)
+		batch.Queue(countClick, d.id, d.place, m.Click, m.Code, m.Seq)
 	}
-	effects := len(msgs)
+	effects := len(deliveries)
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		results := tx.SendBatch(ctx, batch)
-		for range msgs {
+		for range deliveries {
 			dropped, err := results.Exec()
 			if err != nil {
 				_ = results.Close()
@@ -124,16 +86,6 @@ func (c *consumer) count(ctx context.Context, conn *pgx.Conn, msgs []jetstream.M
 		c.consumed.Add(int64(effects))
 	}
 	return err
-}
-
-// backlog is how many messages of the stream have not been consumed and
-// acknowledged yet.
-func (c *consumer) backlog(ctx context.Context) (int, error) {
-	info, err := c.source.Info(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("ask for the consumer's backlog: %w", err)
-	}
-	return int(info.NumPending) + info.NumAckPending, nil
 }
 
 // pause waits for d; its error says that ctx ended before.

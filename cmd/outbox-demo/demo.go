@@ -25,7 +25,7 @@ const (
 
 // demonstrate sets the stage, plays, judges, and leaves nothing behind.
 func demonstrate(ctx context.Context, o options, p *progress) (err error) {
-	if err := ensurePostgreSQL(ctx, p); err != nil {
+	if err := ensureServers(ctx, o.sink, p); err != nil {
 		return err
 	}
 	s := &stage{options: o, progress: p}
@@ -90,8 +90,8 @@ func (s *stage) script(ctx context.Context, deadline time.Time) error {
 			s.progress.step("relay stopped with SIGTERM")
 		}
 	}
-	s.progress.step("the stream has %s messages twice; JetStream delivered %s to the consumer again by itself",
-		thousands(v.copies), thousands(v.redelivered-v.copies))
+	s.progress.step("the broker has %s messages twice; %s delivered %s to the consumer again by itself",
+		thousands(v.copies), s.broker.name(), thousands(v.redelivered-v.copies))
 	v.faults = append(missing, v.faults...)
 	s.announce(v)
 	if s.keep {
@@ -117,7 +117,7 @@ func (s *stage) play(ctx context.Context, f *faults) error {
 }
 
 // awaitSettled returns when no row is pending and the consumer has acknowledged
-// the whole stream.
+// all messages.
 func (s *stage) awaitSettled(ctx context.Context) error {
 	return withConn(ctx, s.pg.URL(shortenerDB), func(conn *pgx.Conn) error {
 		// As last seen: an answer that did not come changes nothing.
@@ -126,7 +126,7 @@ func (s *stage) awaitSettled(ctx context.Context) error {
 			if n, err := countPending(ctx, conn); err == nil {
 				pending = n
 			}
-			if n, err := s.consumer.backlog(ctx); err == nil {
+			if n, err := s.broker.backlog(ctx); err == nil {
 				backlog = n
 			}
 			if pending == 0 && backlog == 0 {
@@ -141,7 +141,7 @@ func (s *stage) awaitSettled(ctx context.Context) error {
 
 // judge reads what there is and compares it with what was to be.
 func (s *stage) judge(ctx context.Context, unmarked []string) (verdict, error) {
-	h, err := readHistory(ctx, s.pg.URL(shortenerDB), s.pg.URL(statisticsDB), s.broker.URL())
+	h, err := readHistory(ctx, s.pg.URL(shortenerDB), s.pg.URL(statisticsDB), s.broker)
 	if err != nil {
 		return verdict{}, err
 	}
@@ -170,10 +170,10 @@ func (s *stage) keepRunning(ctx context.Context) {
 It is left running, with %d clicks per second more:
   PostgreSQL   psql '%s'
                psql '%s'
-  NATS         %s, stream %s, consumer %s
+  %-12s %s, %s
   relay        process %d, log %s
 Ctrl-C stops it all and removes it.
-`, slowRate, s.pg.URL(shortenerDB), s.pg.URL(statisticsDB), s.broker.URL(), stream, durable,
+`, slowRate, s.pg.URL(shortenerDB), s.pg.URL(statisticsDB), s.broker.name(), s.broker.URL(), s.broker.place(),
 		s.relay.pid(), s.relay.log.file.Name()))
 	if err := s.more.run(ctx); err != nil && ctx.Err() == nil {
 		s.progress.step("the slow writer ended: %v", err)

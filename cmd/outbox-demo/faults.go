@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/outbox-relay/outbox-relay/e2e/oracle"
 )
 
 const (
@@ -59,7 +57,7 @@ func (f *faults) run(ctx context.Context) error {
 // before its row can be marked, makes sure that this is so, and starts the relay
 // again.
 func (f *faults) killRelay(ctx context.Context) error {
-	if err := f.awaitMessage(ctx); err != nil {
+	if err := f.broker.awaitMessage(ctx); err != nil {
 		return err
 	}
 	if err := f.relay.kill(ctx); err != nil {
@@ -78,19 +76,6 @@ func (f *faults) killRelay(ctx context.Context) error {
 		return err
 	}
 	f.progress.step("relay started again")
-	return nil
-}
-
-// awaitMessage returns when the next message comes through the broker.
-func (f *faults) awaitMessage(ctx context.Context) error {
-	sub, err := f.broker.conn.SubscribeSync(topic)
-	if err != nil {
-		return fmt.Errorf("watch the broker: %w", err)
-	}
-	defer func() { _ = sub.Unsubscribe() }()
-	if _, err := sub.NextMsgWithContext(ctx); err != nil {
-		return fmt.Errorf("wait for a message to kill the relay at: %w", err)
-	}
 	return nil
 }
 
@@ -113,13 +98,13 @@ func (f *faults) findUnmarked(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	deliveries, err := oracle.Collect(ctx, f.broker.URL(), stream)
+	ids, err := f.broker.stored(ctx)
 	if err != nil {
 		return nil, err
 	}
-	stored := make(map[string]bool, len(deliveries))
-	for _, d := range deliveries {
-		stored[d.MessageID] = true
+	stored := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		stored[id] = true
 	}
 	var unmarked []string
 	for _, id := range pending {
@@ -171,12 +156,14 @@ func (f *faults) awaitRedelivered(ctx context.Context) error {
 
 // stopBroker takes the broker away from everybody for a while.
 func (f *faults) stopBroker(ctx context.Context) error {
-	f.broker.Shutdown()
+	if err := f.broker.stop(); err != nil {
+		return fmt.Errorf("stop the broker: %w", err)
+	}
 	f.progress.step("broker stopped for %.0f s", brokerDown.Seconds())
 	if err := pause(ctx, brokerDown); err != nil {
 		return err
 	}
-	if err := f.broker.Restart(ctx); err != nil {
+	if err := f.broker.restart(ctx); err != nil {
 		return fmt.Errorf("start the broker again: %w", err)
 	}
 	f.progress.step("broker is back")

@@ -5,16 +5,14 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/outbox-relay/outbox-relay/e2e/oracle"
 )
 
-// history is what the two databases and the stream say in the end.
+// history is what the two databases and the broker say in the end.
 type history struct {
 	clicks     []click  // the application's, all committed
 	outbox     []row    // the table in between
 	rolledBack int      // outbox rows that took an id and are not there
-	stream     []string // message ids in stream order
+	stream     []string // message ids in the broker's order
 	counted    []effect // the consumer's effects
 	dropped    []string // message ids of the copies that the consumer dropped
 }
@@ -41,7 +39,7 @@ type effect struct {
 }
 
 // readHistory reads it all anew, on connections of its own.
-func readHistory(ctx context.Context, shortenerURL, statisticsURL, brokerURL string) (history, error) {
+func readHistory(ctx context.Context, shortenerURL, statisticsURL string, b broker) (history, error) {
 	var h history
 	err := withConn(ctx, shortenerURL, func(conn *pgx.Conn) error { return h.readShortener(ctx, conn) })
 	if err != nil {
@@ -51,14 +49,8 @@ func readHistory(ctx context.Context, shortenerURL, statisticsURL, brokerURL str
 	if err != nil {
 		return h, err
 	}
-	deliveries, err := oracle.Collect(ctx, brokerURL, stream)
-	if err != nil {
-		return h, err
-	}
-	for _, d := range deliveries {
-		h.stream = append(h.stream, d.MessageID)
-	}
-	return h, nil
+	h.stream, err = b.stored(ctx)
+	return h, err
 }
 
 func (h *history) readShortener(ctx context.Context, conn *pgx.Conn) error {

@@ -9,20 +9,47 @@ import (
 	"strings"
 
 	"github.com/outbox-relay/outbox-relay/e2e/pgserver"
+	"github.com/outbox-relay/outbox-relay/e2e/rabbitserver"
 )
 
-// ensurePostgreSQL makes sure that PostgreSQL's server programs are there: as
-// root on a Debian machine it installs them, else its error says what to run.
-func ensurePostgreSQL(ctx context.Context, p *progress) error {
-	_, err := pgserver.Binaries()
+// program is a server that the demonstration does not bring along.
+type program struct {
+	name    string
+	find    func() (string, error)
+	missing error  // what find wraps where it is not installed
+	chosen  string // the variable with which somebody has said where it is
+	install string
+}
+
+var (
+	postgreSQL = program{"PostgreSQL", pgserver.Binaries, pgserver.ErrNoBinaries, "PGSERVER_BIN", pgserver.Install}
+	rabbitMQ   = program{"RabbitMQ", rabbitserver.Binaries, rabbitserver.ErrNoBinaries, "RABBITSERVER_BIN", rabbitserver.Install}
+)
+
+// ensureServers makes sure of the programs that a demonstration with that sink
+// needs.
+func ensureServers(ctx context.Context, sink string, p *progress) error {
+	if err := postgreSQL.ensure(ctx, p); err != nil {
+		return err
+	}
+	if sink == sinkRabbitMQ {
+		return rabbitMQ.ensure(ctx, p)
+	}
+	return nil
+}
+
+// ensure installs the program as root on a Debian machine; else its error says
+// what to run.
+func (s program) ensure(ctx context.Context, p *progress) error {
+	_, err := s.find()
 	switch {
-	case !errors.Is(err, pgserver.ErrNoBinaries), os.Getenv("PGSERVER_BIN") != "":
+	case !errors.Is(err, s.missing), os.Getenv(s.chosen) != "":
 		return err
 	case !mayInstall():
 		return fmt.Errorf("%w (on a fresh machine, before it: apt-get update)", err)
 	}
-	for _, command := range []string{"apt-get update", pgserver.Install} {
-		p.step("PostgreSQL is not installed; running %s", command)
+	for _, command := range []string{"apt-get update", s.install} {
+		p.step("%s is not installed; running %s", s.name, command)
 		words := strings.Fields(command)
 		cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
@@ -30,7 +57,7 @@ func ensurePostgreSQL(ctx context.Context, p *progress) error {
 			return fmt.Errorf("run %s: %w\n%s", command, err, strings.TrimSpace(string(out)))
 		}
 	}
-	_, err = pgserver.Binaries()
+	_, err = s.find()
 	return err
 }
 

@@ -19,7 +19,14 @@ type options struct {
 	rate     int
 	deadline time.Duration
 	keep     bool
+	sink     string
 }
+
+// The brokers to choose from.
+const (
+	sinkNATS     = "nats"
+	sinkRabbitMQ = "rabbitmq"
+)
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
@@ -58,6 +65,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.IntVar(&o.rate, "rate", 900, "clicks written per second")
 	flags.DurationVar(&o.deadline, "deadline", 55*time.Second, "give up, and say what is missing, after this time")
 	flags.BoolVar(&o.keep, "keep", false, "leave everything running at the end, until interrupted")
+	flags.StringVar(&o.sink, "sink", sinkNATS, "the `broker`: nats or rabbitmq")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -67,6 +75,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		fault = fmt.Sprintf("unexpected argument %q: there are only flags", flags.Arg(0))
 	case o.clicks < 500:
 		fault = fmt.Sprintf("-clicks %d is too small for faults in its midst: at least 500", o.clicks)
+	case o.sink != sinkNATS && o.sink != sinkRabbitMQ:
+		fault = fmt.Sprintf("-sink %s: expected %s or %s", o.sink, sinkNATS, sinkRabbitMQ)
 	case o.rate < 1:
 		fault = fmt.Sprintf("-rate %d: at least 1 click per second", o.rate)
 	}

@@ -30,18 +30,18 @@ type relayProcess struct {
 }
 
 // newRelayProcess finds or builds the binary. The caller closes it.
-func newRelayProcess(ctx context.Context, binary, databaseURL, sinkURL string) (*relayProcess, error) {
+func newRelayProcess(ctx context.Context, binary, databaseURL, sinkURL string, more ...string) (*relayProcess, error) {
 	dir, err := sandbox.NewDir("outbox-demo-", nil)
 	if err != nil {
 		return nil, err
 	}
-	r := &relayProcess{dir: dir, env: []string{
+	r := &relayProcess{dir: dir, env: append([]string{
 		"OUTBOX_DATABASE_URL=" + databaseURL,
 		"OUTBOX_SINK_URL=" + sinkURL,
 		"OUTBOX_LOG_FORMAT=json",
 		// Not the usual one, which a relay of the user's may have.
 		"OUTBOX_HTTP_ADDR=127.0.0.1:0",
-	}}
+	}, more...)}
 	if r.log, err = openRelayLog(dir.Join("relay.log")); err == nil {
 		r.binary, err = findRelay(ctx, binary, dir)
 	}

@@ -18,7 +18,7 @@ type stage struct {
 	progress *progress
 
 	pg       *pgserver.Server
-	broker   *broker
+	broker   broker
 	relay    *relayProcess
 	consumer *consumer
 	load     *load
@@ -35,17 +35,15 @@ func (s *stage) setUp(ctx context.Context) error {
 		return err
 	}
 	s.progress.step("PostgreSQL runs on port %d, the outbox table is migrated", s.pg.Port())
-	if s.broker, err = startBroker(ctx); err != nil {
+	if s.broker, err = startBroker(ctx, s.sink); err != nil {
 		return err
 	}
-	s.progress.step("NATS runs on %s, with the stream %s", s.broker.Addr(), stream)
+	s.progress.step("%s runs on %s, with %s", s.broker.name(), s.broker.Addr(), s.broker.place())
 	shortener := s.pg.URL(shortenerDB)
 	s.load = &load{url: shortener, clicks: s.clicks, rate: s.rate}
 	s.more = &load{url: shortener, rate: slowRate}
-	if s.consumer, err = newConsumer(ctx, s.broker, s.pg.URL(statisticsDB)); err != nil {
-		return err
-	}
-	s.relay, err = newRelayProcess(ctx, s.binary, s.pg.URLAs(relayRole, "", shortenerDB), s.broker.URL())
+	s.consumer = &consumer{url: s.pg.URL(statisticsDB), broker: s.broker}
+	s.relay, err = newRelayProcess(ctx, s.binary, s.pg.URLAs(relayRole, "", shortenerDB), s.broker.URL(), s.broker.relayEnv()...)
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
-	"github.com/outbox-relay/outbox-relay/sinks/jetstream"
 )
 
 const runUsage = `Usage: outbox-relay [run]
@@ -90,43 +89,6 @@ func openDatabase(c config.Config, host string, log *slog.Logger) (*postgres.Dat
 		return nil, fmt.Errorf("OUTBOX_DATABASE_URL: %w", err)
 	}
 	return database, nil
-}
-
-// openSink opens the sink that the URL's scheme names; config has let only
-// known schemes through.
-func openSink(c config.Config, host string, log *slog.Logger) (relay.Sink, error) {
-	o, err := jetstreamOptions(c, host, log)
-	if err != nil {
-		return nil, err
-	}
-	sink, err := jetstream.Open(o)
-	if err != nil {
-		return nil, fmt.Errorf("open sink: %w", err)
-	}
-	return sink, nil
-}
-
-func jetstreamOptions(c config.Config, host string, log *slog.Logger) (jetstream.Options, error) {
-	topology, err := jetstream.ParseTopology(string(c.Topology))
-	if err != nil {
-		return jetstream.Options{}, fmt.Errorf("OUTBOX_TOPOLOGY: %w", err)
-	}
-	return jetstream.Options{
-		URLs:        c.SinkURL.Reveal(),
-		Window:      c.MaxInFlight,
-		CredsFile:   c.NATSCredsFile,
-		NKeyFile:    c.NATSNKeyFile,
-		Token:       c.NATSToken.Reveal(),
-		InboxPrefix: c.NATSInboxPrefix,
-		Domain:      c.NATSDomain,
-		TLS:         jetstream.TLS{CAFile: c.TLSCAFile, CertFile: c.TLSCertFile, KeyFile: c.TLSKeyFile},
-		Topology:    topology,
-		StreamName:  c.NATSStream,
-		Name:        "outbox-relay " + host + " " + c.Table.String(),
-		Logger:      log,
-
-		MaxMessageBytes: int64(c.MaxMessageBytes),
-	}, nil
 }
 
 // hostname names this relay in pg_stat_activity and to the broker: in a pod it

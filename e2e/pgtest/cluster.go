@@ -31,11 +31,24 @@ var settings = map[string]string{"max_wal_size": "4GB", "max_prepared_transactio
 
 var errMain = errors.New("the test package's TestMain does not call pgtest.Main")
 
+// atEnd is what Main does after the tests, before it looks for goroutines.
+var atEnd []func() error
+
+// AtEnd has f called once all tests of a package with [Main] have run, for other
+// servers that they share. Not safe for concurrent use.
+func AtEnd(f func() error) { atEnd = append(atEnd, f) }
+
 // Main runs the tests of a package, stops the shared cluster, and then looks for
 // goroutines that nobody ended. The result is the exit status.
 func Main(m *testing.M, ignored ...goleak.Option) int {
 	inMain = true
 	code := m.Run()
+	for _, end := range atEnd {
+		if err := end(); err != nil {
+			fmt.Fprintln(os.Stderr, "pgtest: end of the tests:", err)
+			code = max(code, 1)
+		}
+	}
 	if s := shared.server; s != nil {
 		if err := s.Close(); err != nil {
 			fmt.Fprintln(os.Stderr, "pgtest: stop the shared cluster:", err)

@@ -148,7 +148,7 @@ func (b *broker) Drain(t testing.TB) {
 }
 
 func (b *broker) Topics() sinktest.Topics {
-	return sinktest.Topics{Good: goodTopic, Full: fullTopic, Nowhere: nowhereTopic, Silent: silentTopic}
+	return sinktest.Topics{Good: goodTopic, Full: fullTopic, FullType: relay.ErrorTypeFull, Nowhere: nowhereTopic, Silent: silentTopic}
 }
 
 func (b *broker) Stored(t testing.TB, topic string) []sinktest.Stored {

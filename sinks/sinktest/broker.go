@@ -39,6 +39,9 @@ type Topics struct {
 	Good string
 	// Full leads to a place that refuses more until Drain. It is full.
 	Full string
+	// FullType is how the sink has to call that: full, or nacked where the broker
+	// does not say why it refuses.
+	FullType relay.ErrorType
 	// Nowhere leads to no place.
 	Nowhere string
 	// Silent leads to a place that takes messages and acknowledges none, while

@@ -17,10 +17,11 @@ import (
 //	envDefault the default
 //	oneof      the values allowed, separated by |
 //	shown      the default as people read it, where envDefault does not say it
+//	empty      "value" where the empty value is one, and does not mean the default
 //	doc        the meaning, for help and the README alike
 type Config struct {
 	DatabaseURL Secret       `env:"OUTBOX_DATABASE_URL,required" doc:"PostgreSQL, as a libpq URL or key=value string; several hosts work with target_session_attrs=read-write; not through a transaction pooler"`
-	SinkURL     Secret       `env:"OUTBOX_SINK_URL,required" doc:"the broker: nats:// or tls:// for NATS JetStream; commas separate hosts"`
+	SinkURL     Secret       `env:"OUTBOX_SINK_URL,required" doc:"the broker: nats:// or tls:// for NATS JetStream, amqp:// or amqps:// for RabbitMQ (with a virtual host, if it is not /); commas separate hosts"`
 	Table       schema.Table `env:"OUTBOX_TABLE" envDefault:"public.outbox" doc:"the outbox table, in SQL identifier syntax (folding, quotes)"`
 	Publication Identifier   `env:"OUTBOX_PUBLICATION" envDefault:"outbox_relay" doc:"the publication that migrate makes or extends; several outbox tables may share it"`
 
@@ -33,7 +34,7 @@ type Config struct {
 	Ordering        relay.Ordering `env:"OUTBOX_ORDERING" envDefault:"key" oneof:"key|none" doc:"key: rows of one key are delivered one after the other; none: as fast as they come"`
 	MaxInFlight     int            `env:"OUTBOX_MAX_IN_FLIGHT" envDefault:"4096" doc:"rows published and not yet marked"`
 	BufferBytes     Bytes          `env:"OUTBOX_BUFFER_BYTES" envDefault:"64MiB" doc:"rows held in memory, those in flight included"`
-	MaxMessageBytes Bytes          `env:"OUTBOX_MAX_MESSAGE_BYTES" envDefault:"0" shown:"the broker's" doc:"a larger payload is dead at once, without being fetched"`
+	MaxMessageBytes Bytes          `env:"OUTBOX_MAX_MESSAGE_BYTES" envDefault:"0" shown:"the broker's" doc:"a larger payload is dead at once, without being fetched (RabbitMQ does not tell its limit: 16MiB, or less once it refuses less)"`
 
 	MaxAttempts int           `env:"OUTBOX_MAX_ATTEMPTS" envDefault:"10" doc:"refusals after which a row is given up, if OUTBOX_DEAD_AFTER is over too"`
 	DeadAfter   time.Duration `env:"OUTBOX_DEAD_AFTER" envDefault:"24h" doc:"time since a row's first refusal before it may be given up"`
@@ -43,13 +44,15 @@ type Config struct {
 
 	ShutdownGrace time.Duration `env:"OUTBOX_SHUTDOWN_GRACE" envDefault:"20s" doc:"how long SIGTERM waits for what is in flight"`
 
-	Topology        Topology `env:"OUTBOX_TOPOLOGY" envDefault:"verify" oneof:"verify|create" doc:"create (for development): a topic that no stream captures is added to OUTBOX_NATS_STREAM by its first token, such as orders and orders.>"`
+	Topology        Topology `env:"OUTBOX_TOPOLOGY" envDefault:"verify" oneof:"verify|create" doc:"create (for development): NATS: a topic that no stream captures is added to OUTBOX_NATS_STREAM by its first token, such as orders and orders.>; RabbitMQ: a durable topic exchange, and a quorum queue named outbox bound to all of it"`
 	NATSStream      string   `env:"OUTBOX_NATS_STREAM" envDefault:"OUTBOX" doc:"the stream of OUTBOX_TOPOLOGY=create, made if missing"`
 	NATSCredsFile   string   `env:"OUTBOX_NATS_CREDS_FILE" doc:"path of a credentials file (JWT and key)"`
 	NATSNKeyFile    string   `env:"OUTBOX_NATS_NKEY_FILE" doc:"path of an nkey seed file"`
 	NATSToken       Secret   `env:"OUTBOX_NATS_TOKEN" doc:"authentication token"`
 	NATSInboxPrefix string   `env:"OUTBOX_NATS_INBOX_PREFIX" shown:"_INBOX" doc:"prefix of the reply subjects, where permissions ask for one"`
 	NATSDomain      string   `env:"OUTBOX_NATS_DOMAIN" doc:"JetStream domain"`
+
+	RabbitMQExchange string `env:"OUTBOX_RABBITMQ_EXCHANGE" envDefault:"outbox" empty:"value" doc:"the exchange; set and empty: the default exchange, which routes to the queue named like the topic"`
 
 	TLSCAFile   string `env:"OUTBOX_TLS_CA_FILE" shown:"the system's" doc:"PEM file of the authorities that signed the broker's certificate"`
 	TLSCertFile string `env:"OUTBOX_TLS_CERT_FILE" doc:"PEM file of the client certificate for the broker"`

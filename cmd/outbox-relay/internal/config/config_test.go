@@ -88,7 +88,7 @@ func TestDefaults(t *testing.T) {
 		MaxInFlight: 4096, BufferBytes: 64 << 20,
 		MaxAttempts: 10, DeadAfter: 24 * time.Hour, RetryMin: time.Second, RetryMax: 5 * time.Minute,
 		AfterSend: MarkSent, ShutdownGrace: 20 * time.Second,
-		Topology: VerifyTopology, NATSStream: "OUTBOX",
+		Topology: VerifyTopology, NATSStream: "OUTBOX", RabbitMQExchange: "outbox",
 		HTTPAddr: "127.0.0.1:9464", LogFormat: LogAuto,
 	}
 	if got != want {
@@ -102,7 +102,7 @@ func TestDefaults(t *testing.T) {
 func TestEveryDefaultPassesItsOwnChecks(t *testing.T) {
 	var environ []string
 	for _, v := range variables {
-		if v.Default != "required" {
+		if v.Default != "required" && !v.Empty {
 			environ = append(environ, v.Name+"=")
 		}
 	}
@@ -136,6 +136,12 @@ func TestValuesAreRead(t *testing.T) {
 	}
 	if token := got.NATSToken.Reveal(); token != "a=b" {
 		t.Errorf("token is %q", token)
+	}
+}
+
+func TestEmptyExchangeIsAValue(t *testing.T) {
+	if got := mustLoad(t, "OUTBOX_RABBITMQ_EXCHANGE=").RabbitMQExchange; got != "" {
+		t.Errorf("the exchange is %q, want the default exchange, which has no name", got)
 	}
 }
 
@@ -189,6 +195,7 @@ func TestURLsThatWork(t *testing.T) {
 	}
 	for _, url := range []string{
 		"nats://broker", "tls://broker:4443", "nats://a:4222,b:4222, c", "nats://a,nats://b", "nats://[::1]:4222/",
+		"amqp://broker", "amqps://relay:x@a:5671/app,relay:x@b:5671/app", "amqp://broker/", "amqp://broker/%2F", "amqp://broker/a%2Fb", "amqp://a,b,amqp://c",
 		"nats://relay:p%2Fss@broker", "nats://token@broker", "nats://relay:x@a,relay:x@b",
 	} {
 		if err := checkSinkURL(url); err != nil {

@@ -8,7 +8,7 @@
 // once, in [Faults], each by the name of its variable, its value and what is
 // expected of it. Names that start with OUTBOX_ and are not known are faults,
 // except those that Kubernetes injects for a Service. An empty value means the
-// default.
+// default, except where empty is documented as a value.
 //
 // No secret reaches an error, a log or a printed [Config]: secrets are of type
 // [Secret], and the errors of the libraries, which quote their input, are

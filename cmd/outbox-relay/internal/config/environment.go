@@ -14,7 +14,7 @@ const prefix = "OUTBOX_"
 
 // readEnvironment returns the values of the known variables, the _FILE forms
 // resolved, and what is wrong with the names. Empty values are left out, so
-// that the default holds.
+// that the default holds, except where empty is a value.
 func readEnvironment(environ []string) (map[string]string, Faults) {
 	given := make(map[string]string)
 	for _, entry := range environ {
@@ -26,6 +26,9 @@ func readEnvironment(environ []string) (map[string]string, Faults) {
 	values := make(map[string]string)
 	for _, v := range variables {
 		value, path := given[v.Name], ""
+		if _, set := given[v.Name]; set && v.Empty {
+			values[v.Name] = value
+		}
 		if v.Secret {
 			path = given[v.Name+fileSuffix]
 		}

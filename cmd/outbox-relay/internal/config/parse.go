@@ -32,7 +32,18 @@ func parse(values map[string]string, required []string) (Config, Faults) {
 			reflect.TypeFor[relay.Ordering](): parseOrdering,
 		},
 	})
+	clearEmpty(&config, sound)
 	return config, append(faults, translate(err, values, required)...)
+}
+
+// clearEmpty sets what was given as empty, and may be, since the library gives it
+// the default.
+func clearEmpty(config *Config, values map[string]string) {
+	for _, v := range variables {
+		if value, given := values[v.Name]; given && value == "" && v.Empty {
+			reflect.ValueOf(config).Elem().FieldByName(v.field).SetZero()
+		}
+	}
 }
 
 func checkOneOf(values map[string]string) Faults {

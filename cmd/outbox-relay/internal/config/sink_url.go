@@ -9,10 +9,11 @@ import (
 
 // What is wrong with a sink URL, in words that quote none of it.
 var (
-	errSinkScheme      = errors.New("expected nats://host:4222 or tls://host:4222, several hosts separated by commas")
-	errSinkRabbitMQ    = errors.New("RabbitMQ is not built in yet; use nats:// or tls://")
-	errSinkSyntax      = errors.New("expected host or host:port after the scheme: nats://host:4222")
-	errSinkHost        = errors.New("expected a host after the scheme, and a port from 1 to 65535 if any: nats://host:4222")
+	errSinkScheme      = errors.New("expected nats://host:4222, tls://host:4222, amqp://host:5672 or amqps://host:5671, several hosts separated by commas")
+	errSinkSyntax      = errors.New("expected host or host:port after the scheme, such as nats://host:4222")
+	errSinkHost        = errors.New("expected a host after the scheme, and a port from 1 to 65535 if any, such as nats://host:4222")
+	errSinkVhost       = errors.New("expected at most a virtual host after host and port, its own slashes as %2F: amqp://host:5672/vhost; options have variables of their own")
+	errSinkVhosts      = errors.New("expected the same virtual host behind every host: amqp://a/vhost,b/vhost")
 	errSinkEscape      = errors.New("a special character has to be percent-encoded in the user name and password: @ is %40, / is %2F, : is %3A, comma is %2C, % is %25")
 	errSinkRest        = errors.New("expected nothing after host and port: options have variables of their own")
 	errSinkMixed       = errors.New("expected the same scheme for all hosts: the client encrypts either all connections or none")
@@ -26,13 +27,12 @@ func checkSinkURL(text string) error {
 	switch {
 	case !found:
 		return errSinkScheme
-	case scheme == "amqp", scheme == "amqps":
-		return errSinkRabbitMQ
-	case scheme != "nats" && scheme != "tls":
+	case !isRabbitMQ(scheme) && scheme != "nats" && scheme != "tls":
 		return errSinkScheme
 	}
 	hosts := strings.Split(rest, ",")
 	users := 0
+	vhosts := make(map[string]bool)
 	for _, host := range hosts {
 		host = strings.TrimSpace(host)
 		if own, after, found := strings.Cut(host, "://"); found {
@@ -41,44 +41,70 @@ func checkSinkURL(text string) error {
 			}
 			host = after
 		}
-		user, err := checkServer(host)
+		u, err := parseServer(host)
 		if errors.Is(err, errSinkSyntax) && strings.Contains(rest, "@") {
 			return errSinkEscape // a password with a comma has become a host of its own
+		}
+		if err == nil {
+			err = checkPath(scheme, u)
 		}
 		if err != nil {
 			return err
 		}
-		if user {
+		vhosts[strings.TrimPrefix(u.EscapedPath(), "/")] = true
+		if u.User != nil {
 			users++
 		}
 	}
 	if users != 0 && users != len(hosts) {
 		return errSinkCredentials
 	}
+	if isRabbitMQ(scheme) && len(vhosts) > 1 {
+		return errSinkVhosts
+	}
 	return nil
 }
 
-// checkServer judges one host and says whether it comes with credentials. Go's
-// parser splits at the last @, so a password may contain one; not so / ? and #.
-func checkServer(host string) (user bool, err error) {
+func isRabbitMQ(scheme string) bool { return scheme == "amqp" || scheme == "amqps" }
+
+// checkPath judges what follows the host: nothing, or RabbitMQ's virtual host.
+func checkPath(scheme string, u *url.URL) error {
+	path := strings.TrimPrefix(u.EscapedPath(), "/")
+	rest := u.RawQuery != "" || u.Fragment != ""
+	switch {
+	case isRabbitMQ(scheme) && (rest || strings.Contains(path, "/")):
+		return errSinkVhost
+	case !isRabbitMQ(scheme) && (rest || strings.Trim(path, "/") != ""):
+		return errSinkRest
+	}
+	return nil
+}
+
+// parseServer judges one host. Go's parser splits at the last @, so a password
+// may contain one; not so / ? and #.
+func parseServer(host string) (*url.URL, error) {
 	u, err := url.Parse("nats://" + host)
 	switch {
 	case err != nil:
-		return false, errSinkSyntax
+		return nil, errSinkSyntax
 	case u.User == nil && strings.Contains(host, "@"):
-		return false, errSinkEscape
+		return nil, errSinkEscape
 	case u.Hostname() == "":
-		return false, errSinkHost
-	case strings.Trim(u.Path, "/") != "", u.RawQuery != "", u.Fragment != "":
-		return false, errSinkRest
+		return nil, errSinkHost
 	}
 	if u.Port() != "" {
 		if port, err := strconv.ParseUint(u.Port(), 10, 16); err != nil || port == 0 {
-			return false, errSinkHost
+			return nil, errSinkHost
 		}
 	}
-	return u.User != nil, nil
+	return u, nil
 }
 
 // hasCredentials says whether a sink URL carries a user.
 func hasCredentials(text string) bool { return strings.Contains(text, "@") }
+
+// RabbitMQ says whether the scheme of the sink URL chooses RabbitMQ.
+func (c Config) RabbitMQ() bool {
+	scheme, _, _ := strings.Cut(c.SinkURL.Reveal(), "://")
+	return isRabbitMQ(scheme)
+}

@@ -33,7 +33,7 @@ func FuzzPasswordStaysInsideTheURL(f *testing.F) {
 		} {
 			keepsDatabaseSecret(t, strings.Replace(format, "PASSWORD", password, 1), middle)
 		}
-		for _, format := range []string{"nats://relay:PASSWORD@broker:4222", "tls://relay:PASSWORD@a,relay:PASSWORD@b"} {
+		for _, format := range []string{"nats://relay:PASSWORD@broker:4222", "tls://relay:PASSWORD@a,relay:PASSWORD@b", "amqp://relay:PASSWORD@a:5672/app"} {
 			keepsSinkSecret(t, strings.ReplaceAll(format, "PASSWORD", password))
 		}
 	})

@@ -15,6 +15,8 @@ type Variable struct {
 	// OneOf are the values allowed; nil where there are other rules.
 	OneOf []string
 
+	// Empty is a value of its own, not the default.
+	Empty bool
 	field string
 	kind  reflect.Type
 }
@@ -33,6 +35,7 @@ func describe(t reflect.Type) []Variable {
 			Default:     field.Tag.Get("envDefault"),
 			Description: field.Tag.Get("doc"),
 			Secret:      field.Type == reflect.TypeFor[Secret](),
+			Empty:       field.Tag.Get("empty") == "value",
 			field:       field.Name,
 			kind:        field.Type,
 		}

@@ -1,0 +1,116 @@
+package e2e_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/outbox-relay/outbox-relay/e2e/pgtest"
+	"github.com/outbox-relay/outbox-relay/e2e/relaybin"
+)
+
+// BenchmarkRabbitMQ is BenchmarkRelay with one quorum queue of RabbitMQ: what a
+// plain publisher of the client library reaches alone (one channel, deferred
+// confirms, the same window and the same bytes), how fast the relay drains a
+// backlog until all of it is marked, and the ratio.
+func BenchmarkRabbitMQ(b *testing.B) {
+	w := newRabbitWorldOn(b, ownNode(b), quorum, pgtest.Own(b, map[string]string{"max_wal_size": "8GB", "checkpoint_timeout": "1h"}))
+	for _, name := range []string{
+		"OUTBOX_MAX_IN_FLIGHT", "OUTBOX_POLL_INTERVAL", "OUTBOX_RETRY_MIN", "OUTBOX_RETRY_MAX", "OUTBOX_LOG_LEVEL",
+	} {
+		delete(w.env, name)
+	}
+	for b.Loop() {
+		var alone, drained, ratios []float64
+		for range benchRounds {
+			alone = append(alone, w.publishPlainly(b))
+			w.purgeQueue()
+
+			w.exec(`TRUNCATE {outbox}`)
+			w.fill(benchRows, benchPayload)
+			rate := w.drainBacklog()
+			w.purgeQueue()
+
+			drained = append(drained, rate)
+			ratios = append(ratios, rate/alone[len(alone)-1])
+			fmt.Printf("bench: round %d: broker alone %.0f msgs/s, relay %.0f rows/s\n", len(ratios), alone[len(alone)-1], rate)
+		}
+		figure(b, "rabbitmq_alone_msgs_per_s", median(alone))
+		figure(b, "rabbitmq_relay_rows_per_s", median(drained))
+		figure(b, "rabbitmq_ratio", median(ratios))
+		figure(b, "rabbitmq_ratio_min", slices.Min(ratios))
+	}
+}
+
+// publishPlainly returns messages per second.
+func (w *rabbitWorld) publishPlainly(b *testing.B) float64 {
+	b.Helper()
+	conn, err := amqp.Dial(w.server.URL())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	ch, err := conn.Channel()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := ch.Confirm(false); err != nil {
+		b.Fatal(err)
+	}
+	pending := make(chan *amqp.DeferredConfirmation, benchWindow)
+	nacks := make(chan int, 1)
+	go func() {
+		n := 0
+		for dc := range pending {
+			if !dc.Wait() {
+				n++
+			}
+		}
+		nacks <- n
+	}()
+	payload := make([]byte, benchPayload)
+	ids, keys := numbered("00000000-0000-4000-8000-%012d", benchRows), numbered("bulk %d", benchKeys)
+	began := time.Now()
+	for n, id := range ids {
+		dc, err := ch.PublishWithDeferredConfirm(w.exchange, "oracle.bulk", true, false, amqp.Publishing{
+			MessageId: id, ContentType: "application/json", DeliveryMode: amqp.Persistent, Timestamp: began,
+			Headers: amqp.Table{"Outbox-Key": keys[n%benchKeys]}, Body: payload,
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		pending <- dc
+	}
+	close(pending)
+	if n := <-nacks; n > 0 {
+		b.Fatalf("%d of the plain publisher's messages were not acknowledged", n)
+	}
+	return benchRows / time.Since(began).Seconds()
+}
+
+func (w *rabbitWorld) purgeQueue() {
+	w.t.Helper()
+	w.admin(func(ch *amqp.Channel) error {
+		_, err := ch.QueuePurge(w.queue, false)
+		return err
+	})
+}
+
+// drainBacklog returns rows per second, from the relay's start until the last row
+// is marked.
+func (w *rabbitWorld) drainBacklog() float64 {
+	w.t.Helper()
+	began := time.Now()
+	relay := w.relayOf(relaybin.Released)
+	w.awaitFor(10*time.Minute, "the backlog is published", func() bool { return w.messages() >= benchRows })
+	w.awaitDrained()
+	took := time.Since(began)
+	relay.Terminate()
+	if marked := w.marked(); marked < benchRows {
+		w.t.Fatalf("%d rows are marked, want %d", marked, benchRows)
+	}
+	return benchRows / took.Seconds()
+}

@@ -1,0 +1,72 @@
+package oracle
+
+import (
+	"context"
+	"fmt"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// CollectQueue takes what a RabbitMQ queue has when it begins, in queue order, on
+// a connection of its own, acknowledged by hand. The place in the order is the
+// delivery's own number, since the queue has none.
+func CollectQueue(ctx context.Context, url, queue string) ([]Delivery, error) {
+	conn, err := amqp.Dial(url)
+	if err != nil {
+		return nil, fmt.Errorf("connect consumer: %w", err)
+	}
+	defer conn.Close()
+	ch, err := conn.Channel()
+	if err != nil {
+		return nil, fmt.Errorf("open channel: %w", err)
+	}
+	state, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
+	if err != nil {
+		return nil, fmt.Errorf("look up queue %s: %w", queue, err)
+	}
+	if state.Messages == 0 {
+		return nil, nil
+	}
+	if err := ch.Qos(prefetch, 0, false); err != nil {
+		return nil, fmt.Errorf("set prefetch: %w", err)
+	}
+	messages, err := ch.ConsumeWithContext(ctx, queue, "oracle-consumer", false, false, false, false, nil)
+	if err != nil {
+		return nil, fmt.Errorf("consume from %s: %w", queue, err)
+	}
+	deliveries := make([]Delivery, 0, state.Messages)
+	for m := range messages {
+		deliveries = append(deliveries, newQueueDelivery(m, uint64(len(deliveries)+1)))
+		last := len(deliveries) == state.Messages
+		if last || len(deliveries)%(prefetch/2) == 0 {
+			if err := m.Ack(true); err != nil {
+				return nil, fmt.Errorf("acknowledge %d messages: %w", len(deliveries), err)
+			}
+		}
+		if last {
+			return deliveries, nil
+		}
+	}
+	return nil, fmt.Errorf("read queue %s: ended after %d of %d messages: %w", queue, len(deliveries), state.Messages, context.Cause(ctx))
+}
+
+// prefetch is how many deliveries may wait for their acknowledgement.
+const prefetch = 1000
+
+func newQueueDelivery(m amqp.Delivery, place uint64) Delivery {
+	content := Content{Topic: m.RoutingKey, ContentType: m.ContentType, Payload: m.Body, Headers: map[string]string{}}
+	for name, value := range m.Headers {
+		text, ok := value.(string)
+		switch {
+		case name == headerKey:
+			content.Key, content.Keyed = text, ok
+		case name == "x-delivery-count": // the broker's own
+		case ok:
+			content.Headers[name] = text
+		default:
+			// Not a string any more: it must not pass.
+			content.Headers[name] = fmt.Sprintf("%T: %v", value, value)
+		}
+	}
+	return Delivery{StreamSeq: place, Stored: m.Timestamp, MessageID: m.MessageId, Digest: content.Digest()}
+}

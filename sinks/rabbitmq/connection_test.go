@@ -1,0 +1,360 @@
+package rabbitmq_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/outbox-relay/outbox-relay/e2e/faultproxy"
+	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/rabbitmq"
+)
+
+// Tests that act on the whole node are not parallel.
+
+func setAlarm(t *testing.T, on bool) {
+	t.Helper()
+	mark := "0.8"
+	if on {
+		mark = "0.000001"
+	}
+	ctl(t, "set_vm_memory_high_watermark", mark)
+}
+
+func TestMemoryAlarmPausesAndResumes(t *testing.T) {
+	p := newPlace(t, amqp.QueueTypeClassic)
+	queue := p.queue("all", "#", nil)
+	log := &logbook{}
+	o := p.options()
+	o.Logger = slog.New(slog.NewTextHandler(log, nil))
+	s := open(t, o)
+	reach(t, s)
+	expect(t, s, messageTo("a", 1), relay.Acknowledged, "", "")
+	t.Cleanup(func() { setAlarm(t, false) })
+	setAlarm(t, true)
+	// The broker says so when something is published; that one waits.
+	r := newResults(t)
+	s.Publish(messageTo("a", 2), r.report)
+	eventually(t, "the alarm is known", func() error {
+		if err := probe(t, s); err == nil || !strings.Contains(err.Error(), "blocked by the broker: low on memory") {
+			return errors.Join(errors.New("not yet"), err)
+		}
+		return nil
+	})
+	for i := range 100 {
+		expect(t, s, messageTo("a", 10+i), relay.Unavailable, relay.ErrorTypeNotReady, "blocked by the broker: low on memory")
+	}
+	r.mu.Lock()
+	if o, reported := r.by[2]; reported {
+		t.Errorf("the message in flight was reported during the alarm: %s %q (%v)", o.Class, o.Type, o.Err)
+	}
+	r.mu.Unlock()
+	setAlarm(t, false)
+	check(t, messageTo("a", 2), r.await(2), relay.Acknowledged, "", "")
+	reach(t, s)
+	expect(t, s, messageTo("a", 3), relay.Acknowledged, "", "")
+	if stored := read(t, queue); len(stored) != 3 {
+		t.Errorf("%d messages are stored, want 3: none that was reported unavailable", len(stored))
+	}
+	for _, text := range []string{"RabbitMQ has blocked publishing", "RabbitMQ has unblocked publishing"} {
+		if n := strings.Count(log.String(), text); n != 1 {
+			t.Errorf("%q was logged %d times", text, n)
+		}
+	}
+}
+
+// A whole window written before the broker says that it is blocked: something is
+// told of it all the same, or the relay would wait without a reason. And closing
+// during the alarm is quick.
+func TestCloseDuringAnAlarm(t *testing.T) {
+	p := newPlace(t, amqp.QueueTypeClassic)
+	p.queue("all", "#", nil)
+	o := p.options()
+	o.Window = 256
+	s, err := rabbitmq.Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reach(t, s)
+	t.Cleanup(func() { setAlarm(t, false) })
+	setAlarm(t, true)
+	r := newResults(t)
+	for i := range o.Window {
+		m := messageTo("a", i)
+		m.Payload = bytes.Repeat([]byte("x"), 100_000) // more than the sockets take
+		s.Publish(m, r.report)
+	}
+	eventually(t, "a message is reported unavailable", func() error {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for _, o := range r.by {
+			if strings.Contains(o.Err.Error(), "blocked by the broker") {
+				return nil
+			}
+		}
+		return errors.New("none")
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := s.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	for i := range o.Window {
+		if o := r.await(int64(i)); o.Class != relay.Unknown && o.Class != relay.Unavailable {
+			t.Errorf("message %d is %s %q (%v)", i, o.Class, o.Type, o.Err)
+		}
+	}
+}
+
+// Nothing is in flight, so only heartbeats tell.
+func TestHalfOpenIdleConnectionIsNoticed(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, amqp.QueueTypeClassic)
+	proxy, err := faultproxy.Start(t.Context(), server(t).Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { proxy.Close() })
+	log := &logbook{}
+	o := p.options()
+	o.URLs, o.Logger = "amqp://"+proxy.Addr(), slog.New(slog.NewTextHandler(log, nil))
+	s := open(t, o)
+	reach(t, s)
+	proxy.Stall(true)
+	began := time.Now()
+	eventually(t, "the loss is logged", func() error {
+		if !strings.Contains(log.String(), "not even a heartbeat") {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	t.Logf("noticed after %v", time.Since(began).Round(time.Second))
+	proxy.Stall(false)
+	reach(t, s)
+}
+
+func TestWrongCredentialsAreToldAndTriedAgain(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, amqp.QueueTypeClassic)
+	p.queue("all", "#", nil)
+	user := "late-" + p.exchange
+	log := &logbook{}
+	o := p.options()
+	o.URLs = server(t).URLAs(user, "hunter2")
+	o.Logger = slog.New(slog.NewTextHandler(log, nil))
+	s := open(t, o)
+	eventually(t, "the refusal", func() error {
+		if err := probe(t, s); err == nil || !strings.Contains(err.Error(), "check OUTBOX_SINK_URL") || !strings.Contains(err.Error(), user) {
+			return errors.Join(errors.New("probe says"), err)
+		}
+		return nil
+	})
+	expect(t, s, messageTo("a", 1), relay.Unavailable, relay.ErrorTypeDisconnected, user)
+	ctl(t, "add_user", user, "hunter2")
+	t.Cleanup(func() { ctl(t, "delete_user", user) })
+	eventually(t, "no grant on the virtual host", func() error {
+		if err := probe(t, s); err == nil || !strings.Contains(err.Error(), "rabbitmqctl set_permissions -p /") {
+			return errors.Join(errors.New("probe says"), err)
+		}
+		return nil
+	})
+	ctl(t, "set_permissions", "-p", "/", user, "", ".*", "")
+	reach(t, s)
+	expect(t, s, messageTo("a", 2), relay.Acknowledged, "", "")
+	if strings.Contains(log.String(), "hunter2") {
+		t.Errorf("the log shows the password:\n%s", log)
+	}
+	if n := strings.Count(log.String(), "cannot connect"); n == 0 || n > 5 {
+		t.Errorf("one fault was logged %d times:\n%s", n, log)
+	}
+}
+
+func TestConnectionsClosedByAnOperator(t *testing.T) {
+	p := newPlace(t, amqp.QueueTypeQuorum)
+	queue := p.queue("all", "#", nil)
+	o := p.options()
+	o.Name = "outbox-relay a-host public.outbox"
+	s := open(t, o)
+	reach(t, s)
+	if got := ctl(t, "list_connections", "client_properties"); !strings.Contains(got, `"outbox-relay a-host public.outbox"`) {
+		t.Errorf("connections: %s", got)
+	}
+	stop := make(chan struct{})
+	r := newResults(t)
+	var load sync.WaitGroup
+	load.Go(func() { publishUntil(stop, s, r) })
+	for range 3 {
+		ctl(t, "close_all_connections", "maintenance")
+		reach(t, s)
+	}
+	close(stop)
+	load.Wait()
+	stored := map[string]bool{}
+	for _, d := range take(t, queue) {
+		stored[d.MessageId] = true
+	}
+	count := map[relay.Class]int{}
+	for n, o := range r.by {
+		count[o.Class]++
+		if o.Class == relay.Acknowledged && !stored[messageTo("a", int(n)).MessageID.String()] {
+			t.Fatalf("message %d was acknowledged and is not stored", n)
+		}
+	}
+	if count[relay.Refused]+count[relay.Rejected] > 0 {
+		t.Errorf("outcomes are %v", count)
+	}
+}
+
+// publishUntil keeps a window of 50 full, until stop is closed, and awaits all
+// reports.
+func publishUntil(stop <-chan struct{}, s relay.Sink, r *results) {
+	slots := make(chan struct{}, 50)
+	for i := 0; ; i++ {
+		select {
+		case <-stop:
+			for range cap(slots) {
+				slots <- struct{}{}
+			}
+			return
+		case slots <- struct{}{}:
+		}
+		s.Publish(messageTo("a", i), func(m *relay.Message, o relay.Outcome) {
+			r.report(m, o)
+			if o.Class == relay.Acknowledged {
+				<-slots
+				return
+			}
+			// A sink that is down reports as fast as it is asked.
+			time.AfterFunc(20*time.Millisecond, func() { <-slots })
+		})
+	}
+}
+
+// Also the other nodes of the list are tried, and a killed node has kept what it
+// confirmed.
+func TestKilledNode(t *testing.T) {
+	p := newPlace(t, amqp.QueueTypeQuorum)
+	quorum := p.queue("quorum", "#", nil)
+	p.kind = amqp.QueueTypeClassic
+	classic := p.queue("classic", "#", nil)
+	o := p.options()
+	o.URLs = "amqp://127.0.0.1:1," + strings.TrimPrefix(o.URLs, "amqp://")
+	s := open(t, o)
+	reach(t, s)
+	stop := make(chan struct{})
+	r := newResults(t)
+	var load sync.WaitGroup
+	load.Go(func() { publishUntil(stop, s, r) })
+	// A quorum queue that was declared a moment before the kill does not come back
+	// (the broker saves its list of them every few seconds).
+	began := time.Now()
+	eventually(t, "the queue is old enough", func() error {
+		if d := time.Since(began); d < 6*time.Second {
+			return fmt.Errorf("%v", d)
+		}
+		return nil
+	})
+	for range 2 {
+		acknowledgedMore(t, r, 300)
+		if err := server(t).Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if err := server(t).Restart(context.WithoutCancel(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		silence = sync.Once{}
+		reach(t, s)
+	}
+	acknowledgedMore(t, r, 300)
+	close(stop)
+	load.Wait()
+	for _, queue := range []string{quorum, classic} {
+		stored := map[string]bool{}
+		for _, d := range take(t, queue) {
+			stored[d.MessageId] = true
+		}
+		for n, o := range r.by {
+			switch {
+			case o.Class == relay.Acknowledged && !stored[messageTo("a", int(n)).MessageID.String()]:
+				t.Fatalf("message %d was acknowledged and is not in %s", n, queue)
+			case o.Class == relay.Rejected:
+				t.Fatalf("message %d is %s %q (%v)", n, o.Class, o.Type, o.Err)
+			}
+		}
+	}
+}
+
+func acknowledgedMore(t *testing.T, r *results, n int) {
+	t.Helper()
+	count := func() (int, string) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.acknowledged, r.last
+	}
+	before, _ := count()
+	want := before + n
+	eventually(t, "acknowledgements", func() error {
+		if n, last := count(); n < want {
+			return fmt.Errorf("%d of %d; the last report: %s", n, want, last)
+		}
+		return nil
+	})
+}
+
+func TestNothingLeaksOverAHundredReconnects(t *testing.T) {
+	p := newPlace(t, amqp.QueueTypeClassic)
+	p.queue("all", "#", nil)
+	proxy, err := faultproxy.Start(t.Context(), server(t).Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { proxy.Close() })
+	o := p.options()
+	o.URLs, o.Name = "amqp://"+proxy.Addr(), "leaks"
+	s := open(t, o)
+	reach(t, s)
+	before := runtime.NumGoroutine()
+	for i := range 100 {
+		proxy.Cut()
+		reach(t, s)
+		if o := await(t, s, messageTo("a", i)); o.Class != relay.Acknowledged && o.Class != relay.Unknown && o.Class != relay.Unavailable {
+			t.Fatalf("message %d is %s %q (%v)", i, o.Class, o.Type, o.Err)
+		}
+	}
+	eventually(t, "as many goroutines as before", func() error {
+		if n := runtime.NumGoroutine(); n > before+5 {
+			return errors.New("too many")
+		}
+		return nil
+	})
+	if n := strings.Count(ctl(t, "list_connections", "client_properties"), `"leaks"`); n != 1 {
+		t.Errorf("the broker has %d connections of the sink, want 1", n)
+	}
+}
+
+// logbook is a log that is read while it is written.
+type logbook struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logbook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logbook) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}

@@ -1,0 +1,175 @@
+package rabbitmq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// Examine looks at what the relay needs of RabbitMQ, for the topics that the
+// table has, and publishes nothing. AMQP shows neither bindings, topic
+// permissions nor alarms to one who does not publish; the checks say so.
+func Examine(ctx context.Context, o Options, topics []string) []relay.Check {
+	o = o.withDefaults()
+	as, err := parseAddresses(o.URLs)
+	if err == nil {
+		err = o.check()
+	}
+	if err == nil {
+		err = o.checkTLS(as)
+	}
+	if err != nil {
+		return []relay.Check{{Name: "RabbitMQ connection", Severity: relay.Fault, Found: err.Error(), Mend: "correct OUTBOX_SINK_URL and OUTBOX_TLS_*"}}
+	}
+	var checks []relay.Check
+	var examiner *session
+	for _, a := range as {
+		s := newExaminer(o, a)
+		if err := s.connect(ctx); err != nil {
+			checks = append(checks, unreachable(o, a, err))
+			continue
+		}
+		version, _ := s.conn.Properties["version"].(string)
+		checks = append(checks, relay.Check{
+			Name:  "RabbitMQ connection",
+			Found: fmt.Sprintf("connected to %s, RabbitMQ %s, virtual host %q, as %s", a.host, version, a.vhost, login(o, a)),
+		})
+		if examiner != nil {
+			s.leave()
+			continue
+		}
+		examiner = s
+	}
+	if examiner == nil {
+		return checks
+	}
+	defer examiner.leave()
+	// What the library waits for ends with the connection.
+	defer context.AfterFunc(ctx, func() { examiner.socket.cut(ctx.Err()) })()
+	if len(checks) > 1 {
+		for i := range checks { // one node of several that is away is a risk only
+			checks[i].Severity = min(checks[i].Severity, relay.Warning)
+		}
+	}
+	checks = append(checks, examiner.examineExchange())
+	return append(checks, examiner.examineTopics(topics)...)
+}
+
+// newExaminer is a connection without channels.
+func newExaminer(o Options, a address) *session {
+	return &session{options: o, address: a}
+}
+
+func (s *session) leave() {
+	s.socket.cutLater(goodbye)
+	_ = s.conn.Close()
+	s.socket.cut(errClosing)
+	<-s.socket.done
+}
+
+func login(o Options, a address) string {
+	if _, external := o.authentication(a)[0].(*amqp.ExternalAuth); external {
+		return "the user of the client certificate"
+	}
+	return fmt.Sprintf("user %q", a.user)
+}
+
+func unreachable(o Options, a address, err error) relay.Check {
+	c := relay.Check{Name: "RabbitMQ connection", Severity: relay.Fault, Found: fmt.Sprintf("%s: %v", a.host, err)}
+	grant := fmt.Sprintf("rabbitmqctl set_permissions -p '%s' '%s' '' '.*' ''", a.vhost, a.user)
+	switch {
+	case errors.Is(err, amqp.ErrSASL):
+		c.Mend = "rabbitmq-plugins enable rabbitmq_auth_mechanism_ssl, and auth_mechanisms.1 = EXTERNAL in rabbitmq.conf; or give a user in OUTBOX_SINK_URL"
+	case errors.Is(err, amqp.ErrCredentials), strings.Contains(err.Error(), "ACCESS_REFUSED"):
+		c.Found = fmt.Sprintf("%s does not take %s and its password", a.host, login(o, a))
+		c.Mend = fmt.Sprintf("rabbitmqctl add_user '%s' \"$PASSWORD\" || rabbitmqctl change_password '%s' \"$PASSWORD\"", a.user, a.user)
+	case errors.Is(err, amqp.ErrVhost), strings.Contains(err.Error(), "NOT_ALLOWED"):
+		c.Mend = grant
+		if strings.Contains(err.Error(), "not found") {
+			c.Mend = fmt.Sprintf("rabbitmqctl add_vhost '%s' && %s", a.vhost, grant)
+		}
+	default:
+		c.Mend = "start RabbitMQ, or correct OUTBOX_SINK_URL"
+	}
+	return c
+}
+
+func (s *session) examineExchange() relay.Check {
+	c := relay.Check{Name: "exchange"}
+	name := s.options.Exchange
+	if name == "" {
+		c.Found = "the default exchange, which routes to the queue named like the topic"
+		return c
+	}
+	o := s.options
+	o.Topology = Verify // the doctor makes nothing
+	err := checkExchange(s.conn, o)
+	switch {
+	case errors.Is(err, errNoExchange) && s.options.Topology == Create:
+		c.Found = fmt.Sprintf("exchange %q does not exist; the relay makes it (OUTBOX_TOPOLOGY=create)", name)
+	case errors.Is(err, errNoExchange):
+		c.Severity = relay.Fault
+		c.Found = fmt.Sprintf("exchange %q does not exist in virtual host %q", name, s.address.vhost)
+		c.Mend = fmt.Sprintf(`rabbitmqctl eval 'rabbit_exchange:declare(rabbit_misc:r(<<"%s">>, exchange, <<"%s">>), topic, true, false, false, [], <<"outbox-relay">>).'`,
+			s.address.vhost, name)
+	case err != nil:
+		c.Severity, c.Found = relay.Fault, err.Error()
+	default:
+		c.Found = fmt.Sprintf("exchange %q exists; AMQP tells neither its type nor whether it is durable: rabbitmqctl list_exchanges -p '%s' name type durable",
+			name, s.address.vhost)
+	}
+	return c
+}
+
+// mostTopics are examined; the queues of more than these say nothing new.
+const mostTopics = 50
+
+func (s *session) examineTopics(topics []string) []relay.Check {
+	checks := []relay.Check{{
+		Name:  "alarms",
+		Found: "RabbitMQ tells of memory and disk alarms only those who publish: the relay logs them and shows them in its status",
+	}}
+	if len(topics) == 0 {
+		return checks
+	}
+	if s.options.Exchange != "" {
+		return append(checks, relay.Check{
+			Name: "routes",
+			Found: fmt.Sprintf("AMQP does not tell whether a queue is bound for %s, nor topic permissions, without publishing; "+
+				"a message without a queue is refused as unroutable and retried: rabbitmqctl list_bindings -p '%s' source_name routing_key destination_name",
+				relay.Quote(strings.Join(topics, ", ")), s.address.vhost),
+		})
+	}
+	for _, topic := range topics[:min(len(topics), mostTopics)] {
+		checks = append(checks, s.examineQueue(topic))
+	}
+	return checks
+}
+
+// examineQueue is about a topic of the default exchange.
+func (s *session) examineQueue(topic string) relay.Check {
+	c := relay.Check{Name: "route", Found: fmt.Sprintf("topic %s has its queue", relay.Quote(topic))}
+	ch, err := s.conn.Channel()
+	if err != nil {
+		return relay.Check{Name: "route", Severity: relay.Fault, Found: fmt.Sprintf("open channel: %v", err)}
+	}
+	defer ch.Close() // after a refusal it is closed already
+	_, err = ch.QueueDeclarePassive(topic, true, false, false, false, nil)
+	switch {
+	case isCode(err, amqp.NotFound):
+		c.Severity = relay.Fault
+		c.Found = fmt.Sprintf("no queue is named like topic %s, and the default exchange routes by queue name", relay.Quote(topic))
+		c.Mend = fmt.Sprintf(`rabbitmqctl eval 'rabbit_amqqueue:declare(rabbit_misc:r(<<"%s">>, queue, <<"%s">>), true, false, [{<<"x-queue-type">>, longstr, <<"quorum">>}], none, <<"outbox-relay">>).'`,
+			s.address.vhost, topic)
+	case isCode(err, amqp.ResourceLocked):
+		c.Severity, c.Found = relay.Warning, fmt.Sprintf("the queue of topic %s belongs to one connection alone and ends with it", relay.Quote(topic))
+	case err != nil:
+		c.Severity, c.Found = relay.Warning, fmt.Sprintf("the queue of topic %s could not be examined: %v", relay.Quote(topic), err)
+	}
+	return c
+}

@@ -1,0 +1,116 @@
+package rabbitmq_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/outbox-relay/outbox-relay/e2e/rabbitserver"
+	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/rabbitmq"
+)
+
+func examine(t *testing.T, o rabbitmq.Options, topics ...string) []relay.Check {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	return rabbitmq.Examine(ctx, o, topics)
+}
+
+// worst is the gravest check.
+func worst(checks []relay.Check) relay.Check {
+	w := checks[0]
+	for _, c := range checks {
+		if c.Severity > w.Severity {
+			w = c
+		}
+	}
+	return w
+}
+
+// run runs a mend as a person would, on the package's node.
+func run(t *testing.T, command string) {
+	t.Helper()
+	dir, err := rabbitserver.Binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "/bin/sh", "-c", command)
+	cmd.Env = append(server(t).Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "PASSWORD=secret")
+	cmd.Dir = server(t).Path()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", command, err, out)
+	}
+}
+
+func TestDoctorsMendsMend(t *testing.T) {
+	t.Parallel()
+	user, vhost, exchange, queue := "examined", "examined-host", "examined-exchange", "examined-queue"
+	t.Cleanup(func() {
+		ctl(t, "delete_user", user)
+		ctl(t, "delete_vhost", vhost)
+	})
+	url := strings.TrimSuffix(server(t).URLAs(user, "secret"), "/") + "/" + vhost
+	o := rabbitmq.Options{URLs: url, Exchange: exchange}
+	// One fault is behind the other: user, virtual host, exchange.
+	for _, want := range []string{"does not take user", vhost, exchange} {
+		w := worst(examine(t, o, "orders"))
+		if w.Severity != relay.Fault || !strings.Contains(w.Found, want) || w.Mend == "" {
+			t.Fatalf("found %s: %s (mend: %s), want a fault about %q", w.Severity, w.Found, w.Mend, want)
+		}
+		run(t, w.Mend)
+	}
+	if w := worst(examine(t, o, "orders")); w.Severity != relay.Fine {
+		t.Errorf("after the mends: %s: %s", w.Severity, w.Found)
+	}
+	s := open(t, o)
+	reach(t, s) // what the doctor calls fine is fine
+	o.Exchange = ""
+	w := worst(examine(t, o, queue))
+	if w.Severity != relay.Fault || !strings.Contains(w.Found, queue) {
+		t.Fatalf("found %s: %s", w.Severity, w.Found)
+	}
+	run(t, w.Mend)
+	if w := worst(examine(t, o, queue)); w.Severity != relay.Fine {
+		t.Errorf("after the mend: %s: %s", w.Severity, w.Found)
+	}
+	direct := open(t, o)
+	reach(t, direct)
+	expect(t, direct, messageTo(queue, 1), relay.Acknowledged, "", "")
+}
+
+func TestDoctorWithoutABroker(t *testing.T) {
+	t.Parallel()
+	o := rabbitmq.Options{URLs: "amqp://u:hunter2@127.0.0.1:1", Exchange: "outbox"}
+	w := worst(examine(t, o))
+	if w.Severity != relay.Fault || !strings.Contains(w.Found, "refused") || w.Mend == "" {
+		t.Errorf("found %s: %s (mend: %s)", w.Severity, w.Found, w.Mend)
+	}
+	o.URLs = "amqp://127.0.0.1:1," + strings.TrimPrefix(server(t).URL(), "amqp://")
+	o.Exchange = "amq.topic"
+	if w := worst(examine(t, o)); w.Severity != relay.Warning {
+		t.Errorf("one of two nodes is away: %s: %s", w.Severity, w.Found)
+	}
+}
+
+func TestDoctorLeavesNoConnection(t *testing.T) {
+	p := newPlace(t, amqp.QueueTypeClassic)
+	o := p.options()
+	o.Name = "examined-connection"
+	for range 10 {
+		if w := worst(examine(t, o, "a")); w.Severity != relay.Fine {
+			t.Fatalf("%s: %s", w.Severity, w.Found)
+		}
+	}
+	deadline := time.Now().Add(patience)
+	for strings.Contains(ctl(t, "list_connections", "client_properties"), o.Name) {
+		if time.Now().After(deadline) {
+			t.Fatal("the doctor's connections are still there")
+		}
+	}
+}

@@ -1,0 +1,168 @@
+package rabbitmq_test
+
+import (
+	"strings"
+	"testing"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/rabbitmq"
+)
+
+func TestMissingExchangeIsAwaited(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, amqp.QueueTypeClassic)
+	p.queue("all", "#", nil)
+	s := open(t, p.options())
+	reach(t, s)
+	expect(t, s, messageTo("a", 1), relay.Acknowledged, "", "")
+	for round := range 3 {
+		if err := p.ch.ExchangeDelete(p.exchange, false, false); err != nil {
+			t.Fatal(err)
+		}
+		// Alone in flight: nobody took it, that is known.
+		expect(t, s, messageTo("a", 10*round+2), relay.Unavailable, relay.ErrorTypeNotReady, `exchange "`+p.exchange+`" does not exist`)
+		for range 5 {
+			if err := probe(t, s); err == nil || !strings.Contains(err.Error(), "does not exist") {
+				t.Errorf("probe says %v", err)
+			}
+		}
+		expect(t, s, messageTo("a", 10*round+3), relay.Unavailable, relay.ErrorTypeNotReady, "OUTBOX_TOPOLOGY=create")
+		p.declareExchange()
+		if err := p.ch.QueueBind(p.exchange+"-all", "#", p.exchange, false, nil); err != nil {
+			t.Fatal(err)
+		}
+		reach(t, s)
+		expect(t, s, messageTo("a", 10*round+4), relay.Acknowledged, "", "")
+	}
+}
+
+func TestExchangeThatIsMissingAtTheStartIsAwaited(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, amqp.QueueTypeClassic)
+	if err := p.ch.ExchangeDelete(p.exchange, false, false); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, p.options())
+	eventually(t, "a connection", func() error {
+		if err := probe(t, s); err == nil || !strings.Contains(err.Error(), "does not exist") {
+			return err
+		}
+		return nil
+	})
+	expect(t, s, messageTo("a", 1), relay.Unavailable, relay.ErrorTypeNotReady, "does not exist")
+	p.declareExchange()
+	p.queue("all", "#", nil)
+	reach(t, s)
+	expect(t, s, messageTo("a", 2), relay.Acknowledged, "", "")
+}
+
+// Many in flight when the exchange goes: nothing is refused, nothing reported
+// twice, and whatever is acknowledged is stored.
+func TestExchangeDeletedUnderLoadRefusesNothing(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, amqp.QueueTypeQuorum)
+	queue := p.queue("all", "#", nil)
+	s := open(t, p.options())
+	reach(t, s)
+	r := newResults(t)
+	const n = 4000
+	for i := range n {
+		if i == n/2 {
+			if err := p.ch.ExchangeDelete(p.exchange, false, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.Publish(messageTo("a", i), r.report)
+	}
+	acknowledged := 0
+	for i := range n {
+		switch o := r.await(int64(i)); o.Class {
+		case relay.Acknowledged:
+			acknowledged++
+		case relay.Unavailable, relay.Unknown:
+			check(t, messageTo("a", i), o, o.Class, relay.ErrorTypeNotReady, "does not exist")
+		case relay.Refused:
+			// The exchange was there, the binding was not any more.
+			check(t, messageTo("a", i), o, o.Class, relay.ErrorTypeUnroutable, "")
+		default:
+			t.Fatalf("message %d is %s %q (%v)", i, o.Class, o.Type, o.Err)
+		}
+	}
+	distinct := map[string]bool{}
+	for _, d := range take(t, queue) {
+		distinct[d.MessageId] = true
+	}
+	if len(distinct) < acknowledged {
+		t.Errorf("%d are acknowledged and %d stored", acknowledged, len(distinct))
+	}
+}
+
+func TestUserThatMayNotWriteToTheExchange(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, amqp.QueueTypeClassic)
+	p.queue("all", "#", nil)
+	user := p.restricted(".*")
+	ctl(t, "set_permissions", "-p", "/", user, "", "^$", "")
+	o := p.options()
+	o.URLs = server(t).URLAs(user, "secret")
+	s := open(t, o)
+	reach(t, s) // who may not write may look all the same
+	expect(t, s, messageTo("a", 1), relay.Unavailable, relay.ErrorTypeNotReady, "rabbitmqctl set_permissions")
+	ctl(t, "set_permissions", "-p", "/", user, "", ".*", "")
+	eventually(t, "a message acknowledged", func() error {
+		reach(t, s)
+		if o := await(t, s, messageTo("a", 2)); o.Class != relay.Acknowledged {
+			return o.Err
+		}
+		return nil
+	})
+}
+
+func TestDefaultExchangeRoutesByQueueName(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, amqp.QueueTypeClassic)
+	queue := p.queue("named", "x", nil)
+	o := p.options()
+	o.Exchange = ""
+	s := open(t, o)
+	reach(t, s)
+	expect(t, s, messageTo(queue, 1), relay.Acknowledged, "", "")
+	expect(t, s, messageTo("no-such-queue", 2), relay.Refused, relay.ErrorTypeUnroutable, "no-such-queue")
+}
+
+// Not parallel: the queue's name is fixed.
+func TestTopologyIsCreated(t *testing.T) {
+	o := rabbitmq.Options{URLs: server(t).URL(), Exchange: "created", Topology: rabbitmq.Create}
+	_, ch := connect(t)
+	t.Cleanup(func() {
+		_ = ch.ExchangeDelete("created", false, false)
+		_, _ = ch.QueueDelete("outbox", false, false, false)
+	})
+	for range 2 { // what is there is left
+		s := open(t, o)
+		reach(t, s)
+		expect(t, s, messageTo("any.topic", 1), relay.Acknowledged, "", "")
+	}
+	if got := ctl(t, "list_queues", "name", "type", "durable"); !strings.Contains(got, "outbox\tquorum\ttrue") && !strings.Contains(got, "outbox\trabbit_quorum_queue\ttrue") {
+		t.Errorf("queues: %s", got)
+	}
+	if got := ctl(t, "list_exchanges", "name", "type", "durable"); !strings.Contains(got, "created\ttopic\ttrue") {
+		t.Errorf("exchanges: %s", got)
+	}
+	// An exchange that is there and of another kind is not changed.
+	if err := ch.ExchangeDelete("created", false, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := ch.ExchangeDeclare("created", "fanout", true, false, false, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, o)
+	eventually(t, "the mismatch is told", func() error {
+		if err := probe(t, s); err == nil || !strings.Contains(err.Error(), "inequivalent arg 'type'") {
+			return err
+		}
+		return nil
+	})
+}

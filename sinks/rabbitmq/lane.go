@@ -1,0 +1,138 @@
+package rabbitmq
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// lane is a queue of messages and the goroutine that writes them, one after the
+// other, to its channel of whatever connection there is. It outlives
+// connections. It never waits within the client library, which only fills the
+// socket's buffer.
+type lane struct {
+	sink    *Sink
+	number  int
+	queue   *queue
+	encoder encoder
+}
+
+// put hands a message to the lane, or reports it when the lane has ended.
+func (l *lane) put(it item) {
+	if !l.queue.put(it) {
+		it.notTaken(relay.ErrorTypeDisconnected, errClosing)
+	}
+}
+
+// run writes what is queued until the queue is closed.
+func (l *lane) run() {
+	var items []item
+	for range l.queue.ready {
+		var closed bool
+		items, closed = l.queue.swap(items)
+		for i := range items {
+			l.publish(items[i])
+			items[i] = item{} // a message reported is a message freed
+		}
+		if closed {
+			return
+		}
+	}
+}
+
+// publish reports the message or passes it on: to the channel's follower once it
+// is written, or to the quarantine.
+func (l *lane) publish(it item) {
+	s := l.sink
+	for {
+		next := s.changed.next() // before the look at what may change
+		sess, err := s.link.current()
+		frame := defaultFrame
+		if sess != nil {
+			frame = sess.frame
+		}
+		if bad := validate(it.message, limits{payload: s.MaxMessageBytes(), frame: frame}); bad != nil {
+			it.done(invalid(bad))
+			return
+		}
+		switch {
+		case s.closing.Load():
+			it.notTaken(relay.ErrorTypeDisconnected, errClosing)
+			return
+		case sess == nil:
+			it.notTaken(relay.ErrorTypeDisconnected, err)
+			return
+		}
+		if err := sess.hindrance(); err != nil {
+			it.notTaken(relay.ErrorTypeNotReady, err)
+			return
+		}
+		if q := s.quarantine(); l != q && s.suspects.has(it.message.Topic) {
+			q.put(it)
+			return
+		}
+		ch := sess.channel(l.number)
+		if ch == nil {
+			<-next // it is being opened, or the connection ends
+			continue
+		}
+		if !l.awaitRoom(sess, ch, next) {
+			continue
+		}
+		if l.write(sess, ch, &it) {
+			return
+		}
+	}
+}
+
+// awaitRoom says whether the channel takes a message now; else it waits for a
+// change.
+func (l *lane) awaitRoom(sess *session, ch *channel, next <-chan struct{}) bool {
+	room := sess.socket.room.next()
+	switch {
+	case ch.full():
+		select {
+		case <-ch.room:
+		case <-next:
+		}
+		return false
+	case sess.socket.full():
+		select {
+		case <-room:
+		case <-next:
+		}
+		return false
+	}
+	return true
+}
+
+// write writes the message and hands it to the channel's follower. It returns
+// false where the channel ended before and the message is still ours.
+func (l *lane) write(sess *session, ch *channel, it *item) bool {
+	m := it.message
+	now := time.Now()
+	ch.used.Add(1)
+	confirm, err := ch.amqp.PublishWithDeferredConfirm(sess.options.Exchange, m.Topic, true, false, l.encoder.encode(m))
+	l.encoder.forget()
+	switch {
+	case err == nil:
+		if ch.take(entry{item: *it, confirm: confirm, written: now}) {
+			return true
+		}
+		// The channel ended between: written, perhaps stored, and the follower has
+		// judged without it. Sent again it is the same to everybody who deduplicates.
+		it.sent = true
+		<-ch.done
+	case errors.Is(err, amqp.ErrClosed):
+		// The last byte of it was never written, so nobody took it.
+		<-ch.done
+	default:
+		sess.cut(fmt.Errorf("write to the broker: %w", err))
+		<-ch.done
+	}
+	return false
+}

@@ -1,0 +1,131 @@
+package rabbitmq
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Topology says what happens when the exchange is missing.
+type Topology uint8
+
+// The topologies. The zero value is Verify.
+const (
+	// Verify: the exchange is awaited; it is somebody else's.
+	Verify Topology = iota
+	// Create: a durable topic exchange is declared, and a quorum queue "outbox" bound
+	// to all of it. For development.
+	Create
+)
+
+// String returns the word that the configuration uses.
+func (t Topology) String() string {
+	switch t {
+	case Verify:
+		return "verify"
+	case Create:
+		return "create"
+	}
+	return fmt.Sprintf("topology(%d)", uint8(t))
+}
+
+// ParseTopology reads what [Topology.String] writes.
+func ParseTopology(s string) (Topology, error) {
+	for _, t := range [...]Topology{Verify, Create} {
+		if s == t.String() {
+			return t, nil
+		}
+	}
+	return 0, fmt.Errorf("topology %q: want %s or %s", s, Verify, Create)
+}
+
+// TLS names PEM files. They are read again for each connection, so that a renewed
+// certificate is taken up. They need amqps://.
+type TLS struct {
+	CAFile   string // empty: the system's authorities
+	CertFile string // with KeyFile: the client's certificate
+	KeyFile  string
+}
+
+// Options of a sink. Only URLs is required.
+type Options struct {
+	// URLs of the nodes, separated by commas: amqp:// or amqps://, each with an
+	// optional user:password@ and virtual host.
+	URLs string
+	// Exchange that messages go to; empty: the default exchange, whose routing keys
+	// are names of queues.
+	Exchange string
+	// Window is the number of messages outstanding that Publish is made for; more
+	// work as well. Channels share it; 0: 4096.
+	Window int
+	// Channels to publish on; 0: a measured default.
+	Channels int
+	TLS      TLS
+	Topology Topology
+
+	// Name of the connection as the broker shows it; empty: outbox-relay.
+	Name string
+	// MaxMessageBytes is the largest payload, as long as the broker's own limit is
+	// not known to be lower; 0: 16 MiB.
+	MaxMessageBytes int64
+	// AckTimeout is how long a message may wait for its confirm; 0: 15 s.
+	AckTimeout time.Duration
+	Logger     *slog.Logger // nil: silence
+}
+
+const (
+	defaultName            = "outbox-relay"
+	defaultWindow          = 4096
+	defaultChannels        = 4
+	defaultAckTimeout      = 15 * time.Second
+	defaultMaxMessageBytes = 16 << 20
+	// mostPerChannel bounds a channel's window: the library walks through all of it
+	// for each confirm of several messages.
+	mostPerChannel = 2000
+)
+
+// withDefaults fills in what is empty.
+func (o Options) withDefaults() Options {
+	if o.Name == "" {
+		o.Name = defaultName
+	}
+	if o.Window == 0 {
+		o.Window = defaultWindow
+	}
+	if o.Channels == 0 {
+		o.Channels = defaultChannels
+	}
+	if o.AckTimeout == 0 {
+		o.AckTimeout = defaultAckTimeout
+	}
+	if o.MaxMessageBytes == 0 {
+		o.MaxMessageBytes = defaultMaxMessageBytes
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// perChannel is the window of one channel. Together they are smaller than the
+// whole: with the whole in flight, a message that is not written is there to be
+// reported, should the broker block, so that the relay hears of it.
+func (o Options) perChannel() int {
+	return min(max(1, (o.Window-1)/o.Channels), mostPerChannel)
+}
+
+// check finds what a person has to mend before a connection can be tried.
+func (o Options) check() error {
+	switch {
+	case (o.TLS.CertFile == "") != (o.TLS.KeyFile == ""):
+		return errors.New("client certificate and key go together: set both files or neither")
+	case o.AckTimeout < 0 || o.MaxMessageBytes < 0 || o.Window < 0 || o.Channels < 0:
+		return errors.New("acknowledgement timeout, message limit, window and channels cannot be negative")
+	case len(o.Exchange) > maxShortString:
+		return fmt.Errorf("exchange name has %d bytes, the protocol takes %d", len(o.Exchange), maxShortString)
+	case o.Topology == Create && o.Exchange == "":
+		return errors.New("the default exchange cannot be created: name one, or set the topology to verify")
+	}
+	return nil
+}

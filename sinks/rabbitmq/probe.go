@@ -1,0 +1,114 @@
+package rabbitmq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// Probe implements [relay.Sink]. Without a connection it has one attempted at
+// once. With one it looks whether the exchange is there.
+func (s *Sink) Probe(ctx context.Context) error {
+	sess, err := s.link.await(ctx)
+	if err != nil {
+		return err
+	}
+	return sess.probe(ctx)
+}
+
+func (s *session) probe(ctx context.Context) error {
+	if err := s.blocked.Load(); err != nil {
+		return *err // it does not read what would be asked
+	}
+	err := s.request(ctx, checkExchange)
+	if err == nil {
+		s.setFault(nil)
+		return nil
+	}
+	if isAnswer(err) || errors.Is(err, errNoExchange) {
+		s.setFault(err)
+	}
+	return err
+}
+
+// question is asked on a connection; it may take for ever.
+type question func(*amqp.Connection, Options) error
+
+// ping is a round trip.
+func ping(conn *amqp.Connection, _ Options) error {
+	ch, err := conn.Channel()
+	if err != nil {
+		return err
+	}
+	return ch.Close()
+}
+
+// request asks until ctx or the connection ends, or the broker blocks. A question
+// that nobody waits for any more goes on until it is answered; the next one waits
+// for it.
+func (s *session) request(ctx context.Context, q question) error {
+	select {
+	case s.asking <- struct{}{}:
+	case <-s.down:
+		return s.lost()
+	case <-ctx.Done():
+		return fmt.Errorf("an earlier question to the broker is not answered: %w", ctx.Err())
+	}
+	answer := make(chan error, 1)
+	s.requests.Go(func() {
+		answer <- q(s.conn, s.options)
+		<-s.asking
+	})
+	for {
+		next := s.sink.changed.next()
+		if err := s.blocked.Load(); err != nil {
+			return *err
+		}
+		select {
+		case err := <-answer:
+			if err != nil && s.conn.IsClosed() {
+				<-s.down
+				return s.lost()
+			}
+			return err
+		case <-next:
+		case <-ctx.Done():
+			return fmt.Errorf("ask RabbitMQ at %s: %w", s.address.host, ctx.Err())
+		}
+	}
+}
+
+// raise sets a time unless it is later already.
+func raise(to *atomic.Int64, t time.Time) {
+	n := t.UnixNano()
+	for {
+		old := to.Load()
+		if old >= n || to.CompareAndSwap(old, n) {
+			return
+		}
+	}
+}
+
+// mend adds to an error of connecting what a person has to do, where that is
+// not waiting. The error shows no credentials: the library's do not.
+func mend(err error, a address) error {
+	text := err.Error()
+	switch {
+	case errors.Is(err, amqp.ErrSASL):
+		return fmt.Errorf("%w: the broker does not offer this way to authenticate: give a user in OUTBOX_SINK_URL, or enable the plugin rabbitmq_auth_mechanism_ssl and EXTERNAL there", err)
+	case errors.Is(err, amqp.ErrCredentials), strings.Contains(text, "ACCESS_REFUSED"):
+		return fmt.Errorf("%w: the broker does not take user %q and its password, or lets guest in from its own host only: check OUTBOX_SINK_URL", err, a.user)
+	case errors.Is(err, amqp.ErrVhost), strings.Contains(text, "NOT_ALLOWED"):
+		return fmt.Errorf("%w: see that virtual host %q exists, and grant it: rabbitmqctl set_permissions -p %s %s '' '.*' ''", err, a.vhost, a.vhost, a.user)
+	case strings.Contains(text, "certificate required"), strings.Contains(text, "handshake failure"):
+		return fmt.Errorf("%w: the broker may want a client certificate: set OUTBOX_TLS_CERT_FILE and OUTBOX_TLS_KEY_FILE", err)
+	case strings.Contains(text, "first record does not look like a TLS handshake"):
+		return fmt.Errorf("%w: there is no TLS on this port: use the port of amqps (5671, usually), or amqp://", err)
+	}
+	return err
+}

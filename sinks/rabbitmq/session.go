@@ -1,0 +1,291 @@
+package rabbitmq
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+var (
+	errClosing      = errors.New("the sink was closed")
+	errUnresponsive = errors.New("the broker has stopped answering")
+)
+
+// session is one connection and its channels. It ends with the connection's
+// first fault.
+type session struct {
+	sink    *Sink
+	options Options
+	address address
+	socket  *socket
+	conn    *amqp.Connection
+	frame   int // bytes, as agreed
+
+	slots     []atomic.Pointer[channel] // by lane; nil while one is being opened
+	followers sync.WaitGroup
+	requests  sync.WaitGroup
+	asking    chan struct{} // holds one: requests go one at a time
+
+	closes  chan *amqp.Error
+	blocks  chan amqp.Blocking
+	down    chan struct{} // closed when the connection has ended and cause is set
+	blocked atomic.Pointer[error]
+	fault   atomic.Pointer[error] // why the exchange takes no message at all
+
+	proven  atomic.Int64 // when the newest message that was confirmed was written
+	seen    atomic.Int64 // when the newest question that was answered was asked
+	resumed atomic.Int64 // when the broker last unblocked
+	doubted atomic.Bool  // a message is overdue: ask the broker
+
+	mu    sync.Mutex
+	cause error // why the connection ended; the first reason
+}
+
+// openSession connects to one node and opens the channels.
+func openSession(ctx context.Context, sink *Sink, a address) (*session, error) {
+	o := sink.options
+	s := &session{
+		sink: sink, options: o, address: a,
+		slots:  make([]atomic.Pointer[channel], o.Channels+1),
+		asking: make(chan struct{}, 1),
+		down:   make(chan struct{}),
+	}
+	if err := s.connect(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.prepare(ctx); err != nil {
+		s.cut(err)
+		s.conn.Close()
+		s.closeChannels()
+		<-s.socket.done
+		return nil, err
+	}
+	return s, nil
+}
+
+// connect dials and shakes hands. Nothing in the library knows ctx or a time:
+// the socket is cut when either ends.
+func (s *session) connect(ctx context.Context) error {
+	d := net.Dialer{Timeout: connectTimeout, KeepAlive: 15 * time.Second}
+	tcp, err := d.DialContext(ctx, "tcp", s.address.host)
+	if err != nil {
+		return err
+	}
+	s.socket = newSocket(tcp)
+	ctx, cancel := context.WithTimeout(ctx, 2*connectTimeout)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { s.socket.cut(ctx.Err()) })()
+	if err := s.shakeHands(ctx); err != nil {
+		cause := s.socket.cause()
+		s.socket.cut(err)
+		<-s.socket.done
+		return handshakeError(err, cause)
+	}
+	s.socket.opened()
+	return nil
+}
+
+func (s *session) shakeHands(ctx context.Context) error {
+	var conn net.Conn = s.socket
+	if s.address.tls {
+		config, err := s.options.TLS.config(s.address.name)
+		if err != nil {
+			return err
+		}
+		client := tls.Client(conn, config)
+		if err := client.HandshakeContext(ctx); err != nil {
+			return err
+		}
+		conn = client
+	}
+	properties := amqp.NewConnectionProperties()
+	properties.SetClientConnectionName(s.options.Name)
+	properties["product"] = "outbox-relay"
+	var err error
+	s.conn, err = amqp.Open(conn, amqp.Config{
+		SASL:       s.options.authentication(s.address),
+		Vhost:      s.address.vhost,
+		FrameSize:  defaultFrame,
+		Heartbeat:  heartbeat,
+		Locale:     "en_US",
+		Properties: properties,
+	})
+	return err
+}
+
+// handshakeError tells refused credentials from a broker that does not answer,
+// which the library takes for them: refused, a connection ends without a word.
+func handshakeError(err, socket error) error {
+	if errors.Is(socket, errSilent) || errors.Is(socket, context.Canceled) || errors.Is(socket, context.DeadlineExceeded) {
+		return fmt.Errorf("the broker does not answer: %w", socket)
+	}
+	return err
+}
+
+// prepare opens the channels and looks for the exchange. A fault of the exchange
+// is not one of the connection.
+func (s *session) prepare(ctx context.Context) error {
+	s.frame = s.conn.Config.FrameSize
+	if s.frame <= 0 {
+		s.frame = defaultFrame
+	}
+	s.closes = s.conn.NotifyClose(make(chan *amqp.Error, 1))
+	s.blocks = s.conn.NotifyBlocked(make(chan amqp.Blocking, 16))
+	ctx, cancel := context.WithTimeout(ctx, 2*connectTimeout)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { s.socket.cut(ctx.Err()) })()
+	for i := range s.slots {
+		ch, err := openChannel(s.conn, s.sink.window(i))
+		if err != nil {
+			return fmt.Errorf("open channel: %w", s.orCause(err))
+		}
+		s.slots[i].Store(ch)
+	}
+	if err := checkExchange(s.conn, s.options); err != nil {
+		if s.conn.IsClosed() {
+			return fmt.Errorf("look for the exchange: %w", s.orCause(err))
+		}
+		s.fault.Store(&err)
+	}
+	for i := range s.slots {
+		s.followers.Go(func() { s.follow(i) })
+	}
+	return nil
+}
+
+func (s *session) orCause(err error) error {
+	if cause := s.socket.cause(); cause != nil {
+		return cause
+	}
+	return err
+}
+
+// closeChannels ends channels that nobody follows.
+func (s *session) closeChannels() {
+	for i := range s.slots {
+		if ch := s.slots[i].Load(); ch != nil {
+			ch.end()
+		}
+	}
+}
+
+// channel of a lane, or nil while there is none.
+func (s *session) channel(lane int) *channel { return s.slots[lane].Load() }
+
+// follow takes what comes back to a lane and opens its channels, one after the
+// other, until the connection ends.
+func (s *session) follow(lane int) {
+	for {
+		ch := s.slots[lane].Load()
+		f := &follower{session: s, channel: ch, lane: lane}
+		left, cause := f.run()
+		s.slots[lane].Store(nil)
+		if s.conn.IsClosed() {
+			<-s.down
+			s.reportLost(left)
+			s.sink.changed.tell()
+			return
+		}
+		s.channelClosed(lane, left, cause)
+		next, err := openChannel(s.conn, s.sink.window(lane))
+		if err != nil {
+			s.cut(fmt.Errorf("open channel: %w", err))
+			<-s.down
+			s.sink.changed.tell()
+			return
+		}
+		s.slots[lane].Store(next)
+		s.sink.changed.tell()
+	}
+}
+
+// recycle closes a channel that owes too many confirms; its follower opens
+// another.
+func (s *session) recycle(ch *channel) {
+	s.requests.Go(func() { _ = ch.amqp.Close() })
+}
+
+// hindrance is why no message should be written now, or nil.
+func (s *session) hindrance() error {
+	if err := s.blocked.Load(); err != nil {
+		return *err
+	}
+	if err := s.fault.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// setFault notes why the exchange takes no message; a probe that succeeds
+// clears it.
+func (s *session) setFault(err error) {
+	if err == nil {
+		s.fault.Store(nil)
+	} else {
+		s.fault.Store(&err)
+	}
+	s.sink.changed.tell()
+}
+
+// cut ends the connection for a reason of this side; the first one counts.
+func (s *session) cut(cause error) {
+	s.setCause(cause)
+	s.socket.cut(cause)
+}
+
+func (s *session) setCause(cause error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cause == nil {
+		s.cause = cause
+	}
+}
+
+// lost is why the connection ended.
+func (s *session) lost() error {
+	s.mu.Lock()
+	cause := s.cause
+	s.mu.Unlock()
+	if cause == nil {
+		cause = errors.New("closed by the broker")
+	}
+	return fmt.Errorf("connection to RabbitMQ at %s lost: %w", s.address.host, cause)
+}
+
+func (s *session) lossType() relay.ErrorType {
+	if err := s.lost(); errors.Is(err, errUnresponsive) || errors.Is(err, errSilent) || errors.Is(err, errNotReading) {
+		return relay.ErrorTypeUnresponsive
+	}
+	return relay.ErrorTypeDisconnected
+}
+
+func (s *session) reportLost(left []entry) {
+	for _, e := range left {
+		e.done(unknown(s.lossType(), s.lost()))
+	}
+}
+
+// goodbye is how long the broker may take to say goodbye.
+const goodbye = 500 * time.Millisecond
+
+// end frees the connection and returns when everything of it has ended, all
+// messages in flight reported.
+func (s *session) end() {
+	timer := time.AfterFunc(goodbye, func() { s.cut(errClosing) })
+	_ = s.conn.Close() // on a connection that has ended it does nothing
+	timer.Stop()
+	s.cut(errClosing)
+	s.sink.changed.tell()
+	s.followers.Wait()
+	s.requests.Wait()
+	<-s.socket.done
+}

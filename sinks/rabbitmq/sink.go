@@ -1,0 +1,127 @@
+package rabbitmq
+
+import (
+	"context"
+	"fmt"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+var _ relay.Sink = (*Sink)(nil)
+
+// Sink publishes to RabbitMQ. A goroutine for each lane writes, one keeps a
+// connection, and for each channel of the connection one takes its confirms.
+type Sink struct {
+	options   Options
+	addresses addresses
+	lanes     []*lane // the last one is for suspects
+	link      *link
+	suspects  *suspects
+	changed   *notice      // told when what a lane waits for may have come
+	limit     atomic.Int64 // the broker's own for payloads, once a 406 told it; 0: not known
+	closing   atomic.Bool
+	seed      maphash.Seed
+	turn      int // of messages without a key; for Publish alone
+
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+}
+
+// Open starts a sink. It fails only for what a person has to mend: addresses,
+// unreadable files, options that exclude each other. It does not wait for the
+// broker, which may be down for any time. The caller closes the sink.
+func Open(o Options) (*Sink, error) {
+	o = o.withDefaults()
+	if err := o.check(); err != nil {
+		return nil, fmt.Errorf("open RabbitMQ sink: %w", err)
+	}
+	as, err := parseAddresses(o.URLs)
+	if err != nil {
+		return nil, fmt.Errorf("open RabbitMQ sink: %w", err)
+	}
+	if err := o.checkTLS(as); err != nil {
+		return nil, fmt.Errorf("open RabbitMQ sink: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &Sink{
+		options: o, addresses: as, link: newLink(as), suspects: newSuspects(), changed: newNotice(),
+		seed: maphash.MakeSeed(), cancel: cancel,
+	}
+	for i := range o.Channels + 1 {
+		l := &lane{sink: s, number: i, queue: newQueue(), encoder: newEncoder()}
+		s.lanes = append(s.lanes, l)
+		s.tasks.Go(l.run)
+	}
+	s.tasks.Go(func() { s.keepConnected(ctx) })
+	return s, nil
+}
+
+// Publish implements [relay.Sink]. It never blocks. Messages of a key take one
+// lane, the others take turns.
+func (s *Sink) Publish(m *relay.Message, report relay.Report) {
+	n := s.options.Channels
+	var i int
+	if m.Keyed {
+		i = int(maphash.String(s.seed, m.Key) % uint64(n))
+	} else {
+		s.turn = (s.turn + 1) % n
+		i = s.turn
+	}
+	s.lanes[i].put(item{message: m, report: report})
+}
+
+// quarantine is the lane of suspects, where each message is alone.
+func (s *Sink) quarantine() *lane { return s.lanes[len(s.lanes)-1] }
+
+// window of a lane's channel.
+func (s *Sink) window(lane int) int {
+	if lane == s.options.Channels {
+		return 1
+	}
+	return s.options.perChannel()
+}
+
+// MaxMessageBytes implements [relay.Sink].
+func (s *Sink) MaxMessageBytes() int64 {
+	own := s.options.MaxMessageBytes
+	if broker := s.limit.Load(); broker > 0 && broker < own {
+		return broker
+	}
+	return own
+}
+
+// Close implements [relay.Sink]. Messages that were not written are reported as
+// unavailable. Nothing in it waits for the broker for longer than a moment.
+func (s *Sink) Close(ctx context.Context) error {
+	s.closing.Store(true)
+	s.cancel()
+	for _, l := range s.lanes {
+		l.queue.close()
+	}
+	s.changed.tell()
+	done := make(chan struct{})
+	go func() {
+		s.tasks.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	// The goroutines end by themselves, in less than a second: a grace keeps the
+	// promise that none is left.
+	select {
+	case <-done:
+		return nil
+	case <-time.After(closeGrace):
+		return fmt.Errorf("close RabbitMQ sink: goroutines still running: %w", ctx.Err())
+	}
+}
+
+// closeGrace is how long Close outlasts its context.
+const closeGrace = 2 * time.Second

@@ -1,0 +1,207 @@
+package rabbitmq
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// Timing of a connection. The broker sends a heartbeat every five seconds (half
+// of the interval agreed), so a connection that is half open is noticed within
+// readTimeout, and earlier where messages wait for acknowledgements.
+const (
+	heartbeat      = 10 * time.Second
+	readTimeout    = 25 * time.Second
+	writeTimeout   = 20 * time.Second
+	connectTimeout = 5 * time.Second
+)
+
+// bufferedBytes may wait to be written before the lanes pause. They ask first
+// and may then exceed it by a message each.
+const bufferedBytes = 1 << 20
+
+var (
+	errSilent     = errors.New("nothing was heard from the broker, not even a heartbeat")
+	errNotReading = errors.New("the broker has stopped reading")
+)
+
+// socket is the TCP connection under the client library, which ignores contexts
+// while it reads and writes and holds locks meanwhile. Here a write never
+// blocks: it fills a buffer that a goroutine empties, so that nobody hangs while
+// the broker does not read (a memory alarm, for one), and many small messages
+// become one system call. The deadlines are ours alone.
+type socket struct {
+	net.Conn
+	room *notice // told when the buffer has room again
+	done chan struct{}
+
+	mu      sync.Mutex
+	wake    sync.Cond
+	buffer  []byte
+	err     error // why it ended, the first reason
+	patient bool  // the broker said that it does not read: writing may take for ever
+	opening bool  // the handshake is not over
+}
+
+func newSocket(conn net.Conn) *socket {
+	s := &socket{Conn: conn, room: newNotice(), done: make(chan struct{}), opening: true}
+	s.wake.L = &s.mu
+	go s.flush()
+	return s
+}
+
+// Write implements net.Conn. What it takes is written soon, or never.
+func (s *socket) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return 0, s.err
+	}
+	s.buffer = append(s.buffer, p...)
+	s.wake.Signal()
+	return len(p), nil
+}
+
+// full says whether the next message should wait.
+func (s *socket) full() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.buffer) >= bufferedBytes && s.err == nil
+}
+
+// flush writes what is buffered, until the socket ends.
+func (s *socket) flush() {
+	defer close(s.done)
+	var out []byte
+	for {
+		s.mu.Lock()
+		for len(s.buffer) == 0 && s.err == nil {
+			s.wake.Wait()
+		}
+		if s.err != nil {
+			s.mu.Unlock()
+			return
+		}
+		wasFull := len(s.buffer) >= bufferedBytes
+		out, s.buffer = s.buffer, out[:0]
+		s.mu.Unlock()
+		if wasFull {
+			s.room.tell()
+		}
+		if err := s.writeAll(out); err != nil {
+			s.cut(err)
+			return
+		}
+		if cap(out) > 4*bufferedBytes {
+			out = nil // after large messages
+		}
+	}
+}
+
+// writeAll goes on after a deadline as long as bytes go or the broker has said
+// that it does not read; reading tells whether it lives.
+func (s *socket) writeAll(b []byte) error {
+	for len(b) > 0 {
+		if err := s.Conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+			return err
+		}
+		n, err := s.Conn.Write(b)
+		b = b[n:]
+		switch {
+		case err == nil:
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return err
+		case n == 0 && !s.isPatient():
+			return errNotReading
+		}
+	}
+	return nil
+}
+
+// Read implements net.Conn.
+func (s *socket) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	limit := readTimeout
+	if s.opening {
+		limit = connectTimeout
+	}
+	s.mu.Unlock()
+	if err := s.Conn.SetReadDeadline(time.Now().Add(limit)); err != nil {
+		return 0, err
+	}
+	n, err := s.Conn.Read(p)
+	if err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			err = errSilent
+		}
+		s.cut(err)
+	}
+	return n, err
+}
+
+// opened says that the handshake is over.
+func (s *socket) opened() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opening = false
+}
+
+func (s *socket) setPatient(patient bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.patient = patient
+}
+
+func (s *socket) isPatient() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.patient
+}
+
+// cut ends the connection at once; whatever is written or read fails. The first
+// reason counts.
+func (s *socket) cut(err error) {
+	s.mu.Lock()
+	if s.err == nil {
+		s.err = err
+		s.buffer = nil
+	}
+	s.wake.Broadcast()
+	s.mu.Unlock()
+	_ = s.Conn.Close()
+	s.room.tell()
+}
+
+// cause is why the socket ended, or nil.
+func (s *socket) cause() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// Close implements net.Conn, for the library. What is buffered is given a moment:
+// the last words are the answer to the broker's own.
+func (s *socket) Close() error {
+	s.mu.Lock()
+	last := s.buffer
+	s.buffer = nil
+	ended := s.err != nil
+	s.mu.Unlock()
+	if !ended && len(last) > 0 {
+		_ = s.Conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+		_, _ = s.Conn.Write(last)
+	}
+	s.cut(net.ErrClosed)
+	return nil
+}
+
+// The library's deadlines mean nothing here.
+
+func (s *socket) SetDeadline(time.Time) error      { return nil }
+func (s *socket) SetReadDeadline(time.Time) error  { return nil }
+func (s *socket) SetWriteDeadline(time.Time) error { return nil }
+
+// cutLater ends the connection unless it has ended by then.
+func (s *socket) cutLater(d time.Duration) { time.AfterFunc(d, func() { s.cut(errClosing) }) }

@@ -1,0 +1,201 @@
+package rabbitmq_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/outbox-relay/outbox-relay/e2e/rabbitserver"
+	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/rabbitmq"
+)
+
+// authority is a CA of the test's own.
+type authority struct {
+	t    *testing.T
+	dir  string
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	file string
+}
+
+func newAuthority(t *testing.T, name string) *authority {
+	a := &authority{t: t, dir: t.TempDir()}
+	var der []byte
+	a.cert = &x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, a.key = a.sign(a.cert, a.cert, nil)
+	var err error
+	if a.cert, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	a.file = a.write(name+".pem", "CERTIFICATE", der)
+	return a
+}
+
+func (a *authority) write(name, kind string, der []byte) string {
+	path := filepath.Join(a.dir, name)
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		a.t.Fatal(err)
+	}
+	return path
+}
+
+func (a *authority) sign(template, parent *x509.Certificate, by *ecdsa.PrivateKey) ([]byte, *ecdsa.PrivateKey) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	if by == nil {
+		by = key
+	}
+	template.SerialNumber = big.NewInt(time.Now().UnixNano())
+	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, by)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return der, key
+}
+
+// issue writes a certificate for 127.0.0.1, fit for servers and clients.
+func (a *authority) issue(name string) (certFile, keyFile string) {
+	der, key := a.sign(&x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}, a.cert, a.key)
+	keyDER, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return a.write(name+".pem", "CERTIFICATE", der), a.write(name+".key", "EC PRIVATE KEY", keyDER)
+}
+
+// A node of its own, because the certificates have to be there when it starts.
+func TestTLSWithOwnAuthorityAndTheCertificatesUser(t *testing.T) {
+	ours, other := newAuthority(t, "ours"), newAuthority(t, "other")
+	serverCert, serverKey := ours.issue("server")
+	clientCert, clientKey := ours.issue("certified")
+	s, err := rabbitserver.Start(t.Context(), rabbitserver.Options{
+		Plugins: []string{"rabbitmq_auth_mechanism_ssl"},
+		Config: strings.Join([]string{
+			"listeners.ssl.1 = 127.0.0.1:{TLS}",
+			"ssl_options.cacertfile = " + ours.file,
+			"ssl_options.certfile = " + serverCert,
+			"ssl_options.keyfile = " + serverKey,
+			"ssl_options.verify = verify_peer",
+			"ssl_options.fail_if_no_peer_cert = false",
+			"auth_mechanisms.1 = PLAIN",
+			"auth_mechanisms.2 = EXTERNAL",
+			"ssl_cert_login_from = common_name",
+		}, "\n"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	for _, args := range [][]string{
+		{"add_user", "certified", "unused"},
+		{"set_permissions", "-p", "/", "certified", "", ".*", ".*"},
+	} {
+		if _, err := s.Ctl(t.Context(), args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	declare(t, s.URL(), "tls")
+	tls := rabbitmq.TLS{CAFile: ours.file, CertFile: clientCert, KeyFile: clientKey}
+	for name, o := range map[string]rabbitmq.Options{
+		"EXTERNAL":          {URLs: "amqps://" + s.TLSAddr(), TLS: tls},
+		"PLAIN":             {URLs: "amqps://guest:guest@" + s.TLSAddr(), TLS: tls},
+		"PLAIN, no client":  {URLs: "amqps://guest:guest@" + s.TLSAddr(), TLS: rabbitmq.TLS{CAFile: ours.file}},
+		"one of two is TLS": {URLs: "amqps://127.0.0.1:1,guest:guest@" + s.TLSAddr(), TLS: rabbitmq.TLS{CAFile: ours.file}},
+	} {
+		sink := open(t, o)
+		reach(t, sink)
+		if o := await(t, sink, messageTo("tls", 1)); o.Class != relay.Acknowledged {
+			t.Errorf("%s: %s %q (%v)", name, o.Class, o.Type, o.Err)
+		}
+	}
+	for name, c := range map[string]struct {
+		o    rabbitmq.Options
+		want string
+	}{
+		"another authority": {rabbitmq.Options{URLs: "amqps://" + s.TLSAddr(), TLS: rabbitmq.TLS{CAFile: other.file}}, "certificate"},
+		"port without TLS":  {rabbitmq.Options{URLs: "amqps://" + s.Addr()}, "tls"},
+	} {
+		sink := open(t, c.o)
+		if err := probe(t, sink); err == nil || !strings.Contains(strings.ToLower(err.Error()), c.want) {
+			t.Errorf("%s: probe says %v, want something about %q", name, err, c.want)
+		}
+	}
+}
+
+func declare(t *testing.T, url, queue string) {
+	t.Helper()
+	conn, err := amqp.Dial(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ch, err := conn.Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ch.QueueDeclare(queue, true, false, false, false, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOpenFailsForWhatAPersonHasToMend(t *testing.T) {
+	a := newAuthority(t, "ours")
+	certFile, _ := a.issue("one")
+	_, otherKey := a.issue("two")
+	missing := filepath.Join(t.TempDir(), "missing")
+	for _, c := range []struct {
+		name string
+		o    rabbitmq.Options
+		want string
+	}{
+		{"no address", rabbitmq.Options{}, "no server given"},
+		{"scheme", rabbitmq.Options{URLs: "nats://u:secret@h"}, `scheme is "nats", want amqp or amqps`},
+		{"no host", rabbitmq.Options{URLs: "amqp://u:secret@:5672"}, "no host name"},
+		{"password with a slash", rabbitmq.Options{URLs: "amqp://u:sec/ret@h"}, "percent-encode"},
+		{"password with a percent", rabbitmq.Options{URLs: "amqp://u:sec%ret@h:1"}, "percent-encode"},
+		{"second of two", rabbitmq.Options{URLs: "amqp://h:1,amqp://u:secret@h:secret"}, "server 2 of the list is not a URL"},
+		{"CA missing", rabbitmq.Options{URLs: "amqps://h", TLS: rabbitmq.TLS{CAFile: missing}}, "read CA file"},
+		{"certificate alone", rabbitmq.Options{URLs: "amqps://h", TLS: rabbitmq.TLS{CertFile: certFile}}, "go together"},
+		{"pair", rabbitmq.Options{URLs: "amqps://h", TLS: rabbitmq.TLS{CertFile: certFile, KeyFile: otherKey}}, "read client certificate"},
+		{"TLS files in the clear", rabbitmq.Options{URLs: "amqp://h", TLS: rabbitmq.TLS{CAFile: a.file}}, "use amqps://"},
+		{"default exchange made", rabbitmq.Options{URLs: "amqp://h", Topology: rabbitmq.Create}, "cannot be created"},
+		{"long exchange", rabbitmq.Options{URLs: "amqp://h", Exchange: strings.Repeat("x", 256)}, "256 bytes"},
+		{"negative", rabbitmq.Options{URLs: "amqp://h", AckTimeout: -1}, "cannot be negative"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, err := rabbitmq.Open(c.o)
+			if err == nil {
+				s.Close(context.Background())
+				t.Fatal("it opened")
+			}
+			if !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error is %v, want %q in it", err, c.want)
+			}
+			if strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "ret@") {
+				t.Errorf("the error shows a secret: %v", err)
+			}
+		})
+	}
+}

@@ -1,0 +1,84 @@
+package rabbitmq
+
+import (
+	"fmt"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// headerKey is the header that carries a row's key.
+const headerKey = "Outbox-Key"
+
+const (
+	// maxShortString is the protocol's limit for names, in bytes.
+	maxShortString = 255
+	// defaultFrame is the frame size that both sides propose, in bytes.
+	defaultFrame = 131072
+	// brokersRoom is left in the frame for the headers that the broker itself adds on
+	// the way (x-delivery-count, x-death): a message that just fits here would break
+	// the connection of its consumer.
+	brokersRoom = 8192
+)
+
+// limits are what a message is measured against.
+type limits struct {
+	payload int64
+	frame   int // agreed with the broker; the properties have to fit one
+}
+
+// validate says whether the message would arrive as it is and harm nobody. The
+// error wraps relay.ErrInvalid or relay.ErrTooLarge.
+func validate(m *relay.Message, l limits) error {
+	if err := relay.Validate(m); err != nil {
+		return err
+	}
+	switch {
+	case m.Topic == "":
+		return invalidf("topic is empty: name a routing key")
+	case len(m.Topic) > maxShortString:
+		return invalidf("topic %s is too long for a routing key, which takes %d bytes", relay.Quote(m.Topic), maxShortString)
+	case m.Keyed && len(m.Key) > maxShortString:
+		return invalidf("key %s is too long: the limit is %d bytes", relay.Quote(m.Key), maxShortString)
+	case len(m.ContentType) > maxShortString:
+		return invalidf("content_type %s is too long: the limit is %d bytes", relay.Quote(m.ContentType), maxShortString)
+	}
+	for i, h := range m.Headers {
+		switch {
+		case len(h.Name) > maxShortString:
+			return invalidf("header name %s is too long: the limit is %d bytes", relay.Quote(h.Name), maxShortString)
+		case h.Name == "CC" || h.Name == "BCC":
+			// The broker would route by it, past what the topic says.
+			return invalidf("header %s is reserved: RabbitMQ routes by it; rename it", h.Name)
+		case i > 0 && h.Name == m.Headers[i-1].Name:
+			return invalidf("header %s is there twice: remove one", relay.Quote(h.Name))
+		}
+	}
+	if n := propertyBytes(m); n > l.frame-brokersRoom && n > l.frame/2 {
+		return fmt.Errorf("%w: headers and properties take %d bytes; with what the broker adds they have to fit one frame of %d (frame_max)",
+			relay.ErrTooLarge, n, l.frame)
+	}
+	if n := int64(len(m.Payload)); n > l.payload {
+		return fmt.Errorf("%w: payload of %d bytes, the limit is %d", relay.ErrTooLarge, n, l.payload)
+	}
+	return nil
+}
+
+func invalidf(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", relay.ErrInvalid, fmt.Sprintf(format, args...))
+}
+
+// propertyBytes is the size of the content header's frame, as the client library
+// writes it: frame header and end, class, weight, body size and flags, the
+// properties, and a table whose entries are a short name, a kind, and a text with
+// its length in four bytes.
+func propertyBytes(m *relay.Message) int {
+	n := 8 + 14 + 1 + len(m.ContentType) + 4 + 1 + 1 + 36 + 8
+	field := func(name, value string) { n += 1 + len(name) + 1 + 4 + len(value) }
+	if m.Keyed {
+		field(headerKey, m.Key)
+	}
+	for _, h := range m.Headers {
+		field(h.Name, h.Value)
+	}
+	return n
+}

@@ -1,0 +1,129 @@
+package rabbitmq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// watch runs while the connection lives, and returns when it has ended or ctx
+// has.
+func (s *session) watch(ctx context.Context) {
+	tick := time.NewTicker(min(max(s.options.AckTimeout/20, 5*time.Millisecond), 250*time.Millisecond))
+	defer tick.Stop()
+	answers := make(chan error, 1)
+	asked := false
+	for {
+		select {
+		case err := <-s.closes:
+			s.ended(err)
+			return
+		case <-ctx.Done():
+			go s.awaitEnd() // end closes it
+			return
+		case b, ok := <-s.blocks:
+			if !ok {
+				s.blocks = nil
+				continue
+			}
+			s.block(b)
+		case err := <-answers:
+			asked = false
+			if err != nil && s.blocked.Load() == nil {
+				s.cut(fmt.Errorf("%w: %w", errUnresponsive, err))
+			}
+		case <-tick.C:
+			if !asked && s.doubted.Swap(false) {
+				asked = true
+				s.requests.Go(func() { answers <- s.ask(ctx) })
+			}
+		}
+	}
+}
+
+// ended notes why, once the library has given up the connection.
+func (s *session) ended(err *amqp.Error) {
+	socket := s.socket.cause()
+	switch {
+	case err != nil && err.Server:
+		s.setCause(err)
+	case socket != nil && !errors.Is(socket, net.ErrClosed):
+		s.setCause(socket)
+	case err != nil:
+		s.setCause(err)
+	}
+	close(s.down)
+}
+
+func (s *session) awaitEnd() {
+	err := <-s.closes
+	s.setCause(errClosing)
+	s.ended(err)
+}
+
+// block notes that the broker takes no messages from publishers, or does again:
+// a memory or disk alarm. It has stopped reading from this connection, so nothing
+// more is written; what was written may still be confirmed afterwards.
+func (s *session) block(b amqp.Blocking) {
+	if b.Active {
+		err := fmt.Errorf("blocked by the broker: %s: free memory or disk on the node, or raise its limit", b.Reason)
+		s.socket.setPatient(true)
+		s.blocked.Store(&err)
+		s.options.Logger.Warn("RabbitMQ has blocked publishing", slog.String("reason", b.Reason), slog.String("address", s.address.host))
+	} else {
+		s.resumed.Store(time.Now().UnixNano())
+		s.blocked.Store(nil)
+		s.socket.setPatient(false)
+		s.options.Logger.Info("RabbitMQ has unblocked publishing", slog.String("address", s.address.host))
+	}
+	s.sink.changed.tell()
+}
+
+// prove notes that a message was confirmed: that the broker works was seen after
+// it was written.
+func (s *session) prove(written time.Time) { raise(&s.proven, written) }
+
+// provedSince says whether the broker was seen to work after a message that was
+// written then, and whose time was over at the deadline.
+func (s *session) provedSince(written, deadline time.Time) bool {
+	return s.proven.Load() > written.UnixNano() || s.seen.Load() > deadline.UnixNano()
+}
+
+// deadline of a message's confirm. While the broker is blocked there is none.
+func (s *session) deadline(written time.Time) time.Time {
+	if s.blocked.Load() != nil {
+		return time.Now().Add(time.Hour)
+	}
+	if resumed := time.Unix(0, s.resumed.Load()); resumed.After(written) {
+		written = resumed
+	}
+	return written.Add(s.options.AckTimeout)
+}
+
+// doubt asks for a sign of life.
+func (s *session) doubt() { s.doubted.Store(true) }
+
+// ask asks the broker something other than a publish. Where it does not answer,
+// nothing tells a slow queue from a dead broker, and the connection is given up.
+func (s *session) ask(ctx context.Context) error {
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	if err := s.request(ctx, ping); err != nil && !isAnswer(err) {
+		return fmt.Errorf("messages wait for confirms and the broker does not answer: %w", err)
+	}
+	raise(&s.seen, began)
+	return nil
+}
+
+// isAnswer says whether the broker itself refused something, which is a sign of
+// life.
+func isAnswer(err error) bool {
+	reply, ok := errors.AsType[*amqp.Error](err)
+	return ok && reply.Server
+}
