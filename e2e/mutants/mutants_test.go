@@ -109,6 +109,13 @@ var mutants = []mutant{
 		pkg:  "./relay", test: "TestKeysThatWaitInThousandsStopNobody",
 	},
 	{
+		rule: "8: the relay does not pass for a synchronous standby",
+		file: "relay/tail/lag.go",
+		old:  `string(rows[0][2]) == "t"`,
+		new:  `false`,
+		pkg:  "./relay", test: "TestRelayDoesNotPassForASynchronousStandby",
+	},
+	{
 		rule: "9: one unacknowledged row of a key",
 		file: "relay/dispatcher.go",
 		old:  "func (d *dispatcher) ordered(m *Message) bool { return m.Keyed && d.ordering == OrderByKey }",
