@@ -64,6 +64,27 @@ func TestStandbyTakesOverFromAFrozenLeader(t *testing.T) {
 	}
 }
 
+// Nothing is written, so nothing but the heartbeat keeps the leader's session from
+// being ended as that of a frozen one.
+func TestIdleLeaderKeepsTheLead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{})
+	f := w.fleet(2)
+	w.letPass(8 * time.Second)
+	w.insert(plain(1))
+	w.awaitDrained()
+	if f.awaitTailing() != f.relays[0] {
+		t.Error("the lead passed on though nothing happened")
+	}
+	for _, r := range f.relays {
+		if lost := r.CountLog("cannot work with the database"); lost > 0 {
+			t.Errorf("an idle relay lost its session %d times", lost)
+		}
+	}
+	f.terminate()
+	w.verdict(oracle.Limits{})
+}
+
 // proxyPostgres puts a proxy between PostgreSQL and the relays that are given its
 // variable.
 func (w *world) proxyPostgres() (*faultproxy.Proxy, []string) {
