@@ -40,7 +40,7 @@ e2e: deps ## run only the tests of the whole, with their names
 	$(GO) test -race -timeout 20m -v ./e2e
 
 .PHONY: bench
-bench: deps ## measure: the broker alone, the relay, the ratio; memory
+bench: deps ## measure: the broker alone, the relay, the ratio; memory; takeover
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./e2e
 
 .PHONY: chaos

@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"fmt"
 	"math/rand/v2"
-	"syscall"
 	"testing"
 	"time"
 
@@ -91,30 +90,6 @@ func TestStandbyTakesOverFromAKilledLeader(t *testing.T) {
 	w.awaitDrained()
 	leader.Terminate()
 	w.verdict(oracle.Limits{Redeliveries: kills * window})
-}
-
-// A frozen leader still answers TCP keepalives; its session must end for all
-// that. When it wakes up it may find out that it leads no more, and nothing else.
-func TestStandbyTakesOverFromAFrozenLeader(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, worldOptions{})
-	load := w.load(oracle.Load{Rate: 500, Seed: 4})
-	leader := w.relay()
-	leader.AwaitLog("leading")
-	standby := w.relay()
-	standby.AwaitLog("standing by")
-	w.awaitStored(200)
-	leader.Signal(syscall.SIGSTOP)
-	standby.AwaitLog("leading")
-	w.awaitStored(w.stored() + 200)
-	leader.Signal(syscall.SIGCONT)
-	leader.AwaitLog("standing by")
-	w.awaitStored(w.stored() + 200)
-	w.stop(load, 600)
-	w.awaitDrained()
-	standby.Terminate()
-	leader.Terminate()
-	w.verdict(oracle.Limits{Redeliveries: 2 * window})
 }
 
 func TestHandOverOnSIGTERMDeliversNothingTwice(t *testing.T) {

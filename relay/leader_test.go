@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,6 +30,15 @@ func (h *harness) beside(configure func(*relay.Config)) *relay.Relay {
 		}
 	})
 	return r
+}
+
+// standbys counts the relays that compete for the lead. A leader may have kept the
+// lock that standbys share.
+func (h *harness) standbys() int64 {
+	h.Helper()
+	return h.int(`WITH held AS (SELECT pid, mode FROM pg_locks WHERE locktype = 'advisory' AND granted
+			AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+		SELECT count(*) FROM held WHERE mode = 'ShareLock' AND pid NOT IN (SELECT pid FROM held WHERE mode = 'ExclusiveLock')`)
 }
 
 // sinkTo opens a sink to an address.
@@ -65,6 +75,10 @@ func TestLeaderWithoutABrokerStepsDown(t *testing.T) {
 			h.until("the other one leads", func() bool { return h.relay.Status().Mode.Leads() })
 			h.untilMarked(3)
 			h.until("it stands by", func() bool { return cut.Status().Mode == relay.StandingBy })
+			h.until("it competes again", func() bool { return h.standbys() == 1 })
+			if strings.Contains(h.log.String(), "cannot work with the database") {
+				t.Error("it lost its session meanwhile")
+			}
 			if ids := h.sink.ids(); len(ids) != 3 {
 				t.Errorf("published %v, want each row once", ids)
 			}

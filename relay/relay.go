@@ -145,6 +145,8 @@ func (r *Relay) standBy(ctx context.Context, control Control) error {
 			if err != nil || leads {
 				return err
 			}
+		} else if err := control.Heartbeat(ctx); err != nil { // else the server ends the session as idle
+			return err
 		}
 		if !told {
 			r.faults.recovered(faultDatabase)

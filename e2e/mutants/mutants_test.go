@@ -109,6 +109,13 @@ var mutants = []mutant{
 		pkg:  "./relay", test: "TestKeysThatWaitInThousandsStopNobody",
 	},
 	{
+		rule: "8: the relay does not pass for a synchronous standby",
+		file: "relay/tail/lag.go",
+		old:  `string(rows[0][2]) == "t"`,
+		new:  `false`,
+		pkg:  "./relay", test: "TestRelayDoesNotPassForASynchronousStandby",
+	},
+	{
 		rule: "9: one unacknowledged row of a key",
 		file: "relay/dispatcher.go",
 		old:  "func (d *dispatcher) ordered(m *Message) bool { return m.Keyed && d.ordering == OrderByKey }",
@@ -191,6 +198,41 @@ var mutants = []mutant{
 		old:  "case string(row[1]) != \"t\":",
 		new:  "case false:",
 		pkg:  "./relay/postgres", test: "TestSweepIsForTheLeaderOnly",
+	},
+	{
+		rule: "12: a tail is on the server where the control session leads",
+		file: "relay/postgres/tail.go",
+		old:  "return c.checkLeader(ctx, pg)",
+		new:  "return nil",
+		pkg:  "./relay/postgres", test: "TestTailIsOpenedBesideTheLeaderOnly",
+	},
+	{
+		rule: "13: the session of a frozen leader is ended",
+		file: "relay/postgres/settings.go",
+		old:  `{"idle_session_timeout", "5s"}`,
+		new:  `{"idle_session_timeout", "0"}`,
+		pkg:  "./e2e", test: "TestStandbyTakesOverFromAFrozenLeader",
+	},
+	{
+		rule: "13: a heartbeat keeps the session of a leader that has nothing to do",
+		file: "relay/marker.go",
+		old:  "return k.control.Heartbeat(ctx)",
+		new:  "return nil",
+		pkg:  "./e2e", test: "TestIdleLeaderKeepsTheLead",
+	},
+	{
+		rule: "14: a leader without a broker steps down",
+		file: "relay/term.go",
+		old:  `return fmt.Errorf("%w: %s", errSteppedDown, t.breaker.reason)`,
+		new:  "",
+		pkg:  "./relay", test: "TestLeaderWithoutABrokerStepsDown",
+	},
+	{
+		rule: "14: it does not compete at once",
+		file: "relay/relay.go",
+		old:  "r.yields = time.Now().Add(yieldFor)",
+		new:  "",
+		pkg:  "./relay", test: "TestLeaderWithoutABrokerStepsDown",
 	},
 	{
 		rule: "section 5: a poison row that kills connections takes attempts",
@@ -317,20 +359,6 @@ var mutants = []mutant{
 		old:  "if m.xid == 0 || seen.Sees(m.xid) {",
 		new:  "if true {",
 		pkg:  "./relay", test: "TestRowThatIsNotVisibleYetIsNotTakenForGone",
-	},
-	{
-		rule: "12: a tail is on the server where the control session leads",
-		file: "relay/postgres/tail.go",
-		old:  "return c.checkLeader(ctx, pg)",
-		new:  "return nil",
-		pkg:  "./relay/postgres", test: "TestTailIsOpenedBesideTheLeaderOnly",
-	},
-	{
-		rule: "14: a leader without a broker steps down",
-		file: "relay/term.go",
-		old:  "if t.breaker.openFor(time.Now()) > t.config.StepDownAfter &&",
-		new:  "if false &&",
-		pkg:  "./relay", test: "TestLeaderWithoutABrokerStepsDown",
 	},
 }
 

@@ -70,6 +70,9 @@ type Limits struct {
 	Redeliveries int
 	// Deletes: rows are deleted after sending instead of being marked.
 	Deletes bool
+	// Forgotten: an asynchronous failover took transactions back. Messages up to this
+	// place in the stream may be of rows that the ledger has forgotten with them.
+	Forgotten uint64
 	// Unordered: the relay was told to keep no order within a key.
 	Unordered bool
 }

@@ -65,7 +65,9 @@ func (t *trial) strangers() []Finding {
 			findings = append(findings, Reidentified{Row: row, Delivery: d})
 			continue
 		}
-		findings = append(findings, Ghost{Delivery: d})
+		if d.StreamSeq > t.limits.Forgotten || d.MessageID == "" {
+			findings = append(findings, Ghost{Delivery: d})
+		}
 	}
 	return findings
 }

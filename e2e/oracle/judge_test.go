@@ -80,6 +80,17 @@ var judgeCases = []struct {
 		h.limits.Unordered = true
 		h.received[0].StreamSeq, h.received[1].StreamSeq = 2, 1
 	}, nil},
+	{"forgotten by a failover, also where its id and place in the key were used again", func(h *history) {
+		h.limits.Forgotten = 1
+		h.received = append(h.received, delivery(5, h.committed[3]))
+		h.received[3] = delivery(4, h.committed[2])
+		h.received[2] = delivery(3, h.committed[1])
+		h.received[1] = delivery(2, h.committed[0])
+		ghost := row(1, "a", 1)
+		ghost.MessageID[0] = 1
+		ghost.Digest[0] ^= 1
+		h.received[0] = delivery(1, ghost)
+	}, nil},
 
 	{"lost", func(h *history) { h.received = h.received[1:] }, []oracle.Clause{oracle.ClauseReceived}},
 	{"purged and never received", func(h *history) {
@@ -91,6 +102,16 @@ var judgeCases = []struct {
 		h.table[h.committed[0].Ref] = pending
 	}, []oracle.Clause{oracle.ClauseReceived, oracle.ClauseSettled}},
 	{"never committed", func(h *history) { h.received = append(h.received, delivery(9, row(9, "a", 4))) }, []oracle.Clause{oracle.ClauseCommitted}},
+	{"never committed, after the failover", func(h *history) {
+		h.limits.Forgotten = 8
+		h.received = append(h.received, delivery(9, row(9, "a", 4)))
+	}, []oracle.Clause{oracle.ClauseCommitted}},
+	{"without an id, before a failover", func(h *history) {
+		h.limits.Forgotten = 9
+		d := delivery(9, row(9, "a", 4))
+		d.MessageID = ""
+		h.received = append(h.received, d)
+	}, []oracle.Clause{oracle.ClauseCommitted}},
 	{"without an id", func(h *history) {
 		d := delivery(9, row(9, "a", 4))
 		d.MessageID = ""

@@ -12,11 +12,22 @@ import (
 // 103 bytes on some systems.
 const maxSocketDir = 80
 
+// settings are values of postgresql.conf by name, without quotes.
+type settings map[string]string
+
+// with returns a copy that others are added to, or replaced by.
+func (s settings) with(others map[string]string) settings {
+	all := settings{}
+	maps.Copy(all, s)
+	maps.Copy(all, others)
+	return all
+}
+
 // defaults are the settings of a cluster that lives for a test. Only those that
 // cost nothing in meaning are changed: synchronous_commit stays on, and WAL
 // order and crash recovery are as in production.
-func defaults() map[string]string {
-	return map[string]string{
+func defaults() settings {
+	return settings{
 		"fsync":                   "off",
 		"full_page_writes":        "off",
 		"wal_level":               "logical",
@@ -37,9 +48,8 @@ func defaults() map[string]string {
 
 // render is the text of a configuration file: the defaults, then the caller's
 // settings, then what makes the cluster private.
-func render(settings map[string]string, port int, socketDir string) string {
-	all := defaults()
-	maps.Copy(all, settings)
+func render(own settings, port int, socketDir string) string {
+	all := defaults().with(own)
 	all["port"] = strconv.Itoa(port)
 	all["unix_socket_directories"] = socketDir
 	if len(socketDir) > maxSocketDir {

@@ -8,6 +8,9 @@
 // started it. PostgreSQL refuses to run as root, so as root the server runs as
 // the user postgres, or nobody where there is none.
 //
+// [Server.Standby] makes a streaming standby of a server, [Server.Promote] makes
+// a primary of that. Each of the two is a Server with all these guarantees.
+//
 // The cluster trusts everybody on the loopback interface, passwords included,
 // and does not sync to disk: a crash of the machine loses it, a crash of the
 // server (immediate stop) does not.

@@ -32,9 +32,10 @@ type Options struct {
 
 // Server is a running or stopped private cluster.
 type Server struct {
-	dir   *sandbox.Dir
-	owner *syscall.Credential
-	bin   string
+	dir      *sandbox.Dir
+	owner    *syscall.Credential
+	bin      string
+	settings settings // of the caller
 	// output is what the server writes to: logFile, and Options.Log beside it.
 	output  io.Writer
 	logFile *os.File
@@ -60,7 +61,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{dir: dir, owner: owner, bin: bin}
+	s := &Server{dir: dir, owner: owner, bin: bin, settings: o.Settings}
 	if err := s.create(ctx, o); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -71,7 +72,12 @@ func (s *Server) create(ctx context.Context, o Options) error {
 	if err := s.initdb(ctx); err != nil {
 		return err
 	}
-	if err := s.openLog(o.Log); err != nil {
+	return s.listen(ctx, o.Log)
+}
+
+// listen starts the server for the first time, on a port of its own.
+func (s *Server) listen(ctx context.Context, also io.Writer) error {
+	if err := s.openLog(also); err != nil {
 		return err
 	}
 	// Between the choice of a port and the server's listening somebody else may
@@ -81,7 +87,7 @@ func (s *Server) create(ctx context.Context, o Options) error {
 		if s.port, err = sandbox.FreePort(ctx); err != nil {
 			return err
 		}
-		if err = s.configure(o.Settings); err != nil {
+		if err = s.configure(); err != nil {
 			return err
 		}
 		if err = s.run(ctx); err == nil || ctx.Err() != nil || !sandbox.Taken(ctx, s.port) {
@@ -113,13 +119,13 @@ func (s *Server) initdb(ctx context.Context) error {
 
 // configure appends our settings to postgresql.conf, where the last word wins.
 // ALTER SYSTEM still overrides them.
-func (s *Server) configure(settings map[string]string) error {
+func (s *Server) configure() error {
 	path := filepath.Join(s.data(), "postgresql.conf")
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		return fmt.Errorf("open configuration: %w", err)
 	}
-	_, err = io.WriteString(f, "\n"+render(settings, s.port, s.dir.Path()))
+	_, err = io.WriteString(f, "\n"+render(s.settings, s.port, s.dir.Path()))
 	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}

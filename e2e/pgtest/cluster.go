@@ -93,6 +93,24 @@ func Own(t testing.TB, settings map[string]string) *pgserver.Server {
 	if err != nil {
 		t.Fatal("start a cluster:", err)
 	}
+	closeAtEnd(t, s)
+	return s
+}
+
+// Standby starts a streaming standby of the test's own cluster, and closes it as
+// [Own] does.
+func Standby(t testing.TB, primary *pgserver.Server, o pgserver.StandbyOptions) *pgserver.Server {
+	t.Helper()
+	s, err := primary.Standby(t.Context(), o)
+	if err != nil {
+		t.Fatal("start a standby:", err)
+	}
+	closeAtEnd(t, s)
+	return s
+}
+
+func closeAtEnd(t testing.TB, s *pgserver.Server) {
+	t.Helper()
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the log of PostgreSQL on port %d ends:\n%s", s.Port(), sandbox.Tail(s.LogFile()))
@@ -101,5 +119,4 @@ func Own(t testing.TB, settings map[string]string) *pgserver.Server {
 			t.Error("close the test's cluster:", err)
 		}
 	})
-	return s
 }

@@ -111,5 +111,5 @@ func (s *sweep) InspectTail(ctx context.Context, t relay.Tail) (int64, error) {
 	if errors.Is(err, tail.ErrNoSlot) {
 		return 0, noTail{err}
 	}
-	return lag.Retained, err
+	return lag.Retained, asNoTail(err)
 }

@@ -27,13 +27,17 @@ type Lag struct {
 func LookUpLag(ctx context.Context, pg *pgconn.PgConn, slot SlotName) (Lag, error) {
 	rows, err := query(ctx, pg, `SELECT
 			coalesce(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), restart_lsn), 0)::bigint,
-			coalesce(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), confirmed_flush_lsn), 0)::bigint
+			coalesce(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), confirmed_flush_lsn), 0)::bigint,
+			`+passesForStandby+`
 		FROM pg_catalog.pg_replication_slots WHERE slot_name = `+literal(string(slot)))
 	if err != nil {
 		return Lag{}, fmt.Errorf("look up slot %s: %w", slot, err)
 	}
 	if len(rows) == 0 {
 		return Lag{}, fmt.Errorf("look up slot %s: %w", slot, ErrNoSlot)
+	}
+	if string(rows[0][2]) == "t" {
+		return Lag{}, errPassesForStandby
 	}
 	retained, err1 := strconv.ParseInt(string(rows[0][0]), 10, 64)
 	unread, err2 := strconv.ParseInt(string(rows[0][1]), 10, 64)

@@ -104,6 +104,9 @@ func (s *Stream) prepare(ctx context.Context) error {
 	if err := checkStandby(ctx, s.pg); err != nil {
 		return err
 	}
+	if err := checkSynchronous(ctx, s.pg); err != nil {
+		return err
+	}
 	if err := CheckPublication(ctx, s.pg, s.options.Publication, s.options.Table); err != nil {
 		return err
 	}

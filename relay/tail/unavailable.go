@@ -25,10 +25,12 @@ const (
 	// ReasonBlocked: transactions that were open when the slot was to be created
 	// did not end in time.
 	ReasonBlocked
+	// ReasonSynchronous: the server would take the stream for a synchronous standby.
+	ReasonSynchronous
 )
 
 var reasonNames = [...]string{
-	"invalid", "wal_level", "role", "slots", "senders", "publication", "shape", "standby", "blocked",
+	"invalid", "wal_level", "role", "slots", "senders", "publication", "shape", "standby", "blocked", "synchronous",
 }
 
 // String returns the reason in lower case.
