@@ -85,9 +85,14 @@ func BenchmarkMemory(b *testing.B) {
 	}
 }
 
-func newBenchWorld(b *testing.B) *world {
+// newBenchWorld takes settings of the cluster as name, value, name, value.
+func newBenchWorld(b *testing.B, settings ...string) *world {
 	b.Helper()
-	cluster := pgtest.Own(b, map[string]string{"max_wal_size": "8GB", "checkpoint_timeout": "1h"})
+	all := map[string]string{"max_wal_size": "8GB", "checkpoint_timeout": "1h"}
+	for i := 0; i+1 < len(settings); i += 2 {
+		all[settings[i]] = settings[i+1]
+	}
+	cluster := pgtest.Own(b, all)
 	w := newWorld(b, worldOptions{cluster: cluster, stream: func(c *jetstream.StreamConfig) {
 		c.Duplicates = 2 * time.Minute // as by default
 	}})

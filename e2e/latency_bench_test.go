@@ -190,8 +190,9 @@ func publishLog(ctx context.Context, log *tail.Stream, js jetstream.JetStream) e
 
 // BenchmarkInserters prints how old the oldest pending row gets while many
 // clients insert as fast as they can, one row in a transaction.
+// The commits are durable, as an application's are.
 func BenchmarkInserters(b *testing.B) {
-	w := newBenchWorld(b)
+	w := newBenchWorld(b, "fsync", "on", "full_page_writes", "on")
 	for b.Loop() {
 		relay := w.relayOf(relaybin.Released)
 		relay.AwaitLog(`"tailing"`)

@@ -14,23 +14,31 @@
 // them, and the marker writes what became of them through the [Control]
 // session, which also holds the lock that makes this relay the leader.
 //
-//	sweep ─► intake ─► dispatcher ─► sink ─► broker
-//	  ▲                    ▲          │ outcome
-//	table ◄─── marker ◄────┴──────────┘
+//	log ───► tail ──┐
+//	         sweep ─┴► intake ─► dispatcher ─► sink ─► broker
+//	           ▲                    ▲          │ outcome
+//	         table ◄─── marker ◄────┴──────────┘
+//
+// Polling is the base state: passes sweep the table in chunks. A [Tail], which
+// reads the write-ahead log, is an upgrade that makes delivery fast; surveys join
+// it to the table and reconcile the two, and whatever breaks it, the relay is
+// polling again.
 //
 // # Concurrency
 //
-// One term of leadership is four goroutines. The loop (term.go) owns all state:
-// what is in flight, which keys are held, the chains and the window. The
-// sweeper and the marker each own one database session and do what the loop
-// asks. The prober asks a broken sink whether it is back. The sink has its own.
+// One term of leadership is four goroutines, and a fifth while there is a tail.
+// The loop (term.go) owns all state: what is in flight, which keys are held, the
+// chains and the window, how far the tail has got. The sweeper and the marker
+// each own one database session and do what the loop asks; a stream owns the
+// session that reads the log. The prober asks a broken sink whether it is back.
+// The sink has its own.
 // They speak through channels and mailboxes; nothing here is shared.
 //
 // # Rules
 //
 // Several types close a schedule that would lose, double or reorder a message.
 // Their comments tell the schedule: inFlight, holds, dispatcher, suspects,
-// pacer and marker.
+// pacer, marker, tailing, gate and unconfirmed.
 //
 // This package imports no adapter. relay/postgres implements [Database], the
 // packages under sinks implement [Sink], cmd/outbox-relay puts them together.
