@@ -14,12 +14,14 @@ import (
 var faultPoints = []struct {
 	name string
 	most int
+	env  []string // that has the relay come there
 }{
-	{"after-publish", 400}, // per message
-	{"after-ack", 400},     // per message
-	{"before-mark", 20},    // per batch
-	{"after-mark", 20},     // per batch
-	{"during-sweep", 10},   // per chunk
+	{"after-publish", 400, nil},                                       // per message
+	{"after-ack", 400, nil},                                           // per message
+	{"before-mark", 20, nil},                                          // per batch
+	{"after-mark", 20, nil},                                           // per batch
+	{"during-sweep", 10, []string{"OUTBOX_MODE", "polling"}},          // per chunk
+	{"during-survey", 2, []string{"OUTBOX_RECONCILE_INTERVAL", "1s"}}, // per survey
 }
 
 func TestRelayKilledTwentyTimesLosesNothing(t *testing.T) {
@@ -30,7 +32,7 @@ func TestRelayKilledTwentyTimesLosesNothing(t *testing.T) {
 	kills := 0
 	for range each {
 		for _, point := range faultPoints {
-			relay := w.relay("RELAY_FAULTPOINT", fmt.Sprintf("%s:%d", point.name, 1+rand.IntN(point.most)))
+			relay := w.relay(append(point.env, "RELAY_FAULTPOINT", fmt.Sprintf("%s:%d", point.name, 1+rand.IntN(point.most)))...)
 			relay.AwaitFaultPoint()
 			relay = w.relay()
 			w.awaitStored(w.stored() + 1 + rand.IntN(300))

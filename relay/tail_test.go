@@ -528,6 +528,9 @@ func TestBrokerAwayForAMomentReordersNothing(t *testing.T) {
 	if n := h.int("SELECT count(*) FROM " + h.table + " WHERE attempts > 0"); n != 0 {
 		t.Errorf("%d rows carry the broker's absence as their own fault", n)
 	}
+	if s := h.relay.Status(); s.Reconciled != 0 {
+		t.Errorf("%d rows that were given back count as missed by the log", s.Reconciled)
+	}
 }
 
 // Without a tail to be had, the relay polls and says why.

@@ -76,6 +76,9 @@ type tailing struct {
 
 	asked   askKind  // the statement of the tail's that the sweeper is at
 	overdue bool     // a survey has to come before the log is read on
+	// restores says that the next survey brings rows that were given back: the log
+	// has told of them.
+	restores bool
 	seen    Snapshot // of the newest complete survey
 
 	began     time.Time // of reading
@@ -221,7 +224,8 @@ func (t *tailing) takeSurvey(s Survey, now time.Time) {
 		return
 	}
 	t.forgotten = t.forgotten[:0]
-	reconciles := t.phase == tailReading
+	reconciles := t.phase == tailReading && !t.restores
+	t.restores = false
 	t.seen, t.gate.visible, t.gate.synchronous = s.Snapshot, s.Snapshot, s.Synchronous
 	for _, row := range s.Rows {
 		t.takeRow(row, reconciles, s.Position, now)
@@ -368,6 +372,7 @@ func (t *tailing) stepped(step streamStep, now time.Time) {
 func (t *tailing) gaveBack(now time.Time) {
 	switch t.phase {
 	case tailReading:
+		t.restores = true
 		t.overdue = true // also where a survey is under way: it is taken for nothing
 		t.gate.take()    // the survey brings it
 		clear(t.unconfirmed)
@@ -390,7 +395,7 @@ func (t *tailing) leave(now time.Time, left string, cause error) {
 	}
 	t.phase = tailClosing
 	t.stream.cancel()
-	t.overdue, t.seen = false, nil
+	t.overdue, t.restores, t.seen = false, false, nil
 	t.gate.waiting, t.gate.visible = nil, nil
 	clear(t.unconfirmed)
 	t.forgotten = nil
