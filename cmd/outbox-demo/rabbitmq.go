@@ -88,6 +88,7 @@ func (b *rabbitBroker) name() string { return "RabbitMQ" }
 func (b *rabbitBroker) place() string {
 	return fmt.Sprintf("exchange %s, queues %s and %s", exchange, work, journal)
 }
+
 func (b *rabbitBroker) relayEnv() []string { return []string{"OUTBOX_RABBITMQ_EXCHANGE=" + exchange} }
 
 func (b *rabbitBroker) fetch(ctx context.Context) ([]delivery, error) {

@@ -3,6 +3,7 @@ package rabbitmq_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -70,9 +71,7 @@ func (p *place) queue(name, binding string, args amqp.Table) string {
 	p.t.Helper()
 	name = p.exchange + "-" + name
 	all := amqp.Table{amqp.QueueTypeArg: p.kind}
-	for k, v := range args {
-		all[k] = v
-	}
+	maps.Copy(all, args)
 	if _, err := p.ch.QueueDeclare(name, true, false, false, false, all); err != nil {
 		p.t.Fatal(err)
 	}
