@@ -1,6 +1,6 @@
 // Outbox-demo shows outbox-relay at work, and at fault, on real servers: a
-// private PostgreSQL cluster, a NATS server inside this process, and the real
-// relay binary, run as the least-privilege role.
+// private PostgreSQL cluster, a NATS server inside this process or a private
+// RabbitMQ node, and the real relay binary, run as the least-privilege role.
 //
 // The application is a URL shortener. Its writers record each click and the
 // message about it in one transaction; some transactions are rolled back. A
@@ -9,7 +9,7 @@
 // acknowledged are not marked yet, and later the broker stops for two seconds.
 //
 // The last line tells what became of every click. Its numbers are counted in the
-// two databases and in the stream, none is carried over from the programs that
+// two databases and in the broker, none is carried over from the programs that
 // did the work. The exit status is 0 only if nothing was lost, doubled or
 // reordered and the faults really happened as described; else it is 1 and each
 // reason is printed.

@@ -60,10 +60,14 @@ func (s *session) request(ctx context.Context, q question) error {
 		return fmt.Errorf("an earlier question to the broker is not answered: %w", ctx.Err())
 	}
 	answer := make(chan error, 1)
-	s.requests.Go(func() {
+	started := s.start(func() {
 		answer <- q(s.conn, s.options)
 		<-s.asking
 	})
+	if !started {
+		<-s.asking
+		return s.lost()
+	}
 	for {
 		next := s.sink.changed.next()
 		if err := s.blocked.Load(); err != nil {

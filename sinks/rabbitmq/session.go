@@ -48,6 +48,7 @@ type session struct {
 
 	mu    sync.Mutex
 	cause error // why the connection ended; the first reason
+	freed bool  // no further requests
 }
 
 // openSession connects to one node and opens the channels.
@@ -211,7 +212,18 @@ func (s *session) follow(lane int) {
 // recycle closes a channel that owes too many confirms; its follower opens
 // another.
 func (s *session) recycle(ch *channel) {
-	s.requests.Go(func() { _ = ch.amqp.Close() })
+	s.start(func() { _ = ch.amqp.Close() })
+}
+
+// start runs a request, which end awaits. It returns false once the session ends.
+func (s *session) start(request func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.freed {
+		return false
+	}
+	s.requests.Go(request)
+	return true
 }
 
 // hindrance is why no message should be written now, or nil.
@@ -286,6 +298,9 @@ func (s *session) end() {
 	s.cut(errClosing)
 	s.sink.changed.tell()
 	s.followers.Wait()
+	s.mu.Lock()
+	s.freed = true
+	s.mu.Unlock()
 	s.requests.Wait()
 	<-s.socket.done
 }

@@ -39,8 +39,7 @@ func (s *session) watch(ctx context.Context) {
 			}
 		case <-tick.C:
 			if !asked && s.doubted.Swap(false) {
-				asked = true
-				s.requests.Go(func() { answers <- s.ask(ctx) })
+				asked = s.start(func() { answers <- s.ask(ctx) })
 			}
 		}
 	}
