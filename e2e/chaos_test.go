@@ -28,13 +28,7 @@ type campaign struct {
 // for how long; the seed of a failed run is in its output, though the order of
 // events is the machine's.
 func TestChaos(t *testing.T) {
-	length := 2 * time.Minute
-	if text := os.Getenv("CHAOS"); text != "" {
-		var err error
-		if length, err = time.ParseDuration(text); err != nil {
-			t.Fatalf("CHAOS=%q: want a duration, such as 10m", text)
-		}
-	}
+	length := chaosLength(t)
 	cluster := pgtest.Own(t, map[string]string{"wal_writer_delay": "10ms"})
 	c := &campaign{world: newWorld(t, worldOptions{cluster: cluster}), cluster: cluster}
 	c.proxy = c.proxyBroker()
@@ -60,6 +54,20 @@ func TestChaos(t *testing.T) {
 	}
 	t.Logf("faults: %v; load: %+v", counts, stats)
 	c.verdict(oracle.Limits{Redeliveries: c.excused})
+}
+
+// chaosLength is what CHAOS says.
+func chaosLength(t *testing.T) time.Duration {
+	t.Helper()
+	text := os.Getenv("CHAOS")
+	if text == "" {
+		return 2 * time.Minute
+	}
+	length, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatalf("CHAOS=%q: want a duration, such as 10m", text)
+	}
+	return length
 }
 
 type fault struct {

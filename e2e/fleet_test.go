@@ -55,21 +55,29 @@ func (f *fleet) says(r *relaybin.Process) admin.Report {
 // it. Those to be left out are dead, frozen or cut off.
 func (f *fleet) awaitTailing(but ...*relaybin.Process) *relaybin.Process {
 	f.w.t.Helper()
-	return f.awaitOne("reads the log", but, func(r admin.Report) bool { return r.Mode == "tailing" })
+	return f.awaitOne("reads the log", but, func(_ *relaybin.Process, r admin.Report) bool { return r.Mode == "tailing" })
 }
 
-// awaitPublishing waits until one of the relays has led long enough for a message
-// to be acknowledged, and returns it.
+// awaitPublishing waits until one of the relays leads and has more messages
+// acknowledged than it has now, and returns it.
 func (f *fleet) awaitPublishing(but ...*relaybin.Process) *relaybin.Process {
 	f.w.t.Helper()
-	return f.awaitOne("publishes", but, func(r admin.Report) bool { return r.Leader && r.PublishedTotal > 0 })
+	before := map[*relaybin.Process]uint64{}
+	for _, r := range f.relays {
+		if !slices.Contains(but, r) {
+			before[r] = f.says(r).PublishedTotal
+		}
+	}
+	return f.awaitOne("publishes", but, func(p *relaybin.Process, r admin.Report) bool {
+		return r.Leader && r.PublishedTotal > before[p]
+	})
 }
 
-func (f *fleet) awaitOne(what string, but []*relaybin.Process, is func(admin.Report) bool) (found *relaybin.Process) {
+func (f *fleet) awaitOne(what string, but []*relaybin.Process, is func(*relaybin.Process, admin.Report) bool) (found *relaybin.Process) {
 	f.w.t.Helper()
 	f.w.await("a relay "+what, func() bool {
 		for _, r := range f.relays {
-			if !slices.Contains(but, r) && is(f.says(r)) {
+			if !slices.Contains(but, r) && is(r, f.says(r)) {
 				found = r
 				return true
 			}

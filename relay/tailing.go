@@ -74,12 +74,12 @@ type tailing struct {
 	left  string
 	cause error
 
-	asked   askKind  // the statement of the tail's that the sweeper is at
-	overdue bool     // a survey has to come before the log is read on
+	asked   askKind // the statement of the tail's that the sweeper is at
+	overdue bool    // a survey has to come before the log is read on
 	// restores says that the next survey brings rows that were given back: the log
 	// has told of them.
 	restores bool
-	seen    Snapshot // of the newest complete survey
+	seen     Snapshot // of the newest complete survey
 
 	began     time.Time // of reading
 	surveyed  time.Time // when the last survey began
