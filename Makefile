@@ -44,13 +44,8 @@ bench: deps ## measure: the broker alone, the relay, the ratio; memory; takeover
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./e2e
 
 .PHONY: chaos
-<<<<<<< HEAD
 chaos: deps ## random faults for as long as CHAOS says, such as CHAOS=10m; RabbitMQ killed ten times
 	$(GO) test -race -tags chaos -run '^TestChaos' -timeout 0 -v ./relay ./e2e
-=======
-chaos: deps ## random faults, falls of the leader, failovers: each for as long as CHAOS says
-	$(GO) test -race -tags chaos -run '^TestChaos' -timeout 0 -v ./e2e
->>>>>>> e2e-ha
 
 .PHONY: mutants
 mutants: deps ## take out one rule after the other: some test must fail
