@@ -282,3 +282,18 @@ func TestDoctorAdvisesTheGateBesideASynchronousStandby(t *testing.T) {
 	}
 	p.heals("visibility gate", relay.Warning, "synchronous_standby_names is set")
 }
+
+func TestDoctorFindsTheRelayTakenForAStandby(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Own(t, nil)
+	p := newPatientOn(t, server, server.URL("postgres"))
+	p.suffers("synchronous standbys", relay.Fine)
+	p.sql("ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")
+	deadline := time.Now().Add(30 * time.Second)
+	for p.value("SHOW synchronous_standby_names") == "" {
+		if time.Now().After(deadline) {
+			t.Fatal("the setting is not there")
+		}
+	}
+	p.heals("synchronous standbys", relay.Warning, "has a *")
+}

@@ -103,7 +103,7 @@ func (x *examination) settings(ctx context.Context) error {
 		(SELECT count(*) FROM pg_replication_slots WHERE NOT (temporary AND starts_with(slot_name, 'outbox_relay'))),
 		current_setting('max_wal_senders')::int,
 		(SELECT count(*) FROM pg_stat_replication WHERE NOT starts_with(coalesce(application_name, ''), 'outbox-relay ')),
-		current_setting('synchronous_standby_names')`)
+		current_setting('synchronous_standby_names'), `+passesForStandby)
 	if err != nil {
 		return fmt.Errorf("look up the server's settings: %w", err)
 	}
@@ -118,6 +118,12 @@ func (x *examination) settings(ctx context.Context) error {
 	x.room("replication slots", "max_replication_slots", number(1), number(2))
 	x.room("walsenders", "max_wal_senders", number(3), number(4))
 	x.gate(text(5))
+	fault = ""
+	if text(6) == "t" {
+		fault = "synchronous_standby_names has a *, which counts the relay's own connection as a synchronous standby"
+	}
+	x.judge("synchronous standbys", "none is mistaken", fault,
+		"ALTER SYSTEM SET synchronous_standby_names = 'standby1';  -- as a superuser, with the names of the standbys\nSELECT pg_reload_conf();")
 	return nil
 }
 
