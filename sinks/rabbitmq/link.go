@@ -97,7 +97,7 @@ func (s *Sink) keepConnected(ctx context.Context) {
 			failures++
 			continue
 		}
-		failures = 0
+		connected := time.Now()
 		s.limit.Store(0) // it may have been raised
 		s.link.set(sess, nil)
 		s.changed.tell()
@@ -114,7 +114,14 @@ func (s *Sink) keepConnected(ctx context.Context) {
 		first = (first + 1) % len(s.addresses)
 		if ctx.Err() == nil {
 			log.lost(lost)
-			s.wait(ctx, rand.N(pauseMin))
+			// A connection that is made and ends at once is no success.
+			if time.Since(connected) > pauseMax {
+				failures = 0
+				s.wait(ctx, rand.N(pauseMin))
+			} else {
+				s.wait(ctx, pause(failures))
+				failures++
+			}
 		}
 	}
 	s.link.set(nil, errClosing)
