@@ -18,20 +18,22 @@ import (
 // is refused, found by what the broker says or, where it does not say, by
 // sending the suspects one at a time; the others are sent again, under the same
 // id, and nobody hears of it.
-func (s *session) channelClosed(lane int, left []entry, cause *amqp.Error) {
+func (s *session) channelClosed(lane int, ch *channel, left []entry, cause *amqp.Error) {
 	switch {
 	case cause == nil: // closed from this side, see recycle
 		s.again(lane, left)
 		return
 	case cause.Code == amqp.NotFound:
-		s.closedForAll(left, noExchange(s.options.Exchange))
+		s.closedForAll(ch, left, noExchange(s.options.Exchange))
 		return
-	case cause.Code == amqp.AccessRefused && strings.Contains(cause.Reason, "access to exchange "):
-		s.closedForAll(left, fmt.Errorf("%w: grant it: rabbitmqctl set_permissions -p %s %s '' '.*' ''", cause, s.address.vhost, s.address.user))
+	case cause.Code == amqp.AccessRefused && refusesExchange(cause.Reason):
+		s.closedForAll(ch, left, fmt.Errorf("%w: grant it: rabbitmqctl set_permissions -p %s %s '' '.*' ''", cause, s.address.vhost, s.address.user))
 		return
 	}
 	guilty, rest := s.accuse(left, cause)
-	alone := lane == s.options.Channels || len(left) == 1
+	// On another lane the only one that is left may be an innocent: the guilty one
+	// was written and not yet taken, or had its outcome before.
+	alone := lane == s.options.Channels
 	switch {
 	case len(guilty) > 0:
 		for _, e := range guilty {
@@ -47,12 +49,13 @@ func (s *session) channelClosed(lane int, left []entry, cause *amqp.Error) {
 	}
 }
 
-// closedForAll is for what no message can help: no attempt is counted. Where
-// several were in flight, the broker may have taken the first of them before.
-func (s *session) closedForAll(left []entry, fault error) {
+// closedForAll is for what no message can help: no attempt is counted. Only where
+// the broker owed no other confirm is it certain which message it did not take;
+// of several, it may have taken the first ones before.
+func (s *session) closedForAll(ch *channel, left []entry, fault error) {
 	s.setFault(fault)
 	for _, e := range left {
-		if len(left) == 1 {
+		if ch.used.Load() == 1 && !e.sent {
 			e.done(unavailable(relay.ErrorTypeNotReady, fault))
 		} else {
 			e.done(unknown(relay.ErrorTypeNotReady, fault))
@@ -63,6 +66,20 @@ func (s *session) closedForAll(left []entry, fault error) {
 // sizeLimit is how RabbitMQ tells its max_message_size.
 var sizeLimit = regexp.MustCompile(`larger than (?:configured )?max size (?:of )?'?(\d+)`)
 
+// accessRefused is how RabbitMQ begins the reason; later versions name the
+// permission. What follows may quote a topic, so nothing is looked for in it.
+var accessRefused = regexp.MustCompile(`^ACCESS_REFUSED - (?:(?:read|write|configure) )?`)
+
+// refusesExchange says whether the reason is about the exchange as a whole.
+func refusesExchange(reason string) bool {
+	return strings.HasPrefix(accessRefused.ReplaceAllLiteralString(reason, ""), "access to exchange '")
+}
+
+// refusesTopic says whether the reason is about the topic in the exchange.
+func refusesTopic(reason, topic, exchange string) bool {
+	return strings.HasPrefix(accessRefused.ReplaceAllLiteralString(reason, ""), "access to topic '"+topic+"' in exchange '"+exchange+"'")
+}
+
 // accuse finds the messages that the broker's reason names.
 func (s *session) accuse(left []entry, cause *amqp.Error) (guilty, rest []entry) {
 	var accused func(m *relay.Message) bool
@@ -71,7 +88,7 @@ func (s *session) accuse(left []entry, cause *amqp.Error) (guilty, rest []entry)
 		// All of the topic: they would be refused alike. The broker cuts long reasons,
 		// and then this finds nobody.
 		accused = func(m *relay.Message) bool {
-			return strings.Contains(cause.Reason, "access to topic '"+m.Topic+"' in exchange")
+			return refusesTopic(cause.Reason, m.Topic, s.options.Exchange)
 		}
 	case amqp.PreconditionFailed:
 		found := sizeLimit.FindStringSubmatch(cause.Reason)

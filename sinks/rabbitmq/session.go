@@ -196,7 +196,7 @@ func (s *session) follow(lane int) {
 			s.sink.changed.tell()
 			return
 		}
-		s.channelClosed(lane, left, cause)
+		s.channelClosed(lane, ch, left, cause)
 		next, err := openChannel(s.conn, s.sink.window(lane))
 		if err != nil {
 			s.cut(fmt.Errorf("open channel: %w", err))

@@ -1,0 +1,33 @@
+package rabbitmq
+
+import "testing"
+
+// A reason quotes the topic, which is a row's: whatever a row says there, it
+// stands for itself alone.
+func TestReasonsAreReadFromTheirBeginning(t *testing.T) {
+	t.Parallel()
+	const where = " in vhost '/' refused for user 'u'"
+	for name, c := range map[string]struct {
+		reason, topic string
+		all, one      bool
+	}{
+		"exchange":                    {"ACCESS_REFUSED - access to exchange 'own'" + where, "a", true, false},
+		"exchange, with permission":   {"ACCESS_REFUSED - write access to exchange 'own'" + where, "a", true, false},
+		"topic":                       {"ACCESS_REFUSED - access to topic 'a' in exchange 'own'" + where, "a", false, true},
+		"topic, with permission":      {"ACCESS_REFUSED - write access to topic 'a' in exchange 'own'" + where, "a", false, true},
+		"another topic":               {"ACCESS_REFUSED - access to topic 'ab' in exchange 'own'" + where, "a", false, false},
+		"topic names an exchange":     {"ACCESS_REFUSED - access to topic 'access to exchange x' in exchange 'own'" + where, "access to exchange x", false, true},
+		"topic quotes an exchange":    {"ACCESS_REFUSED - access to topic 'access to exchange 'x'' in exchange 'own'" + where, "access to exchange 'x'", false, true},
+		"topic ends itself":           {"ACCESS_REFUSED - access to topic 'a' in exchange b' in exchange 'own'" + where, "a' in exchange b", false, true},
+		"topic ends itself, innocent": {"ACCESS_REFUSED - access to topic 'a' in exchange b' in exchange 'own'" + where, "a", false, false},
+		"topic within a topic":        {"ACCESS_REFUSED - access to topic 'access to topic 'a' in exchange 'own'' in exchange 'own'" + where, "a", false, false},
+		"cut":                         {"ACCESS_REFUSED - access to topic 'a", "a", false, false},
+	} {
+		if got := refusesExchange(c.reason); got != c.all {
+			t.Errorf("%s: about the exchange: %t", name, got)
+		}
+		if got := refusesTopic(c.reason, c.topic, "own"); got != c.one {
+			t.Errorf("%s: about the topic: %t", name, got)
+		}
+	}
+}
