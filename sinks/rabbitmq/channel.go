@@ -17,6 +17,7 @@ type entry struct {
 	item
 	confirm *amqp.DeferredConfirmation
 	written time.Time
+	late    *returnKey // of a message that was refused for lateness
 }
 
 // channel is one channel of a connection. A lane writes to it, a follower takes
@@ -226,6 +227,7 @@ func (f *follower) settle(e entry) bool {
 	f.session.prove(e.written)
 	if e.message == nil {
 		f.late--
+		f.returned.forget(*e.late) // not to be taken for that of a later sending
 		return true
 	}
 	m := e.message
@@ -263,6 +265,7 @@ func (f *follower) refuseLate(now time.Time) {
 			return
 		}
 		it := e.item
+		e.late = &returnKey{it.message.MessageID.String(), it.message.Topic}
 		e.item = item{}
 		f.late++
 		it.done(timedOut(it.message.Topic))
@@ -281,6 +284,7 @@ func (f *follower) end() []entry {
 	var left []entry
 	for _, e := range f.open {
 		if e.message == nil {
+			f.returned.forget(*e.late)
 			continue
 		}
 		if text, returned := f.returned.take(e.message); returned {

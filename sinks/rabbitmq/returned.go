@@ -41,7 +41,13 @@ func (r *returned) take(m *relay.Message) (text string, ok bool) {
 	if len(r.texts) == 0 {
 		return "", false // nearly always
 	}
-	key := returnKey{m.MessageID.String(), m.Topic}
+	return r.takeKey(returnKey{m.MessageID.String(), m.Topic})
+}
+
+// forget takes the return of a message that has its outcome already, if it came.
+func (r *returned) forget(key returnKey) { r.takeKey(key) }
+
+func (r *returned) takeKey(key returnKey) (text string, ok bool) {
 	texts := r.texts[key]
 	if len(texts) == 0 {
 		return "", false
