@@ -5,6 +5,7 @@ GOLANGCI_LINT = $(GO) tool -modfile=.tools/go.mod golangci-lint
 VERSION ?=
 LDFLAGS = -s -w $(if $(VERSION),-X main.release=$(VERSION))
 FUZZTIME ?= 30s
+FUZZ ?= ./...
 CHAOS ?= 2m
 export CHAOS
 
@@ -52,8 +53,8 @@ mutants: deps ## take out one rule after the other: some test must fail
 	$(GO) test -tags mutants -timeout 60m -v ./e2e/mutants
 
 .PHONY: fuzz
-fuzz: deps ## run every fuzz target for FUZZTIME, such as FUZZTIME=10m
-	@.ci/fuzz $(FUZZTIME)
+fuzz: deps ## run every fuzz target of FUZZ, or of all packages, for FUZZTIME, such as FUZZTIME=10m
+	@.ci/fuzz $(FUZZTIME) $(FUZZ)
 
 .PHONY: deps
 deps: ## make sure of PostgreSQL, RabbitMQ and a C compiler, which the tests need

@@ -533,6 +533,30 @@ func TestBrokerAwayForAMomentReordersNothing(t *testing.T) {
 	}
 }
 
+// The broker goes away while a slot is being created: nobody would go on with it,
+// and the server would keep its log for as long as the broker is down.
+func TestSlotIsNotKeptForABrokerThatIsDown(t *testing.T) {
+	url := pgtest.Own(t, nil).URL("postgres") // an open transaction is in everybody's way
+	h := startOn(t, url, tailed, nil)
+	open := h.begin()
+	h.insertIn(open, "open", "NULL")
+	h.run()
+	h.until("a slot is being created", func() bool {
+		return h.int("SELECT count(*) FROM pg_stat_replication WHERE application_name LIKE 'outbox-relay%'")+
+			h.int("SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT l.granted AND a.backend_type = 'walsender'") > 0
+	})
+	h.broker.Shutdown()
+	h.insert(1)
+	h.until("the relay knows that the broker is down", func() bool { return h.relay.Status().SinkDown != "" })
+	h.commit(open)
+	h.until("no slot is left", func() bool { return h.int("SELECT count(*) FROM pg_replication_slots") == 0 })
+	if err := h.broker.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.untilMarked(2)
+	h.untilTailing()
+}
+
 // Without a tail to be had, the relay polls and says why.
 func TestReasonForPollingIsSaid(t *testing.T) {
 	url := pgtest.Own(t, map[string]string{"wal_level": "replica"}).URL("postgres")

@@ -89,10 +89,10 @@ type tailing struct {
 	unread    time.Time // since when the log is not read; zero while it is
 
 	gate        gate
-	unconfirmed unconfirmed
+	unconfirmed *unconfirmed
 	reconciled  int // found since the loop last asked
-	// forgotten are the transactions of rows that the log has told of and that have
-	// left memory unpublished, since the last survey. See takeSurvey.
+	// forgotten are the transactions of rows that the log has told of and that are
+	// left to the table, since the last survey. See takeSurvey.
 	forgotten []XID
 }
 
@@ -106,7 +106,9 @@ func (t *tailing) reads() bool { return t.phase == tailReading }
 func (t *tailing) advance(now time.Time) {
 	switch t.phase {
 	case tailNone:
-		if t.wanted && !now.Before(t.next) && t.intake.keepsUp() {
+		// An answer that is still to come was asked for the last tail: its snapshot
+		// is older than the next slot.
+		if t.wanted && t.asked == askNothing && !now.Before(t.next) && t.intake.keepsUp() {
 			t.phase, t.stream = tailOpening, t.openStream()
 		}
 	case tailJoining:
@@ -217,13 +219,13 @@ func (t *tailing) inspection(res sweepResult, now time.Time) {
 func (t *tailing) takeSurvey(s Survey, now time.Time) {
 	switch {
 	case !s.Complete:
-		t.leave(now, "catching up: more rows are due than the buffer takes", nil)
+		t.leave(now, "catching up: more rows are due, or wait for their retry, than the buffer takes, or PostgreSQL fails on one of them", nil)
 		return
 	case t.overdue, slices.ContainsFunc(t.forgotten, func(x XID) bool { return !s.Snapshot.Sees(x) }):
 		t.overdue = true
 		return
 	}
-	t.forgotten = t.forgotten[:0]
+	t.forgotten = nil
 	reconciles := t.phase == tailReading && !t.restores
 	t.restores = false
 	t.seen, t.gate.visible, t.gate.synchronous = s.Snapshot, s.Snapshot, s.Synchronous
@@ -285,6 +287,7 @@ func (t *tailing) forget(m *Message) {
 
 // postpone leaves the row to the survey that comes when it is due.
 func (t *tailing) postpone(ev TailEvent, now time.Time) {
+	t.forgotten = append(t.forgotten, ev.XID)
 	if ev.Message.Attempts > 0 && t.intake.dispatcher.ordered(ev.Message) {
 		t.intake.holds.drop(ev.Message.Key)
 	}
@@ -337,8 +340,12 @@ func (t *tailing) neglected(now time.Time) {
 		return
 	}
 	switch {
+	case t.asked == askSurvey:
+		t.leave(now, "the table cannot be read in time beside the log", nil)
 	case t.gate.waiting != nil:
 		t.leave(now, "a transaction in the log is not visible yet: it waits for the synchronous standby", nil)
+	case t.overdue:
+		t.leave(now, "the broker was away, or a transaction that the log has told of is not visible yet", nil)
 	default:
 		t.leave(now, "the broker does not keep up", nil)
 	}
@@ -374,11 +381,15 @@ func (t *tailing) gaveBack(now time.Time) {
 	case tailReading:
 		t.restores = true
 		t.overdue = true // also where a survey is under way: it is taken for nothing
-		t.gate.take()    // the survey brings it
-		clear(t.unconfirmed)
-	case tailJoining, tailStarting:
+		if ev, ok := t.gate.take(); ok {
+			t.forgotten = append(t.forgotten, ev.XID)
+		}
+		t.unconfirmed.clear()
+	case tailOpening, tailJoining, tailStarting:
+		// A slot that nobody goes on with would keep the log for as long as the broker
+		// is down.
 		t.leave(now, "the broker takes no messages", nil)
-	case tailNone, tailOpening, tailClosing:
+	case tailNone, tailClosing:
 	}
 }
 
@@ -397,7 +408,7 @@ func (t *tailing) leave(now time.Time, left string, cause error) {
 	t.stream.cancel()
 	t.overdue, t.restores, t.seen = false, false, nil
 	t.gate.waiting, t.gate.visible = nil, nil
-	clear(t.unconfirmed)
+	t.unconfirmed.clear()
 	t.forgotten = nil
 	t.intake.pace.next = now
 }

@@ -25,7 +25,7 @@ func runHelp(_ context.Context, _, args []string, stdout, stderr io.Writer) int 
 
 func printHelp(w io.Writer) error {
 	var b strings.Builder
-	b.WriteString("outbox-relay moves rows from an outbox table in PostgreSQL to NATS JetStream.\n\n")
+	b.WriteString("outbox-relay moves rows from an outbox table in PostgreSQL to NATS JetStream or RabbitMQ.\n\n")
 	b.WriteString("Usage: outbox-relay [command]\n\nCommands:\n")
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	for _, c := range commands() {

@@ -353,6 +353,20 @@ var mutants = []mutant{
 		new:  "if true {",
 		pkg:  "./relay", test: "TestRowThatIsNotVisibleYetIsNotTakenForGone",
 	},
+	{
+		rule: "section 5: no slot is kept while the broker is down",
+		file: "relay/tailing.go",
+		old:  "case tailOpening, tailJoining, tailStarting:\n\t\t// A slot",
+		new:  "case tailStarting:\n\t\t// A slot",
+		pkg:  "./relay", test: "TestSlotIsNotKeptForABrokerThatIsDown",
+	},
+	{
+		rule: "4: a survey's snapshot is taken behind the lock",
+		file: "relay/postgres/survey.go",
+		old:  "READ ONLY; LOCK TABLE ` + s.table.Quoted() + ` IN ACCESS SHARE MODE`",
+		new:  "READ ONLY`",
+		pkg:  "./relay/postgres", test: "TestSurveyBehindARewriteSeesTheRows",
+	},
 }
 
 func TestEachRuleHasATestThatFailsWithoutIt(t *testing.T) {

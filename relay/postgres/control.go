@@ -92,8 +92,10 @@ func (c *control) Resign(ctx context.Context) error {
 	return nil
 }
 
-// heartbeatDeadline is below idle_session_timeout: a leader that gets no answer
-// stops before the server may have given its lock away.
+// heartbeatDeadline bounds how long a leader believes in a session that answers
+// no more: about as long as idle_session_timeout, after which the server gives its
+// lock away. A write that is under way then may take up to writeDeadline; what two
+// leaders publish meanwhile is sent twice, and nothing is lost.
 const heartbeatDeadline = 4 * time.Second
 
 // Heartbeat is one round trip.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/tail"
@@ -28,16 +29,29 @@ func (s *sweep) Survey(ctx context.Context, req relay.ChunkRequest) (relay.Surve
 	case isRowFault(err), codeOf(err) == codeFailedTransaction:
 		return relay.Survey{}, nil
 	case err != nil:
+		if errors.Is(err, context.DeadlineExceeded) {
+			s.pace.tooSlow()
+		}
 		return relay.Survey{}, s.explain("read the due rows", err)
 	}
 	return survey, nil
 }
 
+// surveyDeadline is for the whole of a survey: the log is not read meanwhile, and
+// a tail that is not read for so long has been left.
+const surveyDeadline = 10 * time.Second
+
 // survey leaves no transaction behind, unless the session is broken.
+//
+// The lock comes before the snapshot, which LOCK does not take. Schedule that
+// reorders: ALTER TABLE rewrites the table; the snapshot is taken, and waits with
+// its statement for the lock; to a snapshot older than the rewrite the table is
+// empty, and all that it "sees" would be skipped in the log.
 func (s *sweep) survey(ctx context.Context, req relay.ChunkRequest) (relay.Survey, error) {
-	ctx, cancel := context.WithTimeout(ctx, sweepDeadline)
+	ctx, cancel := context.WithTimeout(ctx, surveyDeadline)
 	defer cancel()
-	if err := s.run(ctx, `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`); err != nil {
+	begin := `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE ` + s.table.Quoted() + ` IN ACCESS SHARE MODE`
+	if err := s.run(ctx, begin); err != nil {
 		return relay.Survey{}, err
 	}
 	survey, err := s.readAll(ctx, req)

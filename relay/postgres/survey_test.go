@@ -223,3 +223,39 @@ func TestRowOfATransactionThatIsNotVisibleIsNotGone(t *testing.T) {
 		t.Errorf("a row that is gone: %v, %v", done, err)
 	}
 }
+
+// A survey comes while ALTER TABLE rewrites the table: to a snapshot that is older
+// than the rewrite, the table would be empty.
+func TestSurveyBehindARewriteSeesTheRows(t *testing.T) {
+	t.Parallel()
+	f := setup(t, shape{})
+	_, s := f.lead()
+	f.exec("INSERT INTO {t} (topic, payload) SELECT 'a', '1' FROM generate_series(1, 3)")
+	f.survey(s, everything()) // what is prepared is prepared
+	other := f.other()
+	for _, sql := range []string{"BEGIN", "ALTER TABLE {t} ADD COLUMN more uuid DEFAULT gen_random_uuid()"} {
+		if _, err := other.Exec(t.Context(), f.sql(sql)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	surveyed := make(chan relay.Survey, 1)
+	go func() {
+		v, err := s.Survey(t.Context(), everything())
+		if err != nil {
+			t.Error(err)
+		}
+		surveyed <- v
+	}()
+	for waiting := int64(0); waiting == 0; {
+		waiting = f.value("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '{t}'::regclass").(int64)
+		if t.Context().Err() != nil {
+			t.Fatal("nobody waits for the table")
+		}
+	}
+	if _, err := other.Exec(t.Context(), "COMMIT"); err != nil {
+		t.Fatal(err)
+	}
+	if v := <-surveyed; !v.Complete || len(v.Rows) != 3 {
+		t.Errorf("%d rows, complete: %v; want 3", len(v.Rows), v.Complete)
+	}
+}

@@ -89,7 +89,7 @@ func FuzzInstant(f *testing.F) {
 		got, err := parseInstant([]byte(text))
 		const form = "2006-01-02 15:04:05.999999-07"
 		want, wrong := time.Parse(form, text)
-		if wrong != nil || len(text) < len("2000-01-01 00:00:00+00") || strings.Contains(text, ",") || !strings.HasSuffix(text, "+00") {
+		if wrong != nil || !strings.HasSuffix(text, "+00") || want.Format(form) != text {
 			return // not what PostgreSQL writes, or not what Go reads
 		}
 		if err != nil || !got.time().Equal(want) {

@@ -85,6 +85,11 @@ func (r *reporter) send() error {
 	if err := r.conn.SetWriteDeadline(time.Now().Add(writeDeadline)); err != nil {
 		return err
 	}
+	select {
+	case <-r.stop: // end may have set its deadline before; it need not wait for this one
+		return nil
+	default:
+	}
 	_, err := r.conn.Write(statusUpdate(LSN(r.position.Load()), time.Now(), !r.heard.Swap(false)))
 	return err
 }
