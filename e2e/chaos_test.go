@@ -50,7 +50,7 @@ func TestChaos(t *testing.T) {
 	c.awaitReconnect()
 	c.awaitDrained()
 	for _, r := range c.relays {
-		r.Terminate()
+		terminateStarted(r)
 	}
 	t.Logf("faults: %v; load: %+v", counts, stats)
 	c.verdict(oracle.Limits{Redeliveries: c.excused})
@@ -102,8 +102,15 @@ func (c *campaign) killRelay() {
 
 func (c *campaign) endRelay() {
 	i := rand.IntN(len(c.relays))
-	c.relays[i].Terminate()
+	terminateStarted(c.relays[i])
 	c.relays[i] = c.relay()
+}
+
+// terminateStarted ends a relay that may have been started a moment ago: before
+// its first line it does not take the signal yet, and the system ends it.
+func terminateStarted(r *relaybin.Process) {
+	r.AwaitLog(`"msg":"starting"`)
+	r.Terminate()
 }
 
 func (c *campaign) freezeBroker() {
