@@ -257,7 +257,7 @@ var mutants = []mutant{
 	},
 	{
 		rule: "4: only a complete survey installs its snapshot",
-		file: "relay/tailing.go",
+		file: "relay/surveying.go",
 		old:  "case !s.Complete:",
 		new:  "case false:",
 		pkg:  "./relay", test: "TestSurveyThatDoesNotFitLeavesTheTail",
@@ -271,7 +271,7 @@ var mutants = []mutant{
 	},
 	{
 		rule: "5: a hold outlasts a survey that does not see what was dropped",
-		file: "relay/tailing.go",
+		file: "relay/surveying.go",
 		old:  "return !s.Snapshot.Sees(x) })",
 		new:  "return false })",
 		pkg:  "./relay", test: "TestHoldOutlastsASurveyThatDoesNotSeeWhatWasDropped",
@@ -292,14 +292,14 @@ var mutants = []mutant{
 	},
 	{
 		rule: "6: a row of the log that is not due is swept when it is",
-		file: "relay/tailing.go",
+		file: "relay/surveying.go",
 		old:  "\t\tt.wakeAt(now.Add(ev.Wait))\n",
 		new:  "",
 		pkg:  "./relay", test: "TestRowsThatTheLogTellsOfTooEarlyAreSentWhenTheyAreDue",
 	},
 	{
 		rule: "6: a scheduled row in the table is swept when it is due",
-		file: "relay/tailing.go",
+		file: "relay/surveying.go",
 		old:  "\t\tt.wakeAt(now.Add(s.NextScheduled))\n",
 		new:  "",
 		pkg:  "./relay", test: "TestScheduledRowsAreSentWhenTheyAreDue",
