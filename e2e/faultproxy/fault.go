@@ -52,11 +52,24 @@ func (p *Proxy) setGates() {
 // CutOn cuts a connection as soon as its client has sent pattern, however it is
 // spread over packets. The server gets what came before in the same read and no
 // byte that completes the pattern. Other connections stay; nil switches off.
-func (p *Proxy) CutOn(pattern []byte) {
+func (p *Proxy) CutOn(pattern []byte) { p.watchFor(pattern, (*link).drop) }
+
+// StallOn stops passing on what a connection's client sends, from pattern on, for
+// as long as the connection lasts; what the server sends goes through. Other
+// connections are not affected before they send it too; nil switches off, for
+// those that have not sent it.
+func (p *Proxy) StallOn(pattern []byte) { p.watchFor(pattern, (*link).swallow) }
+
+// trigger is what befalls a connection whose client sends the pattern.
+type trigger struct {
+	pattern []byte
+	do      func(*link)
+}
+
+func (p *Proxy) watchFor(pattern []byte, do func(*link)) {
 	if len(pattern) == 0 {
-		p.pattern.Store(nil)
+		p.trigger.Store(nil)
 		return
 	}
-	own := bytes.Clone(pattern)
-	p.pattern.Store(&own)
+	p.trigger.Store(&trigger{bytes.Clone(pattern), do})
 }

@@ -65,8 +65,9 @@ func (l *link) sendRequests(server *net.TCPConn) {
 	for {
 		n, readErr := l.client.Read(buf)
 		pass, found := n, false
-		if pattern := l.proxy.pattern.Load(); pattern != nil {
-			pass, found = s.scan(buf[:n], *pattern)
+		trigger := l.proxy.trigger.Load()
+		if trigger != nil {
+			pass, found = s.scan(buf[:n], trigger.pattern)
 		} else {
 			s = scanner{} // what it remembers is no longer next to what comes
 		}
@@ -74,7 +75,7 @@ func (l *link) sendRequests(server *net.TCPConn) {
 			return
 		}
 		if found {
-			l.drop()
+			trigger.do(l)
 			return
 		}
 	}
@@ -116,6 +117,12 @@ func (l *link) forward(dst *net.TCPConn, b []byte, readErr error) bool {
 		l.drop() // a reset on one side is a reset on the other
 	}
 	return false
+}
+
+// swallow reads what the client sends and passes nothing on, until the link ends.
+func (l *link) swallow() {
+	_, _ = io.Copy(io.Discard, l.client) // it ends as the client does
+	l.drop()
 }
 
 // drop resets both connections; what the proxy holds is lost. On a link that

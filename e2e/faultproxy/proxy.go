@@ -23,7 +23,7 @@ type Proxy struct {
 
 	requests gate // client to server
 	replies  gate // server to client
-	pattern  atomic.Pointer[[]byte]
+	trigger  atomic.Pointer[trigger]
 	held     atomic.Int64
 	accepted atomic.Int64
 

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -254,6 +255,29 @@ func TestCutOnPatternSpreadOverPackets(t *testing.T) {
 	p.CutOn(nil)
 	send(t, other, "POISON")
 	expect(t, other, "POISON")
+}
+
+func TestStallOnPatternHoldsBackTheClientAlone(t *testing.T) {
+	e, p := setUp(t)
+	p.StallOn([]byte("HOLD"))
+	victim, other := dial(t, p), dial(t, p)
+	send(t, victim, "before HO")
+	expect(t, victim, "before HO")
+	send(t, victim, "LD and more")
+	send(t, other, "harmless")
+	expect(t, other, "harmless")
+	p.StallOn(nil)
+	send(t, victim, "never seen")
+	send(t, other, "HOLD")
+	expect(t, other, "HOLD")
+	if got := e.received(); strings.Contains(got, "LD and") || strings.Contains(got, "never") {
+		t.Errorf("the server received %q", got)
+	}
+	e.closeConns() // what the server does is passed on
+	deadline(t, victim, 10*time.Second)
+	if rest, err := io.ReadAll(victim); err != nil || len(rest) > 0 {
+		t.Errorf("received %q, %v, want the end", rest, err)
+	}
 }
 
 func TestClientIsResetWhenTheTargetIsDown(t *testing.T) {
