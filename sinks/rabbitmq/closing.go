@@ -20,7 +20,7 @@ import (
 // id, and nobody hears of it.
 func (s *session) channelClosed(lane int, ch *channel, left []entry, cause *amqp.Error) {
 	switch {
-	case cause == nil: // closed from this side, see recycle
+	case cause == nil: // nobody is to blame
 		s.again(lane, left)
 		return
 	case cause.Code == amqp.NotFound:
@@ -32,7 +32,7 @@ func (s *session) channelClosed(lane int, ch *channel, left []entry, cause *amqp
 	}
 	guilty, rest := s.accuse(left, cause)
 	// On another lane the only one that is left may be an innocent: the guilty one
-	// was written and not yet taken, or had its outcome before.
+	// was late and had its outcome before.
 	alone := lane == s.options.Channels
 	switch {
 	case len(guilty) > 0:
@@ -80,6 +80,18 @@ func refusesTopic(reason, topic, exchange string) bool {
 	return strings.HasPrefix(accessRefused.ReplaceAllLiteralString(reason, ""), "access to topic '"+topic+"' in exchange '"+exchange+"'")
 }
 
+// refusedTopic is the topic that the reason is about. A topic may quote the rest
+// of a reason, so that the reason reads as one about a shorter topic too: the
+// longest is meant.
+func refusedTopic(reason, exchange string, left []entry) (topic string, found bool) {
+	for _, e := range left {
+		if t := e.message.Topic; (!found || len(t) > len(topic)) && refusesTopic(reason, t, exchange) {
+			topic, found = t, true
+		}
+	}
+	return topic, found
+}
+
 // accuse finds the messages that the broker's reason names.
 func (s *session) accuse(left []entry, cause *amqp.Error) (guilty, rest []entry) {
 	var accused func(m *relay.Message) bool
@@ -87,9 +99,11 @@ func (s *session) accuse(left []entry, cause *amqp.Error) (guilty, rest []entry)
 	case amqp.AccessRefused:
 		// All of the topic: they would be refused alike. The broker cuts long reasons,
 		// and then this finds nobody.
-		accused = func(m *relay.Message) bool {
-			return refusesTopic(cause.Reason, m.Topic, s.options.Exchange)
+		topic, found := refusedTopic(cause.Reason, s.options.Exchange, left)
+		if !found {
+			return nil, left
 		}
+		accused = func(m *relay.Message) bool { return m.Topic == topic }
 	case amqp.PreconditionFailed:
 		found := sizeLimit.FindStringSubmatch(cause.Reason)
 		if found == nil {

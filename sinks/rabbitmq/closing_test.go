@@ -1,6 +1,10 @@
 package rabbitmq
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
 
 // A reason quotes the topic, which is a row's: whatever a row says there, it
 // stands for itself alone.
@@ -29,5 +33,30 @@ func TestReasonsAreReadFromTheirBeginning(t *testing.T) {
 		if got := refusesTopic(c.reason, c.topic, "own"); got != c.one {
 			t.Errorf("%s: about the topic: %t", name, got)
 		}
+	}
+}
+
+// A topic that looks like the end of a reason is not taken for the shorter one
+// that it begins with, which may be in flight beside it.
+func TestReasonIsAboutTheLongestTopicItNames(t *testing.T) {
+	t.Parallel()
+	const (
+		short = "a"
+		long  = "a' in exchange 'own' in vhost '/' refused for user 'u'"
+	)
+	reason := func(topic string) string {
+		return "ACCESS_REFUSED - access to topic '" + topic + "' in exchange 'own' in vhost '/' refused for user 'u'"
+	}
+	var left []entry
+	for _, topic := range []string{"b", short, long, short} {
+		left = append(left, entry{item: item{message: &relay.Message{Topic: topic}}})
+	}
+	for _, topic := range []string{short, long} {
+		if got, found := refusedTopic(reason(topic), "own", left); !found || got != topic {
+			t.Errorf("refusal of %q is taken for one of %q (%t)", topic, got, found)
+		}
+	}
+	if got, found := refusedTopic(reason("c"), "own", left); found {
+		t.Errorf("refusal of a topic that is not in flight is taken for one of %q", got)
 	}
 }

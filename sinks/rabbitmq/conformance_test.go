@@ -175,6 +175,9 @@ func (b *broker) Wire() map[string]func(*relay.Message) {
 		"delay": func(m *relay.Message) {
 			m.Headers = []relay.Header{{Name: "x-delay", Value: "5000"}}
 		},
+		"delay that is over": func(m *relay.Message) {
+			m.Headers = []relay.Header{{Name: "x-delay", Value: "-5000"}}
+		},
 		"longest header name": func(m *relay.Message) {
 			m.Headers = []relay.Header{{Name: strings.Repeat("n", 255), Value: "v"}}
 		},
@@ -197,6 +200,11 @@ func (b *broker) Broken() map[string]func(*relay.Message) {
 		"key over a short string":         func(m *relay.Message) { m.Keyed, m.Key = true, strings.Repeat("k", 256) },
 		"type over a short string":        func(m *relay.Message) { m.ContentType = strings.Repeat("t", 256) },
 		"header name over a short string": header(strings.Repeat("n", 256), "v"),
+		"delay that is no number":         header("x-delay", "5s"),
+		"delay of nothing":                header("x-delay", ""),
+		"delay of a sign":                 header("x-delay", "-"),
+		"delay with a fraction":           header("x-delay", "1.5"),
+		"delay of too many digits":        header("x-delay", "12345678901"),
 		"carbon copy":                     header("CC", "elsewhere"),
 		"blind carbon copy":               header("BCC", "elsewhere"),
 	}

@@ -4,7 +4,10 @@
 // and the properties message_id, content_type and timestamp (created_at, in
 // seconds); the headers Outbox-Key (if the row has a key) and the row's own, with
 // their names as given and their values as strings, x-delay included; the payload
-// is untouched. CC and BCC are refused: RabbitMQ would route by them.
+// is untouched. CC and BCC are refused: RabbitMQ would route by them; so is an
+// x-delay that is no number, on which the delayed-message exchange fails. That
+// exchange gives back what it delays, so a message with x-delay is unroutable there:
+// the outbox delays by available_at.
 //
 // Acknowledged means that the broker confirmed the message and did not give it
 // back. A return comes before its confirm; it is taken, and matched by message id
@@ -40,6 +43,11 @@
 // client library's own recovery is off. The library ignores contexts during I/O
 // and flushes each message by itself: under it lies a socket of this package that
 // never blocks a writer, joins small writes and has deadlines of its own.
+//
+// A channel that is owed confirms by a queue that has stopped is replaced by
+// another while it is followed to its end: the library keeps an entry for each
+// confirm that overtakes one that does not come, and messages given up must not
+// fill the window. The connection and the other messages are not disturbed.
 //
 // Channels: messages are spread by key, those without one in turn. Measured
 // (BenchmarkPublish: 300 bytes, window 4096, one quorum queue, RabbitMQ 3.10 on

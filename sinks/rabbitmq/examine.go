@@ -120,7 +120,8 @@ func (s *session) examineExchange() relay.Check {
 	case err != nil:
 		c.Severity, c.Found = relay.Fault, err.Error()
 	default:
-		c.Found = fmt.Sprintf("exchange %q exists; AMQP tells neither its type nor whether it is durable: rabbitmqctl list_exchanges -p '%s' name type durable",
+		c.Found = fmt.Sprintf("exchange %q exists; AMQP tells neither its type nor whether it is durable: rabbitmqctl list_exchanges -p '%s' name type durable; "+
+			"one of type x-delayed-message gives back what it delays, which is then sent again: use available_at instead of the header x-delay",
 			name, s.address.vhost)
 	}
 	return c

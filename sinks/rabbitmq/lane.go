@@ -3,7 +3,6 @@ package rabbitmq
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -110,29 +109,20 @@ func (l *lane) awaitRoom(sess *session, ch *channel, next <-chan struct{}) bool 
 	return true
 }
 
-// write writes the message and hands it to the channel's follower. It returns
-// false where the channel ended before and the message is still ours.
+// write returns false where the message was not written and is still ours.
 func (l *lane) write(sess *session, ch *channel, it *item) bool {
-	m := it.message
-	now := time.Now()
-	ch.used.Add(1)
-	confirm, err := ch.amqp.PublishWithDeferredConfirm(sess.options.Exchange, m.Topic, true, false, l.encoder.encode(m))
+	err := ch.publish(sess.options.Exchange, *it, l.encoder.encode(it.message))
 	l.encoder.forget()
 	switch {
 	case err == nil:
-		if ch.take(entry{item: *it, confirm: confirm, written: now}) {
-			return true
-		}
-		// The channel ended between: written, perhaps stored, and the follower has
-		// judged without it. Sent again it is the same to everybody who deduplicates.
-		it.sent = true
-		<-ch.done
+		return true
+	case errors.Is(err, errRetired):
+		return false // and its place is empty until the next one is open
 	case errors.Is(err, amqp.ErrClosed):
 		// The last byte of it was never written, so nobody took it.
-		<-ch.done
 	default:
 		sess.cut(fmt.Errorf("write to the broker: %w", err))
-		<-ch.done
 	}
+	<-ch.done
 	return false
 }

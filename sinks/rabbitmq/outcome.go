@@ -3,6 +3,7 @@ package rabbitmq
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/outbox-relay/outbox-relay/relay"
 )
@@ -16,14 +17,22 @@ func invalid(err error) relay.Outcome {
 	return relay.Outcome{Class: relay.Rejected, Type: t, Err: err}
 }
 
-func unroutable(exchange, topic, text string) relay.Outcome {
-	if exchange == "" {
+func unroutable(exchange string, m *relay.Message, text string) relay.Outcome {
+	topic := relay.Quote(m.Topic)
+	switch {
+	case exchange == "":
 		return outcome(relay.Refused, relay.ErrorTypeUnroutable,
 			"no queue is named %s, and the default exchange routes by queue name (%s): declare it, or set OUTBOX_RABBITMQ_EXCHANGE",
-			relay.Quote(topic), text)
+			topic, text)
+	case slices.ContainsFunc(m.Headers, func(h relay.Header) bool { return h.Name == headerDelay }):
+		// The plugin's exchange keeps such a message and routes it later, past the
+		// time at which mandatory counts.
+		return outcome(relay.Refused, relay.ErrorTypeUnroutable,
+			"exchange %q routes %s to no queue now (%s): bind a queue for it; or, if the exchange delays, use available_at instead of header %s",
+			exchange, topic, text, headerDelay)
 	}
 	return outcome(relay.Refused, relay.ErrorTypeUnroutable,
-		"exchange %q routes %s to no queue (%s): bind a queue for it", exchange, relay.Quote(topic), text)
+		"exchange %q routes %s to no queue (%s): bind a queue for it", exchange, topic, text)
 }
 
 func nacked(exchange, topic string) relay.Outcome {

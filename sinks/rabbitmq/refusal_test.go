@@ -53,6 +53,22 @@ func TestReturnIsNeverTakenForAnotherMessages(t *testing.T) {
 	}
 }
 
+func TestUnroutableMessageSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, amqp.QueueTypeClassic)
+	s := open(t, p.options())
+	reach(t, s)
+	expect(t, s, messageTo("a", 1), relay.Refused, relay.ErrorTypeUnroutable, `exchange "`+p.exchange+`" routes "a" to no queue (312 NO_ROUTE): bind a queue`)
+	delayed := messageTo("a", 2)
+	delayed.Headers = []relay.Header{{Name: "x-delay", Value: "5000"}}
+	expect(t, s, delayed, relay.Refused, relay.ErrorTypeUnroutable, "use available_at instead of header x-delay")
+	o := p.options()
+	o.Exchange = ""
+	s = open(t, o)
+	reach(t, s)
+	expect(t, s, messageTo(p.exchange+" has no queue", 3), relay.Refused, relay.ErrorTypeUnroutable, "the default exchange routes by queue name")
+}
+
 // Two rows that share a message id and topic are told apart by count.
 func TestReturnsOfOneMessageIDAreCounted(t *testing.T) {
 	t.Parallel()

@@ -31,6 +31,7 @@ type session struct {
 	frame   int // bytes, as agreed
 
 	slots     []atomic.Pointer[channel] // by lane; nil while one is being opened
+	leaving   []atomic.Bool             // by lane: a retired channel is not closed yet
 	followers sync.WaitGroup
 	requests  sync.WaitGroup
 	asking    chan struct{} // holds one: requests go one at a time
@@ -56,9 +57,10 @@ func openSession(ctx context.Context, sink *Sink, a address) (*session, error) {
 	o := sink.options
 	s := &session{
 		sink: sink, options: o, address: a,
-		slots:  make([]atomic.Pointer[channel], o.Channels+1),
-		asking: make(chan struct{}, 1),
-		down:   make(chan struct{}),
+		slots:   make([]atomic.Pointer[channel], o.Channels+1),
+		leaving: make([]atomic.Bool, o.Channels+1),
+		asking:  make(chan struct{}, 1),
+		down:    make(chan struct{}),
 	}
 	if err := s.connect(ctx); err != nil {
 		return nil, err
@@ -66,7 +68,6 @@ func openSession(ctx context.Context, sink *Sink, a address) (*session, error) {
 	if err := s.prepare(ctx); err != nil {
 		s.cut(err)
 		s.conn.Close()
-		s.closeChannels()
 		<-s.socket.done
 		return nil, err
 	}
@@ -158,7 +159,8 @@ func (s *session) prepare(ctx context.Context) error {
 		s.fault.Store(&err)
 	}
 	for i := range s.slots {
-		s.followers.Go(func() { s.follow(i) })
+		ch := s.slots[i].Load()
+		s.followers.Go(func() { s.follow(i, ch) })
 	}
 	return nil
 }
@@ -168,51 +170,6 @@ func (s *session) orCause(err error) error {
 		return cause
 	}
 	return err
-}
-
-// closeChannels ends channels that nobody follows.
-func (s *session) closeChannels() {
-	for i := range s.slots {
-		if ch := s.slots[i].Load(); ch != nil {
-			ch.end()
-		}
-	}
-}
-
-// channel of a lane, or nil while there is none.
-func (s *session) channel(lane int) *channel { return s.slots[lane].Load() }
-
-// follow takes what comes back to a lane and opens its channels, one after the
-// other, until the connection ends.
-func (s *session) follow(lane int) {
-	for {
-		ch := s.slots[lane].Load()
-		f := &follower{session: s, channel: ch, lane: lane}
-		left, cause := f.run()
-		s.slots[lane].Store(nil)
-		if s.conn.IsClosed() {
-			<-s.down
-			s.reportLost(left)
-			s.sink.changed.tell()
-			return
-		}
-		s.channelClosed(lane, ch, left, cause)
-		next, err := openChannel(s.conn, s.sink.window(lane))
-		if err != nil {
-			s.cut(fmt.Errorf("open channel: %w", err))
-			<-s.down
-			s.sink.changed.tell()
-			return
-		}
-		s.slots[lane].Store(next)
-		s.sink.changed.tell()
-	}
-}
-
-// recycle closes a channel that owes too many confirms; its follower opens
-// another.
-func (s *session) recycle(ch *channel) {
-	s.start(func() { _ = ch.amqp.Close() })
 }
 
 // start runs a request, which end awaits. It returns false once the session ends.

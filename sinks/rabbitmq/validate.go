@@ -2,12 +2,17 @@ package rabbitmq
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// headerKey is the header that carries a row's key.
-const headerKey = "Outbox-Key"
+const (
+	// headerKey is the header that carries a row's key.
+	headerKey = "Outbox-Key"
+	// headerDelay is what the delayed-message exchange of RabbitMQ's plugin reads.
+	headerDelay = "x-delay"
+)
 
 const (
 	// maxShortString is the protocol's limit for names, in bytes.
@@ -49,6 +54,9 @@ func validate(m *relay.Message, l limits) error {
 		case h.Name == "CC" || h.Name == "BCC":
 			// The broker would route by it, past what the topic says.
 			return invalidf("header %s is reserved: RabbitMQ routes by it; rename it", h.Name)
+		case h.Name == headerDelay && !isDelay(h.Value):
+			return invalidf("header %s is %s: give milliseconds as a whole number; RabbitMQ's delayed-message exchange fails on anything else",
+				h.Name, relay.Quote(h.Value))
 		case i > 0 && h.Name == m.Headers[i-1].Name:
 			return invalidf("header %s is there twice: remove one", relay.Quote(h.Name))
 		}
@@ -61,6 +69,14 @@ func validate(m *relay.Message, l limits) error {
 		return fmt.Errorf("%w: payload of %d bytes, the limit is %d", relay.ErrTooLarge, n, l.payload)
 	}
 	return nil
+}
+
+// isDelay says whether the plugin can read the value. It converts a string to an
+// integer without a look at it (rabbit_delayed_message_utils), in the process of
+// the channel, and a channel that crashes ends its connection.
+func isDelay(value string) bool {
+	digits := strings.TrimPrefix(value, "-") // as the plugin leaves it on a message that was delayed
+	return digits != "" && len(digits) <= 10 && strings.Trim(digits, "0123456789") == ""
 }
 
 func invalidf(format string, args ...any) error {

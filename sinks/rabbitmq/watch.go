@@ -93,15 +93,16 @@ func (s *session) provedSince(written, deadline time.Time) bool {
 	return s.proven.Load() > written.UnixNano() || s.seen.Load() > deadline.UnixNano()
 }
 
-// deadline of a message's confirm. While the broker is blocked there is none.
-func (s *session) deadline(written time.Time) time.Time {
+// deadline of what was asked of the broker then, such as a confirm. While it has
+// blocked publishing, which means that it does not read, no time passes.
+func (s *session) deadline(asked time.Time, limit time.Duration) time.Time {
 	if s.blocked.Load() != nil {
-		return time.Now().Add(time.Hour)
+		return time.Now().Add(limit)
 	}
-	if resumed := time.Unix(0, s.resumed.Load()); resumed.After(written) {
-		written = resumed
+	if resumed := time.Unix(0, s.resumed.Load()); resumed.After(asked) {
+		asked = resumed
 	}
-	return written.Add(s.options.AckTimeout)
+	return asked.Add(limit)
 }
 
 // doubt asks for a sign of life.

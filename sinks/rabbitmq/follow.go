@@ -1,0 +1,105 @@
+package rabbitmq
+
+import (
+	"fmt"
+	"time"
+)
+
+// channel of a lane, or nil while there is none.
+func (s *session) channel(lane int) *channel { return s.slots[lane].Load() }
+
+// follow takes what comes back to a lane, on one channel after the other, until
+// the connection ends or the lane's next channel has a follower of its own.
+func (s *session) follow(lane int, ch *channel) {
+	for ch != nil {
+		f := &follower{session: s, channel: ch, lane: lane}
+		left, cause := f.run()
+		s.slots[lane].CompareAndSwap(ch, nil)
+		switch {
+		case f.drained:
+			s.dismiss(ch)
+		case s.conn.IsClosed():
+			<-s.down
+			s.reportLost(left)
+		default:
+			s.channelClosed(lane, ch, left, cause)
+		}
+		if f.retired {
+			s.leaving[lane].Store(false)
+			return
+		}
+		ch = s.nextChannel(lane)
+	}
+}
+
+// replace gives the lane another channel and a follower for it, while the present
+// one is followed to its end. Nothing waits for that: on a queue that is never
+// going to confirm it takes as long as a message may be late. It returns false
+// while another of the lane's channels is on its way out, which bounds their
+// number.
+func (s *session) replace(lane int, ch *channel) bool {
+	if !s.leaving[lane].CompareAndSwap(false, true) {
+		return false
+	}
+	s.slots[lane].CompareAndSwap(ch, nil)
+	ch.retire()
+	s.followers.Go(func() { s.follow(lane, s.nextChannel(lane)) })
+	return true
+}
+
+// nextChannel opens a channel for the lane, or returns nil when the connection
+// has ended.
+func (s *session) nextChannel(lane int) *channel {
+	var next *channel
+	err := s.bounded("open a channel", openTimeout, func() (err error) {
+		next, err = openChannel(s.conn, s.sink.window(lane))
+		return err
+	})
+	if err != nil {
+		if !s.conn.IsClosed() {
+			s.cut(fmt.Errorf("open channel: %w", err))
+		}
+		<-s.down
+		next = nil
+	}
+	s.slots[lane].Store(next)
+	s.sink.changed.tell()
+	return next
+}
+
+// dismiss closes a channel that nobody writes to any more: between the frames of
+// a message it would end the connection.
+func (s *session) dismiss(ch *channel) {
+	_ = s.bounded("close a channel", closeTimeout, ch.amqp.Close) // it fails with the connection
+}
+
+const (
+	openTimeout = 2 * connectTimeout
+	// closeTimeout is longer than the broker waits for queues when it closes a
+	// channel (channel_operation_timeout, 15 s).
+	closeTimeout = 30 * time.Second
+)
+
+// bounded waits for a request that the library would wait for without end. Where
+// the broker takes longer than the limit, the connection is given up, and the
+// request ends with it.
+func (s *session) bounded(what string, limit time.Duration, request func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- request() }()
+	asked := time.Now()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case now := <-timer.C:
+			left := s.deadline(asked, limit).Sub(now)
+			if left <= 0 {
+				s.cut(fmt.Errorf("%w: it was asked to %s %v ago", errUnresponsive, what, limit))
+				return <-done
+			}
+			timer.Reset(left)
+		}
+	}
+}
