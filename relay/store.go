@@ -151,9 +151,9 @@ type TailWatch interface {
 	// Snapshot is what a statement sees now.
 	Snapshot(ctx context.Context) (Snapshot, error)
 	// InspectTail looks whether the tail can be trusted: that its publication sends
-	// all rows, and how many bytes of the log the server keeps for its slot. An
-	// error that wraps [ErrNoTail] concerns the tail and not the session.
-	InspectTail(ctx context.Context, t Tail) (retained int64, err error)
+	// all rows, and how far it is behind. An error that wraps [ErrNoTail] concerns the
+	// tail and not the session.
+	InspectTail(ctx context.Context, t Tail) (TailLag, error)
 }
 
 // Pass is the frame of one sweep over the table: what its first snapshot saw.

@@ -47,7 +47,7 @@ type sweepResult struct {
 	chunk    Chunk
 	survey   Survey
 	snapshot Snapshot
-	retained int64 // bytes of the log
+	lag      TailLag
 	refusal  error // why the tail is not to be trusted
 	took     time.Duration
 	err      error
@@ -99,7 +99,7 @@ func (s *sweeper) answer(ctx context.Context, req sweepRequest) sweepResult {
 	case askSnapshot:
 		res.snapshot, res.err = s.session.Snapshot(ctx)
 	case askInspection:
-		res.retained, res.err = s.session.InspectTail(ctx, req.tail)
+		res.lag, res.err = s.session.InspectTail(ctx, req.tail)
 		if errors.Is(res.err, ErrNoTail) {
 			res.refusal, res.err = res.err, nil
 		}

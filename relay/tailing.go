@@ -84,6 +84,7 @@ type tailing struct {
 	took      time.Duration
 	wake      time.Time // when the next survey is wanted
 	inspected time.Time
+	lag       lagWatch
 	unread    time.Time // since when the log is not read; zero while it is
 
 	gate        gate
@@ -168,9 +169,11 @@ func (t *tailing) inspection(res sweepResult, now time.Time) {
 	switch {
 	case res.refusal != nil:
 		t.leave(now, "", res.refusal)
-	case res.retained > t.maxWAL:
+	case res.lag.Retained > t.maxWAL:
 		t.leave(now, fmt.Sprintf("the server keeps %d bytes of its log for the slot, more than OUTBOX_MAX_WAL=%d: "+
-			"look for a transaction that is open or prepared for long (outbox-relay doctor)", res.retained, t.maxWAL), nil)
+			"look for a transaction that is open or prepared for long (outbox-relay doctor)", res.lag.Retained, t.maxWAL), nil)
+	case t.lag.falls(res.lag, now):
+		t.leave(now, "the log is written faster than the server decodes it, as in a bulk load", nil)
 	}
 }
 
@@ -263,6 +266,7 @@ func (t *tailing) stepped(step streamStep, now time.Time) {
 			t.phase, t.began, t.unread = tailReading, now, time.Time{}
 			t.left, t.cause = "", nil
 			t.inspected = time.Time{} // the publication may have changed since it was checked
+			t.lag = lagWatch{}
 		}
 	case streamEnded:
 		if t.phase != tailClosing {

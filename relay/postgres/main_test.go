@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/outbox-relay/outbox-relay/e2e/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay"
@@ -117,20 +119,30 @@ func (f *fixture) connect() relay.Control {
 func (f *fixture) lead() (relay.Control, relay.Sweep) {
 	f.t.Helper()
 	d := f.database()
-	c, err := d.Connect(f.t.Context())
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	c := insist(f.t, func() (relay.Control, error) { return d.Connect(f.t.Context()) })
 	f.t.Cleanup(c.Close)
 	if ok, err := c.TryLead(f.t.Context()); err != nil || !ok {
 		f.t.Fatal("TryLead:", ok, err)
 	}
-	s, err := d.OpenSweep(f.t.Context(), c)
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	s := insist(f.t, func() (relay.Sweep, error) { return d.OpenSweep(f.t.Context(), c) })
 	f.t.Cleanup(s.Close)
 	return c, s
+}
+
+// insist opens a session as the relay does, again and again: a tiny timeout that
+// the test has set may end the very statement that takes it away.
+func insist[T any](t testing.TB, open func() (T, error)) T {
+	t.Helper()
+	for {
+		session, err := open()
+		if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "57014" && t.Context().Err() == nil {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return session
+	}
 }
 
 // role is the relay's, quoted.

@@ -162,8 +162,8 @@ func TestTailIsOpenedBesideTheLeaderOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	if retained, err := s.InspectTail(t.Context(), log); err != nil || retained < 0 {
-		t.Errorf("inspection: %d bytes, %v", retained, err)
+	if lag, err := s.InspectTail(t.Context(), log); err != nil || lag.Retained < 0 || lag.Read == 0 || lag.End < lag.Read {
+		t.Errorf("inspection: %+v, %v", lag, err)
 	}
 	f.exec("ALTER PUBLICATION outbox_relay DROP TABLE {t}")
 	if _, err := s.InspectTail(t.Context(), log); !errors.Is(err, relay.ErrNoTail) || !strings.Contains(fmt.Sprint(err), "lacks table") {

@@ -103,13 +103,13 @@ func (s *session) snapshot(ctx context.Context) (relay.Snapshot, error) {
 }
 
 // InspectTail looks at the publication and at the slot.
-func (s *sweep) InspectTail(ctx context.Context, t relay.Tail) (int64, error) {
+func (s *sweep) InspectTail(ctx context.Context, t relay.Tail) (relay.TailLag, error) {
 	if err := tail.CheckPublication(ctx, s.pg, s.publication, s.table); err != nil {
-		return 0, asNoTail(err)
+		return relay.TailLag{}, asNoTail(err)
 	}
 	lag, err := tail.LookUpLag(ctx, s.pg, tail.SlotName(t.Slot()))
 	if errors.Is(err, tail.ErrNoSlot) {
-		return 0, noTail{err}
+		return relay.TailLag{}, noTail{err}
 	}
-	return lag.Retained, asNoTail(err)
+	return relay.TailLag{Retained: lag.Retained, Read: relay.LSN(lag.Read), End: relay.LSN(lag.End)}, asNoTail(err)
 }

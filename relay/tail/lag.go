@@ -12,13 +12,14 @@ import (
 // ErrNoSlot: the slot does not exist, any more or on this server.
 var ErrNoSlot = errors.New("the replication slot does not exist")
 
-// Lag is how much of the log, in bytes, lies after a slot.
+// Lag is how a slot is behind the log.
 type Lag struct {
-	// Retained is what the server keeps for the slot. Besides a stream that is not
+	// Retained is how many bytes the server keeps for the slot. Besides a stream that is not
 	// read, an open or prepared transaction of anybody's makes it grow.
 	Retained int64
-	// Unread is what the stream has not yet read, the last status update counted.
-	Unread int64
+	// Read is how far the stream has read the log, the last status update counted,
+	// and End how far it is written.
+	Read, End LSN
 }
 
 // LookUpLag asks a session, another one than the stream's, how far the slot is
@@ -27,7 +28,7 @@ type Lag struct {
 func LookUpLag(ctx context.Context, pg *pgconn.PgConn, slot SlotName) (Lag, error) {
 	rows, err := query(ctx, pg, `SELECT
 			coalesce(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), restart_lsn), 0)::bigint,
-			coalesce(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), confirmed_flush_lsn), 0)::bigint,
+			coalesce(confirmed_flush_lsn, '0/0'), pg_catalog.pg_current_wal_lsn(),
 			`+passesForStandby+`
 		FROM pg_catalog.pg_replication_slots WHERE slot_name = `+literal(string(slot)))
 	if err != nil {
@@ -36,13 +37,14 @@ func LookUpLag(ctx context.Context, pg *pgconn.PgConn, slot SlotName) (Lag, erro
 	if len(rows) == 0 {
 		return Lag{}, fmt.Errorf("look up slot %s: %w", slot, ErrNoSlot)
 	}
-	if string(rows[0][2]) == "t" {
+	if string(rows[0][3]) == "t" {
 		return Lag{}, errPassesForStandby
 	}
 	retained, err1 := strconv.ParseInt(string(rows[0][0]), 10, 64)
-	unread, err2 := strconv.ParseInt(string(rows[0][1]), 10, 64)
-	if err := errors.Join(err1, err2); err != nil {
+	read, err2 := ParseLSN(string(rows[0][1]))
+	end, err3 := ParseLSN(string(rows[0][2]))
+	if err := errors.Join(err1, err2, err3); err != nil {
 		return Lag{}, fmt.Errorf("look up slot %s: %w", slot, err)
 	}
-	return Lag{Retained: max(retained, 0), Unread: max(unread, 0)}, nil
+	return Lag{Retained: max(retained, 0), Read: read, End: end}, nil
 }

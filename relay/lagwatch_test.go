@@ -1,0 +1,35 @@
+package relay
+
+import (
+	"testing"
+	"time"
+)
+
+func TestLagWatch(t *testing.T) {
+	t.Parallel()
+	const e = inspectEvery
+	for name, c := range map[string]struct {
+		looks []TailLag // one after the other
+		pause time.Duration
+		falls bool // at the last of them
+	}{
+		"the first tells nothing":    {[]TailLag{{Read: 1, End: 100}}, e, false},
+		"behind, three times":        {[]TailLag{{Read: 1, End: 10}, {Read: 2, End: 20}, {Read: 3, End: 30}, {Read: 4, End: 40}}, e, true},
+		"behind, twice":              {[]TailLag{{Read: 1, End: 10}, {Read: 2, End: 20}, {Read: 3, End: 30}}, e, false},
+		"an interval behind, always": {[]TailLag{{Read: 1, End: 10}, {Read: 10, End: 20}, {Read: 20, End: 30}, {Read: 30, End: 40}}, e, false},
+		"idle":                       {[]TailLag{{Read: 9, End: 9}, {Read: 9, End: 9}, {Read: 9, End: 9}, {Read: 9, End: 9}}, e, false},
+		"caught up between":          {[]TailLag{{Read: 1, End: 10}, {Read: 2, End: 20}, {Read: 20, End: 30}, {Read: 21, End: 40}, {Read: 22, End: 50}}, e, false},
+		"out of turn":                {[]TailLag{{Read: 1, End: 10}, {Read: 2, End: 20}, {Read: 3, End: 30}, {Read: 4, End: 40}}, e / 10, false},
+	} {
+		var w lagWatch
+		now := time.Now()
+		var falls bool
+		for _, look := range c.looks {
+			now = now.Add(c.pause)
+			falls = w.falls(look, now)
+		}
+		if falls != c.falls {
+			t.Errorf("%s: falls behind %t, want %t", name, falls, c.falls)
+		}
+	}
+}

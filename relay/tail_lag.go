@@ -1,0 +1,44 @@
+package relay
+
+import "time"
+
+// TailLag is how far a tail is behind, as another session sees it.
+type TailLag struct {
+	// Retained is how many bytes of the log the server keeps for the slot.
+	Retained int64
+	// Read is how far the tail has read the log, a second ago at most, and End how
+	// far it is written.
+	Read, End LSN
+}
+
+// lagWatch finds a tail that falls behind. A server decodes the whole log of a
+// database, one transaction after the other: a bulk load into any of its tables,
+// or more commits than one process decodes, keep a tail at work for minutes, and
+// new rows wait behind that. Sweeps see them at once.
+type lagWatch struct {
+	end    LSN       // of the log, at the last inspection
+	at     time.Time // of that; zero before the first
+	behind int       // inspections in a row that found the tail behind
+}
+
+// behindLimit is at how many inspections in a row a tail may not have read what
+// was written at the one before. A transaction that takes a few seconds to
+// decode is not worth a change.
+const behindLimit = 3
+
+// behindAfter is how long the tail has, at the least, to read what was written.
+const behindAfter = inspectEvery / 2
+
+// falls takes in an inspection, and says whether the tail falls behind.
+func (w *lagWatch) falls(lag TailLag, now time.Time) bool {
+	switch {
+	case w.at.IsZero(), lag.Read >= w.end:
+		w.behind = 0
+	case now.Sub(w.at) < behindAfter:
+		return false // an inspection out of turn
+	default:
+		w.behind++
+	}
+	w.end, w.at = lag.End, now
+	return w.behind >= behindLimit
+}
