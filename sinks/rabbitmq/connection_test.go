@@ -244,6 +244,45 @@ func TestNothingLeaksOverAHundredReconnects(t *testing.T) {
 	}
 }
 
+// Whatever ends connections as soon as they are made must not be hammered.
+func TestConnectionsThatEndAtOnceAreMadeEverMoreSlowly(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, amqp.QueueTypeClassic)
+	proxy, err := faultproxy.Start(t.Context(), server(t).Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { proxy.Close() })
+	o := p.options()
+	o.URLs = "amqp://" + proxy.Addr()
+	o.Logger = slog.New(slog.NewTextHandler(cutter{proxy}, nil))
+	began := time.Now()
+	open(t, o)
+	eventually(t, "some connections, and the time is over", func() error {
+		if n, d := proxy.Accepted(), time.Since(began); n < 3 || d < 5*time.Second {
+			return fmt.Errorf("%d connections in %v", n, d)
+		}
+		return nil
+	})
+	// The pauses are 50 ms at least, then 100, and so on: in 5 s there are at most
+	// seven connections, and some fifty without.
+	n, d := proxy.Accepted(), time.Since(began).Round(100*time.Millisecond)
+	t.Logf("%d connections in %v", n, d)
+	if n >= 15 {
+		t.Errorf("%d connections in %v, want ever longer pauses", n, d)
+	}
+}
+
+// cutter is a log that cuts each connection as soon as it is said to be made.
+type cutter struct{ proxy *faultproxy.Proxy }
+
+func (c cutter) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte("connected to RabbitMQ")) {
+		c.proxy.Cut()
+	}
+	return len(line), nil
+}
+
 // logbook is a log that is read while it is written.
 type logbook struct {
 	mu   sync.Mutex
