@@ -187,6 +187,42 @@ func TestRabbitMQBadRowsDieAlone(t *testing.T) {
 	w.verdict(oracle.Limits{})
 }
 
+// Without a limit of its own RabbitMQ is sent 16 MiB, and not a byte more: swept
+// and, where the log is read, told by the log.
+func TestRabbitMQRowOverTheDefaultLimitDiesAlone(t *testing.T) {
+	t.Parallel()
+	w := newRabbitWorld(t, sharedNode(t), quorum)
+	load := w.load(oracle.Load{Rate: 200, Seed: 70})
+	const limit = 16_777_216
+	sized := func(bytes int) oracle.Content {
+		c := plain(0)
+		c.Payload = []byte(`"` + strings.Repeat("x", bytes-2) + `"`)
+		return c
+	}
+	w.insertAs(oracle.Buried, sized(limit+1))
+	w.insertAs(oracle.Delivered, sized(limit))
+	relay := w.relay()
+	w.awaitMarked(200)
+	over := w.insertAs(oracle.Buried, sized(limit+1))[0]
+	under := w.insertAs(oracle.Delivered, sized(limit))[0]
+	w.await("the larger one is dead, the smaller one is sent", func() bool {
+		return w.sent(under) && w.count(`SELECT count(*) FROM {outbox} WHERE id = $1 AND dead_at IS NOT NULL`, over.ID) == 1
+	})
+	w.awaitMarked(w.marked() + 200)
+	w.stop(load, 400)
+	w.awaitDrained()
+	relay.Terminate()
+	if n := w.count(`SELECT count(*) FROM {outbox} WHERE dead_at IS NOT NULL AND attempts = 1 AND last_error LIKE '%16777217 bytes%limit is 16777216%too large%'`); n != 2 {
+		var lastError string
+		w.row(`SELECT coalesce(max(last_error), '') FROM {outbox} WHERE dead_at IS NOT NULL`, nil, &lastError)
+		t.Errorf("%d rows died at their first attempt and name the limit, want 2: %s; %s", n, lastError, w.state())
+	}
+	if n := relay.CountLog("connection to RabbitMQ lost"); n > 0 {
+		t.Errorf("the connection was lost %d times", n)
+	}
+	w.verdict(oracle.Limits{})
+}
+
 func largeHeaders(size int) map[string]string {
 	headers := make(map[string]string)
 	for i := 0; size > 0; i++ {

@@ -13,6 +13,7 @@ import (
 )
 
 // node is the package's RabbitMQ, started by the first test that asks for it.
+// Tests that act on the whole of it are not parallel.
 var node struct {
 	once   sync.Once
 	server *rabbitserver.Server

@@ -1,0 +1,110 @@
+package rabbitmq_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/rabbitmq"
+)
+
+func setAlarm(t *testing.T, on bool) {
+	t.Helper()
+	mark := "0.8"
+	if on {
+		mark = "0.000001"
+	}
+	ctl(t, "set_vm_memory_high_watermark", mark)
+}
+
+func TestMemoryAlarmPausesAndResumes(t *testing.T) {
+	p := newPlace(t, amqp.QueueTypeClassic)
+	queue := p.queue("all", "#", nil)
+	log := &logbook{}
+	o := p.options()
+	o.Logger = slog.New(slog.NewTextHandler(log, nil))
+	s := open(t, o)
+	reach(t, s)
+	expect(t, s, messageTo("a", 1), relay.Acknowledged, "", "")
+	t.Cleanup(func() { setAlarm(t, false) })
+	setAlarm(t, true)
+	// The broker says so when something is published; that one waits.
+	r := newResults(t)
+	s.Publish(messageTo("a", 2), r.report)
+	eventually(t, "the alarm is known", func() error {
+		if err := probe(t, s); err == nil || !strings.Contains(err.Error(), "blocked by the broker: low on memory") {
+			return errors.Join(errors.New("not yet"), err)
+		}
+		return nil
+	})
+	for i := range 100 {
+		expect(t, s, messageTo("a", 10+i), relay.Unavailable, relay.ErrorTypeNotReady, "blocked by the broker: low on memory")
+	}
+	r.mu.Lock()
+	if o, reported := r.by[2]; reported {
+		t.Errorf("the message in flight was reported during the alarm: %s %q (%v)", o.Class, o.Type, o.Err)
+	}
+	r.mu.Unlock()
+	setAlarm(t, false)
+	check(t, messageTo("a", 2), r.await(2), relay.Acknowledged, "", "")
+	reach(t, s)
+	expect(t, s, messageTo("a", 3), relay.Acknowledged, "", "")
+	if stored := read(t, queue); len(stored) != 3 {
+		t.Errorf("%d messages are stored, want 3: none that was reported unavailable", len(stored))
+	}
+	for _, text := range []string{"RabbitMQ has blocked publishing", "RabbitMQ has unblocked publishing"} {
+		if n := strings.Count(log.String(), text); n != 1 {
+			t.Errorf("%q was logged %d times", text, n)
+		}
+	}
+}
+
+// A whole window written before the broker says that it is blocked: something is
+// told of it all the same, or the relay would wait without a reason. And closing
+// during the alarm is quick.
+func TestCloseDuringAnAlarm(t *testing.T) {
+	p := newPlace(t, amqp.QueueTypeClassic)
+	p.queue("all", "#", nil)
+	o := p.options()
+	o.Window = 256
+	s, err := rabbitmq.Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reach(t, s)
+	t.Cleanup(func() { setAlarm(t, false) })
+	setAlarm(t, true)
+	r := newResults(t)
+	for i := range o.Window {
+		m := messageTo("a", i)
+		m.Payload = bytes.Repeat([]byte("x"), 100_000) // more than the sockets take
+		s.Publish(m, r.report)
+	}
+	eventually(t, "a message is reported unavailable", func() error {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for _, o := range r.by {
+			if strings.Contains(o.Err.Error(), "blocked by the broker") {
+				return nil
+			}
+		}
+		return errors.New("none")
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := s.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	for i := range o.Window {
+		if o := r.await(int64(i)); o.Class != relay.Unknown && o.Class != relay.Unavailable {
+			t.Errorf("message %d is %s %q (%v)", i, o.Class, o.Type, o.Err)
+		}
+	}
+}

@@ -1,0 +1,85 @@
+package rabbitmq_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/outbox-relay/outbox-relay/e2e/faultproxy"
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// A message that was refused for lateness is sent again, on the same channel, and
+// is given back. The late confirm of the first sending, a negative one, arrives
+// with that of the second: it must not swallow the return, or a message that
+// nobody has passes for acknowledged.
+func TestLateConfirmDoesNotSwallowTheReturnOfTheNextSending(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, amqp.QueueTypeClassic)
+	good, slow := p.queue("good", "good", nil), p.queue("slow", "moved", nil)
+	process := `{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"` + slow + `">>)), P = amqqueue:get_pid(Q), `
+	ctl(t, "eval", process+"sys:suspend(P).")
+	proxy, err := faultproxy.Start(t.Context(), server(t).Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { proxy.Close() })
+	o := p.options()
+	o.URLs, o.Name, o.Channels, o.AckTimeout = "amqp://"+proxy.Addr(), "late "+p.exchange, 1, 10*time.Second
+	s := open(t, o)
+	reach(t, s)
+	r := newResults(t)
+	s.Publish(messageTo("moved", 1), r.report)
+	s.Publish(messageTo("good", 2), r.report) // by which the broker is seen to work
+	check(t, messageTo("moved", 1), r.await(1), relay.Refused, relay.ErrorTypeTimeout, "")
+
+	// The broker gives the second sending back, then refuses the first, and the sink
+	// hears of both in one moment.
+	if err := p.ch.QueueUnbind(slow, "moved", p.exchange, nil); err != nil {
+		t.Fatal(err)
+	}
+	proxy.StallReplies(true)
+	again := newResults(t)
+	s.Publish(messageTo("moved", 1), again.report)
+	s.Publish(messageTo("good", 3), r.report)
+	eventually(t, "the broker has dealt with the second sending, and one behind it", func() error {
+		q, err := p.ch.QueueDeclarePassive(good, true, false, false, false, nil)
+		if err == nil && q.Messages < 2 {
+			return fmt.Errorf("%d messages", q.Messages)
+		}
+		return err
+	})
+	if n := owed(t, o.Name); n != "1" {
+		t.Errorf("the broker owes %s confirms, want that of the first sending alone", n)
+	}
+	ctl(t, "eval", process+"exit(P, kill).")
+	eventually(t, "the broker owes no confirm", func() error {
+		if n := owed(t, o.Name); n != "0" {
+			return errors.New(n)
+		}
+		return nil
+	})
+	proxy.StallReplies(false)
+	check(t, messageTo("moved", 1), again.await(1), relay.Refused, relay.ErrorTypeUnroutable, "")
+	for _, queue := range []string{slow, good} {
+		for _, d := range take(t, queue) {
+			if d.RoutingKey == "moved" {
+				t.Errorf("%s has the message after all: nothing was tested", queue)
+			}
+		}
+	}
+}
+
+// owed is the number of confirms that the broker owes on the connection with this
+// name.
+func owed(t *testing.T, name string) string {
+	t.Helper()
+	return strings.TrimSpace(ctl(t, "eval", `lists:sum([N ||
+		[{connection, C}, {messages_unconfirmed, N}] <- rabbit_channel:info_all([connection, messages_unconfirmed]),
+		[{client_properties, Ps}] <- [rabbit_networking:connection_info(C, [client_properties])],
+		lists:keymember(<<"`+name+`">>, 3, Ps)]).`))
+}
