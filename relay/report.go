@@ -37,6 +37,10 @@ func (t *term) tell(now time.Time) {
 	if t.tail.reads() {
 		mode = Tailing
 	}
+	if !t.breaker.open && !t.stopping && t.tail.missedLong(now) {
+		t.tail.missed = now
+		t.faults.report(faultTail, slog.String("reason", reason))
+	}
 	changed := mode != t.status.Mode || reason != t.status.Reason
 	if !changed && now.Sub(t.status.Turned) < tellEvery {
 		return

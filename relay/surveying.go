@@ -9,14 +9,18 @@ import (
 // The surveys of a tail: when one is made, what becomes of its rows, and what is
 // left to the next.
 
+// overdueAfter is the longest pause before a survey for which the log waits,
+// whatever the poll interval: long before a tail that is not read is left.
+const overdueAfter = unreadLimit / 5
+
 // surveyDue is when the next survey is wanted and affordable: surveys take no
 // more than a fifth of the time.
 func (t *tailing) surveyDue(now time.Time) time.Time {
-	wanted := t.wake
+	wanted, pause := t.wake, t.intake.pace.interval
 	if t.overdue {
-		wanted = now
+		wanted, pause = now, min(pause, overdueAfter)
 	}
-	affordable := t.surveyed.Add(max(t.intake.pace.interval, restFactor*t.took))
+	affordable := t.surveyed.Add(max(pause, restFactor*t.took))
 	if affordable.After(wanted) {
 		return affordable
 	}

@@ -17,7 +17,7 @@ func TestTailThatFallsBehindIsLeft(t *testing.T) {
 	h.untilTailing()
 	h.insertKeyed("K")
 	h.untilMarked(1)
-	walsender := h.int("SELECT active_pid FROM pg_replication_slots WHERE database = current_database()")
+	walsender := h.walsender()
 	if err := syscall.Kill(int(walsender), syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -43,8 +43,7 @@ func TestTailThatKeepsUpStays(t *testing.T) {
 	h := start(t, tailed, nil)
 	h.run()
 	h.untilTailing()
-	const slot = "SELECT active_pid FROM pg_replication_slots WHERE database = current_database()"
-	walsender := h.int(slot)
+	walsender := h.walsender()
 	for range 3 {
 		h.untilInspected()
 		h.exec("SELECT pg_logical_emit_message(false, 'test', repeat('x', 100000))")
@@ -52,7 +51,7 @@ func TestTailThatKeepsUpStays(t *testing.T) {
 	for range 3 {
 		h.untilInspected()
 	}
-	if now := h.int(slot); now != walsender {
+	if now := h.walsender(); now != walsender {
 		t.Errorf("another tail is read by process %d, the first was by %d", now, walsender)
 	}
 	if s := h.relay.Status(); s.Mode != relay.Tailing {
@@ -65,7 +64,7 @@ func (h *harness) untilInspected() {
 	h.Helper()
 	const last = "SELECT extract(epoch FROM max(query_start))::bigint FROM pg_stat_activity " +
 		"WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE '%FROM pg_catalog.pg_replication_slots WHERE slot_name%'"
-	h.until("an inspection", func() bool { return h.int("SELECT count(*) FROM (" + last + ") s(at) WHERE at IS NOT NULL") == 1 })
+	h.until("an inspection", func() bool { return h.int("SELECT count(*) FROM ("+last+") s(at) WHERE at IS NOT NULL") == 1 })
 	before := h.int(last)
 	h.until("the next inspection", func() bool { return h.int("SELECT coalesce(("+last+"), 0)") > before })
 }

@@ -34,6 +34,12 @@ func (h *harness) untilTailing() {
 	h.until("the relay is tailing", func() bool { return h.relay.Status().Mode == relay.Tailing })
 }
 
+// walsender is the process that the tail is read from; 0 where there is none.
+func (h *harness) walsender() int64 {
+	h.Helper()
+	return h.int("SELECT coalesce(max(active_pid), 0) FROM pg_replication_slots WHERE database = current_database()")
+}
+
 // untilPolling waits until the tail was left, for the reason given.
 func (h *harness) untilPolling(reason string) {
 	h.Helper()
@@ -533,6 +539,28 @@ func TestBrokerAwayForAMomentReordersNothing(t *testing.T) {
 	}
 }
 
+// However seldom the table is polled, a moment without the broker does not cost
+// the tail: the survey that the log waits for comes in time.
+func TestBrokerAwayForAMomentDoesNotCostTheTail(t *testing.T) {
+	h := start(t, func(c *relay.Config) { tailed(c); c.PollInterval = time.Hour }, nil)
+	h.run()
+	h.untilTailing()
+	walsender := h.walsender()
+	for range 2 {
+		h.broker.Shutdown()
+		h.insertKeyed("K")
+		h.until("the relay knows that the broker is down", func() bool { return h.relay.Status().SinkDown != "" })
+		if err := h.broker.Restart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		h.insertKeyed("K")
+		h.untilMarked(h.int("SELECT count(*) FROM " + h.table))
+	}
+	if now := h.walsender(); now != walsender {
+		t.Errorf("the tail is read from process %d, at first it was %d", now, walsender)
+	}
+}
+
 // The broker goes away while a slot is being created: nobody would go on with it,
 // and the server would keep its log for as long as the broker is down.
 func TestSlotIsNotKeptForABrokerThatIsDown(t *testing.T) {
@@ -555,6 +583,20 @@ func TestSlotIsNotKeptForABrokerThatIsDown(t *testing.T) {
 	}
 	h.untilMarked(2)
 	h.untilTailing()
+}
+
+// A tail that is never joined, though nothing fails, is told in the log too: here
+// more rows wait for their retry than the buffer takes.
+func TestTailThatIsNeverJoinedIsTold(t *testing.T) {
+	h := start(t, func(c *relay.Config) { tailed(c); c.MaxInFlight = 8 }, nil) // a buffer of 32
+	h.exec("INSERT INTO " + h.table + " (topic, payload, attempts, available_at) SELECT 'test', '1', 1, now() + interval '1 hour' FROM generate_series(1, 100)")
+	h.run()
+	h.untilLogged(`msg="the write-ahead log cannot be read, polling instead" reason="catching up: more rows are due, or wait for their retry, than the buffer takes`)
+	h.insertKeyed("K")
+	h.untilMarked(1)
+	h.exec("DELETE FROM " + h.table + " WHERE attempts > 0")
+	h.untilTailing()
+	h.untilLogged("recovered")
 }
 
 // Without a tail to be had, the relay polls and says why.

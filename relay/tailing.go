@@ -71,6 +71,8 @@ type tailing struct {
 	// left is why there is no tail, for people; cause the error, if it was one.
 	left  string
 	cause error
+	// missed is since when there is no tail that is read, or when that was told last.
+	missed time.Time
 
 	asked   askKind // the statement of the tail's that the sweeper is at
 	overdue bool    // a survey has to come before the log is read on
@@ -303,6 +305,9 @@ func (t *tailing) leave(now time.Time, left string, cause error) {
 	t.failures++
 	t.next = now.Add(t.retry.equal(t.failures))
 	t.left, t.cause = left, cause
+	if t.phase == tailReading {
+		t.missed = now
+	}
 	if cause != nil && left == "" {
 		t.left = cause.Error()
 	}
@@ -350,6 +355,12 @@ func (t *tailing) until(now time.Time) time.Duration {
 	case tailOpening, tailClosing, tailJoining, tailStarting:
 	}
 	return max(0, at.Sub(now))
+}
+
+// missedLong says that the tail has been away for longer than a few tries at one
+// take.
+func (t *tailing) missedLong(now time.Time) bool {
+	return t.wanted && !t.reads() && now.Sub(t.missed) > t.retry.Max
 }
 
 // explain is what there is to say to people about the tail; empty where it is

@@ -65,7 +65,7 @@ func newTerm(r *Relay, control Control) *term {
 	}
 	t.tail = &tailing{
 		intake: t.intake, wanted: r.config.Tail, reconcile: r.config.ReconcileInterval, maxWAL: r.config.MaxWAL,
-		retry: r.config.TailRetry, gate: gate{setting: r.config.Gate}, unconfirmed: newUnconfirmed(),
+		retry: r.config.TailRetry, gate: gate{setting: r.config.Gate}, unconfirmed: newUnconfirmed(), missed: time.Now(),
 	}
 	return t
 }

@@ -93,6 +93,13 @@ func (c *channel) retire() {
 	c.retired = true
 }
 
+// handedOver returns when the message that is being written, if any, has its
+// entry in the inbox.
+func (c *channel) handedOver() {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+}
+
 // take hands an entry to the follower.
 func (c *channel) take(e entry) {
 	c.mu.Lock()

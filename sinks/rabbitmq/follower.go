@@ -25,10 +25,11 @@ type follower struct {
 	lane      int
 	open      []entry // in the order of writing
 	returned  returned
-	late      int  // entries without their message
-	overtaken int  // confirms that have come since the first of the late ones did not
-	retired   bool // the lane has another channel by now
-	drained   bool // the broker owes nothing but late confirms
+	late      int         // entries without their message
+	stale     []returnKey // of late entries that were confirmed: their returns are nobody's
+	overtaken int         // confirms that have come since the first of the late ones did not
+	retired   bool        // the lane has another channel by now
+	drained   bool        // the broker owes nothing but late confirms
 }
 
 // run follows the channel to its end and returns the messages left in flight,
@@ -40,6 +41,7 @@ func (f *follower) run() (left []entry, cause *amqp.Error) {
 	defer tick.Stop()
 	for {
 		f.open = c.collect(f.open)
+		f.forgetLate()
 		if f.retired && f.late == len(f.open) {
 			f.drained = true
 			return f.end(), nil
@@ -146,7 +148,7 @@ func (f *follower) settle(e entry) bool {
 	f.session.prove(e.written)
 	if e.message == nil {
 		f.late--
-		f.returned.forget(*e.late) // not to be taken for that of a later sending
+		f.stale = append(f.stale, *e.late)
 		if f.late == 0 {
 			f.overtaken = 0
 		}
@@ -171,6 +173,25 @@ func (f *follower) settle(e entry) bool {
 	return true
 }
 
+// forgetLate has the returns of late messages not taken for those of their later
+// sendings, once none of these is in flight. While one is, nothing tells whose a
+// return is, and it counts for the later sending: refused though a queue has it,
+// that one comes again; acknowledged though no queue has it, it would be lost.
+func (f *follower) forgetLate() {
+	if len(f.stale) == 0 {
+		return
+	}
+	f.channel.handedOver() // what may have been returned already
+	f.open = f.channel.collect(f.open)
+	f.stale = slices.DeleteFunc(f.stale, func(key returnKey) bool {
+		if slices.ContainsFunc(f.open, func(e entry) bool { return e.message != nil && keyOf(e.message) == key }) {
+			return false
+		}
+		f.returned.forget(key)
+		return true
+	})
+}
+
 // refuseLate refuses messages whose time is over, where the broker is seen to
 // work: it confirmed a message written later, or answered when it was asked after
 // their time was over. Else it has the broker asked.
@@ -190,7 +211,8 @@ func (f *follower) refuseLate(now time.Time) {
 			return
 		}
 		it := e.item
-		e.late = &returnKey{it.message.MessageID.String(), it.message.Topic}
+		key := keyOf(it.message)
+		e.late = &key
 		e.item = item{}
 		f.late++
 		it.done(timedOut(it.message.Topic))
@@ -205,7 +227,6 @@ func (f *follower) end() []entry {
 	var left []entry
 	for _, e := range f.open {
 		if e.message == nil {
-			f.returned.forget(*e.late)
 			continue
 		}
 		if text, returned := f.returned.take(e.message); returned {

@@ -17,6 +17,8 @@ type returned struct {
 
 type returnKey struct{ id, topic string }
 
+func keyOf(m *relay.Message) returnKey { return returnKey{m.MessageID.String(), m.Topic} }
+
 // drain takes what has arrived and does not wait.
 func (r *returned) drain(from <-chan amqp.Return) {
 	for {
@@ -41,7 +43,7 @@ func (r *returned) take(m *relay.Message) (text string, ok bool) {
 	if len(r.texts) == 0 {
 		return "", false // nearly always
 	}
-	return r.takeKey(returnKey{m.MessageID.String(), m.Topic})
+	return r.takeKey(keyOf(m))
 }
 
 // forget takes the return of a message that has its outcome already, if it came.
