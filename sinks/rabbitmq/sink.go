@@ -6,9 +6,9 @@ import (
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/worker"
 )
 
 var _ relay.Sink = (*Sink)(nil)
@@ -52,7 +52,7 @@ func Open(o Options) (*Sink, error) {
 		seed: maphash.MakeSeed(), cancel: cancel,
 	}
 	for i := range o.Channels + 1 {
-		l := &lane{sink: s, number: i, queue: newQueue(), encoder: newEncoder()}
+		l := &lane{sink: s, number: i, queue: worker.NewQueue[item](), encoder: newEncoder()}
 		s.lanes = append(s.lanes, l)
 		s.tasks.Go(l.run)
 	}
@@ -100,28 +100,11 @@ func (s *Sink) Close(ctx context.Context) error {
 	s.closing.Store(true)
 	s.cancel()
 	for _, l := range s.lanes {
-		l.queue.close()
+		l.queue.Close()
 	}
 	s.changed.tell()
-	done := make(chan struct{})
-	go func() {
-		s.tasks.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
+	if err := worker.Await(ctx, &s.tasks); err != nil {
+		return fmt.Errorf("close RabbitMQ sink: %w", err)
 	}
-	// The goroutines end by themselves, in less than a second: a grace keeps the
-	// promise that none is left.
-	select {
-	case <-done:
-		return nil
-	case <-time.After(closeGrace):
-		return fmt.Errorf("close RabbitMQ sink: goroutines still running: %w", ctx.Err())
-	}
+	return nil
 }
-
-// closeGrace is how long Close outlasts its context.
-const closeGrace = 2 * time.Second
