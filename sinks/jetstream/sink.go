@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 	"github.com/outbox-relay/outbox-relay/sinks/worker"
 )
 
@@ -19,7 +20,7 @@ type Sink struct {
 	options   Options
 	addresses addresses
 	queue     *worker.Queue[item]
-	link      *link
+	link      *link.Link[*session]
 	limit     atomic.Int64 // the server's max_payload as last told; 0: not known
 
 	cancel context.CancelFunc
@@ -42,8 +43,9 @@ func Open(o Options) (*Sink, error) {
 		return nil, fmt.Errorf("open JetStream sink: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Sink{options: o, addresses: as, queue: worker.NewQueue[item](), link: newLink(as), cancel: cancel}
-	s.tasks.Go(func() { s.keepConnected(ctx) })
+	s := &Sink{options: o, addresses: as, queue: worker.NewQueue[item](), cancel: cancel}
+	s.link = link.New[*session](link.Options{Broker: "NATS", Servers: as.String(), Logger: o.Logger})
+	s.tasks.Go(func() { s.link.Keep(ctx, &broker{sink: s}) })
 	s.tasks.Go(s.publishQueue)
 	return s, nil
 }
@@ -98,7 +100,7 @@ func (s *Sink) publishQueue() {
 
 func (s *Sink) publishItems(e *encoder, items []item, closed bool) {
 	now := time.Now()
-	sess, downErr := s.link.current()
+	sess, downErr := s.link.Current()
 	l := limits{payload: s.options.MaxMessageBytes, inbox: s.options.InboxPrefix}
 	if sess != nil {
 		l.message = sess.conn.MaxPayload()

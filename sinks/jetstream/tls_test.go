@@ -66,8 +66,8 @@ func TestOpenFailsForWhatAPersonHasToMend(t *testing.T) {
 		want string
 	}{
 		{"no address", jetstream.Options{}, "no server given"},
-		{"scheme", jetstream.Options{URLs: "amqp://u:secret@h"}, `server amqp://u:xxxxx@h: scheme is "amqp", want nats or tls`},
-		{"no host", jetstream.Options{URLs: "nats://u:secret@:4222"}, "has no host name"},
+		{"scheme", jetstream.Options{URLs: "amqp://u:secret@h"}, `server 1 of the list: scheme is "amqp", want nats or tls`},
+		{"no host", jetstream.Options{URLs: "nats://u:secret@:4222"}, "no host name"},
 		{"password with a slash", jetstream.Options{URLs: "nats://u:sec/ret@h"}, "percent-encode"},
 		{"password with a percent", jetstream.Options{URLs: "nats://u:sec%ret@h:1"}, "percent-encode"},
 		{"second of two", jetstream.Options{URLs: "nats://h:1,nats://u:secret@h:secret"}, "server 2 of the list is not a URL"},

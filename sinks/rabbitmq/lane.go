@@ -51,7 +51,7 @@ func (l *lane) publish(it item) {
 	s := l.sink
 	for {
 		next := s.changed.next() // before the look at what may change
-		sess, err := s.link.current()
+		sess, err := s.link.Current()
 		frame := defaultFrame
 		if sess != nil {
 			frame = sess.frame

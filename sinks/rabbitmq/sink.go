@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 	"github.com/outbox-relay/outbox-relay/sinks/worker"
 )
 
@@ -19,7 +20,7 @@ type Sink struct {
 	options   Options
 	addresses addresses
 	lanes     []*lane // the last one is for suspects
-	link      *link
+	link      *link.Link[*session]
 	suspects  *suspects
 	changed   *notice      // told when what a lane waits for may have come
 	limit     atomic.Int64 // the broker's own for payloads, once a 406 told it; 0: not known
@@ -48,15 +49,16 @@ func Open(o Options) (*Sink, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Sink{
-		options: o, addresses: as, link: newLink(as), suspects: newSuspects(), changed: newNotice(),
+		options: o, addresses: as, suspects: newSuspects(), changed: newNotice(),
 		seed: maphash.MakeSeed(), cancel: cancel,
 	}
+	s.link = link.New[*session](link.Options{Broker: "RabbitMQ", Servers: as.String(), Logger: o.Logger, Changed: s.changed.tell})
 	for i := range o.Channels + 1 {
 		l := &lane{sink: s, number: i, queue: worker.NewQueue[item](), encoder: newEncoder()}
 		s.lanes = append(s.lanes, l)
 		s.tasks.Go(l.run)
 	}
-	s.tasks.Go(func() { s.keepConnected(ctx) })
+	s.tasks.Go(func() { s.link.Keep(ctx, newBroker(s)) })
 	return s, nil
 }
 
