@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/e2e/natsserver"
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/sinks/jetstream"
+	"github.com/outbox-relay/outbox-relay/sinks/sinktest"
 )
 
 const benchWindow = 4096
@@ -51,25 +51,10 @@ func BenchmarkPublish(b *testing.B) {
 				if _, err := js.CreateStream(b.Context(), natsjs.StreamConfig{Name: "B", Subjects: []string{"b.>"}}); err != nil {
 					b.Fatal(err)
 				}
-				b.ReportAllocs()
-				before := cpu(b)
-				b.ResetTimer()
 				run(b, s.URL())
-				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
-				b.ReportMetric(float64(cpu(b)-before)/float64(b.N), "cpu-ns/op")
 			})
 		}
 	}
-}
-
-// cpu is the processor time of this process so far. It tells more than the rate
-// where the server, or somebody else, shares the processors.
-func cpu(b *testing.B) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 type urlCloser interface {
@@ -93,26 +78,7 @@ func benchSink(b *testing.B, url string) {
 	if err := s.Probe(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	window := make(chan struct{}, benchWindow)
-	var failed atomic.Int64
-	report := func(_ *relay.Message, o relay.Outcome) {
-		if o.Class != relay.Acknowledged && failed.Add(1) == 1 {
-			b.Errorf("first failure: %s %q (%v)", o.Class, o.Type, o.Err)
-		}
-		<-window
-	}
-	b.ResetTimer()
-	for i := range b.N {
-		window <- struct{}{}
-		s.Publish(benchMessage(i), report)
-	}
-	for range benchWindow {
-		window <- struct{}{}
-	}
-	b.StopTimer()
-	if n := failed.Load(); n > 0 {
-		b.Fatalf("%d messages failed", n)
-	}
+	sinktest.Measure(b, func() { sinktest.PublishAll(b, s, benchWindow, benchMessage) })
 }
 
 func benchLibrary(b *testing.B, url string) {
@@ -131,20 +97,20 @@ func benchLibrary(b *testing.B, url string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.ResetTimer()
-	for i := range b.N {
-		window <- struct{}{}
-		m := benchMessage(i)
-		h := nats.Header{"Content-Type": {m.ContentType}, "Outbox-Key": {m.Key}}
-		msg := &nats.Msg{Subject: m.Topic, Header: h, Data: m.Payload}
-		if _, err := js.PublishMsgAsync(msg, natsjs.WithMsgID(m.MessageID.String()), natsjs.WithRetryAttempts(0)); err != nil {
-			b.Fatal(err)
+	sinktest.Measure(b, func() {
+		for i := range b.N {
+			window <- struct{}{}
+			m := benchMessage(i)
+			h := nats.Header{"Content-Type": {m.ContentType}, "Outbox-Key": {m.Key}}
+			msg := &nats.Msg{Subject: m.Topic, Header: h, Data: m.Payload}
+			if _, err := js.PublishMsgAsync(msg, natsjs.WithMsgID(m.MessageID.String()), natsjs.WithRetryAttempts(0)); err != nil {
+				b.Fatal(err)
+			}
 		}
-	}
-	for range benchWindow {
-		window <- struct{}{}
-	}
-	b.StopTimer()
+		for range benchWindow {
+			window <- struct{}{}
+		}
+	})
 	if n := failed.Load(); n > 0 {
 		b.Fatalf("%d messages failed", n)
 	}

@@ -282,27 +282,11 @@ func await(t testing.TB, s relay.Sink, m *relay.Message) relay.Outcome {
 // reach probes until the broker answers.
 func reach(t testing.TB, s relay.Sink) {
 	t.Helper()
-	eventually(t, "a probe without error", func() error {
+	sinktest.Eventually(t, 20*time.Second, "a probe without error", func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		return s.Probe(ctx)
 	})
-}
-
-// eventually calls f until it returns nil.
-func eventually(t testing.TB, what string, f func() error) {
-	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not seen in time: %s: %v", what, err)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
 }
 
 // open opens a sink that is closed with the test.

@@ -1,8 +1,6 @@
 package jetstream
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"os"
 
@@ -30,8 +28,8 @@ func (o Options) credentials() ([]nats.Option, error) {
 	case o.Token != "":
 		options = append(options, nats.Token(o.Token))
 	}
-	if o.TLS.enabled() {
-		config, err := o.TLS.load()
+	if o.TLS != (TLS{}) {
+		config, err := o.TLS.Config("")
 		if err != nil {
 			return nil, err
 		}
@@ -54,26 +52,4 @@ func userCredentials(file string) (nats.Option, error) {
 	}
 	key.Wipe()
 	return nats.UserCredentialBytes(text), nil
-}
-
-func (t TLS) load() (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if t.CAFile != "" {
-		text, err := os.ReadFile(t.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("read CA file: %w", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("read CA file %s: no PEM certificate in it", t.CAFile)
-		}
-	}
-	if t.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("read client certificate %s and key %s: %w", t.CertFile, t.KeyFile, err)
-		}
-		config.Certificates = []tls.Certificate{pair}
-	}
-	return config, nil
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
 // Topology says what happens to a topic that no stream captures.
@@ -43,13 +45,7 @@ func ParseTopology(s string) (Topology, error) {
 // TLS names PEM files. With any of them set, a connection without TLS is
 // refused. They are read again for each connection, so that a renewed
 // certificate is taken up.
-type TLS struct {
-	CAFile   string // empty: the system's authorities
-	CertFile string // with KeyFile: the client's certificate
-	KeyFile  string
-}
-
-func (t TLS) enabled() bool { return t != TLS{} }
+type TLS = link.TLS
 
 // Options of a sink. Only URLs is required.
 type Options struct {
@@ -116,8 +112,6 @@ func (o Options) check() error {
 	switch {
 	case set > 1:
 		return errors.New("credentials file, nkey file and token exclude each other: set one")
-	case (o.TLS.CertFile == "") != (o.TLS.KeyFile == ""):
-		return errors.New("client certificate and key go together: set both files or neither")
 	case o.AckTimeout < 0 || o.MaxMessageBytes < 0 || o.Window < 0:
 		return errors.New("acknowledgement timeout, message limit and window cannot be negative")
 	}

@@ -14,7 +14,7 @@ import (
 // once. With one it asks JetStream; where the rights do not allow that, a round
 // trip to the server has to do.
 func (s *Sink) Probe(ctx context.Context) error {
-	sess, err := s.link.await(ctx)
+	sess, err := s.link.Await(ctx)
 	if err != nil {
 		return err
 	}

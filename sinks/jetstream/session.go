@@ -12,10 +12,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
 var (
-	errClosing      = errors.New("the sink was closed")
+	errClosing      = link.ErrClosed
 	errUnresponsive = errors.New("the broker has stopped answering")
 	errOldServer    = errors.New("NATS server knows no headers: upgrade it to 2.10 or later")
 )

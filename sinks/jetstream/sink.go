@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
+	"github.com/outbox-relay/outbox-relay/sinks/worker"
 )
 
 var _ relay.Sink = (*Sink)(nil)
@@ -17,8 +19,8 @@ var _ relay.Sink = (*Sink)(nil)
 type Sink struct {
 	options   Options
 	addresses addresses
-	queue     *queue
-	link      *link
+	queue     *worker.Queue[item]
+	link      *link.Link[*session]
 	limit     atomic.Int64 // the server's max_payload as last told; 0: not known
 
 	cancel context.CancelFunc
@@ -41,8 +43,9 @@ func Open(o Options) (*Sink, error) {
 		return nil, fmt.Errorf("open JetStream sink: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Sink{options: o, addresses: as, queue: newQueue(), link: newLink(as), cancel: cancel}
-	s.tasks.Go(func() { s.keepConnected(ctx) })
+	s := &Sink{options: o, addresses: as, queue: worker.NewQueue[item](), cancel: cancel}
+	s.link = link.New[*session](link.Options{Broker: "NATS", Servers: as.String(), Logger: o.Logger})
+	s.tasks.Go(func() { s.link.Keep(ctx, &broker{sink: s}) })
 	s.tasks.Go(s.publishQueue)
 	return s, nil
 }
@@ -53,7 +56,7 @@ func (s *Sink) Publish(m *relay.Message, report relay.Report) {
 }
 
 func (s *Sink) requeue(it item) {
-	if !s.queue.put(it) {
+	if !s.queue.Put(it) {
 		it.done(unavailable(errClosing))
 	}
 }
@@ -72,37 +75,20 @@ func (s *Sink) MaxMessageBytes() int64 {
 // unavailable. Nothing in it waits for the broker.
 func (s *Sink) Close(ctx context.Context) error {
 	s.cancel()
-	s.queue.close()
-	done := make(chan struct{})
-	go func() {
-		s.tasks.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
+	s.queue.Close()
+	if err := worker.Await(ctx, &s.tasks); err != nil {
+		return fmt.Errorf("close JetStream sink: %w", err)
 	}
-	// The goroutines end by themselves, in milliseconds: a grace keeps the promise
-	// that none is left.
-	select {
-	case <-done:
-		return nil
-	case <-time.After(closeGrace):
-		return fmt.Errorf("close JetStream sink: goroutines still running: %w", ctx.Err())
-	}
+	return nil
 }
-
-// closeGrace is how long Close outlasts its context.
-const closeGrace = 2 * time.Second
 
 // publishQueue writes what Publish queued, until the queue is closed.
 func (s *Sink) publishQueue() {
 	var e encoder
 	var items []item
-	for range s.queue.ready {
+	for range s.queue.Ready() {
 		var closed bool
-		items, closed = s.queue.swap(items)
+		items, closed = s.queue.Swap(items)
 		s.publishItems(&e, items, closed)
 		clear(items) // so that a message reported is a message freed
 		e.forget()
@@ -114,7 +100,7 @@ func (s *Sink) publishQueue() {
 
 func (s *Sink) publishItems(e *encoder, items []item, closed bool) {
 	now := time.Now()
-	sess, downErr := s.link.current()
+	sess, downErr := s.link.Current()
 	l := limits{payload: s.options.MaxMessageBytes, inbox: s.options.InboxPrefix}
 	if sess != nil {
 		l.message = sess.conn.MaxPayload()

@@ -1,82 +1,20 @@
 package jetstream_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
-	"math/big"
-	"net"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/outbox-relay/outbox-relay/e2e/authority"
 	"github.com/outbox-relay/outbox-relay/e2e/natsserver"
 	"github.com/outbox-relay/outbox-relay/sinks/jetstream"
 )
 
-// authority is a CA of the test's own.
-type authority struct {
-	t    *testing.T
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	File string
-}
-
-func newAuthority(t *testing.T, name string) *authority {
-	a := &authority{t: t}
-	var der []byte
-	a.cert = &x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, a.key = a.sign(a.cert, a.cert, nil)
-	var err error
-	if a.cert, err = x509.ParseCertificate(der); err != nil {
-		t.Fatal(err)
-	}
-	a.File = file(t, name+".pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-	return a
-}
-
-func (a *authority) sign(template, parent *x509.Certificate, by *ecdsa.PrivateKey) ([]byte, *ecdsa.PrivateKey) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	if by == nil {
-		by = key
-	}
-	template.SerialNumber = big.NewInt(time.Now().UnixNano())
-	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, by)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return der, key
-}
-
-// issue writes a certificate for 127.0.0.1, fit for servers and clients.
-func (a *authority) issue(name string) (certFile, keyFile string) {
-	der, key := a.sign(&x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}, a.cert, a.key)
-	keyDER, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return file(a.t, name+".pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
-		file(a.t, name+".key", pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER}))
-}
-
 func TestTLSWithOwnAuthorityAndClientCertificate(t *testing.T) {
-	ours, other := newAuthority(t, "ours"), newAuthority(t, "other")
-	serverCert, serverKey := ours.issue("server")
-	clientCert, clientKey := ours.issue("client")
+	ours, other := authority.New(t, "ours"), authority.New(t, "other")
+	serverCert, serverKey := ours.Issue("server")
+	clientCert, clientKey := ours.Issue("client")
 	s, err := natsserver.StartInProcess(t.Context(), natsserver.Options{Config: fmt.Sprintf(
 		"tls { cert_file: %q, key_file: %q, ca_file: %q, verify: true }", serverCert, serverKey, ours.File)})
 	if err != nil {
@@ -104,7 +42,7 @@ func TestTLSWithOwnAuthorityAndClientCertificate(t *testing.T) {
 }
 
 func TestTLSIsNotGivenUpSilently(t *testing.T) {
-	a := newAuthority(t, "ours")
+	a := authority.New(t, "ours")
 	s, err := natsserver.StartInProcess(t.Context(), natsserver.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -117,9 +55,9 @@ func TestTLSIsNotGivenUpSilently(t *testing.T) {
 }
 
 func TestOpenFailsForWhatAPersonHasToMend(t *testing.T) {
-	a := newAuthority(t, "ours")
-	certFile, _ := a.issue("one")
-	_, otherKey := a.issue("two")
+	a := authority.New(t, "ours")
+	certFile, _ := a.Issue("one")
+	_, otherKey := a.Issue("two")
 	missing := filepath.Join(t.TempDir(), "missing")
 	junk := file(t, "junk", []byte("no PEM, no seed, secret-junk"))
 	for _, c := range []struct {
@@ -128,8 +66,8 @@ func TestOpenFailsForWhatAPersonHasToMend(t *testing.T) {
 		want string
 	}{
 		{"no address", jetstream.Options{}, "no server given"},
-		{"scheme", jetstream.Options{URLs: "amqp://u:secret@h"}, `server amqp://u:xxxxx@h: scheme is "amqp", want nats or tls`},
-		{"no host", jetstream.Options{URLs: "nats://u:secret@:4222"}, "has no host name"},
+		{"scheme", jetstream.Options{URLs: "amqp://u:secret@h"}, `server 1 of the list: scheme is "amqp", want nats or tls`},
+		{"no host", jetstream.Options{URLs: "nats://u:secret@:4222"}, "no host name"},
 		{"password with a slash", jetstream.Options{URLs: "nats://u:sec/ret@h"}, "percent-encode"},
 		{"password with a percent", jetstream.Options{URLs: "nats://u:sec%ret@h:1"}, "percent-encode"},
 		{"second of two", jetstream.Options{URLs: "nats://h:1,nats://u:secret@h:secret"}, "server 2 of the list is not a URL"},

@@ -1,11 +1,11 @@
 package rabbitmq
 
 import (
-	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"strings"
+
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
 // address is one configured node.
@@ -21,53 +21,22 @@ type address struct {
 
 type addresses []address
 
-var errNoAddress = errors.New("no server given: want amqp://host:port, several separated by commas")
-
-// parseAddresses reads a comma separated list, whose later elements may leave
-// the scheme out. Its errors show no credentials: neither url.Parse's own, which
-// quotes the whole URL, nor the URL itself.
 func parseAddresses(list string) (addresses, error) {
-	var as addresses
-	scheme := "amqp"
-	for i, text := range strings.Split(list, ",") {
-		text = strings.TrimSpace(text)
-		if text == "" {
-			continue
-		}
-		if !strings.Contains(text, "://") {
-			text = scheme + "://" + text
-		}
-		u, err := url.Parse(text)
-		if err != nil {
-			return nil, fmt.Errorf("server %d of the list is not a URL: %s", i+1, reason(err))
-		}
-		a, err := newAddress(u)
-		if err != nil {
+	servers, err := link.ParseServers(list, link.Scheme{Name: "amqp", Port: "5672"}, link.Scheme{Name: "amqps", Port: "5671"})
+	if err != nil {
+		return nil, err
+	}
+	as := make(addresses, len(servers))
+	for i, u := range servers {
+		if as[i], err = newAddress(u); err != nil {
 			return nil, fmt.Errorf("server %d of the list: %w", i+1, err)
 		}
-		scheme = u.Scheme
-		as = append(as, a)
-	}
-	if len(as) == 0 {
-		return nil, errNoAddress
 	}
 	return as, nil
 }
 
 func newAddress(u *url.URL) (address, error) {
-	a := address{name: u.Hostname(), tls: u.Scheme == "amqps", user: "guest", password: "guest", vhost: "/"}
-	port := u.Port()
-	switch {
-	case u.Scheme != "amqp" && u.Scheme != "amqps":
-		return a, fmt.Errorf("scheme is %q, want amqp or amqps", u.Scheme)
-	case a.name == "":
-		return a, fmt.Errorf("no host name: want %s://host:port", u.Scheme)
-	case port == "" && a.tls:
-		port = "5671"
-	case port == "":
-		port = "5672"
-	}
-	a.host = net.JoinHostPort(a.name, port)
+	a := address{host: u.Host, name: u.Hostname(), tls: u.Scheme == "amqps", user: "guest", password: "guest", vhost: "/"}
 	if u.User != nil {
 		a.named = true
 		a.user = u.User.Username()
@@ -81,19 +50,6 @@ func newAddress(u *url.URL) (address, error) {
 		return a, fmt.Errorf("virtual host has %d bytes, the protocol takes %d", len(a.vhost), maxShortString)
 	}
 	return a, nil
-}
-
-// reason is the part of a parse error that does not quote the URL. Even that
-// may quote a piece of a password ("invalid port"), so nothing quoted is kept.
-func reason(err error) string {
-	if parse, ok := errors.AsType[*url.Error](err); ok {
-		err = parse.Err
-	}
-	text, _, quoted := strings.Cut(err.Error(), `"`)
-	if quoted {
-		text = strings.TrimSpace(text) + " (percent-encode special characters of user and password)"
-	}
-	return text
 }
 
 // String names the nodes without credentials.

@@ -3,15 +3,13 @@ package rabbitmq_test
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
-	"syscall"
 	"testing"
-	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/sinks/rabbitmq"
+	"github.com/outbox-relay/outbox-relay/sinks/sinktest"
 )
 
 const benchWindow = 4096
@@ -31,22 +29,7 @@ func BenchmarkPublish(b *testing.B) {
 func benchmark(b *testing.B, run func(*testing.B, *place)) {
 	p := newPlace(b, amqp.QueueTypeQuorum)
 	p.queue("bench", "#", nil)
-	b.ReportAllocs()
-	before := cpu(b)
-	b.ResetTimer()
 	run(b, p)
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
-	b.ReportMetric(float64(cpu(b)-before)/float64(b.N), "cpu-ns/op")
-}
-
-// cpu is the processor time of this process so far. It tells more than the rate
-// where the server, or somebody else, shares the processors.
-func cpu(b *testing.B) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func benchMessage(i int) *relay.Message {
@@ -65,23 +48,7 @@ func benchSink(b *testing.B, p *place, channels int) {
 	}
 	defer s.Close(context.Background())
 	reach(b, s)
-	slots := make(chan struct{}, benchWindow)
-	var failed atomic.Int64
-	report := func(_ *relay.Message, o relay.Outcome) {
-		if o.Class != relay.Acknowledged && failed.Add(1) == 1 {
-			b.Errorf("first failure: %s %q (%v)", o.Class, o.Type, o.Err)
-		}
-		<-slots
-	}
-	b.ResetTimer()
-	for i := range b.N {
-		slots <- struct{}{}
-		s.Publish(benchMessage(i), report)
-	}
-	for range benchWindow {
-		slots <- struct{}{}
-	}
-	b.StopTimer()
+	sinktest.Measure(b, func() { sinktest.PublishAll(b, s, benchWindow, benchMessage) })
 }
 
 func benchLibrary(b *testing.B, p *place) {
@@ -99,19 +66,19 @@ func benchLibrary(b *testing.B, p *place) {
 			}
 		}
 	}()
-	b.ResetTimer()
-	for i := range b.N {
-		m := benchMessage(i)
-		dc, err := ch.PublishWithDeferredConfirm(p.exchange, m.Topic, true, false, amqp.Publishing{
-			MessageId: m.MessageID.String(), ContentType: m.ContentType, DeliveryMode: amqp.Persistent,
-			Timestamp: m.CreatedAt, Headers: amqp.Table{"Outbox-Key": m.Key}, Body: m.Payload,
-		})
-		if err != nil {
-			b.Fatal(err)
+	sinktest.Measure(b, func() {
+		for i := range b.N {
+			m := benchMessage(i)
+			dc, err := ch.PublishWithDeferredConfirm(p.exchange, m.Topic, true, false, amqp.Publishing{
+				MessageId: m.MessageID.String(), ContentType: m.ContentType, DeliveryMode: amqp.Persistent,
+				Timestamp: m.CreatedAt, Headers: amqp.Table{"Outbox-Key": m.Key}, Body: m.Payload,
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+			pending <- dc
 		}
-		pending <- dc
-	}
-	close(pending)
-	<-done
-	b.StopTimer()
+		close(pending)
+		<-done
+	})
 }

@@ -7,6 +7,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/worker"
 )
 
 // lane is a queue of messages and the goroutine that writes them, one after the
@@ -16,13 +17,13 @@ import (
 type lane struct {
 	sink    *Sink
 	number  int
-	queue   *queue
+	queue   *worker.Queue[item]
 	encoder encoder
 }
 
 // put hands a message to the lane, or reports it when the lane has ended.
 func (l *lane) put(it item) {
-	if !l.queue.put(it) {
+	if !l.queue.Put(it) {
 		it.notTaken(relay.ErrorTypeDisconnected, errClosing)
 	}
 }
@@ -30,9 +31,9 @@ func (l *lane) put(it item) {
 // run writes what is queued until the queue is closed.
 func (l *lane) run() {
 	var items []item
-	for range l.queue.ready {
+	for range l.queue.Ready() {
 		var closed bool
-		items, closed = l.queue.swap(items)
+		items, closed = l.queue.Swap(items)
 		for i := range items {
 			l.publish(items[i])
 			items[i] = item{} // a message reported is a message freed
@@ -49,7 +50,7 @@ func (l *lane) publish(it item) {
 	s := l.sink
 	for {
 		next := s.changed.next() // before the look at what may change
-		sess, err := s.link.current()
+		sess, err := s.link.Current()
 		frame := defaultFrame
 		if sess != nil {
 			frame = sess.frame

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
 // Topology says what happens when the exchange is missing.
@@ -42,11 +44,7 @@ func ParseTopology(s string) (Topology, error) {
 
 // TLS names PEM files. They are read again for each connection, so that a renewed
 // certificate is taken up. They need amqps://.
-type TLS struct {
-	CAFile   string // empty: the system's authorities
-	CertFile string // with KeyFile: the client's certificate
-	KeyFile  string
-}
+type TLS = link.TLS
 
 // Options of a sink. Only URLs is required.
 type Options struct {
@@ -118,8 +116,6 @@ func (o Options) perChannel() int {
 // check finds what a person has to mend before a connection can be tried.
 func (o Options) check() error {
 	switch {
-	case (o.TLS.CertFile == "") != (o.TLS.KeyFile == ""):
-		return errors.New("client certificate and key go together: set both files or neither")
 	case o.AckTimeout < 0 || o.MaxMessageBytes < 0 || o.Window < 0 || o.Channels < 0:
 		return errors.New("acknowledgement timeout, message limit, window and channels cannot be negative")
 	case len(o.Exchange) > maxShortString:

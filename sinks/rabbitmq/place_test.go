@@ -14,6 +14,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/sinks/rabbitmq"
+	"github.com/outbox-relay/outbox-relay/sinks/sinktest"
 )
 
 // place is an exchange of one test and its queues, on the package's node.
@@ -191,19 +192,7 @@ func probe(t testing.TB, s relay.Sink) error {
 // eventually calls f until it returns nil.
 func eventually(t testing.TB, what string, f func() error) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not seen in time: %s: %v", what, err)
-		}
-		<-tick.C
-	}
+	sinktest.Eventually(t, patience, what, f)
 }
 
 func messageTo(topic string, n int) *relay.Message {

@@ -14,7 +14,7 @@ import (
 // Probe implements [relay.Sink]. Without a connection it has one attempted at
 // once. With one it looks whether the exchange is there.
 func (s *Sink) Probe(ctx context.Context) error {
-	sess, err := s.link.await(ctx)
+	sess, err := s.link.Await(ctx)
 	if err != nil {
 		return err
 	}

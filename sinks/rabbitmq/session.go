@@ -13,10 +13,11 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
 var (
-	errClosing      = errors.New("the sink was closed")
+	errClosing      = link.ErrClosed
 	errUnresponsive = errors.New("the broker has stopped answering")
 )
 
@@ -99,7 +100,7 @@ func (s *session) connect(ctx context.Context) error {
 func (s *session) shakeHands(ctx context.Context) error {
 	var conn net.Conn = s.socket
 	if s.address.tls {
-		config, err := s.options.TLS.config(s.address.name)
+		config, err := s.options.TLS.Config(s.address.name)
 		if err != nil {
 			return err
 		}

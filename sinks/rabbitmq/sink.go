@@ -6,9 +6,10 @@ import (
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
+	"github.com/outbox-relay/outbox-relay/sinks/worker"
 )
 
 var _ relay.Sink = (*Sink)(nil)
@@ -19,7 +20,7 @@ type Sink struct {
 	options   Options
 	addresses addresses
 	lanes     []*lane // the last one is for suspects
-	link      *link
+	link      *link.Link[*session]
 	suspects  *suspects
 	changed   *notice      // told when what a lane waits for may have come
 	limit     atomic.Int64 // the broker's own for payloads, once a 406 told it; 0: not known
@@ -48,15 +49,16 @@ func Open(o Options) (*Sink, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Sink{
-		options: o, addresses: as, link: newLink(as), suspects: newSuspects(), changed: newNotice(),
+		options: o, addresses: as, suspects: newSuspects(), changed: newNotice(),
 		seed: maphash.MakeSeed(), cancel: cancel,
 	}
+	s.link = link.New[*session](link.Options{Broker: "RabbitMQ", Servers: as.String(), Logger: o.Logger, Changed: s.changed.tell})
 	for i := range o.Channels + 1 {
-		l := &lane{sink: s, number: i, queue: newQueue(), encoder: newEncoder()}
+		l := &lane{sink: s, number: i, queue: worker.NewQueue[item](), encoder: newEncoder()}
 		s.lanes = append(s.lanes, l)
 		s.tasks.Go(l.run)
 	}
-	s.tasks.Go(func() { s.keepConnected(ctx) })
+	s.tasks.Go(func() { s.link.Keep(ctx, newBroker(s)) })
 	return s, nil
 }
 
@@ -100,28 +102,11 @@ func (s *Sink) Close(ctx context.Context) error {
 	s.closing.Store(true)
 	s.cancel()
 	for _, l := range s.lanes {
-		l.queue.close()
+		l.queue.Close()
 	}
 	s.changed.tell()
-	done := make(chan struct{})
-	go func() {
-		s.tasks.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
+	if err := worker.Await(ctx, &s.tasks); err != nil {
+		return fmt.Errorf("close RabbitMQ sink: %w", err)
 	}
-	// The goroutines end by themselves, in less than a second: a grace keeps the
-	// promise that none is left.
-	select {
-	case <-done:
-		return nil
-	case <-time.After(closeGrace):
-		return fmt.Errorf("close RabbitMQ sink: goroutines still running: %w", ctx.Err())
-	}
+	return nil
 }
-
-// closeGrace is how long Close outlasts its context.
-const closeGrace = 2 * time.Second

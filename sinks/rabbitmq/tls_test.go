@@ -2,99 +2,28 @@ package rabbitmq_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
-	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/outbox-relay/outbox-relay/e2e/authority"
 	"github.com/outbox-relay/outbox-relay/e2e/rabbitserver"
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/sinks/rabbitmq"
 )
 
-// authority is a CA of the test's own.
-type authority struct {
-	t    *testing.T
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	file string
-}
-
-func newAuthority(t *testing.T, name string) *authority {
-	a := &authority{t: t, dir: t.TempDir()}
-	var der []byte
-	a.cert = &x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, a.key = a.sign(a.cert, a.cert, nil)
-	var err error
-	if a.cert, err = x509.ParseCertificate(der); err != nil {
-		t.Fatal(err)
-	}
-	a.file = a.write(name+".pem", "CERTIFICATE", der)
-	return a
-}
-
-func (a *authority) write(name, kind string, der []byte) string {
-	path := filepath.Join(a.dir, name)
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		a.t.Fatal(err)
-	}
-	return path
-}
-
-func (a *authority) sign(template, parent *x509.Certificate, by *ecdsa.PrivateKey) ([]byte, *ecdsa.PrivateKey) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	if by == nil {
-		by = key
-	}
-	template.SerialNumber = big.NewInt(time.Now().UnixNano())
-	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, by)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return der, key
-}
-
-// issue writes a certificate for 127.0.0.1, fit for servers and clients.
-func (a *authority) issue(name string) (certFile, keyFile string) {
-	der, key := a.sign(&x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}, a.cert, a.key)
-	keyDER, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return a.write(name+".pem", "CERTIFICATE", der), a.write(name+".key", "EC PRIVATE KEY", keyDER)
-}
-
 // A node of its own, because the certificates have to be there when it starts.
 func TestTLSWithOwnAuthorityAndTheCertificatesUser(t *testing.T) {
-	ours, other := newAuthority(t, "ours"), newAuthority(t, "other")
-	serverCert, serverKey := ours.issue("server")
-	clientCert, clientKey := ours.issue("certified")
+	ours, other := authority.New(t, "ours"), authority.New(t, "other")
+	serverCert, serverKey := ours.Issue("server")
+	clientCert, clientKey := ours.Issue("certified")
 	s, err := rabbitserver.Start(t.Context(), rabbitserver.Options{
 		Plugins: []string{"rabbitmq_auth_mechanism_ssl"},
 		Config: strings.Join([]string{
 			"listeners.ssl.1 = 127.0.0.1:{TLS}",
-			"ssl_options.cacertfile = " + ours.file,
+			"ssl_options.cacertfile = " + ours.File,
 			"ssl_options.certfile = " + serverCert,
 			"ssl_options.keyfile = " + serverKey,
 			"ssl_options.verify = verify_peer",
@@ -117,12 +46,12 @@ func TestTLSWithOwnAuthorityAndTheCertificatesUser(t *testing.T) {
 		}
 	}
 	declare(t, s.URL(), "tls")
-	tls := rabbitmq.TLS{CAFile: ours.file, CertFile: clientCert, KeyFile: clientKey}
+	tls := rabbitmq.TLS{CAFile: ours.File, CertFile: clientCert, KeyFile: clientKey}
 	for name, o := range map[string]rabbitmq.Options{
 		"EXTERNAL":          {URLs: "amqps://" + s.TLSAddr(), TLS: tls},
 		"PLAIN":             {URLs: "amqps://guest:guest@" + s.TLSAddr(), TLS: tls},
-		"PLAIN, no client":  {URLs: "amqps://guest:guest@" + s.TLSAddr(), TLS: rabbitmq.TLS{CAFile: ours.file}},
-		"one of two is TLS": {URLs: "amqps://127.0.0.1:1,guest:guest@" + s.TLSAddr(), TLS: rabbitmq.TLS{CAFile: ours.file}},
+		"PLAIN, no client":  {URLs: "amqps://guest:guest@" + s.TLSAddr(), TLS: rabbitmq.TLS{CAFile: ours.File}},
+		"one of two is TLS": {URLs: "amqps://127.0.0.1:1,guest:guest@" + s.TLSAddr(), TLS: rabbitmq.TLS{CAFile: ours.File}},
 	} {
 		sink := open(t, o)
 		reach(t, sink)
@@ -134,7 +63,7 @@ func TestTLSWithOwnAuthorityAndTheCertificatesUser(t *testing.T) {
 		o    rabbitmq.Options
 		want string
 	}{
-		"another authority": {rabbitmq.Options{URLs: "amqps://" + s.TLSAddr(), TLS: rabbitmq.TLS{CAFile: other.file}}, "certificate"},
+		"another authority": {rabbitmq.Options{URLs: "amqps://" + s.TLSAddr(), TLS: rabbitmq.TLS{CAFile: other.File}}, "certificate"},
 		"port without TLS":  {rabbitmq.Options{URLs: "amqps://" + s.Addr()}, "tls"},
 	} {
 		sink := open(t, c.o)
@@ -161,9 +90,9 @@ func declare(t *testing.T, url, queue string) {
 }
 
 func TestOpenFailsForWhatAPersonHasToMend(t *testing.T) {
-	a := newAuthority(t, "ours")
-	certFile, _ := a.issue("one")
-	_, otherKey := a.issue("two")
+	a := authority.New(t, "ours")
+	certFile, _ := a.Issue("one")
+	_, otherKey := a.Issue("two")
 	missing := filepath.Join(t.TempDir(), "missing")
 	for _, c := range []struct {
 		name string
@@ -179,7 +108,7 @@ func TestOpenFailsForWhatAPersonHasToMend(t *testing.T) {
 		{"CA missing", rabbitmq.Options{URLs: "amqps://h", TLS: rabbitmq.TLS{CAFile: missing}}, "read CA file"},
 		{"certificate alone", rabbitmq.Options{URLs: "amqps://h", TLS: rabbitmq.TLS{CertFile: certFile}}, "go together"},
 		{"pair", rabbitmq.Options{URLs: "amqps://h", TLS: rabbitmq.TLS{CertFile: certFile, KeyFile: otherKey}}, "read client certificate"},
-		{"TLS files in the clear", rabbitmq.Options{URLs: "amqp://h", TLS: rabbitmq.TLS{CAFile: a.file}}, "use amqps://"},
+		{"TLS files in the clear", rabbitmq.Options{URLs: "amqp://h", TLS: rabbitmq.TLS{CAFile: a.File}}, "use amqps://"},
 		{"default exchange made", rabbitmq.Options{URLs: "amqp://h", Topology: rabbitmq.Create}, "cannot be created"},
 		{"long exchange", rabbitmq.Options{URLs: "amqp://h", Exchange: strings.Repeat("x", 256)}, "256 bytes"},
 		{"negative", rabbitmq.Options{URLs: "amqp://h", AckTimeout: -1}, "cannot be negative"},

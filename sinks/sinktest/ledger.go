@@ -122,20 +122,3 @@ func messages(topic string, n int) []*relay.Message {
 	}
 	return all
 }
-
-// eventually waits for a condition that nothing signals.
-func eventually(t testing.TB, what string, condition func() bool) {
-	t.Helper()
-	within(t, patience, what, condition)
-}
-
-func within(t testing.TB, limit time.Duration, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(limit)
-	for !condition() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not seen in %s: %s", limit, what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}

@@ -1,0 +1,151 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// session is number n of a test.
+type session struct{ n int }
+
+var errLost = errors.New("lost")
+
+// stage is a broker whose attempts take no time. All its times are since the
+// test's beginning, by the clock of synctest.
+type stage struct {
+	began time.Time
+	down  bool
+	lives func(n int) time.Duration // of session n; nil: for ever
+	at    []time.Duration           // of the attempts
+	ended []int
+}
+
+func (s *stage) Connect(context.Context) (*session, error) {
+	s.at = append(s.at, time.Since(s.began))
+	if s.down {
+		return nil, errors.New("refused")
+	}
+	return &session{len(s.at)}, nil
+}
+
+func (s *stage) Describe(*session) []slog.Attr { return nil }
+
+func (s *stage) Serve(ctx context.Context, x *session) error {
+	var over <-chan time.Time
+	if s.lives != nil {
+		over = time.After(s.lives(x.n))
+	}
+	select {
+	case <-over:
+	case <-ctx.Done():
+	}
+	return errLost
+}
+
+func (s *stage) End(x *session) { s.ended = append(s.ended, x.n) }
+
+// keep runs Keep on the stage until the returned function is called.
+func keep(t *testing.T, s *stage, o Options) (l *Link[*session], stop func()) {
+	t.Helper()
+	o.Broker, o.Servers, o.Logger = "Broker", "h:1", slog.New(slog.DiscardHandler)
+	s.began = time.Now()
+	l = New[*session](o)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l.Keep(ctx, s)
+	}()
+	return l, func() { cancel(); <-done }
+}
+
+func TestPausesGrowAndStayBounded(t *testing.T) {
+	for failures := range 100 {
+		for range 20 {
+			d := pause(failures)
+			if d < pauseMin/2 || d > pauseMax || failures > 10 && d < pauseMax/2 {
+				t.Fatalf("pause after %d failures is %s", failures+1, d)
+			}
+		}
+	}
+}
+
+// A minute of attempts at pauses of 2.5 to 5 seconds, and those before them.
+const fewest, most = 60/5 + 2, 60*2/5 + 7
+
+func TestBrokerThatIsDownIsTriedEverMoreSlowly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &stage{down: true}
+		l, stop := keep(t, s, Options{})
+		time.Sleep(time.Minute)
+		stop()
+		if n := len(s.at); n < fewest || n > most {
+			t.Errorf("%d attempts in a minute: %v", n, s.at)
+		}
+		if _, err := l.Current(); !errors.Is(err, ErrClosed) {
+			t.Errorf("after the end there is no session because of %v", err)
+		}
+	})
+}
+
+func TestSessionsThatEndAtOnceAreMadeEverMoreSlowly(t *testing.T) {
+	for name, life := range map[string]time.Duration{"at once": 0, "soon": 10 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &stage{lives: func(int) time.Duration { return life }}
+			_, stop := keep(t, s, Options{})
+			time.Sleep(time.Minute)
+			stop()
+			if n := len(s.at); n < fewest || n > most {
+				t.Errorf("%s: %d sessions in a minute: %v", name, n, s.at)
+			}
+		})
+	}
+}
+
+func TestSessionThatLivedIsReplacedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const life = 10 * time.Second
+		s := &stage{lives: func(n int) time.Duration {
+			if n == 20 {
+				return life
+			}
+			return 0
+		}}
+		_, stop := keep(t, s, Options{})
+		time.Sleep(10 * time.Minute)
+		stop()
+		if pause := s.at[20] - s.at[19] - life; pause >= pauseMin {
+			t.Errorf("after a session of %s there was none for %s", life, pause)
+		}
+		if pause := s.at[21] - s.at[20]; pause > pauseMin {
+			t.Errorf("the first session after it that ended at once had a pause of %s", pause)
+		}
+	})
+}
+
+func TestKeepEndsWithItsSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &stage{}
+		var told int
+		l, stop := keep(t, s, Options{Changed: func() { told++ }})
+		synctest.Wait()
+		if got, err := l.Current(); err != nil || got.n != 1 {
+			t.Fatalf("the session is %v (%v)", got, err)
+		}
+		stop()
+		if got, err := l.Current(); got != nil || !errors.Is(err, ErrClosed) {
+			t.Errorf("after the end the session is %v (%v)", got, err)
+		}
+		if !slices.Equal(s.ended, []int{1}) {
+			t.Errorf("sessions %v were ended", s.ended)
+		}
+		if told != 3 { // made, lost, closed
+			t.Errorf("%d changes were told", told)
+		}
+	})
+}

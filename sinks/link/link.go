@@ -1,0 +1,90 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+)
+
+// ErrClosed is why there is no session once [Link.Keep] ends.
+var ErrClosed = errors.New("the sink was closed")
+
+var errConnecting = errors.New("not connected yet")
+
+// Options of a link.
+type Options struct {
+	// Broker and Servers name what is connected to, in errors and in the log.
+	Broker  string
+	Servers string       // without credentials
+	Logger  *slog.Logger // never nil
+	// Changed is called after each change of what [Link.Current] returns, by the
+	// goroutine of Keep, and must not block. Nil: nobody wants to know.
+	Changed func()
+}
+
+// Link is the present session, or why there is none. S is a pointer, nil while
+// there is none.
+type Link[S any] struct {
+	options Options
+	nudge   chan struct{} // has room for one: do not wait, connect now
+
+	mu      sync.Mutex
+	session S
+	err     error         // why there is no session; nil while there is one
+	changed chan struct{} // closed and replaced at each attempt's end
+}
+
+// New returns a link without a session. [Link.Keep] makes them.
+func New[S any](o Options) *Link[S] {
+	l := &Link[S]{options: o, nudge: make(chan struct{}, 1), changed: make(chan struct{})}
+	l.err = l.failure(errConnecting)
+	return l
+}
+
+func (l *Link[S]) failure(err error) error {
+	return fmt.Errorf("connect to %s at %s: %w", l.options.Broker, l.options.Servers, err)
+}
+
+// Current returns the session, or why there is none: the error of the last
+// attempt, what ended the last session, or [ErrClosed]. It does not block. The
+// session may have ended by itself a moment ago.
+func (l *Link[S]) Current() (S, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.session, l.err
+}
+
+// Await returns the session. Without one it has a connection attempted at once,
+// not after the pause, and returns what came of that, or the error of ctx with
+// the last known reason.
+func (l *Link[S]) Await(ctx context.Context) (S, error) {
+	l.mu.Lock()
+	session, err, changed := l.session, l.err, l.changed
+	l.mu.Unlock()
+	if err == nil {
+		return session, nil
+	}
+	select {
+	case l.nudge <- struct{}{}:
+	default:
+	}
+	select {
+	case <-changed:
+		return l.Current()
+	case <-ctx.Done():
+		return session, fmt.Errorf("%w; last: %w", ctx.Err(), err)
+	}
+}
+
+func (l *Link[S]) set(session S, err error) {
+	l.mu.Lock()
+	l.session, l.err = session, err
+	close(l.changed)
+	l.changed = make(chan struct{})
+	l.mu.Unlock()
+	if l.options.Changed != nil {
+		l.options.Changed()
+	}
+}

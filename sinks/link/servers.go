@@ -1,0 +1,90 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+)
+
+// Scheme of the URLs under which servers are given.
+type Scheme struct {
+	Name string
+	Port string // where the URL has none
+}
+
+// Servers are those that were configured, each with host name and port.
+type Servers []*url.URL
+
+// ParseServers reads a comma separated list of URLs. An element without a scheme
+// has that of the one before, the first one the first of the schemes. Its errors
+// show no credentials: neither url.Parse's own, which quotes the whole URL, nor
+// the URL itself.
+func ParseServers(list string, schemes ...Scheme) (Servers, error) {
+	var servers Servers
+	scheme := schemes[0].Name
+	for i, text := range strings.Split(list, ",") {
+		text = strings.TrimSpace(text)
+		if text == "" {
+			continue
+		}
+		if !strings.Contains(text, "://") {
+			text = scheme + "://" + text
+		}
+		u, err := url.Parse(text)
+		if err != nil {
+			return nil, fmt.Errorf("server %d of the list is not a URL: %s", i+1, reason(err))
+		}
+		if err := complete(u, schemes); err != nil {
+			return nil, fmt.Errorf("server %d of the list: %w", i+1, err)
+		}
+		scheme = u.Scheme
+		servers = append(servers, u)
+	}
+	if len(servers) == 0 {
+		return nil, fmt.Errorf("no server given: want %s://host:port, several separated by commas", schemes[0].Name)
+	}
+	return servers, nil
+}
+
+// complete checks a URL and adds the port of its scheme where it has none.
+func complete(u *url.URL, schemes []Scheme) error {
+	var names []string
+	for _, s := range schemes {
+		if s.Name != u.Scheme {
+			names = append(names, s.Name)
+			continue
+		}
+		if u.Hostname() == "" {
+			return fmt.Errorf("no host name: want %s://host:port", u.Scheme)
+		}
+		if u.Port() == "" {
+			u.Host = net.JoinHostPort(u.Hostname(), s.Port)
+		}
+		return nil
+	}
+	return fmt.Errorf("scheme is %q, want %s", u.Scheme, strings.Join(names, " or "))
+}
+
+// reason is the part of a parse error that does not quote the URL. Even that
+// may quote a piece of a password ("invalid port"), so nothing quoted is kept.
+func reason(err error) string {
+	if parse, ok := errors.AsType[*url.Error](err); ok {
+		err = parse.Err
+	}
+	text, _, quoted := strings.Cut(err.Error(), `"`)
+	if quoted {
+		text = strings.TrimSpace(text) + " (percent-encode special characters of user and password)"
+	}
+	return text
+}
+
+// String names the servers without credentials.
+func (s Servers) String() string {
+	hosts := make([]string, len(s))
+	for i, u := range s {
+		hosts[i] = u.Host
+	}
+	return strings.Join(hosts, ", ")
+}

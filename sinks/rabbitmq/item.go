@@ -1,0 +1,23 @@
+package rabbitmq
+
+import "github.com/outbox-relay/outbox-relay/relay"
+
+// item is a message and where its outcome goes. Whoever holds the item reports
+// it, and there is one holder at any time: Publish, then a lane's queue, then
+// the lane, then the follower of the channel that it was written to.
+type item struct {
+	message *relay.Message
+	report  relay.Report
+	sent    bool // it was written before, and may be stored
+}
+
+// notTaken reports that the message was not written now, and why.
+func (it item) notTaken(t relay.ErrorType, err error) {
+	if it.sent {
+		it.done(unknown(t, err))
+		return
+	}
+	it.done(unavailable(t, err))
+}
+
+func (it item) done(o relay.Outcome) { it.report(it.message, o) }

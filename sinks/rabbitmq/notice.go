@@ -1,0 +1,25 @@
+package rabbitmq
+
+import "sync"
+
+// notice tells everybody who waits that something has changed, never what.
+type notice struct {
+	mu sync.Mutex
+	ch chan struct{}
+}
+
+func newNotice() *notice { return &notice{ch: make(chan struct{})} }
+
+// next is closed at the next change. Take it before looking at what may change.
+func (n *notice) next() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.ch
+}
+
+func (n *notice) tell() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	close(n.ch)
+	n.ch = make(chan struct{})
+}

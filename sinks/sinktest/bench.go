@@ -1,0 +1,57 @@
+package sinktest
+
+import (
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// Measure runs what publishes b.N messages, and reports their rate and the
+// processor time of this process for each. The time tells more than the rate
+// where the broker, or somebody else, shares the processors.
+func Measure(b *testing.B, publish func()) {
+	b.Helper()
+	b.ReportAllocs()
+	before := processorTime(b)
+	b.ResetTimer()
+	publish()
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+	b.ReportMetric(float64(processorTime(b)-before)/float64(b.N), "cpu-ns/op")
+}
+
+func processorTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// PublishAll publishes b.N messages, a window of them outstanding at any time,
+// and returns when all are reported. Each has to be acknowledged.
+func PublishAll(b *testing.B, s relay.Sink, window int, message func(i int) *relay.Message) {
+	b.Helper()
+	slots := make(chan struct{}, window)
+	var failed atomic.Int64
+	report := func(_ *relay.Message, o relay.Outcome) {
+		if o.Class != relay.Acknowledged && failed.Add(1) == 1 {
+			b.Errorf("first failure: %s %q (%v)", o.Class, o.Type, o.Err)
+		}
+		<-slots
+	}
+	for i := range b.N {
+		slots <- struct{}{}
+		s.Publish(message(i), report)
+	}
+	for range window {
+		slots <- struct{}{}
+	}
+	if n := failed.Load(); n > 0 {
+		b.Fatalf("%d messages failed", n)
+	}
+}
