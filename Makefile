@@ -48,6 +48,10 @@ bench: deps ## measure: the broker alone, the relay, the ratio; memory; takeover
 chaos: deps ## random faults for as long as CHAOS says, such as CHAOS=10m; RabbitMQ killed ten times
 	$(GO) test -race -tags chaos -run '^TestChaos' -timeout 0 -v ./relay ./e2e
 
+.PHONY: matrix
+matrix: deps ## run what speaks to PostgreSQL on all its versions, or on those of MATRIX, such as MATRIX="14 18"
+	@.ci/matrix $(MATRIX)
+
 .PHONY: mutants
 mutants: deps ## take out one rule after the other: some test must fail
 	$(GO) test -tags mutants -timeout 60m -v ./e2e/mutants

@@ -57,7 +57,11 @@ func runScript(ctx context.Context, conn *pgx.Conn, script string, table Table) 
 		if !isLockConflict(err) {
 			return describe(err)
 		}
-		if holder, err = blockers(ctx, conn, table); err != nil {
+		now, err := blockers(ctx, conn, table)
+		switch {
+		case err == nil:
+			holder = now
+		case ctx.Err() == nil || holder == "":
 			return fmt.Errorf("find who holds a lock on the table: %w", err)
 		}
 		if err := wait(ctx, pause/2+rand.N(pause/2)); err != nil {

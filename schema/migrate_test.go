@@ -2,7 +2,6 @@ package schema_test
 
 import (
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -89,7 +88,7 @@ func TestLongNamesThatDifferAtTheEndGetIndexesOfTheirOwn(t *testing.T) {
 }
 
 func TestPrintedSQLDoesWhatMigrateDoes(t *testing.T) {
-	bin, err := pgserver.Binaries()
+	psql, err := pgserver.Psql()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,9 +98,9 @@ func TestPrintedSQLDoesWhatMigrateDoes(t *testing.T) {
 		o := schema.Options{Table: mustTable(name), PayloadType: schema.PayloadBytea, Publication: "outbox_relay"}
 		migrate(t, migrated, o)
 		for range 2 {
-			psql := exec.CommandContext(t.Context(), filepath.Join(bin, "psql"), "-X", "-v", "ON_ERROR_STOP=1", "-d", url)
-			psql.Stdin = strings.NewReader(schema.SQL(o))
-			if out, err := psql.CombinedOutput(); err != nil {
+			cmd := exec.CommandContext(t.Context(), psql, "-X", "-v", "ON_ERROR_STOP=1", "-d", url)
+			cmd.Stdin = strings.NewReader(schema.SQL(o))
+			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Fatalf("psql: %v\n%s", err, out)
 			}
 		}

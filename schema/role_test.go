@@ -3,7 +3,6 @@ package schema_test
 import (
 	"errors"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -25,6 +24,7 @@ func asRole(t *testing.T, o schema.RoleOptions) (admin, relay *pgx.Conn) {
 	url := pgtest.Database(t)
 	admin = pgtest.Connect(t, url)
 	migrate(t, admin, schema.Options{Table: o.Table, Publication: "outbox_relay"})
+	run(t, admin, "REVOKE CREATE ON SCHEMA public FROM PUBLIC") // which PostgreSQL 14 grants everybody
 	script(t, admin, "CREATE TABLE orders (id int); CREATE SEQUENCE numbers; CREATE SCHEMA private; CREATE TABLE private.t (id int)")
 	const password = "pass'word \\ $1"
 	if err := schema.GrantRole(t.Context(), admin, o, password); err != nil {
@@ -96,16 +96,16 @@ func TestGrantingTwiceChangesNothing(t *testing.T) {
 
 func TestPrintedRoleSQLRunsThroughPsql(t *testing.T) {
 	o := schema.RoleOptions{Table: mustTable(`"a $outbox$".b`), Role: role(t, `it's \ a "role"`)}
-	bin, err := pgserver.Binaries()
+	psql, err := pgserver.Psql()
 	if err != nil {
 		t.Fatal(err)
 	}
 	url := pgtest.Database(t)
 	conn := pgtest.Connect(t, url)
 	migrate(t, conn, schema.Options{Table: o.Table, Publication: "p"})
-	psql := exec.CommandContext(t.Context(), filepath.Join(bin, "psql"), "-X", "-v", "ON_ERROR_STOP=1", "-d", url)
-	psql.Stdin = strings.NewReader(schema.RoleSQL(o))
-	if out, err := psql.CombinedOutput(); err != nil {
+	cmd := exec.CommandContext(t.Context(), psql, "-X", "-v", "ON_ERROR_STOP=1", "-d", url)
+	cmd.Stdin = strings.NewReader(schema.RoleSQL(o))
+	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("psql: %v\n%s", err, out)
 	}
 	if !value[bool](t, conn, "SELECT has_table_privilege($1, $2, 'SELECT')", o.Role, o.Table.Quoted()) {

@@ -49,6 +49,22 @@ func Binaries() (string, error) {
 	return "", fmt.Errorf("%w in PGSERVER_BIN, PATH or /usr/lib/postgresql: run as root: %s", ErrNoBinaries, Install)
 }
 
+// Psql returns the path of psql: beside the server programs, or else the one found
+// through PATH, since there are packages of servers without clients. Without any,
+// the error wraps [ErrNoBinaries].
+func Psql() (string, error) {
+	bin, err := Binaries()
+	if err != nil {
+		return "", err
+	}
+	for _, name := range []string{filepath.Join(bin, "psql"), "psql"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("%w: psql is neither in %s nor in the PATH: run as root: apt-get install --yes postgresql-client", ErrNoBinaries, bin)
+}
+
 // complete tells which program is missing in dir.
 func complete(dir string) error {
 	for _, name := range programs {
