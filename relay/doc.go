@@ -38,7 +38,7 @@
 //
 // Several types close a schedule that would lose, double or reorder a message.
 // Their comments tell the schedule: inFlight, holds, dispatcher, suspects,
-// pacer, marker, tailing, gate and unconfirmed.
+// pacer, marker, tailing, lagWatch, gate and unconfirmed.
 //
 // This package imports no adapter. relay/postgres implements [Database], the
 // packages under sinks implement [Sink], cmd/outbox-relay puts them together.

@@ -109,6 +109,20 @@ var mutants = []mutant{
 		pkg:  "./relay", test: "TestKeysThatWaitInThousandsStopNobody",
 	},
 	{
+		rule: "7: a tail that falls behind is left",
+		file: "relay/tail_lag.go",
+		old:  "return w.behind >= behindLimit",
+		new:  "return false",
+		pkg:  "./relay", test: "TestTailThatFallsBehindIsLeft",
+	},
+	{
+		rule: "7: the survey that the log waits for comes in time",
+		file: "relay/surveying.go",
+		old:  "min(pause, overdueAfter)",
+		new:  "pause",
+		pkg:  "./relay", test: "TestBrokerAwayForAMomentDoesNotCostTheTail",
+	},
+	{
 		rule: "8: the relay does not pass for a synchronous standby",
 		file: "relay/tail/lag.go",
 		old:  `string(rows[0][2]) == "t"`,
