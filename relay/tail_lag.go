@@ -26,8 +26,21 @@ type lagWatch struct {
 // decode is not worth a change.
 const behindLimit = 3
 
-// behindAfter is how long the tail has, at the least, to read what was written.
-const behindAfter = inspectEvery / 2
+const (
+	// inspectBehind is how often a tail that may be falling behind is looked at. It
+	// is longer than the second by which Read may be late.
+	inspectBehind = inspectEvery / 2
+	// behindAfter is how long the tail has, at the least, to read what was written.
+	behindAfter = inspectBehind * 3 / 4
+)
+
+// pause until the next inspection.
+func (w *lagWatch) pause() time.Duration {
+	if w.behind > 0 {
+		return inspectBehind
+	}
+	return inspectEvery
+}
 
 // falls takes in an inspection, and says whether the tail falls behind.
 func (w *lagWatch) falls(lag TailLag, now time.Time) bool {

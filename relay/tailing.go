@@ -130,7 +130,7 @@ func (t *tailing) ask(now time.Time) {
 		t.survey(now)
 	case t.gate.waiting != nil && !now.Before(t.gate.next):
 		t.send(sweepRequest{kind: askSnapshot})
-	case now.Sub(t.inspected) >= inspectEvery:
+	case now.Sub(t.inspected) >= t.lag.pause():
 		t.inspected = now
 		t.send(sweepRequest{kind: askInspection, tail: t.stream.tail})
 	}
@@ -347,7 +347,7 @@ func (t *tailing) until(now time.Time) time.Duration {
 		}
 		if t.asked == askNothing {
 			sooner(t.surveyDue(now))
-			sooner(t.inspected.Add(inspectEvery))
+			sooner(t.inspected.Add(t.lag.pause()))
 			if t.gate.waiting != nil {
 				sooner(t.gate.next)
 			}
