@@ -2,6 +2,7 @@ package pgtest
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -36,11 +37,40 @@ func StallCommits(t testing.TB, url string) (release func()) {
 		await(t, "no commit waits any more", func() bool { return names != "" || stalled(t, conn) == 0 })
 	}
 	set("nobody")
+	await(t, "commits stall", func() bool { return probeStalls(t, url, conn) })
 	return func() {
 		t.Helper()
 		set("")
 		_ = conn.Close(context.WithoutCancel(t.Context()))
 	}
+}
+
+// probeStalls says whether a commit waits already. The one that decides is the
+// server's checkpointer, which reads the settings when it comes to it.
+func probeStalls(t testing.TB, url string, conn *pgx.Conn) bool {
+	t.Helper()
+	probe := Connect(t, url)
+	pid := probe.PgConn().PID()
+	committed := make(chan struct{})
+	go func() {
+		defer close(committed)
+		_, _ = probe.Exec(context.WithoutCancel(t.Context()), "SELECT pg_logical_emit_message(true, 'probe', '')") // canceled, it has committed
+	}()
+	waits := false
+	await(t, "a commit waits, or does not", func() bool {
+		select {
+		case <-committed:
+			return true
+		default:
+			waits = number(t, conn, fmt.Sprintf("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND pid = %d", pid)) == 1
+			return waits
+		}
+	})
+	if waits {
+		number(t, conn, fmt.Sprintf("SELECT pg_cancel_backend(%d)::int", pid))
+	}
+	<-committed
+	return waits
 }
 
 // AwaitStalled waits until n commits wait for the standby.
