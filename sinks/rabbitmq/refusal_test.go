@@ -7,6 +7,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/outbox-relay/outbox-relay/e2e/faultproxy"
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
@@ -67,6 +68,25 @@ func TestUnroutableMessageSaysWhatToDo(t *testing.T) {
 	s = open(t, o)
 	reach(t, s)
 	expect(t, s, messageTo(p.exchange+" has no queue", 3), relay.Refused, relay.ErrorTypeUnroutable, "the default exchange routes by queue name")
+}
+
+// A whole window is given back before the first confirm comes: a return that found
+// no room would leave its message acknowledged.
+func TestWholeWindowIsGivenBackAtOnce(t *testing.T) {
+	p := newPlace(t, amqp.QueueTypeClassic)
+	o := p.options()
+	o.Name, o.Channels, o.Window = "back "+p.exchange, 1, 301
+	s := open(t, o)
+	reach(t, s)
+	resume := suspendChannel(t, o.Name)
+	r := newResults(t)
+	for i := range o.Window {
+		s.Publish(messageTo("nowhere", i), r.report)
+	}
+	resume()
+	for i := range o.Window {
+		check(t, messageTo("nowhere", i), r.await(int64(i)), relay.Refused, relay.ErrorTypeUnroutable, "")
+	}
 }
 
 // Two rows that share a message id and topic are told apart by count.
@@ -136,13 +156,19 @@ func TestConfirmsInAnyOrder(t *testing.T) {
 }
 
 // A message over the broker's own limit closes its channel. It alone is given
-// up, the limit is learned, and the next one is not even written.
+// up, the limit is learned, and the next one is not even written. With another
+// connection it is learned anew: it may have been raised.
 func TestBrokersSizeLimitIsLearned(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, amqp.QueueTypeClassic)
 	queue := p.queue("good", "good", nil)
+	proxy, err := faultproxy.Start(t.Context(), server(t).Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { proxy.Close() })
 	o := p.options()
-	o.Channels = 1
+	o.URLs, o.Channels = "amqp://"+proxy.Addr(), 1
 	s := open(t, o)
 	reach(t, s)
 	if n := s.MaxMessageBytes(); n != 16<<20 {
@@ -177,6 +203,11 @@ func TestBrokersSizeLimitIsLearned(t *testing.T) {
 	}
 	if len(distinct) != 2*around {
 		t.Errorf("%d messages are stored, want %d", len(distinct), 2*around)
+	}
+	proxy.Cut()
+	reach(t, s)
+	if n := s.MaxMessageBytes(); n != 16<<20 {
+		t.Errorf("on the next connection the limit is %d", n)
 	}
 }
 
@@ -244,4 +275,28 @@ func TestForbiddenTopicIsRefusedAndTheOthersFlow(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// Once a message of a topic has closed a channel, the next ones of the topic have
+// a channel to themselves: what else is in flight is not sent again.
+func TestTopicThatClosedAChannelDisturbsNobody(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, amqp.QueueTypeClassic)
+	queue := p.queue("slow", "public.slow", nil)
+	o := p.options()
+	o.URLs, o.Channels = server(t).URLAs(p.restricted(`^public\.`), "secret"), 1
+	s := open(t, o)
+	reach(t, s)
+	expect(t, s, messageTo("secret.a", 1), relay.Refused, relay.ErrorTypeForbidden, "")
+	resume := suspend(t, queue)
+	r := newResults(t)
+	s.Publish(messageTo("public.slow", 2), r.report)
+	for i := range 3 {
+		expect(t, s, messageTo("secret.a", 3+i), relay.Refused, relay.ErrorTypeForbidden, "")
+	}
+	resume()
+	check(t, messageTo("public.slow", 2), r.await(2), relay.Acknowledged, "", "")
+	if stored := take(t, queue); len(stored) != 1 {
+		t.Errorf("the message beside them was sent %d times", len(stored))
+	}
 }
