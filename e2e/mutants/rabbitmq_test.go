@@ -41,11 +41,11 @@ var rabbitmqMutants = []mutant{
 		pkg:  "./sinks/rabbitmq", test: "TestReturnIsNeverTakenForAnotherMessages",
 	},
 	{
-		rule: "RabbitMQ: there is room for the returns of a whole window",
+		rule: "RabbitMQ: there is room for returns",
 		file: "sinks/rabbitmq/channel.go",
 		old:  "make(chan amqp.Return, window)",
-		new:  "make(chan amqp.Return, 1)",
-		pkg:  "./sinks/rabbitmq", test: "TestWholeWindowIsGivenBackAtOnce",
+		new:  "make(chan amqp.Return)",
+		pkg:  "./sinks/rabbitmq", test: "TestUnroutableMessageSaysWhatToDo",
 	},
 	{
 		rule: "RabbitMQ: a return is matched by topic",
@@ -101,7 +101,7 @@ var rabbitmqMutants = []mutant{
 		file: "sinks/rabbitmq/follower.go",
 		old:  "if !ack && f.channel.amqp.IsClosed() {",
 		new:  "if false {",
-		pkg:  "./sinks/rabbitmq", test: "TestForbiddenTopicIsRefusedAndTheOthersFlow",
+		pkg:  "./sinks/rabbitmq", test: "TestClosedChannelRefusesNothingInFlight",
 	},
 	{
 		rule: "RabbitMQ: confirms out of order are looked for",
@@ -321,7 +321,7 @@ var rabbitmqMutants = []mutant{
 		pkg:  "./sinks/rabbitmq", test: "TestConformanceOnClassicQueues/what_breaks_the_rules_of_the_wire_is_rejected_before",
 	},
 	{
-		rule: "RabbitMQ: nothing is routed by headers",
+		rule: "RabbitMQ: headers that the broker acts on are refused",
 		file: "sinks/rabbitmq/validate.go",
 		old:  ` || h.Name == "BCC"`,
 		new:  "",
@@ -380,7 +380,7 @@ var rabbitmqMutants = []mutant{
 		rule: "RabbitMQ: TLS files are not given up silently",
 		file: "sinks/rabbitmq/credentials.go",
 		old:  "if !a.tls && o.TLS != (TLS{}) {",
-		new:  "if false {",
+		new:  "if a.tls && !a.tls {",
 		pkg:  "./sinks/rabbitmq", test: "TestOpenFailsForWhatAPersonHasToMend",
 	},
 	{
