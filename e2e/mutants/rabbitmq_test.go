@@ -286,6 +286,13 @@ var rabbitmqMutants = []mutant{
 		pkg:  "./sinks/rabbitmq", test: "TestConformanceOnClassicQueues/a_half_open_connection_is_given_up",
 	},
 	{
+		rule: "RabbitMQ: a broker that confirms a later message is seen to work",
+		file: "sinks/rabbitmq/watch.go",
+		old:  "return s.proven.Load() > written.UnixNano() || ",
+		new:  "_ = written\n\treturn ",
+		pkg:  "./sinks/rabbitmq", test: "TestConfirmsInAnyOrder",
+	},
+	{
 		rule: "RabbitMQ: a broker that answers is seen to work",
 		file: "sinks/rabbitmq/watch.go",
 		old:  " || s.seen.Load() > deadline.UnixNano()",
