@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -107,4 +108,44 @@ func TestCloseDuringAnAlarm(t *testing.T) {
 			t.Errorf("message %d is %s %q (%v)", i, o.Class, o.Type, o.Err)
 		}
 	}
+}
+
+// A broker that is blocked does not read, so no message's time passes: one that a
+// queue keeps waiting is refused neither during the alarm nor at its end.
+func TestNoTimePassesDuringAnAlarm(t *testing.T) {
+	p := newPlace(t, amqp.QueueTypeClassic)
+	p.queue("good", "good", nil)
+	resume := suspend(t, p.queue("slow", "slow", nil))
+	o := p.options()
+	o.Channels, o.AckTimeout = 1, 10*time.Second
+	s := open(t, o)
+	reach(t, s)
+	r := newResults(t)
+	began := time.Now()
+	s.Publish(messageTo("slow", 1), r.report)
+	expect(t, s, messageTo("good", 2), relay.Acknowledged, "", "") // by which the broker is seen to work
+	t.Cleanup(func() { setAlarm(t, false) })
+	setAlarm(t, true)
+	s.Publish(messageTo("good", 3), r.report)
+	eventually(t, "the alarm is known", func() error {
+		if err := probe(t, s); err == nil || !strings.Contains(err.Error(), "blocked by the broker") {
+			return errors.Join(errors.New("not yet"), err)
+		}
+		return nil
+	})
+	eventually(t, "the message would be late without the alarm", func() error {
+		if d := time.Since(began); d < o.AckTimeout+time.Second {
+			return fmt.Errorf("%v", d)
+		}
+		return nil
+	})
+	r.mu.Lock()
+	if o, reported := r.by[1]; reported {
+		t.Errorf("the message that waits was reported during the alarm: %s %q (%v)", o.Class, o.Type, o.Err)
+	}
+	r.mu.Unlock()
+	setAlarm(t, false)
+	check(t, messageTo("good", 3), r.await(3), relay.Acknowledged, "", "")
+	resume()
+	check(t, messageTo("slow", 1), r.await(1), relay.Acknowledged, "", "")
 }

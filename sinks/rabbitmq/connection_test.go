@@ -244,6 +244,27 @@ func TestNothingLeaksOverAHundredReconnects(t *testing.T) {
 	}
 }
 
+// An idle connection has nothing but heartbeats that tell that the broker lives.
+func TestIdleConnectionIsKept(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, amqp.QueueTypeClassic)
+	log := &logbook{}
+	o := p.options()
+	o.Logger = slog.New(slog.NewTextHandler(log, nil))
+	s := open(t, o)
+	reach(t, s)
+	began := time.Now()
+	eventually(t, "longer than a broker may be silent", func() error {
+		if d := time.Since(began); d < 30*time.Second {
+			return fmt.Errorf("%v", d)
+		}
+		return nil
+	})
+	if text := log.String(); strings.Contains(text, "lost") {
+		t.Errorf("the connection was lost:\n%s", text)
+	}
+}
+
 // Whatever ends connections as soon as they are made must not be hammered.
 func TestConnectionsThatEndAtOnceAreMadeEverMoreSlowly(t *testing.T) {
 	t.Parallel()

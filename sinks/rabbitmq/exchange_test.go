@@ -77,11 +77,15 @@ func TestExchangeDeletedUnderLoadRefusesNothing(t *testing.T) {
 		s.Publish(messageTo("a", i), r.report)
 	}
 	acknowledged := 0
+	var unavailable []int
 	for i := range n {
 		switch o := r.await(int64(i)); o.Class {
 		case relay.Acknowledged:
 			acknowledged++
-		case relay.Unavailable, relay.Unknown:
+		case relay.Unavailable:
+			unavailable = append(unavailable, i)
+			check(t, messageTo("a", i), o, o.Class, relay.ErrorTypeNotReady, "does not exist")
+		case relay.Unknown:
 			check(t, messageTo("a", i), o, o.Class, relay.ErrorTypeNotReady, "does not exist")
 		case relay.Refused:
 			// The exchange was there, the binding was not any more.
@@ -96,6 +100,11 @@ func TestExchangeDeletedUnderLoadRefusesNothing(t *testing.T) {
 	}
 	if len(distinct) < acknowledged {
 		t.Errorf("%d are acknowledged and %d stored", acknowledged, len(distinct))
+	}
+	for _, i := range unavailable {
+		if distinct[messageTo("a", i).MessageID.String()] {
+			t.Fatalf("message %d was reported as not taken, and is stored", i)
+		}
 	}
 }
 

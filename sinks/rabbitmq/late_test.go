@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -72,6 +73,39 @@ func TestLateConfirmDoesNotSwallowTheReturnOfTheNextSending(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A message is refused for lateness while its channel stands still within the
+// broker, and given back when that goes on. Its next sending, which a queue takes,
+// is not the one that was given back.
+func TestReturnOfALateMessageIsNotTakenForItsNextSendings(t *testing.T) {
+	p := newPlace(t, amqp.QueueTypeClassic)
+	p.queue("good", "good", nil)
+	o := p.options()
+	o.Name, o.Channels, o.AckTimeout = "late "+p.exchange, 1, 2*time.Second
+	s := open(t, o)
+	reach(t, s)
+	resume := suspendChannel(t, o.Name)
+	expect(t, s, messageTo("moved", 1), relay.Refused, relay.ErrorTypeTimeout, "")
+	resume()
+	expect(t, s, messageTo("good", 2), relay.Acknowledged, "", "") // behind the return
+	p.queue("moved", "moved", nil)
+	expect(t, s, messageTo("moved", 1), relay.Acknowledged, "", "")
+}
+
+// suspendChannel stops the first channel of the connection with this name within
+// the broker, until resume. A test that calls it is not parallel: whoever asks for
+// all channels waits for the one that stands still.
+func suspendChannel(t *testing.T, name string) (resume func()) {
+	t.Helper()
+	process := strings.TrimSpace(ctl(t, "eval", `[P] = [P ||
+		[{pid, P}, {number, 1}, {connection, C}] <- rabbit_channel:info_all([pid, number, connection]),
+		[{client_properties, Ps}] <- [rabbit_networking:connection_info(C, [client_properties])],
+		lists:keymember(<<"`+name+`">>, 3, Ps)], pid_to_list(P).`))
+	ctl(t, "eval", `sys:suspend(list_to_pid(`+process+`)).`)
+	resume = sync.OnceFunc(func() { ctl(t, "eval", `sys:resume(list_to_pid(`+process+`)).`) })
+	t.Cleanup(resume)
+	return resume
 }
 
 // owed is the number of confirms that the broker owes on the connection with this

@@ -86,6 +86,18 @@ func (p *place) queue(name, binding string, args amqp.Table) string {
 	return name
 }
 
+// suspend stops a queue: what is routed to it is confirmed after resume.
+func suspend(t testing.TB, queue string) (resume func()) {
+	t.Helper()
+	process := func(do string) {
+		ctl(t, "eval", `{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"`+queue+`">>)), sys:`+do+`(amqqueue:get_pid(Q)).`)
+	}
+	process("suspend")
+	resume = sync.OnceFunc(func() { process("resume") })
+	t.Cleanup(resume) // it could not be deleted
+	return resume
+}
+
 // take empties a queue.
 func take(t testing.TB, queue string) []amqp.Delivery {
 	t.Helper()

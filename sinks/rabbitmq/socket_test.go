@@ -1,0 +1,61 @@
+package rabbitmq
+
+import (
+	"errors"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// deaf returns a socket whose other end neither reads nor writes.
+func deaf(t *testing.T) *socket {
+	t.Helper()
+	here, there := net.Pipe()
+	s := newSocket(here)
+	t.Cleanup(func() {
+		s.cut(errClosing)
+		<-s.done
+		there.Close()
+	})
+	return s
+}
+
+func TestSilenceEndsTheSocket(t *testing.T) {
+	for name, opened := range map[string]bool{"handshake": false, "afterwards": true} {
+		synctest.Test(t, func(t *testing.T) {
+			s, want := deaf(t), connectTimeout
+			if opened {
+				s.opened()
+				want = readTimeout
+			}
+			began := time.Now()
+			_, err := s.Read(make([]byte, 1))
+			if d := time.Since(began); !errors.Is(err, errSilent) || !errors.Is(s.cause(), errSilent) || d != want {
+				t.Errorf("%s: after %v reading ends with %v, the socket with %v; want silence after %v", name, d, err, s.cause(), want)
+			}
+		})
+	}
+}
+
+// During an alarm the broker does not read for as long as it takes a person to
+// make room.
+func TestBrokerThatDoesNotReadIsGivenUpUnlessItSaidSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := deaf(t)
+		s.setPatient(true)
+		if _, err := s.Write([]byte("message")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if err := s.cause(); err != nil {
+			t.Errorf("a broker that said that it does not read is given up: %v", err)
+		}
+		s.setPatient(false)
+		time.Sleep(writeTimeout)
+		synctest.Wait()
+		if err := s.cause(); !errors.Is(err, errNotReading) {
+			t.Errorf("the end after a broker has stopped reading is %v", err)
+		}
+	})
+}
