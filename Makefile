@@ -54,7 +54,7 @@ matrix: deps ## run what speaks to PostgreSQL on all its versions, or on those o
 
 .PHONY: mutants
 mutants: deps ## take out one rule after the other: some test must fail
-	$(GO) test -tags mutants -timeout 60m -v ./e2e/mutants
+	$(GO) test -tags mutants -timeout 120m -v ./e2e/mutants
 
 .PHONY: fuzz
 fuzz: deps ## run every fuzz target of FUZZ, or of all packages, for FUZZTIME, such as FUZZTIME=10m

@@ -379,7 +379,7 @@ var rabbitmqMutants = []mutant{
 	{
 		rule: "RabbitMQ: nodes take turns",
 		file: "sinks/rabbitmq/link.go",
-		old:  "\tb.first = (b.first + 1) % len(b.sink.addresses)\n",
+		old:  "\t\t\tb.first += i + 1 // the next time, another one\n",
 		new:  "",
 		pkg:  "./sinks/rabbitmq", test: "TestNodesTakeTurns",
 	},

@@ -51,8 +51,8 @@ func openChannel(conn *amqp.Connection, window int) (*channel, error) {
 		amqp:   ch,
 		window: int32(window),
 		closes: ch.NotifyClose(make(chan *amqp.Error, 1)),
-		// As large as the window: the library drops a return that finds no room, and
-		// the confirm that follows it would pass for an acknowledgement.
+		// As large as the window: the library drops a return that finds no room for
+		// long, and the confirm that follows it would pass for an acknowledgement.
 		returns: ch.NotifyReturn(make(chan amqp.Return, window)),
 		room:    make(chan struct{}, 1),
 		done:    make(chan struct{}),

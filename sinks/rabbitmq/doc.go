@@ -4,10 +4,10 @@
 // and the properties message_id, content_type and timestamp (created_at, in
 // seconds); the headers Outbox-Key (if the row has a key) and the row's own, with
 // their names as given and their values as strings, x-delay included; the payload
-// is untouched. CC and BCC are refused: RabbitMQ would route by them; so is an
-// x-delay that is no number, on which the delayed-message exchange fails. That
-// exchange gives back what it delays, so a message with x-delay is unroutable there:
-// the outbox delays by available_at.
+// is untouched. CC and BCC are refused: RabbitMQ routes by them, or closes the
+// channel for them. So is an x-delay that is no number, on which the
+// delayed-message exchange fails. That exchange gives back what it delays, so a
+// message with x-delay is unroutable there: the outbox delays by available_at.
 //
 // Acknowledged means that the broker confirmed the message and did not give it
 // back. A return comes before its confirm; it is taken, and matched by message id

@@ -14,7 +14,7 @@ var _ link.Broker[*session] = (*broker)(nil)
 // broker is RabbitMQ as the sink's link sees it. The nodes take turns.
 type broker struct {
 	sink  *Sink
-	first int // node to try first
+	first int // node to try first, modulo their number
 }
 
 func newBroker(s *Sink) *broker { return &broker{sink: s, first: rand.IntN(len(s.addresses))} }
@@ -27,6 +27,7 @@ func (b *broker) Connect(ctx context.Context) (*session, error) {
 		a := s.addresses[(b.first+i)%len(s.addresses)]
 		sess, err := openSession(ctx, s, a)
 		if err == nil {
+			b.first += i + 1 // the next time, another one
 			s.limit.Store(0) // it may have been raised
 			return sess, nil
 		}
@@ -50,7 +51,6 @@ func (b *broker) Serve(ctx context.Context, s *session) error {
 		s.options.Logger.Warn("connected to RabbitMQ, which takes no messages", slog.Any("error", *err))
 	}
 	s.watch(ctx)
-	b.first = (b.first + 1) % len(b.sink.addresses)
 	return s.lost()
 }
 

@@ -52,8 +52,9 @@ func validate(m *relay.Message, l limits) error {
 		case len(h.Name) > maxShortString:
 			return invalidf("header name %s is too long: the limit is %d bytes", relay.Quote(h.Name), maxShortString)
 		case h.Name == "CC" || h.Name == "BCC":
-			// The broker would route by it, past what the topic says.
-			return invalidf("header %s is reserved: RabbitMQ routes by it; rename it", h.Name)
+			// As a list the broker routes by it, past what the topic says; as a text it
+			// closes the channel.
+			return invalidf("header %s is reserved: RabbitMQ takes it for routing keys; rename it", h.Name)
 		case h.Name == headerDelay && !isDelay(h.Value):
 			return invalidf("header %s is %s: give milliseconds as a whole number; RabbitMQ's delayed-message exchange fails on anything else",
 				h.Name, relay.Quote(h.Value))
