@@ -19,6 +19,9 @@ func TestLagWatch(t *testing.T) {
 		"an interval behind, always": {[]TailLag{{Read: 1, End: 10}, {Read: 10, End: 20}, {Read: 20, End: 30}, {Read: 30, End: 40}}, e, false},
 		"idle":                       {[]TailLag{{Read: 9, End: 9}, {Read: 9, End: 9}, {Read: 9, End: 9}, {Read: 9, End: 9}}, e, false},
 		"caught up between":          {[]TailLag{{Read: 1, End: 10}, {Read: 2, End: 20}, {Read: 20, End: 30}, {Read: 21, End: 40}, {Read: 22, End: 50}}, e, false},
+		"catching up":                {[]TailLag{{Read: 0, End: 1000}, {Read: 1000, End: 1700}, {Read: 1600, End: 2100}, {Read: 2050, End: 2400}, {Read: 2300, End: 2500}}, e, false},
+		"behind and catching up":     {[]TailLag{{Read: 0, End: 1000}, {Read: 500, End: 1200}, {Read: 1000, End: 1300}, {Read: 1250, End: 1400}, {Read: 1390, End: 1500}}, e, false},
+		"catching up too slowly":     {[]TailLag{{Read: 0, End: 1000}, {Read: 300, End: 1250}, {Read: 600, End: 1500}, {Read: 900, End: 1750}}, e, true},
 		"out of turn":                {[]TailLag{{Read: 1, End: 10}, {Read: 2, End: 20}, {Read: 3, End: 30}, {Read: 4, End: 40}}, e / 10, false},
 	} {
 		var w lagWatch

@@ -37,7 +37,10 @@ func (t *term) tell(now time.Time) {
 	if t.tail.reads() {
 		mode = Tailing
 	}
-	if !t.breaker.open && !t.stopping && t.tail.missedLong(now) {
+	switch {
+	case t.breaker.open || t.stopping:
+		t.tail.missed = now // nobody looks for a tail
+	case t.tail.missedLong(now):
 		t.tail.missed = now
 		t.faults.report(faultTail, slog.String("reason", reason))
 	}

@@ -15,8 +15,12 @@ type TailLag struct {
 // database, one transaction after the other: a bulk load into any of its tables,
 // or more commits than one process decodes, keep a tail at work for minutes, and
 // new rows wait behind that. Sweeps see them at once.
+//
+// A tail that catches up by itself is let alone: it has begun behind, or has not
+// been read for a moment.
 type lagWatch struct {
 	end    LSN       // of the log, at the last inspection
+	gap    LSN       // between that and what the tail had read
 	at     time.Time // of that; zero before the first
 	behind int       // inspections in a row that found the tail behind
 }
@@ -27,6 +31,9 @@ type lagWatch struct {
 const behindLimit = 3
 
 const (
+	// catchUp: a gap that shrinks by this part from one inspection to the next is
+	// gone soon.
+	catchUp = 4
 	// inspectBehind is how often a tail that may be falling behind is looked at. It
 	// is longer than the second by which Read may be late.
 	inspectBehind = inspectEvery / 2
@@ -44,14 +51,17 @@ func (w *lagWatch) pause() time.Duration {
 
 // falls takes in an inspection, and says whether the tail falls behind.
 func (w *lagWatch) falls(lag TailLag, now time.Time) bool {
+	gap := lag.End - min(lag.Read, lag.End)
 	switch {
 	case w.at.IsZero(), lag.Read >= w.end:
 		w.behind = 0
 	case now.Sub(w.at) < behindAfter:
 		return false // an inspection out of turn
+	case gap < w.gap-w.gap/catchUp:
+		w.behind = 0
 	default:
 		w.behind++
 	}
-	w.end, w.at = lag.End, now
+	w.end, w.gap, w.at = lag.End, gap, now
 	return w.behind >= behindLimit
 }

@@ -1,8 +1,10 @@
 package relay_test
 
 import (
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay"
 )
@@ -58,6 +60,33 @@ func TestTailThatKeepsUpStays(t *testing.T) {
 		t.Errorf("mode %s: %s", s.Mode, s.Reason)
 	}
 }
+
+// While the broker is away nobody looks for a tail: that there is none is no fault
+// of the log.
+func TestOutageOfTheBrokerIsNoFaultOfTheLog(t *testing.T) {
+	t.Parallel()
+	h := start(t, func(c *relay.Config) { tailed(c); c.TailRetry.Max = 3 * time.Second }, nil)
+	h.run()
+	h.untilTailing()
+	h.broker.Shutdown()
+	h.insertKeyed("K")
+	h.untilPolling("the broker was away")
+	h.until("the outage has lasted", func() bool {
+		s := h.relay.Status()
+		return s.SinkDown != "" && time.Since(s.SinkDownSince) > unreadLimit+2*h.config.TailRetry.Max
+	})
+	if err := h.broker.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.untilMarked(1)
+	h.untilTailing()
+	if log := h.log.String(); strings.Contains(log, "the write-ahead log cannot be read") {
+		t.Errorf("the log says:\n%s", log)
+	}
+}
+
+// unreadLimit is when a tail that is not read is left.
+const unreadLimit = 5 * time.Second
 
 // untilInspected waits until the relay has looked at its slot once more.
 func (h *harness) untilInspected() {

@@ -174,7 +174,7 @@ func (t *tailing) inspection(res sweepResult, now time.Time) {
 	case res.lag.Retained > t.maxWAL:
 		t.leave(now, fmt.Sprintf("the server keeps %d bytes of its log for the slot, more than OUTBOX_MAX_WAL=%d: "+
 			"look for a transaction that is open or prepared for long (outbox-relay doctor)", res.lag.Retained, t.maxWAL), nil)
-	case t.lag.falls(res.lag, now):
+	case t.unread.IsZero() && t.lag.falls(res.lag, now):
 		t.leave(now, "the log is written faster than the server decodes it, as in a bulk load", nil)
 	}
 }
