@@ -226,6 +226,11 @@ func (in *intake) takeAll(rows []Row) int {
 
 // take hands one row to the dispatcher, unless it is on its way already or has
 // to wait for another row of its key.
+//
+// Schedule that reorders, which is why late rows are left to the next pass: a
+// transaction inserts rows 1 and 9 of a key while others insert 2 to 8 and 10,
+// and commit; the pass begins, bounded by 10, and its first chunk ends with 5; the
+// transaction commits; the second chunk brings 9, and the pass has gone by 1.
 func (in *intake) take(row Row) bool {
 	m := row.Message
 	in.overflowed = false
@@ -236,7 +241,7 @@ func (in *intake) take(row Row) bool {
 		if _, parked := in.parked[m.Key]; parked || in.holds.blocks(m.Key) {
 			return false
 		}
-		if row.Wait > 0 {
+		if row.Wait > 0 || row.Late {
 			in.holds.drop(m.Key)
 			return false
 		}

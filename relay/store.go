@@ -165,6 +165,8 @@ type Pass struct {
 	Start time.Time
 	// Scheduled says that rows scheduled by the application are due.
 	Scheduled bool
+	// Snapshot is what the pass's first statement saw.
+	Snapshot Snapshot
 }
 
 // ChunkRequest asks for the next rows of a pass.
@@ -191,6 +193,10 @@ type Row struct {
 	Wait time.Duration
 	// Scheduled says that the application, or a refusal, has set a time for it.
 	Scheduled bool
+	// Late says that the row's transaction may have ended after the pass began: then
+	// the pass may have gone by another row of it, and of its key. Never in the
+	// first chunk of a pass, nor in a survey.
+	Late bool
 }
 
 // Survey is the whole of what there is to do, as one snapshot sees it.

@@ -32,6 +32,27 @@ var mutants = []mutant{
 		pkg:  "./relay", test: "TestLowIDThatCommitsBetweenChunksIsNotOvertaken",
 	},
 	{
+		rule: "1: what ended after the pass began is left to the next one",
+		file: "relay/intake.go",
+		old:  "row.Wait > 0 || row.Late",
+		new:  "row.Wait > 0",
+		pkg:  "./relay", test: "TestTransactionThatCommitsBetweenChunksKeepsItsOrder",
+	},
+	{
+		rule: "1: a savepoint's rows are its transaction's",
+		file: "relay/postgres/late.go",
+		old:  "now.Within(entries[i].writer, first)",
+		new:  "first > 0 && !began.Sees(relay.XID(entries[i].writer))",
+		pkg:  "./relay", test: "TestTransactionThatCommitsBetweenChunksKeepsItsOrder",
+	},
+	{
+		rule: "1: an open transaction makes no row late",
+		file: "relay/postgres/late.go",
+		old:  "began.FirstEnded(now.Snapshot)",
+		new:  "began.Xmin()",
+		pkg:  "./relay", test: "TestOpenTransactionDoesNotMakeABacklogLate",
+	},
+	{
 		rule: "1: a cursor does not outlive its pass",
 		file: "relay/intake.go",
 		old:  "in.cursor, in.scanned, in.taken = math.MinInt64, false, 0",

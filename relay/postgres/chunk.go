@@ -2,9 +2,11 @@ package postgres
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/tail"
 )
 
 // smallRow is the most that a row may weigh, in bytes as stored, to be read in
@@ -21,6 +23,8 @@ type entry struct {
 	size int64
 	// large rows are fetched after the scan; size is then what to expect.
 	large bool
+	// writer is the transaction, or the savepoint, that wrote the row.
+	writer tail.XID
 	// absent: gone since the scan. excess: too large for the chunk, size is known.
 	absent, excess bool
 }
@@ -67,6 +71,9 @@ func (s *sweep) read(ctx context.Context, req relay.ChunkRequest, rows int) (rel
 	if err := s.fetch(ctx, req, scan.entries); err != nil {
 		return relay.Chunk{}, err
 	}
+	if err := s.findLate(ctx, req, scan.entries); err != nil {
+		return relay.Chunk{}, err
+	}
 	chunk := scan.assemble(req)
 	if !scan.cut && scan.seen < rows && chunk.NextSize == 0 && chunk.Cursor == scan.last {
 		chunk.Done, chunk.Cursor = true, max(req.Pass.Bound, scan.last)
@@ -96,6 +103,7 @@ func (s *sweep) scan(ctx context.Context, req relay.ChunkRequest, rows int) (*sc
 			return
 		}
 		e := d.entry(row, s.payload.weight, s.expansion)
+		e.writer = tail.XID(binary.BigEndian.Uint32(row[11]))
 		if result.bytes+e.size > req.Bytes && len(result.entries) > 0 {
 			result.cut = true
 			return

@@ -41,7 +41,7 @@ func (s *sweep) fetchSingly(ctx context.Context, req relay.ChunkRequest, large [
 		switch err := s.fetchBatch(ctx, req, large[i:i+1], []int64{before[i] + taken}); {
 		case isRowFault(err):
 			unreadable(e.row.Message, err)
-			*e = entry{row: e.row, size: e.row.Size}
+			*e = entry{row: e.row, size: e.row.Size, writer: e.writer}
 		case err != nil:
 			return err
 		case e.excess: // the chunk ends here
@@ -69,7 +69,9 @@ func (s *sweep) fetchBatch(ctx context.Context, req relay.ChunkRequest, large []
 	err := s.querySweep(ctx, s.fetchStatement(), params, func(row [][]byte) {
 		e := large[int64Of(row[8])-1]
 		expected, exact = expected+e.size, exact+int64Of(row[5])
+		writer := e.writer
 		*e = d.largeEntry(row)
+		e.writer = writer
 	})
 	if expected > 0 && err == nil {
 		s.expansion = max(1, s.expansion*float64(exact)/float64(expected))

@@ -3,10 +3,12 @@ package postgres
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/tail"
 )
 
 // sweep is the session that reads.
@@ -81,16 +83,21 @@ func (s *sweep) Begin(ctx context.Context) (relay.Pass, error) {
 	table := s.table.Quoted()
 	begin := statement{name: "begin", formats: binaryFormat, sql: `SELECT
 		coalesce((SELECT max(id) FROM ` + table + `), 0), statement_timestamp(),
-		EXISTS (SELECT FROM ` + table + ` WHERE ` + isScheduled + ` AND available_at <= statement_timestamp())`}
+		EXISTS (SELECT FROM ` + table + ` WHERE ` + isScheduled + ` AND available_at <= statement_timestamp()),
+		pg_current_snapshot()::text`}
 	var p relay.Pass
+	var taken snapshot
+	var parseErr error
 	err := s.query(ctx, sweepDeadline, begin, nil, func(row [][]byte) {
 		p.Bound = int64(binary.BigEndian.Uint64(row[0]))
 		p.Start = instant(int64(binary.BigEndian.Uint64(row[1])))
 		p.Scheduled = row[2][0] != 0
+		taken.Snapshot, parseErr = tail.ParseSnapshot(string(row[3]))
 	})
-	if err != nil {
+	if err = errors.Join(err, parseErr); err != nil {
 		return p, s.explain("begin a sweep", err)
 	}
+	p.Snapshot = taken
 	return p, nil
 }
 
@@ -126,7 +133,7 @@ func (s *sweep) scanOf(req relay.ChunkRequest, rows int) (statement, [][]byte) {
 //
 // $1 after, $2 bound, $3 start of the pass, $4 limit, $5 the keys of the filter.
 func (s *sweep) scanStatement(scheduled bool, f keyFilter) statement {
-	columns := columnsOf("outbox")
+	columns, writer := columnsOf("outbox"), `, outbox.xmin AS writer`
 	within := ` AND id > $1::bigint AND id <= $2::bigint`
 	name := "scan" + f.name
 	within += f.condition
@@ -135,21 +142,22 @@ func (s *sweep) scanStatement(scheduled bool, f keyFilter) statement {
 	if scheduled {
 		name += "_scheduled"
 		branch := func(condition string) string {
-			return `(SELECT ` + columns + ` FROM ` + table + ` AS outbox WHERE ` + condition + within + ` ORDER BY id LIMIT $4::bigint)`
+			return `(SELECT ` + columns + `, outbox.xmin AS writer FROM ` + table + ` AS outbox WHERE ` + condition + within + ` ORDER BY id LIMIT $4::bigint)`
 		}
 		rows = `(` + branch(isDue) + ` UNION ALL ` + branch(isScheduled+` AND available_at <= $3::timestamptz`) + `) AS outbox`
+		writer = `, outbox.writer`
 	}
 	small := fmt.Sprintf("weight <= %d", smallRow)
 	sql := `SELECT id, message_id, created_at, attempts, available_at, weight,
 			CASE WHEN ` + small + ` THEN topic END, CASE WHEN ` + small + ` THEN key END,
 			CASE WHEN ` + small + ` THEN content_type END,
-			CASE WHEN ` + small + ` AND due THEN nullif(headers, '{}') END, CASE WHEN ` + small + ` AND due THEN payload END
-		FROM (SELECT ` + columns + `, ` + dueNow + ` AS due,
+			CASE WHEN ` + small + ` AND due THEN nullif(headers, '{}') END, CASE WHEN ` + small + ` AND due THEN payload END, writer
+		FROM (SELECT ` + columns + writer + `, ` + dueNow + ` AS due,
 			` + plainLength + ` + CASE WHEN ` + dueNow + ` THEN
 				` + fmt.Sprintf("%d::bigint * coalesce(pg_column_size(headers), 0) + %d::bigint * coalesce(%s, 0)",
 		jsonbWeight, s.payload.weight, s.payload.stored) + ` ELSE 0 END AS weight
 			FROM ` + rows + ` ORDER BY id LIMIT $4::bigint) AS s`
-	return statement{name: name, sql: sql, formats: []int16{1, 1, 1, 1, 1, 1, 0, 0, 0, 0, s.payload.format}}
+	return statement{name: name, sql: sql, formats: []int16{1, 1, 1, 1, 1, 1, 0, 0, 0, 0, s.payload.format, 1}}
 }
 
 // dueNow judges by the start of the pass; what is not due waits for its retry.

@@ -73,16 +73,18 @@ type tableFacts struct {
 	usage       bool // of the schema
 	deletable   bool
 	rowSecurity bool // it applies to this role
+	writers     bool // the role may see which transactions wrote the rows
 }
 
 func (s *session) lookUpTable(ctx context.Context) (tableFacts, error) {
 	const sql = `SELECT c.oid, c.relkind::text, current_user::text, has_schema_privilege(n.oid, 'USAGE'),
-			has_table_privilege(c.oid, 'DELETE'), row_security_active(c.oid)
+			has_table_privilege(c.oid, 'DELETE'), row_security_active(c.oid),
+			CASE WHEN c.relkind IN ('r', 'p') THEN has_column_privilege(c.oid, 'xmin', 'SELECT') ELSE false END
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2`
 	var t tableFacts
 	var kind string
 	err := s.conn.QueryRow(ctx, sql, s.table.Schema, s.table.Name).
-		Scan(&t.oid, &kind, &t.role, &t.usage, &t.deletable, &t.rowSecurity)
+		Scan(&t.oid, &kind, &t.role, &t.usage, &t.deletable, &t.rowSecurity, &t.writers)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return t, missingTable(s.table)
@@ -194,7 +196,7 @@ func (s *session) checkGrants(t tableFacts, columns []column, after AfterSend) e
 		grants = append(grants, fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", schema.QuoteIdentifier(s.table.Schema), role))
 	}
 	var privileges, updates []string
-	unreadable := false
+	unreadable := !t.writers // SELECT on some columns is not enough
 	for _, c := range columns {
 		unreadable = unreadable || !c.canSelect
 		if c.writes && !c.canUpdate {

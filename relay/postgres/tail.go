@@ -90,16 +90,21 @@ func (s snapshot) Sees(x relay.XID) bool { return s.Snapshot.Sees(tail.XID(x)) }
 func (s *sweep) Snapshot(ctx context.Context) (relay.Snapshot, error) { return s.snapshot(ctx) }
 
 func (s *session) snapshot(ctx context.Context) (relay.Snapshot, error) {
+	taken, err := s.takeSnapshot(ctx)
+	if err != nil {
+		return nil, s.explain("take a snapshot", err)
+	}
+	return taken, nil
+}
+
+func (s *session) takeSnapshot(ctx context.Context) (snapshot, error) {
 	var taken snapshot
 	var parseErr error
 	now := statement{name: "snapshot", sql: `SELECT pg_current_snapshot()::text`, formats: binaryFormat}
 	err := s.query(ctx, shortDeadline, now, nil, func(row [][]byte) {
 		taken.Snapshot, parseErr = tail.ParseSnapshot(string(row[0]))
 	})
-	if err = errors.Join(err, parseErr); err != nil {
-		return nil, s.explain("take a snapshot", err)
-	}
-	return taken, nil
+	return taken, errors.Join(err, parseErr)
 }
 
 // InspectTail looks at the publication and at the slot.

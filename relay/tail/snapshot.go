@@ -93,6 +93,34 @@ func (s Snapshot) Sees(x XID) bool {
 	return ok && x >= firstNormalXID && s.Visible(full)
 }
 
+// FirstEnded is the first of the transactions that ended after s was taken and
+// before later was, or may have: whatever has ended in between has an id from it
+// on, its savepoints included.
+func (s Snapshot) FirstEnded(later Snapshot) FullXID {
+	for _, x := range s.running {
+		if later.Visible(x) {
+			return x
+		}
+	}
+	return s.xmax
+}
+
+// Precedes says whether x, the id of a transaction or of a savepoint, is certainly
+// older than all that had not ended when the snapshot was taken. Where that is not
+// certain it is false.
+func (s Snapshot) Precedes(x XID) bool {
+	full, ok := x.resolve(s.xmax)
+	return ok && full < s.xmin
+}
+
+// Within says whether x, which is the id of a transaction or of a savepoint, is
+// one from first on that had an id when the snapshot was taken. Of a row that was
+// frozen long ago the id says nothing, and is within only by chance.
+func (s Snapshot) Within(x XID, first FullXID) bool {
+	full, ok := x.resolve(s.xmax)
+	return ok && x >= firstNormalXID && full >= first && full < s.xmax
+}
+
 // valid checks what is written at the fields.
 func (s Snapshot) valid() bool {
 	if s.xmin > s.xmax {
