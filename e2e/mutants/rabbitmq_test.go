@@ -300,6 +300,13 @@ var rabbitmqMutants = []mutant{
 		pkg:  "./sinks/rabbitmq", test: "TestConformanceOnClassicQueues/a_silent_place_is_a_refusal_while_others_are_acknowledged",
 	},
 	{
+		rule: "RabbitMQ: a broker that answers no probe is given up",
+		file: "sinks/rabbitmq/probe.go",
+		old:  "\t\ts.doubt()\n",
+		new:  "",
+		pkg:  "./sinks/rabbitmq", test: "TestBrokerThatAnswersNoProbeIsGivenUp",
+	},
+	{
 		rule: "RabbitMQ: a silent connection is given up",
 		file: "sinks/rabbitmq/socket.go",
 		old:  "limit := readTimeout",

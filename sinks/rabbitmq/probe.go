@@ -30,8 +30,12 @@ func (s *session) probe(ctx context.Context) error {
 		s.setFault(nil)
 		return nil
 	}
-	if isAnswer(err) || errors.Is(err, errNoExchange) {
+	switch {
+	case isAnswer(err), errors.Is(err, errNoExchange):
 		s.setFault(err)
+	case errors.Is(ctx.Err(), context.DeadlineExceeded) && s.blocked.Load() == nil:
+		// With nothing in flight no message is ever late, and heartbeats may go on.
+		s.doubt()
 	}
 	return err
 }

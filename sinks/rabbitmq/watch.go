@@ -108,14 +108,15 @@ func (s *session) deadline(asked time.Time, limit time.Duration) time.Time {
 // doubt asks for a sign of life.
 func (s *session) doubt() { s.doubted.Store(true) }
 
-// ask asks the broker something other than a publish. Where it does not answer,
-// nothing tells a slow queue from a dead broker, and the connection is given up.
+// ask asks the broker something other than a publish, when a message is late or a
+// probe was not answered. Where it does not answer this either, nothing tells a
+// slow queue from a dead broker, and the connection is given up.
 func (s *session) ask(ctx context.Context) error {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	if err := s.request(ctx, ping); err != nil && !isAnswer(err) {
-		return fmt.Errorf("messages wait for confirms and the broker does not answer: %w", err)
+		return fmt.Errorf("it was asked for a sign of life: %w", err)
 	}
 	raise(&s.seen, began)
 	return nil
