@@ -153,6 +153,13 @@ var rabbitmqMutants = []mutant{
 		pkg:  "./sinks/rabbitmq", test: "TestMissingExchangeIsAwaited",
 	},
 	{
+		rule: "RabbitMQ: an internal exchange is nobody's fault",
+		file: "sinks/rabbitmq/closing.go",
+		old:  "&& isInternal(cause.Reason)",
+		new:  "&& false",
+		pkg:  "./sinks/rabbitmq", test: "TestInternalExchangeIsNoMessagesFault",
+	},
+	{
 		rule: "RabbitMQ: what may have been taken is not unavailable",
 		file: "sinks/rabbitmq/closing.go",
 		old:  "ch.used.Load() == 1 && ",
