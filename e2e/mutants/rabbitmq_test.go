@@ -202,6 +202,13 @@ var rabbitmqMutants = []mutant{
 		pkg:  "./sinks/rabbitmq", test: "TestTopicThatClosedAChannelDisturbsNobody",
 	},
 	{
+		rule: "RabbitMQ: a silent topic holds up the other suspects once",
+		file: "sinks/rabbitmq/lane.go",
+		old:  "case l == q && ",
+		new:  "case false && ",
+		pkg:  "./sinks/rabbitmq", test: "TestSilentTopicHoldsUpTheOtherSuspectsOnce",
+	},
+	{
 		rule: "RabbitMQ: a reason is about the longest topic it names",
 		file: "sinks/rabbitmq/closing.go",
 		old:  "(!found || len(t) > len(topic)) && ",

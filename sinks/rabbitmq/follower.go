@@ -215,6 +215,9 @@ func (f *follower) refuseLate(now time.Time) {
 		e.late = &key
 		e.item = item{}
 		f.late++
+		if topic := it.message.Topic; f.lane == s.options.Channels {
+			s.sink.silent.add(topic, now, now.Add(s.options.AckTimeout))
+		}
 		it.done(timedOut(it.message.Topic))
 	}
 }

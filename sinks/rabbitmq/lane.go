@@ -3,6 +3,7 @@ package rabbitmq
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -71,8 +72,12 @@ func (l *lane) publish(it item) {
 			it.notTaken(relay.ErrorTypeNotReady, err)
 			return
 		}
-		if q := s.quarantine(); l != q && s.suspects.has(it.message.Topic) {
+		switch q := s.quarantine(); {
+		case l != q && s.suspects.has(it.message.Topic):
 			q.put(it)
+			return
+		case l == q && s.silent.has(it.message.Topic, time.Now()):
+			it.done(timedOut(it.message.Topic)) // as it would be, after it has held up the others
 			return
 		}
 		ch := sess.channel(l.number)

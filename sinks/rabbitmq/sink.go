@@ -22,6 +22,7 @@ type Sink struct {
 	lanes     []*lane // the last one is for suspects
 	link      *link.Link[*session]
 	suspects  *suspects
+	silent    *silent
 	changed   *notice      // told when what a lane waits for may have come
 	limit     atomic.Int64 // the broker's own for payloads, once a 406 told it; 0: not known
 	closing   atomic.Bool
@@ -49,7 +50,7 @@ func Open(o Options) (*Sink, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Sink{
-		options: o, addresses: as, suspects: newSuspects(), changed: newNotice(),
+		options: o, addresses: as, suspects: newSuspects(), silent: newSilent(), changed: newNotice(),
 		seed: maphash.MakeSeed(), cancel: cancel,
 	}
 	s.link = link.New[*session](link.Options{Broker: "RabbitMQ", Servers: as.String(), Logger: o.Logger, Changed: s.changed.tell})
