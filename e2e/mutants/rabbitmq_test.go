@@ -244,6 +244,13 @@ var rabbitmqMutants = []mutant{
 		pkg:  "./sinks/rabbitmq", test: "TestMemoryAlarmPausesAndResumes",
 	},
 	{
+		rule: "RabbitMQ: a block is told while all is in flight",
+		file: "sinks/rabbitmq/sink.go",
+		old:  "return *blocked",
+		new:  "return nil",
+		pkg:  "./sinks/rabbitmq", test: "TestAlarmIsToldWhileAllIsInFlight",
+	},
+	{
 		rule: "RabbitMQ: no time passes while the broker is blocked",
 		file: "sinks/rabbitmq/watch.go",
 		old:  "limit time.Duration) time.Time {\n\tif s.blocked.Load() != nil {",

@@ -12,7 +12,10 @@ import (
 	"github.com/outbox-relay/outbox-relay/sinks/worker"
 )
 
-var _ relay.Sink = (*Sink)(nil)
+var (
+	_ relay.Sink    = (*Sink)(nil)
+	_ relay.Pausing = (*Sink)(nil)
+)
 
 // Sink publishes to RabbitMQ. A goroutine for each lane writes, one keeps a
 // connection, and for each channel of the connection one takes its confirms.
@@ -95,6 +98,18 @@ func (s *Sink) MaxMessageBytes() int64 {
 		return broker
 	}
 	return own
+}
+
+// Paused implements [relay.Pausing]: a memory or disk alarm.
+func (s *Sink) Paused() error {
+	sess, _ := s.link.Current()
+	if sess == nil {
+		return nil
+	}
+	if blocked := sess.blocked.Load(); blocked != nil {
+		return *blocked
+	}
+	return nil
 }
 
 // Close implements [relay.Sink]. Messages that were not written are reported as
