@@ -251,6 +251,13 @@ var rabbitmqMutants = []mutant{
 		pkg:  "./sinks/rabbitmq", test: "TestAlarmIsToldWhileAllIsInFlight",
 	},
 	{
+		rule: "RabbitMQ: a question that a block cut short was not left unanswered",
+		file: "sinks/rabbitmq/watch.go",
+		old:  "|| errors.Is(err, errBlocked) ",
+		new:  "",
+		pkg:  "./sinks/rabbitmq", test: "TestQuestionThatABlockCutShortEndsNoConnection",
+	},
+	{
 		rule: "RabbitMQ: no time passes while the broker is blocked",
 		file: "sinks/rabbitmq/watch.go",
 		old:  "limit time.Duration) time.Time {\n\tif s.blocked.Load() != nil {",
@@ -302,8 +309,8 @@ var rabbitmqMutants = []mutant{
 	{
 		rule: "RabbitMQ: a broker that does not answer is given up",
 		file: "sinks/rabbitmq/watch.go",
-		old:  "if err != nil && s.blocked.Load() == nil {",
-		new:  "if false {",
+		old:  "\ts.cut(fmt.Errorf(\"%w: %w\", errUnresponsive, err))\n",
+		new:  "",
 		pkg:  "./sinks/rabbitmq", test: "TestConformanceOnClassicQueues/a_half_open_connection_is_given_up",
 	},
 	{

@@ -56,12 +56,8 @@ func ping(conn *amqp.Connection, _ Options) error {
 // that nobody waits for any more goes on until it is answered; the next one waits
 // for it.
 func (s *session) request(ctx context.Context, q question) error {
-	select {
-	case s.asking <- struct{}{}:
-	case <-s.down:
-		return s.lost()
-	case <-ctx.Done():
-		return fmt.Errorf("an earlier question to the broker is not answered: %w", ctx.Err())
+	if err := s.awaitTurn(ctx); err != nil {
+		return err
 	}
 	answer := make(chan error, 1)
 	started := s.start(func() {
@@ -87,6 +83,25 @@ func (s *session) request(ctx context.Context, q question) error {
 		case <-next:
 		case <-ctx.Done():
 			return fmt.Errorf("ask RabbitMQ at %s: %w", s.address.host, ctx.Err())
+		}
+	}
+}
+
+// awaitTurn returns nil once no earlier question is open.
+func (s *session) awaitTurn(ctx context.Context) error {
+	for {
+		next := s.sink.changed.next()
+		if err := s.blocked.Load(); err != nil {
+			return *err
+		}
+		select {
+		case s.asking <- struct{}{}:
+			return nil
+		case <-next:
+		case <-s.down:
+			return s.lost()
+		case <-ctx.Done():
+			return fmt.Errorf("an earlier question to the broker is not answered: %w", ctx.Err())
 		}
 	}
 }

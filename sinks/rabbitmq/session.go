@@ -19,6 +19,7 @@ import (
 var (
 	errClosing      = link.ErrClosed
 	errUnresponsive = errors.New("the broker has stopped answering")
+	errBlocked      = errors.New("blocked by the broker")
 )
 
 // session is one connection and its channels. It ends with the connection's
