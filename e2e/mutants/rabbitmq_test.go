@@ -274,16 +274,23 @@ var rabbitmqMutants = []mutant{
 	{
 		rule: "RabbitMQ: a blocked broker may read nothing for any time",
 		file: "sinks/rabbitmq/socket.go",
-		old:  "case n == 0 && !s.isPatient():",
-		new:  "case n == 0:",
+		old:  "if s.patient {",
+		new:  "if false {",
 		pkg:  "./sinks/rabbitmq", test: "TestBrokerThatDoesNotReadIsGivenUpUnlessItSaidSo",
 	},
 	{
 		rule: "RabbitMQ: a broker that reads nothing is given up",
 		file: "sinks/rabbitmq/socket.go",
-		old:  "case n == 0 && !s.isPatient():",
+		old:  "case n == 0 && !time.Now().Before(s.writeDeadline(moved)):",
 		new:  "case false:",
 		pkg:  "./sinks/rabbitmq", test: "TestBrokerThatDoesNotReadIsGivenUpUnlessItSaidSo",
+	},
+	{
+		rule: "RabbitMQ: a broker that reads again has its time to do so",
+		file: "sinks/rabbitmq/socket.go",
+		old:  "case n == 0 && !time.Now().Before(s.writeDeadline(moved)):",
+		new:  "case n == 0 && !s.patient:",
+		pkg:  "./sinks/rabbitmq", test: "TestBrokerThatReadsAgainHasItsTimeToDoSo",
 	},
 	{
 		rule: "RabbitMQ: a block leaves a message to be told of",
