@@ -446,4 +446,25 @@ var rabbitmqMutants = []mutant{
 		new:  "",
 		pkg:  "./sinks/link", test: "TestLostSessionIsNotTheCurrentOne",
 	},
+	{
+		rule: "link: sessions that are lost at once are one outage",
+		file: "sinks/link/outage.go",
+		old:  "if short && o.flapping {",
+		new:  "if false {",
+		pkg:  "./sinks/link", test: "TestSessionsThatAreLostAtOnceAreOneOutage",
+	},
+	{
+		rule: "link: a session that was lost at once ends no outage",
+		file: "sinks/link/outage.go",
+		old:  "if !short || o.since.IsZero() {",
+		new:  "if true {",
+		pkg:  "./sinks/link", test: "TestLastWordAboutASessionThatWasLostAtOnceIsItsLoss",
+	},
+	{
+		rule: "link: nothing is awaited after the end",
+		file: "sinks/link/link.go",
+		old:  "if err == nil || errors.Is(err, ErrClosed) {",
+		new:  "if err == nil {",
+		pkg:  "./sinks/link", test: "TestAwaitAfterTheEndReturnsAtOnce",
+	},
 }
