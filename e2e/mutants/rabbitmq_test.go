@@ -78,7 +78,7 @@ var rabbitmqMutants = []mutant{
 	{
 		rule: "RabbitMQ: a return is the next sending's while that is in flight",
 		file: "sinks/rabbitmq/follower.go",
-		old:  "if slices.ContainsFunc(f.open, func(e entry) bool { return e.message != nil && keyOf(e.message) == key }) {",
+		old:  "if slices.ContainsFunc(f.open, func(e entry) bool { return e.message != nil && key.of(e.message) }) {",
 		new:  "if false {",
 		pkg:  "./sinks/rabbitmq", test: "TestReturnIsTheNextSendingsWhileThatIsInFlight",
 	},
