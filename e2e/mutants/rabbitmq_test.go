@@ -209,6 +209,20 @@ var rabbitmqMutants = []mutant{
 		pkg:  "./sinks/rabbitmq", test: "TestSilentTopicHoldsUpTheOtherSuspectsOnce",
 	},
 	{
+		rule: "RabbitMQ: a topic that closed no channel is no suspect any more",
+		file: "sinks/rabbitmq/follower.go",
+		old:  "\t\tf.session.sink.suspects.clear(m.Topic) // it closed no channel\n",
+		new:  "",
+		pkg:  "./sinks/rabbitmq", test: "TestGrantedTopicIsNoSuspectAnyMore",
+	},
+	{
+		rule: "RabbitMQ: what was written before is not unavailable",
+		file: "sinks/rabbitmq/item.go",
+		old:  "if it.sent {",
+		new:  "if false {",
+		pkg:  "./sinks/rabbitmq", test: "TestSuspectThatWaitsForItsTurnIsUnknown",
+	},
+	{
 		rule: "RabbitMQ: a reason is about the longest topic it names",
 		file: "sinks/rabbitmq/closing.go",
 		old:  "(!found || len(t) > len(topic)) && ",
