@@ -295,8 +295,8 @@ var rabbitmqMutants = []mutant{
 	{
 		rule: "RabbitMQ: a broker that reads nothing is given up",
 		file: "sinks/rabbitmq/socket.go",
-		old:  "case n == 0 && !time.Now().Before(s.writeDeadline(moved)):",
-		new:  "case false:",
+		old:  "return moved.Add(writeTimeout)",
+		new:  "return time.Now().Add(writeTimeout)",
 		pkg:  "./sinks/rabbitmq", test: "TestBrokerThatDoesNotReadIsGivenUpUnlessItSaidSo",
 	},
 	{
