@@ -37,3 +37,11 @@ type Sink interface {
 	// shortly after ctx. Call it once, after the last Publish.
 	Close(ctx context.Context) error
 }
+
+// Pausing is a [Sink] that its broker can ask to write nothing for now.
+type Pausing interface {
+	// Paused returns why the broker has asked the sink to write nothing for now,
+	// while messages stay in flight and none of them may be reported; nil where it
+	// has not. It does not block and is safe for any goroutine.
+	Paused() error
+}

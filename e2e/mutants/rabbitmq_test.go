@@ -78,7 +78,7 @@ var rabbitmqMutants = []mutant{
 	{
 		rule: "RabbitMQ: a return is the next sending's while that is in flight",
 		file: "sinks/rabbitmq/follower.go",
-		old:  "if slices.ContainsFunc(f.open, func(e entry) bool { return e.message != nil && keyOf(e.message) == key }) {",
+		old:  "if slices.ContainsFunc(f.open, func(e entry) bool { return e.message != nil && key.of(e.message) }) {",
 		new:  "if false {",
 		pkg:  "./sinks/rabbitmq", test: "TestReturnIsTheNextSendingsWhileThatIsInFlight",
 	},
@@ -153,6 +153,13 @@ var rabbitmqMutants = []mutant{
 		pkg:  "./sinks/rabbitmq", test: "TestMissingExchangeIsAwaited",
 	},
 	{
+		rule: "RabbitMQ: an internal exchange is nobody's fault",
+		file: "sinks/rabbitmq/closing.go",
+		old:  "&& isInternal(cause.Reason)",
+		new:  "&& false",
+		pkg:  "./sinks/rabbitmq", test: "TestInternalExchangeIsNoMessagesFault",
+	},
+	{
 		rule: "RabbitMQ: what may have been taken is not unavailable",
 		file: "sinks/rabbitmq/closing.go",
 		old:  "ch.used.Load() == 1 && ",
@@ -195,6 +202,27 @@ var rabbitmqMutants = []mutant{
 		pkg:  "./sinks/rabbitmq", test: "TestTopicThatClosedAChannelDisturbsNobody",
 	},
 	{
+		rule: "RabbitMQ: a silent topic holds up the other suspects once",
+		file: "sinks/rabbitmq/lane.go",
+		old:  "case l == q && ",
+		new:  "case false && ",
+		pkg:  "./sinks/rabbitmq", test: "TestSilentTopicHoldsUpTheOtherSuspectsOnce",
+	},
+	{
+		rule: "RabbitMQ: a topic that closed no channel is no suspect any more",
+		file: "sinks/rabbitmq/follower.go",
+		old:  "\t\tf.session.sink.suspects.clear(m.Topic) // it closed no channel\n",
+		new:  "",
+		pkg:  "./sinks/rabbitmq", test: "TestGrantedTopicIsNoSuspectAnyMore",
+	},
+	{
+		rule: "RabbitMQ: what was written before is not unavailable",
+		file: "sinks/rabbitmq/item.go",
+		old:  "if it.sent {",
+		new:  "if false {",
+		pkg:  "./sinks/rabbitmq", test: "TestSuspectThatWaitsForItsTurnIsUnknown",
+	},
+	{
 		rule: "RabbitMQ: a reason is about the longest topic it names",
 		file: "sinks/rabbitmq/closing.go",
 		old:  "(!found || len(t) > len(topic)) && ",
@@ -230,6 +258,20 @@ var rabbitmqMutants = []mutant{
 		pkg:  "./sinks/rabbitmq", test: "TestMemoryAlarmPausesAndResumes",
 	},
 	{
+		rule: "RabbitMQ: a block is told while all is in flight",
+		file: "sinks/rabbitmq/sink.go",
+		old:  "return *blocked",
+		new:  "return nil",
+		pkg:  "./sinks/rabbitmq", test: "TestAlarmIsToldWhileAllIsInFlight",
+	},
+	{
+		rule: "RabbitMQ: a question that a block cut short was not left unanswered",
+		file: "sinks/rabbitmq/watch.go",
+		old:  "|| errors.Is(err, errBlocked) ",
+		new:  "",
+		pkg:  "./sinks/rabbitmq", test: "TestQuestionThatABlockCutShortEndsNoConnection",
+	},
+	{
 		rule: "RabbitMQ: no time passes while the broker is blocked",
 		file: "sinks/rabbitmq/watch.go",
 		old:  "limit time.Duration) time.Time {\n\tif s.blocked.Load() != nil {",
@@ -246,16 +288,23 @@ var rabbitmqMutants = []mutant{
 	{
 		rule: "RabbitMQ: a blocked broker may read nothing for any time",
 		file: "sinks/rabbitmq/socket.go",
-		old:  "case n == 0 && !s.isPatient():",
-		new:  "case n == 0:",
+		old:  "if s.patient {",
+		new:  "if false {",
 		pkg:  "./sinks/rabbitmq", test: "TestBrokerThatDoesNotReadIsGivenUpUnlessItSaidSo",
 	},
 	{
 		rule: "RabbitMQ: a broker that reads nothing is given up",
 		file: "sinks/rabbitmq/socket.go",
-		old:  "case n == 0 && !s.isPatient():",
-		new:  "case false:",
+		old:  "return moved.Add(writeTimeout)",
+		new:  "return time.Now().Add(writeTimeout)",
 		pkg:  "./sinks/rabbitmq", test: "TestBrokerThatDoesNotReadIsGivenUpUnlessItSaidSo",
+	},
+	{
+		rule: "RabbitMQ: a broker that reads again has its time to do so",
+		file: "sinks/rabbitmq/socket.go",
+		old:  "case n == 0 && !time.Now().Before(s.writeDeadline(moved)):",
+		new:  "case n == 0 && !s.patient:",
+		pkg:  "./sinks/rabbitmq", test: "TestBrokerThatReadsAgainHasItsTimeToDoSo",
 	},
 	{
 		rule: "RabbitMQ: a block leaves a message to be told of",
@@ -281,8 +330,8 @@ var rabbitmqMutants = []mutant{
 	{
 		rule: "RabbitMQ: a broker that does not answer is given up",
 		file: "sinks/rabbitmq/watch.go",
-		old:  "if err != nil && s.blocked.Load() == nil {",
-		new:  "if false {",
+		old:  "\ts.cut(fmt.Errorf(\"%w: %w\", errUnresponsive, err))\n",
+		new:  "",
 		pkg:  "./sinks/rabbitmq", test: "TestConformanceOnClassicQueues/a_half_open_connection_is_given_up",
 	},
 	{
@@ -298,6 +347,13 @@ var rabbitmqMutants = []mutant{
 		old:  " || s.seen.Load() > deadline.UnixNano()",
 		new:  "",
 		pkg:  "./sinks/rabbitmq", test: "TestConformanceOnClassicQueues/a_silent_place_is_a_refusal_while_others_are_acknowledged",
+	},
+	{
+		rule: "RabbitMQ: a broker that answers no probe is given up",
+		file: "sinks/rabbitmq/probe.go",
+		old:  "\t\ts.doubt()\n",
+		new:  "",
+		pkg:  "./sinks/rabbitmq", test: "TestBrokerThatAnswersNoProbeIsGivenUp",
 	},
 	{
 		rule: "RabbitMQ: a silent connection is given up",
@@ -403,5 +459,26 @@ var rabbitmqMutants = []mutant{
 		old:  "\tl.set(none, lost)\n",
 		new:  "",
 		pkg:  "./sinks/link", test: "TestLostSessionIsNotTheCurrentOne",
+	},
+	{
+		rule: "link: sessions that are lost at once are one outage",
+		file: "sinks/link/outage.go",
+		old:  "if short && o.flapping {",
+		new:  "if false {",
+		pkg:  "./sinks/link", test: "TestSessionsThatAreLostAtOnceAreOneOutage",
+	},
+	{
+		rule: "link: a session that was lost at once ends no outage",
+		file: "sinks/link/outage.go",
+		old:  "if !short || o.since.IsZero() {",
+		new:  "if true {",
+		pkg:  "./sinks/link", test: "TestLastWordAboutASessionThatWasLostAtOnceIsItsLoss",
+	},
+	{
+		rule: "link: nothing is awaited after the end",
+		file: "sinks/link/link.go",
+		old:  "if err == nil || errors.Is(err, ErrClosed) {",
+		new:  "if err == nil {",
+		pkg:  "./sinks/link", test: "TestAwaitAfterTheEndReturnsAtOnce",
 	},
 }

@@ -7,7 +7,8 @@
 // pauses that grow while that does not help and are jittered, so that many relays
 // do not come back in one moment. A connection that is made and ends at once is
 // no success. One outage is one warning, repeated at growing intervals, and one
-// line when it is over. Errors of this package show no credentials.
+// line when it is over; sessions that end at once, one after the other, are one
+// outage. Errors of this package show no credentials.
 //
 // Concurrency: all methods are safe for concurrent use, but for [Link.Keep],
 // which is called once.

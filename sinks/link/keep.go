@@ -70,18 +70,20 @@ func (l *Link[S]) attempt(ctx context.Context, b Broker[S], out *outage) time.Du
 	}
 	began := time.Now()
 	l.set(session, nil)
-	out.over(b.Describe(session))
+	ended := out.made(b.Describe(session))
 
 	lost := b.Serve(ctx, session)
+	lived := time.Since(began)
+	ended()
 	if ctx.Err() != nil {
 		lost = ErrClosed
 	}
 	l.set(none, lost)
 	b.End(session)
 	if ctx.Err() == nil {
-		out.lost(lost)
+		out.lost(lost, lived)
 	}
-	return time.Since(began)
+	return lived
 }
 
 // wait returns after d, when somebody asks for a connection, or when ctx ends.

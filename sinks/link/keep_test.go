@@ -52,7 +52,10 @@ func (s *stage) End(x *session) { s.ended = append(s.ended, x.n) }
 // keep runs Keep on the stage until the returned function is called.
 func keep(t *testing.T, s *stage, o Options) (l *Link[*session], stop func()) {
 	t.Helper()
-	o.Broker, o.Servers, o.Logger = "Broker", "h:1", slog.New(slog.DiscardHandler)
+	o.Broker, o.Servers = "Broker", "h:1"
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
 	s.began = time.Now()
 	l = New[*session](o)
 	ctx, cancel := context.WithCancel(t.Context())

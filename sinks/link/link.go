@@ -58,13 +58,13 @@ func (l *Link[S]) Current() (S, error) {
 
 // Await returns the session. Without one it has a connection attempted at once,
 // not after the pause, and returns what came of that, or the error of ctx with
-// the last known reason.
+// the last known reason. After the end it returns [ErrClosed] at once.
 func (l *Link[S]) Await(ctx context.Context) (S, error) {
 	l.mu.Lock()
 	session, err, changed := l.session, l.err, l.changed
 	l.mu.Unlock()
-	if err == nil {
-		return session, nil
+	if err == nil || errors.Is(err, ErrClosed) { // nothing comes after the end
+		return session, err
 	}
 	select {
 	case l.nudge <- struct{}{}:

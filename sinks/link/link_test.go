@@ -45,6 +45,19 @@ func TestAwaitEndsWithItsContext(t *testing.T) {
 	}
 }
 
+func TestAwaitAfterTheEndReturnsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, stop := keep(t, &stage{}, Options{})
+		stop()
+		begin := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if got, err := l.Await(ctx); got != nil || !errors.Is(err, ErrClosed) || time.Since(begin) > 0 {
+			t.Errorf("after %s await returns %v (%v)", time.Since(begin), got, err)
+		}
+	})
+}
+
 func TestLostSessionIsNotTheCurrentOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &stage{lives: func(int) time.Duration { return time.Minute }}

@@ -46,7 +46,7 @@ func TestLossIsLoggedOnceAndCountsFromItsBeginning(t *testing.T) {
 			t.Errorf("the first connection is logged as %s", text)
 		}
 		out.Reset()
-		o.lost(errors.New("reset by peer"))
+		o.lost(errors.New("reset by peer"), time.Hour)
 		for range 9 {
 			time.Sleep(time.Second)
 			o.failed(errors.New("refused"))
@@ -58,6 +58,68 @@ func TestLossIsLoggedOnceAndCountsFromItsBeginning(t *testing.T) {
 		o.failed(errors.New("refused"))
 		if text := out.String(); !strings.Contains(text, "cannot connect to Broker, trying on") || !strings.Contains(text, "for=10s") {
 			t.Errorf("ten seconds after the loss the log is %s", text)
+		}
+	})
+}
+
+// A broker that takes connections only to close them, or a proxy before one that is
+// away: one line when that begins, others at growing intervals, one when a session
+// has lasted.
+func TestSessionsThatAreLostAtOnceAreOneOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const flapping = time.Hour
+		var out bytes.Buffer
+		log := slog.New(slog.NewTextHandler(&out, nil))
+		begin := time.Now()
+		s := &stage{lives: func(int) time.Duration {
+			if time.Since(begin) > flapping {
+				return 24 * time.Hour
+			}
+			return 10 * time.Millisecond
+		}}
+		_, stop := keep(t, s, Options{Logger: log})
+		time.Sleep(flapping)
+		text := out.String()
+		if n := strings.Count(text, "\n"); n < 8 || n > 14 {
+			t.Errorf("an hour of %d sessions is %d lines:\n%s", len(s.at), n, text)
+		}
+		for line, want := range map[string]int{"connected to Broker": 1, "connection to Broker lost": 1} {
+			if n := strings.Count(text, line); n != want {
+				t.Errorf("%q was logged %d times, want %d:\n%s", line, n, want, text)
+			}
+		}
+		out.Reset()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if text := out.String(); !strings.Contains(text, `msg="connected to Broker" after=1h`) || strings.Count(text, "connected") != 1 {
+			t.Errorf("the session that lasted is logged as %s", text)
+		}
+		stop()
+	})
+}
+
+// A session that was said to be there and is lost at once is said to be lost, and
+// counts for the outage before it.
+func TestLastWordAboutASessionThatWasLostAtOnceIsItsLoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		o := outage{broker: "Broker", log: slog.New(slog.NewTextHandler(&out, nil))}
+		o.lost(errors.New("reset by peer"), time.Hour)
+		time.Sleep(time.Hour)
+		o.made(nil)()
+		time.Sleep(time.Second)
+		out.Reset()
+		o.lost(errors.New("reset by peer"), time.Second)
+		if text := out.String(); !strings.Contains(text, "connection to Broker lost") {
+			t.Errorf("the loss is logged as %s", text)
+		}
+		out.Reset()
+		ended := o.made(nil)
+		time.Sleep(pauseMax)
+		synctest.Wait()
+		ended()
+		if text := out.String(); !strings.Contains(text, `msg="connected to Broker" after=1h0m6s`) {
+			t.Errorf("the session that lasted is logged as %s", text)
 		}
 	})
 }

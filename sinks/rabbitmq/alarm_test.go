@@ -67,6 +67,36 @@ func TestMemoryAlarmPausesAndResumes(t *testing.T) {
 	}
 }
 
+// One message in flight and none behind it: nothing is reported that would tell of
+// the alarm.
+func TestAlarmIsToldWhileAllIsInFlight(t *testing.T) {
+	p := newPlace(t, amqp.QueueTypeClassic)
+	p.queue("all", "#", nil)
+	s := open(t, p.options())
+	reach(t, s)
+	if err := s.Paused(); err != nil {
+		t.Errorf("before the alarm the sink is paused: %v", err)
+	}
+	t.Cleanup(func() { setAlarm(t, false) })
+	setAlarm(t, true)
+	r := newResults(t)
+	s.Publish(messageTo("a", 1), r.report)
+	eventually(t, "the sink is paused", func() error {
+		if err := s.Paused(); err == nil || !strings.Contains(err.Error(), "blocked by the broker: low on memory") {
+			return errors.Join(errors.New("not yet"), err)
+		}
+		return nil
+	})
+	r.mu.Lock()
+	if len(r.by) > 0 {
+		t.Errorf("the message in flight was reported during the alarm: %s", r.last)
+	}
+	r.mu.Unlock()
+	setAlarm(t, false)
+	check(t, messageTo("a", 1), r.await(1), relay.Acknowledged, "", "")
+	eventually(t, "the sink is not paused", s.Paused)
+}
+
 // A whole window written before the broker says that it is blocked: something is
 // told of it all the same, or the relay would wait without a reason. And closing
 // during the alarm is quick.

@@ -15,7 +15,7 @@ type entry struct {
 	item
 	confirm *amqp.DeferredConfirmation
 	written time.Time
-	late    *returnKey // of a message that was refused for lateness
+	late    *lateKey // of a message that was refused for lateness
 }
 
 // channel is one channel of a connection. A lane writes to it, a follower takes

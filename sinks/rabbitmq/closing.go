@@ -19,15 +19,12 @@ import (
 // sending the suspects one at a time; the others are sent again, under the same
 // id, and nobody hears of it.
 func (s *session) channelClosed(lane int, ch *channel, left []entry, cause *amqp.Error) {
-	switch {
-	case cause == nil: // nobody is to blame
+	if cause == nil { // nobody is to blame
 		s.again(lane, left)
 		return
-	case cause.Code == amqp.NotFound:
-		s.closedForAll(ch, left, noExchange(s.options.Exchange))
-		return
-	case cause.Code == amqp.AccessRefused && refusesExchange(cause.Reason):
-		s.closedForAll(ch, left, fmt.Errorf("%w: grant it: rabbitmqctl set_permissions -p %s %s '' '.*' ''", cause, s.address.vhost, s.address.user))
+	}
+	if fault := s.faultOfAll(cause); fault != nil {
+		s.closedForAll(ch, left, fault)
 		return
 	}
 	guilty, rest := s.accuse(left, cause)
@@ -47,6 +44,20 @@ func (s *session) channelClosed(lane int, ch *channel, left []entry, cause *amqp
 	default:
 		s.again(s.options.Channels, left)
 	}
+}
+
+// faultOfAll is why the exchange takes no message at all, or nil where the broker
+// closed the channel because of one message.
+func (s *session) faultOfAll(cause *amqp.Error) error {
+	switch {
+	case cause.Code == amqp.NotFound:
+		return noExchange(s.options.Exchange)
+	case cause.Code == amqp.AccessRefused && refusesExchange(cause.Reason):
+		return fmt.Errorf("%w: grant it: rabbitmqctl set_permissions -p %s %s '' '.*' ''", cause, s.address.vhost, s.address.user)
+	case cause.Code == amqp.AccessRefused && isInternal(cause.Reason):
+		return fmt.Errorf("%w: name another exchange in OUTBOX_RABBITMQ_EXCHANGE, or delete this one and declare it anew, not internal", cause)
+	}
+	return nil
 }
 
 // closedForAll is for what no message can help: no attempt is counted. Only where
@@ -73,6 +84,12 @@ var accessRefused = regexp.MustCompile(`^ACCESS_REFUSED - (?:(?:read|write|confi
 // refusesExchange says whether the reason is about the exchange as a whole.
 func refusesExchange(reason string) bool {
 	return strings.HasPrefix(accessRefused.ReplaceAllLiteralString(reason, ""), "access to exchange '")
+}
+
+// isInternal says whether the reason is that the exchange takes messages from other
+// exchanges only.
+func isInternal(reason string) bool {
+	return strings.HasPrefix(reason, "ACCESS_REFUSED - cannot publish to internal exchange '")
 }
 
 // refusesTopic says whether the reason is about the topic in the exchange.

@@ -15,6 +15,8 @@ func TestReasonsAreReadFromTheirBeginning(t *testing.T) {
 		reason, topic string
 		all, one      bool
 	}{
+		"internal":                    {"ACCESS_REFUSED - cannot publish to internal exchange 'own' in vhost '/'", "a", true, false},
+		"topic of an internal":        {"ACCESS_REFUSED - access to topic 'cannot publish to internal exchange 'x'' in exchange 'own'" + where, "cannot publish to internal exchange 'x'", false, true},
 		"exchange":                    {"ACCESS_REFUSED - access to exchange 'own'" + where, "a", true, false},
 		"exchange, with permission":   {"ACCESS_REFUSED - write access to exchange 'own'" + where, "a", true, false},
 		"topic":                       {"ACCESS_REFUSED - access to topic 'a' in exchange 'own'" + where, "a", false, true},
@@ -27,7 +29,7 @@ func TestReasonsAreReadFromTheirBeginning(t *testing.T) {
 		"topic within a topic":        {"ACCESS_REFUSED - access to topic 'access to topic 'a' in exchange 'own'' in exchange 'own'" + where, "a", false, false},
 		"cut":                         {"ACCESS_REFUSED - access to topic 'a", "a", false, false},
 	} {
-		if got := refusesExchange(c.reason); got != c.all {
+		if got := refusesExchange(c.reason) || isInternal(c.reason); got != c.all {
 			t.Errorf("%s: about the exchange: %t", name, got)
 		}
 		if got := refusesTopic(c.reason, c.topic, "own"); got != c.one {

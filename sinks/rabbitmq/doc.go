@@ -28,7 +28,8 @@
 // that is not permitted, a payload over the broker's own limit) is found, by the
 // broker's reason or by sending the suspects one at a time, and refused alone; its
 // neighbours are sent again under the same id, and later messages of its topic
-// take a channel where each is alone. A message that was not confirmed in time is
+// take a channel where each is alone. One that is late there has others of its
+// topic refused with it for a while, or they would hold up the rest in turn. A message that was not confirmed in time is
 // refused if the broker is seen to work meanwhile; else the connection is given
 // up. When a connection ends, each message in flight on it is unknown.
 //

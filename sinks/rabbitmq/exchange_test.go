@@ -129,6 +129,37 @@ func TestUserThatMayNotWriteToTheExchange(t *testing.T) {
 	})
 }
 
+// An exchange that takes messages from other exchanges only: no topic is to blame,
+// and no attempt is counted.
+func TestInternalExchangeIsNoMessagesFault(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, amqp.QueueTypeClassic)
+	if err := p.ch.ExchangeDelete(p.exchange, false, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.ch.ExchangeDeclare(p.exchange, amqp.ExchangeTopic, true, false, true, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, p.options())
+	reach(t, s) // who may not publish may look all the same
+	for i := range 3 {
+		reach(t, s)
+		expect(t, s, messageTo("a", i), relay.Unavailable, relay.ErrorTypeNotReady, "name another exchange in OUTBOX_RABBITMQ_EXCHANGE")
+	}
+	if err := p.ch.ExchangeDelete(p.exchange, false, false); err != nil {
+		t.Fatal(err)
+	}
+	p.declareExchange()
+	p.queue("all", "#", nil)
+	eventually(t, "a message acknowledged", func() error {
+		reach(t, s)
+		if o := await(t, s, messageTo("a", 3)); o.Class != relay.Acknowledged {
+			return o.Err
+		}
+		return nil
+	})
+}
+
 func TestDefaultExchangeRoutesByQueueName(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, amqp.QueueTypeClassic)

@@ -25,11 +25,11 @@ type follower struct {
 	lane      int
 	open      []entry // in the order of writing
 	returned  returned
-	late      int         // entries without their message
-	stale     []returnKey // of late entries that were confirmed: their returns are nobody's
-	overtaken int         // confirms that have come since the first of the late ones did not
-	retired   bool        // the lane has another channel by now
-	drained   bool        // the broker owes nothing but late confirms
+	late      int       // entries without their message
+	stale     []lateKey // of late entries that were confirmed: their returns are nobody's
+	overtaken int       // confirms that have come since the first of the late ones did not
+	retired   bool      // the lane has another channel by now
+	drained   bool      // the broker owes nothing but late confirms
 }
 
 // run follows the channel to its end and returns the messages left in flight,
@@ -183,8 +183,8 @@ func (f *follower) forgetLate() {
 	}
 	f.channel.handedOver() // what may have been returned already
 	f.open = f.channel.collect(f.open)
-	f.stale = slices.DeleteFunc(f.stale, func(key returnKey) bool {
-		if slices.ContainsFunc(f.open, func(e entry) bool { return e.message != nil && keyOf(e.message) == key }) {
+	f.stale = slices.DeleteFunc(f.stale, func(key lateKey) bool {
+		if slices.ContainsFunc(f.open, func(e entry) bool { return e.message != nil && key.of(e.message) }) {
 			return false
 		}
 		f.returned.forget(key)
@@ -211,10 +211,12 @@ func (f *follower) refuseLate(now time.Time) {
 			return
 		}
 		it := e.item
-		key := keyOf(it.message)
-		e.late = &key
+		e.late = &lateKey{it.message.MessageID, it.message.Topic}
 		e.item = item{}
 		f.late++
+		if topic := it.message.Topic; f.lane == s.options.Channels {
+			s.sink.silent.add(topic, now, now.Add(s.options.AckTimeout))
+		}
 		it.done(timedOut(it.message.Topic))
 	}
 }

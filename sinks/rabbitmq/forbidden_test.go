@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -97,6 +98,40 @@ func TestTopicThatClosedAChannelDisturbsNobody(t *testing.T) {
 	check(t, messageTo("public.slow", 2), r.await(2), relay.Acknowledged, "", "")
 	if stored := take(t, queue); len(stored) != 1 {
 		t.Errorf("the message beside them was sent %d times", len(stored))
+	}
+}
+
+// A message closes the channel, the broker does not name it, and all that was in
+// flight is sent one at a time. Many of them go to a queue that never confirms:
+// what is behind them waits for one of these, not for each.
+func TestSilentTopicHoldsUpTheOtherSuspectsOnce(t *testing.T) {
+	t.Parallel()
+	makeSilentQueue(t)
+	p := newPlace(t, amqp.QueueTypeClassic)
+	queue := p.queue("good", "good", nil)
+	if err := p.ch.QueueBind(silentQueue, silentTopic, p.exchange, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	o := p.options()
+	o.URLs = server(t).URLAs(p.restricted(`^(good|`+silentTopic+`)$`), "secret")
+	o.Channels, o.AckTimeout = 1, 4*time.Second
+	s := open(t, o)
+	reach(t, s)
+	r := newResults(t)
+	const silent = 30 // two minutes, one after the other
+	for i := range silent {
+		s.Publish(messageTo(silentTopic, 100+i), r.report)
+	}
+	long := "secret." + strings.Repeat("x", 248) // the broker's reason does not hold it
+	s.Publish(messageTo(long, 1), r.report)
+	s.Publish(messageTo("good", 2), r.report)
+	check(t, messageTo("good", 2), r.await(2), relay.Acknowledged, "", "")
+	check(t, messageTo(long, 1), r.await(1), relay.Refused, relay.ErrorTypeForbidden, "")
+	for i := range silent {
+		check(t, messageTo(silentTopic, i), r.await(int64(100+i)), relay.Refused, relay.ErrorTypeTimeout, "")
+	}
+	if stored := take(t, queue); len(stored) != 1 {
+		t.Errorf("the message behind them is stored %d times", len(stored))
 	}
 }
 

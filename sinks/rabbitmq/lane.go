@@ -3,6 +3,7 @@ package rabbitmq
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -71,8 +72,7 @@ func (l *lane) publish(it item) {
 			it.notTaken(relay.ErrorTypeNotReady, err)
 			return
 		}
-		if q := s.quarantine(); l != q && s.suspects.has(it.message.Topic) {
-			q.put(it)
+		if l.divert(it) {
 			return
 		}
 		ch := sess.channel(l.number)
@@ -87,6 +87,21 @@ func (l *lane) publish(it item) {
 			return
 		}
 	}
+}
+
+// divert says whether the message is not this lane's to write, and does with it
+// what is to be done instead.
+func (l *lane) divert(it item) bool {
+	s, topic := l.sink, it.message.Topic
+	switch q := s.quarantine(); {
+	case l != q && s.suspects.has(topic):
+		q.put(it)
+		return true
+	case l == q && s.silent.has(topic, time.Now()):
+		it.done(timedOut(topic)) // as it would be, after it had held up the others
+		return true
+	}
+	return false
 }
 
 // awaitRoom says whether the channel takes a message now; else it waits for a

@@ -110,10 +110,13 @@ func suspendChannel(t *testing.T, name string) (resume func()) {
 
 // owed is the number of confirms that the broker owes on the connection with this
 // name.
-func owed(t *testing.T, name string) string {
+func owed(t *testing.T, name string) string { return owedBy(t, name, "{number, _}") }
+
+// owedBy is the same of the channels that match.
+func owedBy(t *testing.T, name, channel string) string {
 	t.Helper()
 	return strings.TrimSpace(ctl(t, "eval", `lists:sum([N ||
-		[{connection, C}, {messages_unconfirmed, N}] <- rabbit_channel:info_all([connection, messages_unconfirmed]),
+		[{connection, C}, `+channel+`, {messages_unconfirmed, N}] <- rabbit_channel:info_all([connection, number, messages_unconfirmed]),
 		[{client_properties, Ps}] <- [rabbit_networking:connection_info(C, [client_properties])],
 		lists:keymember(<<"`+name+`">>, 3, Ps)]).`))
 }

@@ -30,8 +30,12 @@ func (s *session) probe(ctx context.Context) error {
 		s.setFault(nil)
 		return nil
 	}
-	if isAnswer(err) || errors.Is(err, errNoExchange) {
+	switch {
+	case isAnswer(err), errors.Is(err, errNoExchange):
 		s.setFault(err)
+	case errors.Is(ctx.Err(), context.DeadlineExceeded) && s.blocked.Load() == nil:
+		// With nothing in flight no message is ever late, and heartbeats may go on.
+		s.doubt()
 	}
 	return err
 }
@@ -52,12 +56,8 @@ func ping(conn *amqp.Connection, _ Options) error {
 // that nobody waits for any more goes on until it is answered; the next one waits
 // for it.
 func (s *session) request(ctx context.Context, q question) error {
-	select {
-	case s.asking <- struct{}{}:
-	case <-s.down:
-		return s.lost()
-	case <-ctx.Done():
-		return fmt.Errorf("an earlier question to the broker is not answered: %w", ctx.Err())
+	if err := s.awaitTurn(ctx); err != nil {
+		return err
 	}
 	answer := make(chan error, 1)
 	started := s.start(func() {
@@ -83,6 +83,25 @@ func (s *session) request(ctx context.Context, q question) error {
 		case <-next:
 		case <-ctx.Done():
 			return fmt.Errorf("ask RabbitMQ at %s: %w", s.address.host, ctx.Err())
+		}
+	}
+}
+
+// awaitTurn returns nil once no earlier question is open.
+func (s *session) awaitTurn(ctx context.Context) error {
+	for {
+		next := s.sink.changed.next()
+		if err := s.blocked.Load(); err != nil {
+			return *err
+		}
+		select {
+		case s.asking <- struct{}{}:
+			return nil
+		case <-next:
+		case <-s.down:
+			return s.lost()
+		case <-ctx.Done():
+			return fmt.Errorf("an earlier question to the broker is not answered: %w", ctx.Err())
 		}
 	}
 }

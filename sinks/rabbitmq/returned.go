@@ -19,6 +19,15 @@ type returnKey struct{ id, topic string }
 
 func keyOf(m *relay.Message) returnKey { return returnKey{m.MessageID.String(), m.Topic} }
 
+// lateKey is what is kept of a message that was refused for lateness. As a text the
+// id is needed only once, and many may be compared meanwhile.
+type lateKey struct {
+	id    relay.MessageID
+	topic string
+}
+
+func (k lateKey) of(m *relay.Message) bool { return m.MessageID == k.id && m.Topic == k.topic }
+
 // drain takes what has arrived and does not wait.
 func (r *returned) drain(from <-chan amqp.Return) {
 	for {
@@ -47,7 +56,11 @@ func (r *returned) take(m *relay.Message) (text string, ok bool) {
 }
 
 // forget takes the return of a message that has its outcome already, if it came.
-func (r *returned) forget(key returnKey) { r.takeKey(key) }
+func (r *returned) forget(key lateKey) {
+	if len(r.texts) > 0 {
+		r.takeKey(returnKey{key.id.String(), key.topic})
+	}
+}
 
 func (r *returned) takeKey(key returnKey) (text string, ok bool) {
 	texts := r.texts[key]

@@ -64,7 +64,7 @@ func TestReturnsAreMatchedByIDAndTopicAndCounted(t *testing.T) {
 func TestReturnOfALateMessageIsNotItsNextSendings(t *testing.T) {
 	t.Parallel()
 	m := row(1, "a")
-	late := returnKey{m.MessageID.String(), m.Topic}
+	late := lateKey{m.MessageID, m.Topic}
 	var r returned
 	r.forget(late) // it was not given back
 
@@ -90,7 +90,7 @@ func TestReturnIsTheNextSendingsWhileThatIsInFlight(t *testing.T) {
 		"known to the follower": {channel: &channel{}, open: []entry{sending}},
 		"just handed over":      {channel: &channel{inbox: []entry{sending}}},
 	} {
-		f.stale = []returnKey{keyOf(m)}
+		f.stale = []lateKey{{m.MessageID, m.Topic}}
 		f.returned.arrive(back(m, "whose"))
 		f.forgetLate()
 		f.returned.check(t, m, "312 whose")

@@ -19,6 +19,7 @@ import (
 var (
 	errClosing      = link.ErrClosed
 	errUnresponsive = errors.New("the broker has stopped answering")
+	errBlocked      = errors.New("blocked by the broker")
 )
 
 // session is one connection and its channels. It ends with the connection's
@@ -46,7 +47,7 @@ type session struct {
 	proven  atomic.Int64 // when the newest message that was confirmed was written
 	seen    atomic.Int64 // when the newest question that was answered was asked
 	resumed atomic.Int64 // when the broker last unblocked
-	doubted atomic.Bool  // a message is overdue: ask the broker
+	doubted atomic.Bool  // a message or an answer is overdue: ask the broker
 
 	mu    sync.Mutex
 	cause error // why the connection ended; the first reason

@@ -12,7 +12,10 @@ import (
 	"github.com/outbox-relay/outbox-relay/sinks/worker"
 )
 
-var _ relay.Sink = (*Sink)(nil)
+var (
+	_ relay.Sink    = (*Sink)(nil)
+	_ relay.Pausing = (*Sink)(nil)
+)
 
 // Sink publishes to RabbitMQ. A goroutine for each lane writes, one keeps a
 // connection, and for each channel of the connection one takes its confirms.
@@ -22,6 +25,7 @@ type Sink struct {
 	lanes     []*lane // the last one is for suspects
 	link      *link.Link[*session]
 	suspects  *suspects
+	silent    *silent
 	changed   *notice      // told when what a lane waits for may have come
 	limit     atomic.Int64 // the broker's own for payloads, once a 406 told it; 0: not known
 	closing   atomic.Bool
@@ -49,7 +53,7 @@ func Open(o Options) (*Sink, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Sink{
-		options: o, addresses: as, suspects: newSuspects(), changed: newNotice(),
+		options: o, addresses: as, suspects: newSuspects(), silent: newSilent(), changed: newNotice(),
 		seed: maphash.MakeSeed(), cancel: cancel,
 	}
 	s.link = link.New[*session](link.Options{Broker: "RabbitMQ", Servers: as.String(), Logger: o.Logger, Changed: s.changed.tell})
@@ -94,6 +98,18 @@ func (s *Sink) MaxMessageBytes() int64 {
 		return broker
 	}
 	return own
+}
+
+// Paused implements [relay.Pausing]: a memory or disk alarm.
+func (s *Sink) Paused() error {
+	sess, _ := s.link.Current()
+	if sess == nil {
+		return nil
+	}
+	if blocked := sess.blocked.Load(); blocked != nil {
+		return *blocked
+	}
+	return nil
 }
 
 // Close implements [relay.Sink]. Messages that were not written are reported as

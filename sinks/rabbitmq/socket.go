@@ -40,9 +40,10 @@ type socket struct {
 	mu      sync.Mutex
 	wake    sync.Cond
 	buffer  []byte
-	err     error // why it ended, the first reason
-	patient bool  // the broker said that it does not read: writing may take for ever
-	opening bool  // the handshake is not over
+	err     error     // why it ended, the first reason
+	patient bool      // the broker said that it does not read: writing may take for ever
+	resumed time.Time // when it said that it reads again
+	opening bool      // the handshake is not over
 }
 
 func newSocket(conn net.Conn) *socket {
@@ -103,21 +104,40 @@ func (s *socket) flush() {
 // writeAll goes on after a deadline as long as bytes go or the broker has said
 // that it does not read; reading tells whether it lives.
 func (s *socket) writeAll(b []byte) error {
+	moved := time.Now()
 	for len(b) > 0 {
-		if err := s.Conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		if err := s.Conn.SetWriteDeadline(s.writeDeadline(moved)); err != nil {
 			return err
 		}
 		n, err := s.Conn.Write(b)
 		b = b[n:]
+		if n > 0 {
+			moved = time.Now()
+		}
 		switch {
 		case err == nil:
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return err
-		case n == 0 && !s.isPatient():
+		case n == 0 && !time.Now().Before(s.writeDeadline(moved)):
 			return errNotReading
 		}
 	}
 	return nil
+}
+
+// writeDeadline of a write of which the last byte went then. The time of a broker
+// that said that it does not read begins when it says that it does again, or one
+// that says so just before a deadline would have no time at all.
+func (s *socket) writeDeadline(moved time.Time) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.patient {
+		return time.Now().Add(writeTimeout)
+	}
+	if s.resumed.After(moved) {
+		moved = s.resumed
+	}
+	return moved.Add(writeTimeout)
 }
 
 // Read implements net.Conn.
@@ -152,12 +172,9 @@ func (s *socket) setPatient(patient bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.patient = patient
-}
-
-func (s *socket) isPatient() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.patient
+	if !patient {
+		s.resumed = time.Now()
+	}
 }
 
 // cut ends the connection at once; whatever is written or read fails. The first

@@ -38,6 +38,33 @@ func TestSilenceEndsTheSocket(t *testing.T) {
 	}
 }
 
+// Its time begins when it says that it reads again, not with the deadline that ran
+// meanwhile.
+func TestBrokerThatReadsAgainHasItsTimeToDoSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		here, there := net.Pipe()
+		s := newSocket(here)
+		s.setPatient(true)
+		if _, err := s.Write([]byte("message")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3*writeTimeout - time.Millisecond)
+		s.setPatient(false)
+		time.Sleep(writeTimeout - time.Millisecond)
+		synctest.Wait()
+		if err := s.cause(); err != nil {
+			t.Fatalf("the broker is given up before its time is over: %v", err)
+		}
+		read := make([]byte, 100)
+		if n, err := there.Read(read); string(read[:n]) != "message" {
+			t.Errorf("the broker reads %q (%v)", read[:n], err)
+		}
+		s.cut(errClosing)
+		<-s.done
+		there.Close()
+	})
+}
+
 // During an alarm the broker does not read for as long as it takes a person to
 // make room.
 func TestBrokerThatDoesNotReadIsGivenUpUnlessItSaidSo(t *testing.T) {

@@ -34,15 +34,22 @@ func (s *session) watch(ctx context.Context) {
 			s.block(b)
 		case err := <-answers:
 			asked = false
-			if err != nil && s.blocked.Load() == nil {
-				s.cut(fmt.Errorf("%w: %w", errUnresponsive, err))
-			}
+			s.answered(err)
 		case <-tick.C:
 			if !asked && s.doubted.Swap(false) {
 				asked = s.start(func() { answers <- s.ask(ctx) })
 			}
 		}
 	}
+}
+
+// answered takes what came of a question. One that a block cut short was not left
+// unanswered, also where the block is over by now.
+func (s *session) answered(err error) {
+	if err == nil || errors.Is(err, errBlocked) || s.blocked.Load() != nil {
+		return
+	}
+	s.cut(fmt.Errorf("%w: %w", errUnresponsive, err))
 }
 
 // ended notes why, once the library has given up the connection.
@@ -70,7 +77,7 @@ func (s *session) awaitEnd() {
 // more is written; what was written may still be confirmed afterwards.
 func (s *session) block(b amqp.Blocking) {
 	if b.Active {
-		err := fmt.Errorf("blocked by the broker: %s: free memory or disk on the node, or raise its limit", b.Reason)
+		err := fmt.Errorf("%w: %s: free memory or disk on the node, or raise its limit", errBlocked, b.Reason)
 		s.socket.setPatient(true)
 		s.blocked.Store(&err)
 		s.options.Logger.Warn("RabbitMQ has blocked publishing", slog.String("reason", b.Reason), slog.String("address", s.address.host))
@@ -108,14 +115,15 @@ func (s *session) deadline(asked time.Time, limit time.Duration) time.Time {
 // doubt asks for a sign of life.
 func (s *session) doubt() { s.doubted.Store(true) }
 
-// ask asks the broker something other than a publish. Where it does not answer,
-// nothing tells a slow queue from a dead broker, and the connection is given up.
+// ask asks the broker something other than a publish, when a message is late or a
+// probe was not answered. Where it does not answer this either, nothing tells a
+// slow queue from a dead broker, and the connection is given up.
 func (s *session) ask(ctx context.Context) error {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	if err := s.request(ctx, ping); err != nil && !isAnswer(err) {
-		return fmt.Errorf("messages wait for confirms and the broker does not answer: %w", err)
+		return fmt.Errorf("it was asked for a sign of life: %w", err)
 	}
 	raise(&s.seen, began)
 	return nil
