@@ -48,10 +48,7 @@ func (t *term) tell(now time.Time) {
 	if !changed && now.Sub(t.status.Turned) < tellEvery {
 		return
 	}
-	t.status.SinkDown, t.status.SinkDownSince = "", time.Time{}
-	if t.breaker.openFor(now) > 0 {
-		t.status.SinkDown, t.status.SinkDownSince = t.breaker.reason, t.breaker.since
-	}
+	t.status.SinkDown, t.status.SinkDownSince = t.sinkDown(now)
 	t.status.InFlight, t.status.Waiting = t.dispatcher.uncommitted, t.dispatcher.queued.rows
 	t.status.HeldKeys = t.holds.size()
 	if changed {
@@ -59,6 +56,24 @@ func (t *term) tell(now time.Time) {
 		return
 	}
 	t.publishStatus(now)
+}
+
+// sinkDown is why and since when the sink takes no messages. One that its broker
+// has pause may have all there is in flight, and then reports nothing.
+func (t *term) sinkDown(now time.Time) (string, time.Time) {
+	if t.breaker.openFor(now) > 0 {
+		return t.breaker.reason, t.breaker.since
+	}
+	if p, ok := t.config.Sink.(Pausing); ok {
+		if err := p.Paused(); err != nil {
+			if t.paused.IsZero() {
+				t.paused = now
+			}
+			return err.Error(), t.paused
+		}
+	}
+	t.paused = time.Time{}
+	return "", time.Time{}
 }
 
 // modeChanged logs that a tail was left, and at growing intervals why there is

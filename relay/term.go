@@ -28,8 +28,9 @@ type term struct {
 	tasks      sync.WaitGroup
 
 	stopping      bool
-	sweepFailures int    // in a row
-	acknowledged  []Mark // for the marker, collected over one turn of the loop
+	sweepFailures int       // in a row
+	acknowledged  []Mark    // for the marker, collected over one turn of the loop
+	paused        time.Time // since when the sink's broker has it pause; zero: it does not
 }
 
 // report is what the sink said of one message.
