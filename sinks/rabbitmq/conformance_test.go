@@ -43,16 +43,13 @@ type broker struct {
 
 func newBroker(t testing.TB, kind string) *broker {
 	t.Helper()
-	makeSilentQueue(t)
 	p := newPlace(t, kind)
 	b := &broker{
 		place: p,
 		good:  p.queue("good", "good.#", nil),
 		full:  p.queue("full", fullTopic, amqp.Table{"x-max-length": 1, "x-overflow": "reject-publish"}),
 	}
-	if err := p.ch.QueueBind(silentQueue, silentTopic, p.exchange, false, nil); err != nil {
-		t.Fatal(err)
-	}
+	p.bindSilentQueue()
 	var err error
 	if b.front, err = faultproxy.Start(t.Context(), server(t).Addr()); err != nil {
 		t.Fatal(err)
@@ -75,6 +72,15 @@ func makeSilentQueue(t testing.TB) {
 		}
 		ctl(t, "eval", `{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"`+silentQueue+`">>)), sys:suspend(amqqueue:get_pid(Q)).`)
 	})
+}
+
+// bindSilentQueue has silentTopic go where nothing is ever confirmed.
+func (p *place) bindSilentQueue() {
+	p.t.Helper()
+	makeSilentQueue(p.t)
+	if err := p.ch.QueueBind(silentQueue, silentTopic, p.exchange, false, nil); err != nil {
+		p.t.Fatal(err)
+	}
 }
 
 // fill publishes until the queue refuses: a quorum queue takes a few more than

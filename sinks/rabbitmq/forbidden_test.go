@@ -106,12 +106,9 @@ func TestTopicThatClosedAChannelDisturbsNobody(t *testing.T) {
 // what is behind them waits for one of these, not for each.
 func TestSilentTopicHoldsUpTheOtherSuspectsOnce(t *testing.T) {
 	t.Parallel()
-	makeSilentQueue(t)
 	p := newPlace(t, amqp.QueueTypeClassic)
 	queue := p.queue("good", "good", nil)
-	if err := p.ch.QueueBind(silentQueue, silentTopic, p.exchange, false, nil); err != nil {
-		t.Fatal(err)
-	}
+	p.bindSilentQueue()
 	o := p.options()
 	o.URLs = server(t).URLAs(p.restricted(`^(good|`+silentTopic+`)$`), "secret")
 	o.Channels, o.AckTimeout = 1, 4*time.Second

@@ -101,13 +101,10 @@ func TestReturnsOfOneMessageIDAreCounted(t *testing.T) {
 // refuses, one that never answers, and no queue at all, on one channel.
 func TestConfirmsInAnyOrder(t *testing.T) {
 	t.Parallel()
-	makeSilentQueue(t)
 	p := newPlace(t, amqp.QueueTypeQuorum)
 	p.queue("quorum", "quorum", nil)
 	p.queue("full", "full", amqp.Table{"x-max-length": 1, "x-overflow": "reject-publish"})
-	if err := p.ch.QueueBind(silentQueue, "silent", p.exchange, false, nil); err != nil {
-		t.Fatal(err)
-	}
+	p.bindSilentQueue()
 	p.kind = amqp.QueueTypeClassic
 	p.queue("classic", "classic", nil)
 	o := p.options()

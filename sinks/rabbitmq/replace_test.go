@@ -21,12 +21,9 @@ import (
 // notices.
 func TestChannelThatIsOwedConfirmsIsReplacedUnderLoad(t *testing.T) {
 	t.Parallel()
-	makeSilentQueue(t)
 	p := newPlace(t, amqp.QueueTypeClassic)
 	queue := p.queue("good", "good", nil)
-	if err := p.ch.QueueBind(silentQueue, silentTopic, p.exchange, false, nil); err != nil {
-		t.Fatal(err)
-	}
+	p.bindSilentQueue()
 	log := &logbook{}
 	o := p.options()
 	o.Name, o.Channels, o.Window, o.AckTimeout = "replaced "+p.exchange, 1, 1000, time.Second
@@ -79,12 +76,9 @@ func TestChannelThatIsOwedConfirmsIsReplacedUnderLoad(t *testing.T) {
 // go on, and the next half brings a new channel.
 func TestChannelFullOfLateMessagesIsReplaced(t *testing.T) {
 	t.Parallel()
-	makeSilentQueue(t)
 	p := newPlace(t, amqp.QueueTypeClassic)
 	queue := p.queue("good", "good", nil)
-	if err := p.ch.QueueBind(silentQueue, silentTopic, p.exchange, false, nil); err != nil {
-		t.Fatal(err)
-	}
+	p.bindSilentQueue()
 	log := &logbook{}
 	o := p.options()
 	o.Name, o.Channels, o.Window, o.AckTimeout = "full "+p.exchange, 1, 9, 300*time.Millisecond
