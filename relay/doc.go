@@ -5,7 +5,8 @@
 // Delivery is at least once under a stable message id. A row that commits
 // reaches the sink, a row that is rolled back never does. Rows of one key whose
 // transactions do not overlap are first delivered in the order of their
-// commits; rows without a key in any order. A row is marked sent only after the
+// commits, those of one transaction in the order of their ids; rows without a key
+// in any order. A row is marked sent only after the
 // broker has acknowledged it.
 //
 // The table is the only state: unsent rows are what there is to do, and a relay
