@@ -120,8 +120,9 @@ func (v *valve) wait() {
 // rows yet. A function that is nil keeps nothing.
 type slowDatabase struct {
 	relay.Database
-	// read and surveyed are told of what has been read, which is delivered when
-	// they return.
+	// began, read and surveyed are told of what has been read, which is delivered
+	// when they return.
+	began    func(relay.Pass)
 	read     func(relay.Chunk)
 	surveyed func(relay.Survey)
 	// told is told of each event of the log, which is delivered when it returns.
@@ -147,6 +148,14 @@ func (d *slowDatabase) OpenTail(ctx context.Context, c relay.Control, limit func
 type slowSweep struct {
 	relay.Sweep
 	database *slowDatabase
+}
+
+func (s *slowSweep) Begin(ctx context.Context) (relay.Pass, error) {
+	p, err := s.Sweep.Begin(ctx)
+	if err == nil && s.database.began != nil {
+		s.database.began(p)
+	}
+	return p, err
 }
 
 func (s *slowSweep) Chunk(ctx context.Context, req relay.ChunkRequest) (relay.Chunk, error) {

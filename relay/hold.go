@@ -4,7 +4,7 @@ import "hash/maphash"
 
 // holds are the keys whose rows the running pass must not bring: a row of the
 // key was refused or dropped, or waits in the table for its retry, and has to go
-// first.
+// first; or the pass may have gone by one (see Row.Late).
 //
 // Schedule that reorders: rows 1, 2 of a key are in memory, a pass is reading;
 // 1 is refused and will be retried in a minute; the pass brings row 3 of the

@@ -62,6 +62,9 @@ type intake struct {
 	parked  map[string]int64 // of a parked key, the id to go on after
 	refill  string           // the key of passRefilling
 	taken   int              // rows this pass has brought
+	// late says that the pass has met a row that it has to leave to the next one, and
+	// ends: what follows is likely to be late too, and would be read for nothing.
+	late bool
 	// Of the row that did not fit into the last chunk, or the last refill.
 	nextSize, refillSize int64
 	// overflowed says that the row taken in last found its key's chain full.
@@ -90,6 +93,8 @@ func (in *intake) advance(now time.Time) {
 		}
 	case passOpen:
 		switch {
+		case in.late:
+			in.end(now, false)
 		case in.scanned && len(in.parked) == 0:
 			in.end(now, true)
 		case in.turnIsOver(now) || in.holds.full():
@@ -115,7 +120,7 @@ func (in *intake) turnIsOver(now time.Time) bool {
 
 func (in *intake) begin(now time.Time) {
 	in.state, in.abandoned = passBeginning, false
-	in.cursor, in.scanned, in.taken = math.MinInt64, false, 0
+	in.cursor, in.scanned, in.taken, in.late = math.MinInt64, false, 0, false
 	in.nextSize, in.refillSize = 0, 0
 	in.parked = make(map[string]int64)
 	in.pace.passBegins(now)
@@ -243,6 +248,7 @@ func (in *intake) take(row Row) bool {
 		}
 		if row.Wait > 0 || row.Late {
 			in.holds.drop(m.Key)
+			in.late = in.late || row.Late
 			return false
 		}
 	}

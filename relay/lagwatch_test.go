@@ -22,6 +22,7 @@ func TestLagWatch(t *testing.T) {
 		"catching up":                {[]TailLag{{Read: 0, End: 1000}, {Read: 1000, End: 1700}, {Read: 1600, End: 2100}, {Read: 2050, End: 2400}, {Read: 2300, End: 2500}}, e, false},
 		"behind and catching up":     {[]TailLag{{Read: 0, End: 1000}, {Read: 500, End: 1200}, {Read: 1000, End: 1300}, {Read: 1250, End: 1400}, {Read: 1390, End: 1500}}, e, false},
 		"catching up too slowly":     {[]TailLag{{Read: 0, End: 1000}, {Read: 300, End: 1250}, {Read: 600, End: 1500}, {Read: 900, End: 1750}}, e, true},
+		"in bursts":                  {[]TailLag{{Read: 0, End: 100}, {Read: 50, End: 200}, {Read: 90, End: 315}, {Read: 200, End: 366}}, e, true},
 		"out of turn":                {[]TailLag{{Read: 1, End: 10}, {Read: 2, End: 20}, {Read: 3, End: 30}, {Read: 4, End: 40}}, e / 10, false},
 	} {
 		var w lagWatch

@@ -38,8 +38,8 @@ func (t *term) tell(now time.Time) {
 		mode = Tailing
 	}
 	switch {
-	case t.breaker.open || t.stopping:
-		t.tail.missed = now // nobody looks for a tail
+	case t.breaker.open || t.stopping || !t.paused.IsZero():
+		t.tail.missed = now // nobody looks for a tail, or could have one
 	case t.tail.missedLong(now):
 		t.tail.missed = now
 		t.faults.report(faultTail, slog.String("reason", reason))
@@ -61,18 +61,22 @@ func (t *term) tell(now time.Time) {
 // sinkDown is why and since when the sink takes no messages. One that its broker
 // has pause may have all there is in flight, and then reports nothing.
 func (t *term) sinkDown(now time.Time) (string, time.Time) {
-	if t.breaker.openFor(now) > 0 {
+	var pause error
+	if p, ok := t.config.Sink.(Pausing); ok {
+		pause = p.Paused()
+	}
+	switch {
+	case pause == nil:
+		t.paused = time.Time{}
+	case t.paused.IsZero():
+		t.paused = now
+	}
+	switch {
+	case pause != nil:
+		return pause.Error(), t.paused
+	case t.breaker.openFor(now) > 0:
 		return t.breaker.reason, t.breaker.since
 	}
-	if p, ok := t.config.Sink.(Pausing); ok {
-		if err := p.Paused(); err != nil {
-			if t.paused.IsZero() {
-				t.paused = now
-			}
-			return err.Error(), t.paused
-		}
-	}
-	t.paused = time.Time{}
 	return "", time.Time{}
 }
 

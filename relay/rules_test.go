@@ -19,7 +19,8 @@ import (
 
 // A row with a low id commits while a pass is reading, and after it a row of
 // the same key with a high id. The pass has gone by the first; if it brought
-// the second, the key would be delivered out of order. (Rule 1: the bound.)
+// the second, the key would be delivered out of order. (Rule 1: the bound, and late
+// rows.)
 func TestLowIDThatCommitsBetweenChunksIsNotOvertaken(t *testing.T) {
 	h := start(t, func(c *relay.Config) { c.MaxInFlight = 4 }, func(h *harness) { h.sink.hold() })
 	late := h.begin()

@@ -49,7 +49,7 @@ type Status struct {
 
 	InFlight int // published, and the outcome not committed
 	Waiting  int // read, and not published
-	HeldKeys int // wait for a row that was refused
+	HeldKeys int // wait for a row that was refused, or for the next pass
 
 	// Counters since the relay was started.
 	Counters

@@ -193,9 +193,8 @@ type Row struct {
 	Wait time.Duration
 	// Scheduled says that the application, or a refusal, has set a time for it.
 	Scheduled bool
-	// Late says that the row's transaction may have ended after the pass began: then
-	// the pass may have gone by another row of it, and of its key. Never in the
-	// first chunk of a pass, nor in a survey.
+	// Late says that the row's transaction may have ended after the pass began, and
+	// that the pass may have gone by another row of it, and of its key.
 	Late bool
 }
 

@@ -23,6 +23,7 @@ type lagWatch struct {
 	gap    LSN       // between that and what the tail had read
 	at     time.Time // of that; zero before the first
 	behind int       // inspections in a row that found the tail behind
+	from   LSN       // the gap at the first of them
 }
 
 // behindLimit is at how many inspections in a row a tail may not have read what
@@ -57,9 +58,12 @@ func (w *lagWatch) falls(lag TailLag, now time.Time) bool {
 		w.behind = 0
 	case now.Sub(w.at) < behindAfter:
 		return false // an inspection out of turn
-	case gap < w.gap-w.gap/catchUp:
+	case gap < w.gap-w.gap/catchUp && (w.behind == 0 || gap < w.from):
 		w.behind = 0
 	default:
+		if w.behind == 0 {
+			w.from = gap
+		}
 		w.behind++
 	}
 	w.end, w.gap, w.at = lag.End, gap, now

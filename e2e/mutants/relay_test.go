@@ -6,10 +6,10 @@ package mutants
 var relayMutants = []mutant{
 	{
 		rule: "1: a pass is bounded by the largest id of its first snapshot",
-		file: "relay/intake.go",
-		old:  "in.pass = res.pass\n",
-		new:  "in.pass = res.pass\n\t\tin.pass.Bound = math.MaxInt64\n",
-		pkg:  "./relay", test: "TestLowIDThatCommitsBetweenChunksIsNotOvertaken",
+		file: "relay/postgres/pass.go",
+		old:  "AND id <= $2::bigint`",
+		new:  "AND id <= $2::bigint + 1000`",
+		pkg:  "./relay/postgres", test: "TestPassDoesNotGoBeyondItsBound",
 	},
 	{
 		rule: "1: what ended after the pass began is left to the next one",
@@ -19,10 +19,24 @@ var relayMutants = []mutant{
 		pkg:  "./relay", test: "TestTransactionThatCommitsBetweenChunksKeepsItsOrder",
 	},
 	{
+		rule: "1: a pass that has turned late ends",
+		file: "relay/intake.go",
+		old:  "in.late = in.late || row.Late",
+		new:  "in.late = false",
+		pkg:  "./relay", test: "TestPassThatHasTurnedLateEnds",
+	},
+	{
+		rule: "1: a scheduled row that is due by now comes first",
+		file: "relay/postgres/late.go",
+		old:  "!ok || first && req.Pass.Scheduled",
+		new:  "!ok || first",
+		pkg:  "./relay", test: "TestScheduledRowThatCommitsAfterAPassHasBegunKeepsItsOrder",
+	},
+	{
 		rule: "1: a savepoint's rows are its transaction's",
 		file: "relay/postgres/late.go",
-		old:  "now.Within(entries[i].writer, first)",
-		new:  "first > 0 && !began.Sees(relay.XID(entries[i].writer))",
+		old:  "now.Within(entries[i].writer, from)",
+		new:  "from > 0 && !began.Sees(relay.XID(entries[i].writer))",
 		pkg:  "./relay", test: "TestTransactionThatCommitsBetweenChunksKeepsItsOrder",
 	},
 	{
@@ -35,8 +49,8 @@ var relayMutants = []mutant{
 	{
 		rule: "1: a cursor does not outlive its pass",
 		file: "relay/intake.go",
-		old:  "in.cursor, in.scanned, in.taken = math.MinInt64, false, 0",
-		new:  "in.cursor, in.scanned, in.taken = max(in.cursor, math.MinInt64+1), false, 0",
+		old:  "in.cursor, in.scanned, in.taken, in.late = math.MinInt64, false, 0, false",
+		new:  "in.cursor, in.scanned, in.taken, in.late = max(in.cursor, math.MinInt64+1), false, 0, false",
 		pkg:  "./relay", test: "TestRowWithALowIDThatCommitsLateIsFound",
 	},
 	{

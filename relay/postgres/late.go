@@ -8,15 +8,16 @@ import (
 )
 
 // findLate marks the rows whose transactions may have ended since the pass began.
-// In the first chunk there is nothing that the pass has gone by, and a survey has
-// one snapshot.
+// In the first chunk there is nothing that the pass has gone by, unless it was
+// scheduled; and a survey has one snapshot.
 //
 // A snapshot lists transactions, and a row may be a savepoint's, whose id is
 // larger. So whatever was written from the first transaction on that has ended
 // meanwhile counts as late. One that stays open for long makes no row late.
 func (s *sweep) findLate(ctx context.Context, req relay.ChunkRequest, entries []entry) error {
 	began, ok := req.Pass.Snapshot.(snapshot)
-	if !ok || req.After == beforeAllIDs {
+	first := req.After == beforeAllIDs
+	if !ok || first && req.Pass.Scheduled {
 		return nil
 	}
 	// Nearly always all is older than what was running then, and nothing is asked.
@@ -24,13 +25,28 @@ func (s *sweep) findLate(ctx context.Context, req relay.ChunkRequest, entries []
 	if !slices.ContainsFunc(entries, recent) {
 		return nil
 	}
+	if first {
+		if due, err := s.isScheduledDue(ctx, req.Pass); err != nil || !due {
+			return err
+		}
+	}
 	now, err := s.takeSnapshot(ctx)
 	if err != nil {
 		return err
 	}
-	first := began.FirstEnded(now.Snapshot)
+	from := began.FirstEnded(now.Snapshot)
 	for i := range entries {
-		entries[i].row.Late = now.Within(entries[i].writer, first)
+		entries[i].row.Late = now.Within(entries[i].writer, from)
 	}
 	return nil
+}
+
+// isScheduledDue says whether there is a row by now that was scheduled for a time
+// before the pass, which began without looking for such rows: it may be the first
+// of its key.
+func (s *sweep) isScheduledDue(ctx context.Context, pass relay.Pass) (due bool, err error) {
+	exists := statement{name: "scheduled", formats: binaryFormat, sql: `SELECT EXISTS (SELECT FROM ` + s.table.Quoted() +
+		` WHERE ` + isScheduled + ` AND available_at <= $1::timestamptz)`}
+	err = s.query(ctx, sweepDeadline, exists, [][]byte{instantParam(pass.Start)}, func(row [][]byte) { due = row[0][0] != 0 })
+	return due, err
 }

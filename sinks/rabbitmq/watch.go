@@ -43,10 +43,10 @@ func (s *session) watch(ctx context.Context) {
 	}
 }
 
-// answered takes what came of a question. One that a block cut short was not left
-// unanswered, also where the block is over by now.
+// answered takes what came of a question. One that a block, or the end of the
+// sink, cut short was not left unanswered, also where the block is over by now.
 func (s *session) answered(err error) {
-	if err == nil || errors.Is(err, errBlocked) || s.blocked.Load() != nil {
+	if err == nil || errors.Is(err, errBlocked) || errors.Is(err, context.Canceled) || s.blocked.Load() != nil {
 		return
 	}
 	s.cut(fmt.Errorf("%w: %w", errUnresponsive, err))
