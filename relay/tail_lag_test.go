@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/outbox-relay/outbox-relay/e2e/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
@@ -14,7 +15,8 @@ import (
 // the tail. (Rule 7.)
 func TestTailThatFallsBehindIsLeft(t *testing.T) {
 	t.Parallel()
-	h := start(t, tailed, nil)
+	// A stopped process is in the way of whoever drops a database of its cluster.
+	h := startOn(t, pgtest.Own(t, nil).URL("postgres"), tailed, nil)
 	h.run()
 	h.untilTailing()
 	h.insertKeyed("K")
