@@ -141,7 +141,7 @@ var relayMutants = []mutant{
 	{
 		rule: "8: the relay does not pass for a synchronous standby",
 		file: "relay/tail/lag.go",
-		old:  `string(rows[0][2]) == "t"`,
+		old:  `string(rows[0][3]) == "t"`,
 		new:  `false`,
 		pkg:  "./relay", test: "TestRelayDoesNotPassForASynchronousStandby",
 	},
@@ -351,8 +351,8 @@ var relayMutants = []mutant{
 	{
 		rule: "7: the log that the server keeps is bounded",
 		file: "relay/tailing.go",
-		old:  "case res.retained > t.maxWAL:",
-		new:  "case res.retained < 0:",
+		old:  "case res.lag.Retained > t.maxWAL:",
+		new:  "case res.lag.Retained < 0:",
 		pkg:  "./relay", test: "TestTailIsLeftWhenItsSlotKeepsTooMuch",
 	},
 	{
