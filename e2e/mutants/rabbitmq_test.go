@@ -37,7 +37,7 @@ var rabbitmqMutants = []mutant{
 		rule: "RabbitMQ: a confirm that came after the returns were taken is not acted on",
 		file: "sinks/rabbitmq/follower.go",
 		old:  "\tkept := 0\n",
-		new:  "\ttime.Sleep(time.Millisecond)\n\tfor !all && len(rest) > 0 && confirmed(rest[0]) {\n\t\tn++\n\t\tdone, rest = f.open[:n], f.open[n:]\n\t}\n\tkept := 0\n",
+		new:  "\tif !all && len(rest) > 0 {\n\t\t<-rest[0].confirm.Done()\n\t\tn++\n\t\tdone, rest = f.open[:n], f.open[n:]\n\t}\n\tkept := 0\n",
 		pkg:  "./sinks/rabbitmq", test: "TestReturnIsNeverTakenForAnotherMessages",
 	},
 	{
@@ -128,7 +128,7 @@ var rabbitmqMutants = []mutant{
 		rule: "RabbitMQ: writing a message and handing it over are one step",
 		file: "sinks/rabbitmq/channel.go",
 		old:  "\tc.take(entry{item: it,",
-		new:  "\tc.writing.Unlock()\n\ttime.Sleep(50 * time.Millisecond)\n\tc.writing.Lock()\n\tc.take(entry{item: it,",
+		new:  "\tc.writing.Unlock()\n\t<-confirm.Done()\n\tc.writing.Lock()\n\tc.take(entry{item: it,",
 		pkg:  "./sinks/rabbitmq", test: "TestConformanceOnClassicQueues/a_message_that_kills_the_connection_harms_no_later_one",
 	},
 	{
