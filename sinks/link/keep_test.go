@@ -49,15 +49,30 @@ func (s *stage) Serve(ctx context.Context, x *session) error {
 
 func (s *stage) End(x *session) { s.ended = append(s.ended, x.n) }
 
-// keep runs Keep on the stage until the returned function is called.
-func keep(t *testing.T, s *stage, o Options) (l *Link[*session], stop func()) {
-	t.Helper()
+// linkTo returns a link to the stage, whose time begins now.
+func linkTo(s *stage, o Options) *Link[*session] {
 	o.Broker, o.Servers = "Broker", "h:1"
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	s.began = time.Now()
-	l = New[*session](o)
+	return New[*session](o)
+}
+
+// keepFor runs Keep on the stage for so long.
+func keepFor(t *testing.T, s *stage, d time.Duration) *Link[*session] {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	l := linkTo(s, Options{})
+	l.Keep(ctx, s)
+	return l
+}
+
+// keep runs Keep on the stage until the returned function is called.
+func keep(t *testing.T, s *stage, o Options) (l *Link[*session], stop func()) {
+	t.Helper()
+	l = linkTo(s, o)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -84,9 +99,7 @@ const fewest, most = 60/5 + 2, 60*2/5 + 7
 func TestBrokerThatIsDownIsTriedEverMoreSlowly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &stage{down: true}
-		l, stop := keep(t, s, Options{})
-		time.Sleep(time.Minute)
-		stop()
+		l := keepFor(t, s, time.Minute)
 		if n := len(s.at); n < fewest || n > most {
 			t.Errorf("%d attempts in a minute: %v", n, s.at)
 		}
@@ -100,9 +113,7 @@ func TestSessionsThatEndAtOnceAreMadeEverMoreSlowly(t *testing.T) {
 	for name, life := range map[string]time.Duration{"at once": 0, "soon": 10 * time.Millisecond} {
 		synctest.Test(t, func(t *testing.T) {
 			s := &stage{lives: func(int) time.Duration { return life }}
-			_, stop := keep(t, s, Options{})
-			time.Sleep(time.Minute)
-			stop()
+			keepFor(t, s, time.Minute)
 			if n := len(s.at); n < fewest || n > most {
 				t.Errorf("%s: %d sessions in a minute: %v", name, n, s.at)
 			}
@@ -119,9 +130,7 @@ func TestSessionThatLivedIsReplacedAtOnce(t *testing.T) {
 			}
 			return 0
 		}}
-		_, stop := keep(t, s, Options{})
-		time.Sleep(10 * time.Minute)
-		stop()
+		keepFor(t, s, 10*time.Minute)
 		if pause := s.at[20] - s.at[19] - life; pause >= pauseMin {
 			t.Errorf("after a session of %s there was none for %s", life, pause)
 		}
