@@ -58,11 +58,12 @@ func TestLeaderWithoutABrokerStepsDown(t *testing.T) {
 	for name, configure := range map[string]func(*relay.Config){"polling": nil, "tailing": tailed} {
 		t.Run(name, func(t *testing.T) {
 			h := start(t, configure, nil)
-			port, err := sandbox.FreePort(t.Context())
+			port, err := sandbox.ReservePort(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
-			nowhere := h.sinkTo(fmt.Sprintf("nats://127.0.0.1:%d", port))
+			defer port.Close()
+			nowhere := h.sinkTo(fmt.Sprintf("nats://127.0.0.1:%d", port.Number))
 			cut := h.beside(func(c *relay.Config) { c.Sink, c.StepDownAfter = nowhere, 2*time.Second })
 			h.until("the relay without a broker leads", func() bool { return cut.Status().Mode.Leads() })
 			h.insert(3)

@@ -28,11 +28,12 @@ func saying(t *testing.T, st relay.Status) string {
 // nowhere is an address at which nobody listens.
 func nowhere(t *testing.T) string {
 	t.Helper()
-	port, err := sandbox.FreePort(t.Context())
+	port, err := sandbox.ReservePort(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf("OUTBOX_HTTP_ADDR=127.0.0.1:%d", port)
+	t.Cleanup(func() { port.Close() })
+	return fmt.Sprintf("OUTBOX_HTTP_ADDR=127.0.0.1:%d", port.Number)
 }
 
 func TestHealthIsOneLineAndAStatus(t *testing.T) {

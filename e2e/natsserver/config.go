@@ -52,19 +52,17 @@ func (s *site) prepare(ctx context.Context, o Options, start func(context.Contex
 	if s.store == "" {
 		s.store = s.dir.Join("store")
 	}
-	for range 5 {
-		if s.port = o.Port; s.port == 0 {
-			if s.port, err = sandbox.FreePort(ctx); err != nil {
-				break
-			}
+	startOn := func(port int) error {
+		s.port = port
+		if err := s.writeConfig(); err != nil {
+			return err
 		}
-		if err = s.writeConfig(); err != nil {
-			break
-		}
-		err = start(ctx)
-		if err == nil || o.Port != 0 || ctx.Err() != nil || !sandbox.Taken(ctx, s.port) {
-			break
-		}
+		return start(ctx)
+	}
+	if o.Port != 0 {
+		err = startOn(o.Port)
+	} else {
+		err = s.dir.OnPorts(ctx, 1, func(ports []int) error { return startOn(ports[0]) })
 	}
 	if err != nil {
 		return errors.Join(err, s.dir.Close())

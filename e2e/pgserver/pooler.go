@@ -50,16 +50,10 @@ func StartPooler(ctx context.Context, s *Server, mode PoolMode) (*Pooler, error)
 		return nil, err
 	}
 	p := &Pooler{dir: dir}
-	// Between the choice of a port and the listening somebody else may take it.
-	for range 5 {
-		if p.port, err = sandbox.FreePort(ctx); err != nil {
-			break
-		}
-		err = p.start(ctx, program, s, mode)
-		if err == nil || ctx.Err() != nil || !sandbox.Taken(ctx, p.port) {
-			break
-		}
-	}
+	err = dir.OnPorts(ctx, 1, func(ports []int) error {
+		p.port = ports[0]
+		return p.start(ctx, program, s, mode)
+	})
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}

@@ -80,21 +80,13 @@ func (s *Server) listen(ctx context.Context, also io.Writer) error {
 	if err := s.openLog(also); err != nil {
 		return err
 	}
-	// Between the choice of a port and the server's listening somebody else may
-	// take it.
-	var err error
-	for range 5 {
-		if s.port, err = sandbox.FreePort(ctx); err != nil {
+	return s.dir.OnPorts(ctx, 1, func(ports []int) error {
+		s.port = ports[0]
+		if err := s.configure(); err != nil {
 			return err
 		}
-		if err = s.configure(); err != nil {
-			return err
-		}
-		if err = s.run(ctx); err == nil || ctx.Err() != nil || !sandbox.Taken(ctx, s.port) {
-			return err
-		}
-	}
-	return err
+		return s.run(ctx)
+	})
 }
 
 // initdb makes the data directory, as the sandbox's process: one that outlived

@@ -68,30 +68,36 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 }
 
 func (s *Server) create(ctx context.Context) error {
-	for _, port := range []*int{&s.ports.amqp, &s.ports.tls, &s.ports.dist, &s.ports.epmd} {
-		var err error
-		if *port, err = sandbox.FreePort(ctx); err != nil {
+	return s.dir.OnPorts(ctx, 4, func(p []int) error {
+		s.ports = ports{amqp: p[0], tls: p[1], dist: p[2], epmd: p[3]}
+		if err := s.writeConfig(); err != nil {
 			return err
 		}
-	}
-	if err := s.writeConfig(); err != nil {
-		return err
-	}
-	if err := s.startMapper(); err != nil {
-		return err
-	}
-	return s.start(ctx)
+		mapper, err := s.startMapper()
+		if err != nil {
+			return err
+		}
+		if err := s.start(ctx); err != nil {
+			return errors.Join(err, kill(ctx, mapper))
+		}
+		return nil
+	})
+}
+
+func kill(ctx context.Context, p *sandbox.Process) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopDeadline)
+	defer cancel()
+	return p.Stop(ctx, syscall.SIGKILL)
 }
 
 // startMapper starts the node's own epmd in the foreground. Left to itself
 // Erlang starts one as a daemon that outlives everything.
-func (s *Server) startMapper() error {
+func (s *Server) startMapper() (*sandbox.Process, error) {
 	path, err := portMapper()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = s.mapper.Start(exec.Command(path, "-port", strconv.Itoa(s.ports.epmd), "-address", "127.0.0.1"), "KILL")
-	return err
+	return s.mapper.Start(exec.Command(path, "-port", strconv.Itoa(s.ports.epmd), "-address", "127.0.0.1"), "KILL")
 }
 
 func (s *Server) start(ctx context.Context) error {
@@ -108,9 +114,7 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	if err := s.awaitReady(ctx, process); err != nil {
-		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopDeadline)
-		defer cancel()
-		_ = process.Stop(stop, syscall.SIGKILL)
+		_ = kill(ctx, process)
 		return fmt.Errorf("start RabbitMQ on port %d: %w; its log ends:\n%s", s.ports.amqp, err, sandbox.Tail(s.consoleFile()))
 	}
 	s.process = process

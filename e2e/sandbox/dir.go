@@ -46,6 +46,7 @@ type Dir struct {
 	process *Process       // the newest one, or nil
 	lease   io.WriteCloser // the watchdog's standard input; nil once closed
 	dog     *exec.Cmd
+	ports   []*Port
 }
 
 // NewDir makes a temporary directory whose name starts with prefix. With an
@@ -112,7 +113,10 @@ func (d *Dir) Close() error {
 	err := os.RemoveAll(d.path)
 	// The end of its input makes the watchdog remove what is left and end.
 	err = errors.Join(err, d.lease.Close(), d.dog.Wait())
-	d.lease = nil
+	for _, p := range d.ports {
+		err = errors.Join(err, p.Close())
+	}
+	d.lease, d.ports = nil, nil
 	if err != nil {
 		return fmt.Errorf("remove %s: %w", d.path, err)
 	}

@@ -1,5 +1,5 @@
 // Package sandbox holds what a throwaway server needs: a temporary directory, a
-// port that stays free while the server is down, and a process.
+// port that nobody else gets while the server is down, and a process.
 //
 // Guarantees: a process started in a [Dir] ends and the directory goes when the
 // Dir is closed, and also when the process that made the Dir dies without
