@@ -38,8 +38,8 @@ func (s *suspects) add(topic string) {
 	s.count.Store(int32(len(s.topics)))
 }
 
-// clear is called when a message of the topic closed no channel.
-func (s *suspects) clear(topic string) {
+// drop is called when a message of the topic closed no channel.
+func (s *suspects) drop(topic string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.topics, topic)
