@@ -52,19 +52,25 @@ func (h *harness) sinkTo(url string) relay.Sink {
 	return s
 }
 
+// besideWithoutABroker runs another relay whose broker is not there.
+func (h *harness) besideWithoutABroker() *relay.Relay {
+	h.Helper()
+	port, err := sandbox.ReservePort(h.Context())
+	if err != nil {
+		h.Fatal(err)
+	}
+	h.Cleanup(func() { _ = port.Close() })
+	nowhere := h.sinkTo(fmt.Sprintf("nats://127.0.0.1:%d", port.Number))
+	return h.beside(func(c *relay.Config) { c.Sink, c.StepDownAfter = nowhere, 2*time.Second })
+}
+
 // A leader that cannot reach its broker leaves the lead to a relay that can.
 // (Rule 14.)
 func TestLeaderWithoutABrokerStepsDown(t *testing.T) {
 	for name, configure := range map[string]func(*relay.Config){"polling": nil, "tailing": tailed} {
 		t.Run(name, func(t *testing.T) {
 			h := start(t, configure, nil)
-			port, err := sandbox.ReservePort(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer port.Close()
-			nowhere := h.sinkTo(fmt.Sprintf("nats://127.0.0.1:%d", port.Number))
-			cut := h.beside(func(c *relay.Config) { c.Sink, c.StepDownAfter = nowhere, 2*time.Second })
+			cut := h.besideWithoutABroker()
 			h.until("the relay without a broker leads", func() bool { return cut.Status().Mode.Leads() })
 			h.insert(3)
 			// Alone it goes on, however long: there is nobody better.
@@ -85,6 +91,28 @@ func TestLeaderWithoutABrokerStepsDown(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A standby that is slow to take the lead finds it free: the relay that has left
+// it waits before it competes. (Rule 14.)
+func TestRelayThatSteppedDownWaitsBeforeItCompetes(t *testing.T) {
+	h := start(t, nil, nil)
+	stop := h.run()
+	h.until("a relay leads", func() bool { return h.relay.Status().Mode.Leads() })
+	h.besideWithoutABroker()
+	h.until("the one without a broker stands by", func() bool { return h.standbys() == 1 })
+	// This session stands by as it does, and never takes the lead.
+	h.exec(`SELECT pg_advisory_lock_shared(classid::bigint << 32 | objid::bigint) FROM pg_locks
+		WHERE locktype = 'advisory' AND mode = 'ShareLock' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
+	stop()
+	h.untilLogged("stepped down")
+	h.until("it goes on", func() bool {
+		_, after, _ := strings.Cut(h.log.String(), "stepped down")
+		if strings.Contains(after, "msg=leading") {
+			t.Fatalf("it took the lead again at once:\n%s", after)
+		}
+		return strings.Contains(after, "standing by")
+	})
 }
 
 // Two relays, of which one leads: the other takes over when the leader stops,

@@ -140,17 +140,21 @@ func (r *Relay) serve(ctx context.Context) error {
 // standBy returns nil when this relay has become the leader.
 func (r *Relay) standBy(ctx context.Context, control Control) error {
 	for told := false; ; told = true {
+		why := "another relay leads"
 		if time.Now().After(r.yields) {
 			leads, err := control.TryLead(ctx)
 			if err != nil || leads {
 				return err
 			}
-		} else if err := control.Heartbeat(ctx); err != nil { // else the server ends the session as idle
-			return err
+		} else {
+			why = "it leaves the lead to others for a while"
+			if err := control.Heartbeat(ctx); err != nil { // else the server ends the session as idle
+				return err
+			}
 		}
 		if !told {
 			r.faults.recovered(faultDatabase)
-			r.log.Info("standing by: another relay leads")
+			r.log.Info("standing by", slog.String("reason", why))
 		}
 		r.enter(StandingBy, "")
 		if err := control.AwaitHandover(ctx, standbyPoll); err != nil {

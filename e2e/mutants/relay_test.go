@@ -258,6 +258,13 @@ var relayMutants = []mutant{
 		pkg:  "./relay", test: "TestLeaderWithoutABrokerStepsDown",
 	},
 	{
+		rule: "14: a relay that has stepped down waits before it competes",
+		file: "relay/relay.go",
+		old:  "r.yields = time.Now().Add(yieldFor)",
+		new:  "",
+		pkg:  "./relay", test: "TestRelayThatSteppedDownWaitsBeforeItCompetes",
+	},
+	{
 		rule: "section 5: a poison row that kills connections takes attempts",
 		file: "relay/outcomes.go",
 		old:  "if alone {",
