@@ -1,12 +1,8 @@
 package relay_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -97,75 +93,6 @@ func TestWindowStaysClosedWhileNothingCanBeMarked(t *testing.T) {
 	}
 	h.commit(tx)
 	h.untilMarked(31)
-}
-
-// SIGTERM while rows are with the broker: they are awaited and marked, and no
-// other is sent. (Rule 15.)
-func TestStopAwaitsWhatIsInFlight(t *testing.T) {
-	h := start(t, func(c *relay.Config) { c.MaxInFlight = 4 }, func(h *harness) { h.sink.hold() })
-	h.insert(20)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- relay.New(h.config).Run(ctx) }()
-	h.until("the window is full", func() bool { return h.sink.holding() == 4 })
-	cancel()
-	h.untilLogged("stopping")
-	h.sink.letGo()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	if n := h.int("SELECT count(*) FROM " + h.table + " WHERE sent_at IS NOT NULL"); n != 4 {
-		t.Fatalf("%d rows are marked after the stop, want the 4 that were in flight", n)
-	}
-	if ids := h.sink.ids(); len(ids) != 4 {
-		t.Fatalf("published %v, want the 4 that were in flight", ids)
-	}
-}
-
-// A broker that never answers must not keep the relay from ending. (Rule 15.)
-func TestStopEndsAtTheGracePeriod(t *testing.T) {
-	h := start(t, func(c *relay.Config) { c.ShutdownGrace = 200 * time.Millisecond }, func(h *harness) { h.sink.hold() })
-	h.insert(3)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- relay.New(h.config).Run(ctx) }()
-	h.until("all three are with the sink", func() bool { return h.sink.holding() == 3 })
-	cancel()
-	if err := <-done; err == nil || !strings.Contains(err.Error(), "3 rows") {
-		t.Fatalf("Run = %v, want an error that counts the 3 rows", err)
-	}
-}
-
-// The head of a key is refused while a pass is reading, and the pass has rows of
-// the key still before it. (Rule 5: holds.)
-func TestHeadRefusedWhileASweepRunsKeepsItsKeyWaiting(t *testing.T) {
-	h := start(t, func(c *relay.Config) { c.MaxInFlight = 4 }, func(h *harness) { h.sink.hold() })
-	head := h.insertKeyed("K")
-	h.insert(30)
-	follower := h.insertKeyed("K")
-	refused := false
-	h.sink.spoil = func(m *relay.Message, o relay.Outcome) relay.Outcome {
-		if m.ID == head && !refused {
-			refused = true
-			return relay.Outcome{Class: relay.Refused, Type: relay.ErrorTypeFull, Err: errors.New("refused by the test")}
-		}
-		return o
-	}
-	h.run()
-	h.until("the window is full", func() bool { return h.sink.holding() == 4 })
-	h.sink.letGo()
-
-	h.untilMarked(32)
-	ids := h.sink.ids()
-	if n := count(ids, head); n != 2 {
-		t.Fatalf("the refused head was published %d times, want 2", n)
-	}
-	if slices.Index(ids, follower) < lastIndex(ids, head) {
-		t.Fatalf("row %d overtook row %d of its key, which had been refused: %v", follower, head, ids)
-	}
-	if attempts := h.int("SELECT attempts FROM " + h.table + fmt.Sprintf(" WHERE id = %d", head)); attempts != 1 {
-		t.Fatalf("attempts = %d after one refusal, want 1", attempts)
-	}
 }
 
 // A mark commits while a chunk whose snapshot is older is on its way: the chunk
@@ -278,97 +205,6 @@ func TestSinkThatStallsGivesTheWindowBack(t *testing.T) {
 	}
 }
 
-// A broker that refuses everything keeps the heads of the keys waiting in the
-// table, and their followers never overtake them, also not after a restart.
-// (Rule 5: a head waiting for its retry renews the hold.)
-func TestWaitingHeadHoldsItsKeyAfterARestart(t *testing.T) {
-	h := start(t, func(c *relay.Config) { c.Retry = relay.Backoff{Min: time.Hour, Max: time.Hour} }, nil)
-	var mu sync.Mutex
-	refuse := true
-	h.sink.spoil = func(_ *relay.Message, o relay.Outcome) relay.Outcome {
-		mu.Lock()
-		defer mu.Unlock()
-		if refuse {
-			return relay.Outcome{Class: relay.Refused, Type: relay.ErrorTypeFull, Err: errors.New("refused by the test")}
-		}
-		return o
-	}
-	head := h.insertKeyed("K")
-	stop := h.run()
-	h.until("the head waits", func() bool {
-		return h.int("SELECT count(*) FROM "+h.table+" WHERE attempts = 1 AND available_at > now()") == 1
-	})
-	stop()
-	mu.Lock()
-	refuse = false
-	mu.Unlock()
-	follower := h.insertKeyed("K")
-	other := h.insertKeyed("L")
-	h.run()
-	h.until("the other key flows", func() bool { return slices.Contains(h.sink.ids(), other) })
-	h.untilMarked(1)
-	if slices.Contains(h.sink.ids(), follower) {
-		t.Fatal("the follower of a row that waits for its retry was published after a restart")
-	}
-	h.exec(fmt.Sprintf("UPDATE %s SET available_at = now() WHERE id = %d", h.table, head))
-	h.untilMarked(3)
-	if ids := h.sink.ids(); slices.Index(ids, follower) < lastIndex(ids, head) {
-		t.Fatalf("published %v: row %d overtook row %d", ids, follower, head)
-	}
-}
-
-// A chain that is longer than its cap becomes a hold, and nothing of the key is
-// skipped or reordered. (Rule 5.)
-func TestChainLongerThanItsCapKeepsItsOrder(t *testing.T) {
-	h := start(t, func(c *relay.Config) { c.MaxInFlight = 8 }, nil) // a cap of 2
-	var want []int64
-	for range 30 {
-		want = append(want, h.insertKeyed("K"))
-	}
-	h.run()
-	h.untilMarked(30)
-	if ids := h.sink.ids(); !slices.Equal(ids, want) {
-		t.Fatalf("published %v, want %v", ids, want)
-	}
-}
-
-// A backlog of one key is read on as its chain empties, within the same pass: a
-// pass for each chain full would read over the whole backlog every time, and
-// take minutes here. Other keys go meanwhile. (Rule 9: a hot key starves nobody,
-// and not itself.)
-func TestHotKeyIsReadOnWithinItsPass(t *testing.T) {
-	h := start(t, func(c *relay.Config) {
-		c.MaxInFlight = 8 // a chain of 2
-		c.PollInterval = 2 * time.Second
-	}, nil)
-	h.exec("INSERT INTO " + h.table + " (topic, key, payload) SELECT 'orders.created', 'hot', '{}' FROM generate_series(1, 500)")
-	cold := h.insertKeyed("cold")
-	h.run()
-	h.untilMarked(501)
-	ids := h.sink.ids()
-	if at := slices.Index(ids, cold); at > 100 {
-		t.Errorf("row %d of another key was published as number %d, behind the hot one", cold, at)
-	}
-	if hot := slices.DeleteFunc(ids, func(id int64) bool { return id == cold }); !slices.IsSorted(hot) || len(hot) != 500 {
-		t.Errorf("the hot key was not published in order, once: %v", hot)
-	}
-}
-
-// More keys wait for their retries than are named in a statement: their rows
-// stay where they are, and all others flow. (Rule 5.)
-func TestKeysThatWaitInThousandsStopNobody(t *testing.T) {
-	h := start(t, nil, nil)
-	h.exec("INSERT INTO " + h.table + ` (topic, key, payload, attempts, available_at)
-		SELECT 'orders.created', 'waiting ' || n, '{}', 1, now() + interval '1 hour' FROM generate_series(1, 60000) n`)
-	h.exec("INSERT INTO " + h.table + " (topic, key, payload) SELECT 'orders.created', 'waiting ' || n, '{}' FROM generate_series(1, 60000, 1000) n")
-	fresh := h.insertKeyed("fresh")
-	h.run()
-	h.untilMarked(1)
-	if ids := h.sink.ids(); !slices.Equal(ids, []int64{fresh}) {
-		t.Fatalf("published %v, want row %d alone: the others wait behind their heads", ids, fresh)
-	}
-}
-
 // A deferred trigger of the application meets a lock, so that the marks fail in
 // their commit, after the server has answered for each row. They were not made,
 // and are made later. (Rule 11.)
@@ -410,25 +246,6 @@ func TestLargeRowDoesNotWaitForALockedOne(t *testing.T) {
 	h.untilMarked(2)
 	h.commit(tx)
 	h.untilMarked(3)
-}
-
-// SIGTERM, and then the database goes: what was in flight will be sent again,
-// and the relay says so. (Rule 15.)
-func TestStopWithoutMarksIsNoSuccess(t *testing.T) {
-	h := start(t, nil, func(h *harness) { h.sink.hold() })
-	h.insert(3)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- relay.New(h.config).Run(ctx) }()
-	h.until("all three are with the sink", func() bool { return h.sink.holding() == 3 })
-	cancel()
-	h.untilLogged("stopping")
-	h.int(`SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-		WHERE datname = current_database() AND application_name LIKE 'outbox-relay %'`)
-	if err := <-done; err == nil || !strings.Contains(err.Error(), "3 rows") {
-		t.Fatalf("Run = %v, want an error that counts the 3 rows", err)
-	}
-	h.sink.letGo()
 }
 
 // A message with available_at in the future is not sent before, and soon after.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -207,42 +206,6 @@ func TestPassJudgesByItsStart(t *testing.T) {
 	}
 }
 
-func TestScheduledRowsOfTheFutureCostNothing(t *testing.T) {
-	t.Parallel()
-	f := setup(t, shape{})
-	f.exec(`INSERT INTO {t} (topic, payload, available_at) SELECT 't', '1', now() + interval '30 days' FROM generate_series(1, 100000)`)
-	f.exec(`ANALYZE {t}`)
-	_, s := f.lead()
-	before, same := f.blocks(), 0
-	eventually(t, "what the test read is counted", func() bool { // by PostgreSQL 14 every half second
-		now := f.blocks()
-		if same++; now != before {
-			before, same = now, 0
-		}
-		return same > 200
-	})
-	pass := f.begin(s)
-	if pass.Scheduled || pass.Bound != 100_000 {
-		t.Errorf("%+v", pass)
-	}
-	if c := f.chunk(s, request(pass)); len(c.Rows) > 0 || !c.Done || c.Cursor < pass.Bound {
-		t.Errorf("%+v", c)
-	}
-	s.Close() // which makes its statistics visible
-	var read int64
-	eventually(t, "the session's reads are counted", func() bool { read = f.blocks() - before; return read > 0 })
-	if read > 200 {
-		t.Errorf("a pass over scheduled rows read %d blocks", read)
-	}
-}
-
-// blocks is how many blocks of the table and its indexes have been asked for.
-func (f *fixture) blocks() int64 {
-	f.exec(`SELECT pg_stat_clear_snapshot()`)
-	return f.value(`SELECT coalesce(heap_blks_read + heap_blks_hit + idx_blks_read + idx_blks_hit, 0)
-		FROM pg_statio_all_tables WHERE relid = $1::text::regclass`, f.table.Quoted()).(int64)
-}
-
 func TestSweepLeavesOutKeys(t *testing.T) {
 	t.Parallel()
 	f := setup(t, shape{})
@@ -261,147 +224,6 @@ func TestSweepLeavesOutKeys(t *testing.T) {
 	}
 	if len(rows) != 90 || slices.ContainsFunc(rows, func(r relay.Row) bool { return r.Key == "k3" }) {
 		t.Errorf("%d rows", len(rows))
-	}
-}
-
-func TestRowsThatCanNeverBePublishedAreDefects(t *testing.T) {
-	t.Parallel()
-	f := setup(t, shape{})
-	long := strings.Repeat("x", 5<<20)
-	for _, v := range []struct{ topic, key, payload, headers string }{
-		{"t", "k", `"fine"`, `{}`},
-		{"t", "k", `1`, `["a"]`},
-		{"t", "k", `1`, `"a"`},
-		{"t", "k", `1`, `{"n": 1, "ok": "x"}`},
-		{"t", "k", `1`, `{"n": null}`},
-		{"t", "k", `"` + strings.Repeat("y", 1000) + `"`, `{}`},
-		{"t", "k", `"` + strings.Repeat("y", 100_000) + `"`, `{}`},
-		{long, "k", `1`, `{}`},
-		{"t", long, `1`, `{}`},
-		{"t", "k", `1`, `{"a": "` + long + `"}`},
-		{"t", "k", `1`, `{"a": "` + strings.Repeat("y", 50_000) + `"}`},
-		{"t", "k", `"fine too"`, `{"traceparent": "00-0-0-0"}`},
-	} {
-		f.exec(`INSERT INTO {t} (topic, key, payload, headers) VALUES ($1, $2, $3, $4)`, v.topic, v.key, v.payload, v.headers)
-	}
-	wants := []struct {
-		defect   string
-		tooLarge bool
-	}{
-		{},
-		{"headers are an array, not an object of strings", false},
-		{"headers are a string, not an object", false},
-		{`header "n" is a number, not a string`, false},
-		{`header "n" is null, not a string`, false},
-		{"the payload takes 1002 bytes or more, the limit is 900", true},
-		{"the limit is 900", true},
-		{"topic, key, content type and headers together take", true},
-		{"together take", true},
-		{"together take", true},
-		{},
-		{},
-	}
-	_, s := f.lead()
-	req := request(f.begin(s))
-	req.MaxMessageBytes = 900
-	rows := f.drain(s, req)
-	if len(rows) != len(wants) {
-		t.Fatalf("%d rows, want %d", len(rows), len(wants))
-	}
-	for i, want := range wants {
-		m := rows[i].Message
-		switch {
-		case want.defect == "":
-			if m.Defect != nil || m.Payload == nil {
-				t.Errorf("row %d: defect %v", m.ID, m.Defect)
-			}
-		case m.Defect == nil || !strings.Contains(m.Defect.Error(), want.defect):
-			t.Errorf("row %d: defect %v, want %q", m.ID, m.Defect, want.defect)
-		case errors.Is(m.Defect, relay.ErrTooLarge) != want.tooLarge:
-			t.Errorf("row %d: %v is ErrTooLarge: %t", m.ID, m.Defect, !want.tooLarge)
-		case m.Payload != nil || strings.Contains(m.Defect.Error(), "yyy"):
-			t.Errorf("row %d: the payload is there", m.ID)
-		}
-	}
-	if note := rows[11].Note; !strings.Contains(note, "traceparent header is malformed") {
-		t.Errorf("note %q", note)
-	}
-	if m := rows[10].Message; len(m.Headers) != 1 || len(m.Headers[0].Value) != 50_000 {
-		t.Errorf("%d headers", len(m.Headers))
-	}
-}
-
-// Not parallel: it counts what the process allocates.
-func TestHugePayloadIsNeverFetched(t *testing.T) {
-	f := setup(t, shape{})
-	f.exec(`INSERT INTO {t} (topic, key, payload) SELECT 't', 'k', ('"' || repeat('0123456789abcdef', 64 * 65536) || '"')::json`)
-	_, s := f.lead()
-	req := request(f.begin(s))
-	req.MaxMessageBytes = 1 << 20
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	rows := f.drain(s, req)
-	runtime.ReadMemStats(&after)
-	if len(rows) != 1 || !errors.Is(rows[0].Defect, relay.ErrTooLarge) || rows[0].Payload != nil || rows[0].Key != "k" {
-		t.Fatalf("%+v", rows)
-	}
-	if used := after.TotalAlloc - before.TotalAlloc; used > 2<<20 {
-		t.Errorf("the sweep allocated %d bytes", used)
-	}
-	if rows[0].Size > 4096 {
-		t.Errorf("size %d", rows[0].Size)
-	}
-}
-
-// A jsonb of a kilobyte can be megabytes as text.
-func TestExplodingJSONIsMeasuredBeforeItIsFetched(t *testing.T) {
-	t.Parallel()
-	f := setup(t, shape{payload: schema.PayloadJSONB})
-	f.exec(`INSERT INTO {t} (topic, payload) SELECT 't', CASE n
-			WHEN 700 THEN ('[' || repeat('1e131071,', 200) || '0]')::jsonb ELSE to_jsonb(n) END FROM generate_series(1, 1000) AS n`)
-	_, s := f.lead()
-	req := request(f.begin(s))
-	req.MaxMessageBytes = 1 << 20
-	rows := f.drain(s, req)
-	if len(rows) != 1000 {
-		t.Fatalf("%d rows", len(rows))
-	}
-	for _, r := range rows {
-		if errors.Is(r.Defect, relay.ErrTooLarge) != (r.ID == 700) {
-			t.Errorf("row %d: defect %v", r.ID, r.Defect)
-		}
-	}
-}
-
-// In a database of another encoding a row can have a character that UTF-8 lacks:
-// the server fails on it, and every row read together with it would fail.
-func TestRowThatTheServerFailsOnIsADefectAlone(t *testing.T) {
-	t.Parallel()
-	f := setup(t, shape{payload: schema.PayloadText, database: "ENCODING WIN1252 LOCALE 'C'"})
-	f.exec(`SET client_encoding = 'UTF8'`)
-	f.exec(`INSERT INTO {t} (topic, payload) SELECT CASE WHEN n IN (77, 300, 301) THEN 't' || chr(129) ELSE 't' END,
-			CASE WHEN n % 50 = 3 THEN repeat(md5(n::text), 500) || CASE WHEN n IN (153, 253) THEN chr(129) ELSE '' END ELSE 'é' END
-		FROM generate_series(1, 400) AS n`)
-	_, s := f.lead()
-	for _, n := range []int{1000, 60} {
-		req := request(f.begin(s))
-		req.Rows = n
-		rows := f.drain(s, req)
-		if len(rows) != 400 {
-			t.Fatalf("%d rows", len(rows))
-		}
-		for i, r := range rows {
-			bad := slices.Contains([]int64{77, 300, 301, 153, 253}, r.ID)
-			if r.ID != int64(i+1) || bad != (r.Defect != nil) {
-				t.Errorf("row %d: %v", r.ID, r.Defect)
-			}
-			if bad && !strings.Contains(r.Defect.Error(), "SQLSTATE 22P05") {
-				t.Error(r.Defect)
-			}
-		}
-		if string(rows[0].Payload) != "é" {
-			t.Errorf("payload %q", rows[0].Payload)
-		}
 	}
 }
 
@@ -434,47 +256,5 @@ func TestSweepSurvivesChangesOfTheTable(t *testing.T) {
 	f.exec(`DROP TABLE {t}`)
 	if _, err := s.Begin(t.Context()); !errors.Is(err, relay.ErrSetup) || !strings.Contains(err.Error(), "run outbox-relay migrate") {
 		t.Error("after DROP TABLE:", err)
-	}
-}
-
-// Never analyzed, the table seems to have a handful of pending rows, to be read
-// all at once and sorted: for each chunk of a backlog of millions.
-func TestChunkOfABacklogReadsNoMoreThanItsRows(t *testing.T) {
-	t.Parallel()
-	f := setup(t, shape{})
-	f.exec(`ALTER TABLE {t} SET (autovacuum_enabled = off)`)
-	f.exec(`INSERT INTO {t} (topic, payload) SELECT 't', '1' FROM generate_series(1, 50000)`)
-	_, s := f.lead()
-	req := request(f.begin(s))
-	req.Rows = 100
-	before := f.blocks()
-	if c := f.chunk(s, req); len(c.Rows) != 100 || c.Done {
-		t.Fatalf("%d rows, done: %t", len(c.Rows), c.Done)
-	}
-	s.Close() // which makes its statistics visible
-	var read int64
-	eventually(t, "the session's reads are counted", func() bool { read = f.blocks() - before; return read > 0 })
-	if read > 200 {
-		t.Errorf("100 rows read %d blocks", read)
-	}
-}
-
-func TestPassOverSentRowsReadsNoneOfThem(t *testing.T) {
-	t.Parallel()
-	f := setup(t, shape{})
-	f.exec(`ALTER TABLE {t} SET (autovacuum_enabled = off)`)
-	f.exec(`ANALYZE {t}`) // of an empty table
-	f.exec(`INSERT INTO {t} (topic, payload, sent_at) SELECT 't', '1', now() FROM generate_series(1, 50000)`)
-	f.exec(`INSERT INTO {t} (topic, payload) SELECT 't', '1' FROM generate_series(1, 10)`)
-	_, s := f.lead()
-	before := f.blocks()
-	if rows := f.sweepAll(s); len(rows) != 10 {
-		t.Fatalf("%d rows", len(rows))
-	}
-	s.Close()
-	var read int64
-	eventually(t, "the session's reads are counted", func() bool { read = f.blocks() - before; return read > 0 })
-	if read > 200 {
-		t.Errorf("a pass over 10 pending rows read %d blocks", read)
 	}
 }

@@ -1,0 +1,153 @@
+package postgres_test
+
+import (
+	"errors"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/schema"
+)
+
+func TestRowsThatCanNeverBePublishedAreDefects(t *testing.T) {
+	t.Parallel()
+	f := setup(t, shape{})
+	long := strings.Repeat("x", 5<<20)
+	for _, v := range []struct{ topic, key, payload, headers string }{
+		{"t", "k", `"fine"`, `{}`},
+		{"t", "k", `1`, `["a"]`},
+		{"t", "k", `1`, `"a"`},
+		{"t", "k", `1`, `{"n": 1, "ok": "x"}`},
+		{"t", "k", `1`, `{"n": null}`},
+		{"t", "k", `"` + strings.Repeat("y", 1000) + `"`, `{}`},
+		{"t", "k", `"` + strings.Repeat("y", 100_000) + `"`, `{}`},
+		{long, "k", `1`, `{}`},
+		{"t", long, `1`, `{}`},
+		{"t", "k", `1`, `{"a": "` + long + `"}`},
+		{"t", "k", `1`, `{"a": "` + strings.Repeat("y", 50_000) + `"}`},
+		{"t", "k", `"fine too"`, `{"traceparent": "00-0-0-0"}`},
+	} {
+		f.exec(`INSERT INTO {t} (topic, key, payload, headers) VALUES ($1, $2, $3, $4)`, v.topic, v.key, v.payload, v.headers)
+	}
+	wants := []struct {
+		defect   string
+		tooLarge bool
+	}{
+		{},
+		{"headers are an array, not an object of strings", false},
+		{"headers are a string, not an object", false},
+		{`header "n" is a number, not a string`, false},
+		{`header "n" is null, not a string`, false},
+		{"the payload takes 1002 bytes or more, the limit is 900", true},
+		{"the limit is 900", true},
+		{"topic, key, content type and headers together take", true},
+		{"together take", true},
+		{"together take", true},
+		{},
+		{},
+	}
+	_, s := f.lead()
+	req := request(f.begin(s))
+	req.MaxMessageBytes = 900
+	rows := f.drain(s, req)
+	if len(rows) != len(wants) {
+		t.Fatalf("%d rows, want %d", len(rows), len(wants))
+	}
+	for i, want := range wants {
+		m := rows[i].Message
+		switch {
+		case want.defect == "":
+			if m.Defect != nil || m.Payload == nil {
+				t.Errorf("row %d: defect %v", m.ID, m.Defect)
+			}
+		case m.Defect == nil || !strings.Contains(m.Defect.Error(), want.defect):
+			t.Errorf("row %d: defect %v, want %q", m.ID, m.Defect, want.defect)
+		case errors.Is(m.Defect, relay.ErrTooLarge) != want.tooLarge:
+			t.Errorf("row %d: %v is ErrTooLarge: %t", m.ID, m.Defect, !want.tooLarge)
+		case m.Payload != nil || strings.Contains(m.Defect.Error(), "yyy"):
+			t.Errorf("row %d: the payload is there", m.ID)
+		}
+	}
+	if note := rows[11].Note; !strings.Contains(note, "traceparent header is malformed") {
+		t.Errorf("note %q", note)
+	}
+	if m := rows[10].Message; len(m.Headers) != 1 || len(m.Headers[0].Value) != 50_000 {
+		t.Errorf("%d headers", len(m.Headers))
+	}
+}
+
+// Not parallel: it counts what the process allocates.
+func TestHugePayloadIsNeverFetched(t *testing.T) {
+	f := setup(t, shape{})
+	f.exec(`INSERT INTO {t} (topic, key, payload) SELECT 't', 'k', ('"' || repeat('0123456789abcdef', 64 * 65536) || '"')::json`)
+	_, s := f.lead()
+	req := request(f.begin(s))
+	req.MaxMessageBytes = 1 << 20
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	rows := f.drain(s, req)
+	runtime.ReadMemStats(&after)
+	if len(rows) != 1 || !errors.Is(rows[0].Defect, relay.ErrTooLarge) || rows[0].Payload != nil || rows[0].Key != "k" {
+		t.Fatalf("%+v", rows)
+	}
+	if used := after.TotalAlloc - before.TotalAlloc; used > 2<<20 {
+		t.Errorf("the sweep allocated %d bytes", used)
+	}
+	if rows[0].Size > 4096 {
+		t.Errorf("size %d", rows[0].Size)
+	}
+}
+
+// A jsonb of a kilobyte can be megabytes as text.
+func TestExplodingJSONIsMeasuredBeforeItIsFetched(t *testing.T) {
+	t.Parallel()
+	f := setup(t, shape{payload: schema.PayloadJSONB})
+	f.exec(`INSERT INTO {t} (topic, payload) SELECT 't', CASE n
+			WHEN 700 THEN ('[' || repeat('1e131071,', 200) || '0]')::jsonb ELSE to_jsonb(n) END FROM generate_series(1, 1000) AS n`)
+	_, s := f.lead()
+	req := request(f.begin(s))
+	req.MaxMessageBytes = 1 << 20
+	rows := f.drain(s, req)
+	if len(rows) != 1000 {
+		t.Fatalf("%d rows", len(rows))
+	}
+	for _, r := range rows {
+		if errors.Is(r.Defect, relay.ErrTooLarge) != (r.ID == 700) {
+			t.Errorf("row %d: defect %v", r.ID, r.Defect)
+		}
+	}
+}
+
+// In a database of another encoding a row can have a character that UTF-8 lacks:
+// the server fails on it, and every row read together with it would fail.
+func TestRowThatTheServerFailsOnIsADefectAlone(t *testing.T) {
+	t.Parallel()
+	f := setup(t, shape{payload: schema.PayloadText, database: "ENCODING WIN1252 LOCALE 'C'"})
+	f.exec(`SET client_encoding = 'UTF8'`)
+	f.exec(`INSERT INTO {t} (topic, payload) SELECT CASE WHEN n IN (77, 300, 301) THEN 't' || chr(129) ELSE 't' END,
+			CASE WHEN n % 50 = 3 THEN repeat(md5(n::text), 500) || CASE WHEN n IN (153, 253) THEN chr(129) ELSE '' END ELSE 'é' END
+		FROM generate_series(1, 400) AS n`)
+	_, s := f.lead()
+	for _, n := range []int{1000, 60} {
+		req := request(f.begin(s))
+		req.Rows = n
+		rows := f.drain(s, req)
+		if len(rows) != 400 {
+			t.Fatalf("%d rows", len(rows))
+		}
+		for i, r := range rows {
+			bad := slices.Contains([]int64{77, 300, 301, 153, 253}, r.ID)
+			if r.ID != int64(i+1) || bad != (r.Defect != nil) {
+				t.Errorf("row %d: %v", r.ID, r.Defect)
+			}
+			if bad && !strings.Contains(r.Defect.Error(), "SQLSTATE 22P05") {
+				t.Error(r.Defect)
+			}
+		}
+		if string(rows[0].Payload) != "é" {
+			t.Errorf("payload %q", rows[0].Payload)
+		}
+	}
+}
