@@ -145,7 +145,7 @@ func TestSuspectWhoseQueueWakesIsSentAgain(t *testing.T) {
 	reach(t, s)
 	resume := suspend(t, queue)
 	r := newResults(t)
-	const behind = 20 // so that some are in flight when the first one closes the channel
+	const behind = 20                            // so that some are in flight when the first one closes the channel
 	long := "secret." + strings.Repeat("x", 248) // the broker's reason does not hold it
 	s.Publish(messageTo(long, behind), r.report)
 	for i := range behind {
