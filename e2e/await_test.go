@@ -46,8 +46,11 @@ func (w *world) letPass(d time.Duration) {
 // state says where the rows are, for the message of a failed test.
 func (w *world) state() string {
 	var sent, dead, waiting, pending int
-	w.row(`SELECT count(*) FILTER (WHERE sent_at IS NOT NULL), count(*) FILTER (WHERE dead_at IS NOT NULL),
+	err := w.conn().QueryRow(w.t.Context(), w.sql(`SELECT count(*) FILTER (WHERE sent_at IS NOT NULL), count(*) FILTER (WHERE dead_at IS NOT NULL),
 		count(*) FILTER (WHERE sent_at IS NULL AND dead_at IS NULL AND attempts > 0),
-		count(*) FILTER (WHERE sent_at IS NULL AND dead_at IS NULL) FROM {outbox}`, nil, &sent, &dead, &waiting, &pending)
+		count(*) FILTER (WHERE sent_at IS NULL AND dead_at IS NULL) FROM {outbox}`)).Scan(&sent, &dead, &waiting, &pending)
+	if err != nil {
+		return "the database does not tell of its rows: " + err.Error()
+	}
 	return fmt.Sprintf("rows: %d sent, %d dead, %d pending, of these %d with attempts", sent, dead, pending, waiting)
 }

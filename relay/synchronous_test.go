@@ -14,8 +14,7 @@ func TestRelayDoesNotPassForASynchronousStandby(t *testing.T) {
 	h, url := stalled(t, tailed, nil)
 	h.run()
 	h.untilTailing()
-	h.exec("ALTER SYSTEM SET synchronous_standby_names = '*'")
-	h.exec("SELECT pg_reload_conf()")
+	pgtest.Synchronize(t, url, "*")
 	h.untilPolling("synchronous_standby_names has a *")
 
 	app := h.application()

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/outbox-relay/outbox-relay/e2e/pgserver"
+	"github.com/outbox-relay/outbox-relay/e2e/pgtest"
 )
 
 // standby starts one and closes it at the test's end.
@@ -38,8 +39,7 @@ func TestStandbyFollowsItsPrimaryAndIsPromoted(t *testing.T) {
 	}
 
 	// A synchronous one confirms what it has, and the commit returns.
-	run(t, conn, "ALTER SYSTEM SET synchronous_standby_names = 'second'")
-	run(t, conn, "SELECT pg_reload_conf()")
+	pgtest.Synchronize(t, primary.URL("postgres"), "second")
 	eventually(t, "a synchronous standby", func() bool {
 		return ask(t, conn, "SELECT coalesce(max(sync_state), '') FROM pg_stat_replication WHERE application_name = 'second'") == "sync"
 	})

@@ -19,30 +19,50 @@ const patience = 20 * time.Second
 func StallCommits(t testing.TB, url string) (release func()) {
 	t.Helper()
 	conn := Connect(t, url)
-	set := func(names string) {
-		t.Helper()
-		for _, sql := range []string{
-			"SET synchronous_commit = local",
-			"ALTER SYSTEM SET synchronous_standby_names = '" + names + "'",
-			"SELECT pg_reload_conf()",
-		} {
-			if _, err := conn.Exec(t.Context(), sql); err != nil {
-				t.Fatalf("%s: %v", sql, err)
-			}
-		}
-		await(t, "the setting is in force", func() bool {
-			return number(t, conn, "SELECT (current_setting('synchronous_standby_names') = '"+names+"')::int") == 1
-		})
-		// Each process reads the settings for itself.
-		await(t, "no commit waits any more", func() bool { return names != "" || stalled(t, conn) == 0 })
-	}
-	set("nobody")
-	await(t, "commits stall", func() bool { return probeStalls(t, url, conn) })
+	waitForNobody(t, url, conn)
 	return func() {
 		t.Helper()
-		set("")
+		setStandbys(t, conn, "")
+		// Each process reads the settings for itself.
+		await(t, "no commit waits any more", func() bool { return stalled(t, conn) == 0 })
 		_ = conn.Close(context.WithoutCancel(t.Context()))
 	}
+}
+
+// Synchronize has every commit from now on wait for the standbys that the names
+// stand for, as the setting synchronous_standby_names has them. It is for a cluster
+// of the test's own.
+func Synchronize(t testing.TB, url, names string) {
+	t.Helper()
+	conn := Connect(t, url)
+	// From no standbys to some, a commit may pass without waiting until the
+	// checkpointer knows; from some to others none does.
+	waitForNobody(t, url, conn)
+	setStandbys(t, conn, names)
+}
+
+func waitForNobody(t testing.TB, url string, conn *pgx.Conn) {
+	t.Helper()
+	setStandbys(t, conn, "nobody")
+	await(t, "commits stall", func() bool { return probeStalls(t, url, conn) })
+}
+
+// setStandbys changes the setting and returns when this session, which waits for no
+// standby, has read it.
+func setStandbys(t testing.TB, conn *pgx.Conn, names string) {
+	t.Helper()
+	for _, sql := range []string{
+		"SET synchronous_commit = local",
+		"ALTER SYSTEM SET synchronous_standby_names = '" + names + "'",
+		"SELECT pg_reload_conf()",
+	} {
+		if _, err := conn.Exec(t.Context(), sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	await(t, "the setting is in force", func() bool {
+		return number(t, conn, "SELECT (current_setting('synchronous_standby_names') = '"+names+"')::int") == 1
+	})
 }
 
 // probeStalls says whether a commit waits already. The one that decides is the
