@@ -108,6 +108,22 @@ func (w *world) demandTailed(p *relaybin.Process, since time.Time) {
 	w.demandNothingReconciled(p)
 }
 
+// demandOnceTailed does work until the relay has read the log all the while, a few
+// times at the most: on a busy machine a tail that has much to read falls behind,
+// and is left as it should be. It returns since when that tail has been read.
+func (w *world) demandOnceTailed(p *relaybin.Process, work func(try int)) (since time.Time) {
+	w.t.Helper()
+	for try := range 4 {
+		since = w.awaitTailing(p)
+		work(try)
+		if s := w.status(p); s.Mode == "tailing" && s.Since.Equal(since) {
+			break
+		}
+	}
+	w.demandTailed(p, since)
+	return since
+}
+
 func (w *world) demandNothingReconciled(p *relaybin.Process) {
 	w.t.Helper()
 	if s := w.status(p); s.ReconciledTotal > 0 {
