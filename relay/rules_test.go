@@ -155,6 +155,20 @@ func TestTruncateRestartIdentityWithRowsInFlight(t *testing.T) {
 	}
 }
 
+// Rows with the ids of rows in flight are not taken for these: they go at once,
+// not when a later pass finds them again. (Rule 2: identity.)
+func TestRowWithTheIDOfAnotherInFlightDoesNotWaitForIt(t *testing.T) {
+	h := start(t, nil, func(h *harness) { h.sink.hold() })
+	h.insert(5)
+	h.run()
+	h.until("all five are with the sink", func() bool { return h.sink.holding() == 5 })
+	h.exec("TRUNCATE " + h.table + " RESTART IDENTITY")
+	h.insert(5)
+	h.until("the new rows are with the sink beside them", func() bool { return h.sink.holding() == 10 })
+	h.sink.letGo()
+	h.untilMarked(5)
+}
+
 // The application deletes a row that is in flight: its mark finds nothing, is
 // settled nevertheless, and the window, here of one row, goes on. (Rule 11.)
 func TestHeadDeletedByTheApplicationStopsNothing(t *testing.T) {

@@ -72,7 +72,7 @@ var relayMutants = []mutant{
 		file: "relay/inflight.go",
 		old:  "_, ok := f.rows[r]\n\treturn ok",
 		new:  "for known := range f.rows {\n\t\tif known.ID == r.ID {\n\t\t\treturn true\n\t\t}\n\t}\n\treturn false",
-		pkg:  "./relay", test: "TestTruncateRestartIdentityWithRowsInFlight",
+		pkg:  "./relay", test: "TestRowWithTheIDOfAnotherInFlightDoesNotWaitForIt",
 	},
 	{
 		rule: "2: a row counts against the window until its outcome is committed",
