@@ -164,7 +164,7 @@ var rabbitmqMutants = []mutant{
 		file: "sinks/rabbitmq/closing.go",
 		old:  "ch.used.Load() == 1 && ",
 		new:  "",
-		pkg:  "./sinks/rabbitmq", test: "TestExchangeDeletedUnderLoadRefusesNothing",
+		pkg:  "./sinks/rabbitmq", test: "TestExchangeDeletedBehindAMessageThatAQueueHas",
 	},
 	{
 		rule: "RabbitMQ: a forbidden topic is refused alone",

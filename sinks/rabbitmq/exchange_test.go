@@ -1,6 +1,8 @@
 package rabbitmq_test
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -106,6 +108,41 @@ func TestExchangeDeletedUnderLoadRefusesNothing(t *testing.T) {
 			t.Fatalf("message %d was reported as not taken, and is stored", i)
 		}
 	}
+}
+
+// A queue has the message and has not confirmed it when the exchange goes: it is
+// not reported as one that nobody took.
+func TestExchangeDeletedBehindAMessageThatAQueueHas(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, amqp.QueueTypeClassic)
+	queue := p.queue("slow", "slow", nil)
+	o := p.options()
+	o.Name, o.Channels = "behind "+p.exchange, 1
+	s := open(t, o)
+	reach(t, s)
+	resume := suspend(t, queue)
+	r := newResults(t)
+	s.Publish(messageTo("slow", 1), r.report)
+	eventually(t, "the broker owes a confirm", func() error {
+		if n := owed(t, o.Name); n != "1" {
+			return errors.New(n)
+		}
+		return nil
+	})
+	if err := p.ch.ExchangeDelete(p.exchange, false, false); err != nil {
+		t.Fatal(err)
+	}
+	s.Publish(messageTo("slow", 2), r.report)
+	for i := range 2 {
+		check(t, messageTo("slow", 1+i), r.await(int64(1+i)), relay.Unknown, relay.ErrorTypeNotReady, "does not exist")
+	}
+	resume()
+	eventually(t, "the queue has the first one", func() error {
+		if n := len(take(t, queue)); n != 1 {
+			return fmt.Errorf("%d messages", n)
+		}
+		return nil
+	})
 }
 
 func TestUserThatMayNotWriteToTheExchange(t *testing.T) {
