@@ -211,16 +211,9 @@ var rabbitmqMutants = []mutant{
 	{
 		rule: "RabbitMQ: a topic that closed no channel is no suspect any more",
 		file: "sinks/rabbitmq/follower.go",
-		old:  "\t\tf.session.sink.suspects.drop(topic)\n",
+		old:  "\t\tf.session.sink.suspects.clear(m.Topic) // it closed no channel\n",
 		new:  "",
 		pkg:  "./sinks/rabbitmq", test: "TestGrantedTopicIsNoSuspectAnyMore",
-	},
-	{
-		rule: "RabbitMQ: a topic that answers late is not silent any more",
-		file: "sinks/rabbitmq/follower.go",
-		old:  "\t\tf.acquit(e.late.topic)\n",
-		new:  "",
-		pkg:  "./sinks/rabbitmq", test: "TestSuspectWhoseQueueWakesIsSentAgain",
 	},
 	{
 		rule: "RabbitMQ: what was written before is not unavailable",

@@ -149,7 +149,6 @@ func (f *follower) settle(e entry) bool {
 	if e.message == nil {
 		f.late--
 		f.stale = append(f.stale, *e.late)
-		f.acquit(e.late.topic)
 		if f.late == 0 {
 			f.overtaken = 0
 		}
@@ -159,7 +158,9 @@ func (f *follower) settle(e entry) bool {
 		f.overtaken++
 	}
 	m := e.message
-	f.acquit(m.Topic)
+	if f.lane == f.session.options.Channels {
+		f.session.sink.suspects.clear(m.Topic) // it closed no channel
+	}
 	text, returned := f.returned.take(m)
 	switch {
 	case returned:
@@ -171,18 +172,6 @@ func (f *follower) settle(e entry) bool {
 	}
 	return true
 }
-
-// acquit lets a topic out of the quarantine: a message of it closed no channel,
-// and its queue answers.
-func (f *follower) acquit(topic string) {
-	if f.quarantined() {
-		f.session.sink.suspects.drop(topic)
-		f.session.sink.silent.drop(topic)
-	}
-}
-
-// quarantined says that the channel is the one for suspects.
-func (f *follower) quarantined() bool { return f.lane == f.session.options.Channels }
 
 // forgetLate has the returns of late messages not taken for those of their later
 // sendings, once none of these is in flight. While one is, nothing tells whose a
@@ -225,8 +214,8 @@ func (f *follower) refuseLate(now time.Time) {
 		e.late = &lateKey{it.message.MessageID, it.message.Topic}
 		e.item = item{}
 		f.late++
-		if f.quarantined() {
-			s.sink.silent.add(it.message.Topic, now, now.Add(s.options.AckTimeout))
+		if topic := it.message.Topic; f.lane == s.options.Channels {
+			s.sink.silent.add(topic, now, now.Add(s.options.AckTimeout))
 		}
 		it.done(timedOut(it.message.Topic))
 	}

@@ -132,36 +132,6 @@ func TestSilentTopicHoldsUpTheOtherSuspectsOnce(t *testing.T) {
 	}
 }
 
-// A suspect's queue is silent for longer than a message may take, and then
-// answers: what comes next is sent, and does not have its time counted as over.
-func TestSuspectWhoseQueueWakesIsSentAgain(t *testing.T) {
-	t.Parallel()
-	p := newPlace(t, amqp.QueueTypeClassic)
-	queue := p.queue("slow", "public.slow", nil)
-	o := p.options()
-	o.URLs = server(t).URLAs(p.restricted(`^public\.`), "secret")
-	o.Channels, o.AckTimeout = 1, 15*time.Second
-	s := open(t, o)
-	reach(t, s)
-	resume := suspend(t, queue)
-	r := newResults(t)
-	const behind = 20                            // so that some are in flight when the first one closes the channel
-	long := "secret." + strings.Repeat("x", 248) // the broker's reason does not hold it
-	s.Publish(messageTo(long, behind), r.report)
-	for i := range behind {
-		s.Publish(messageTo("public.slow", i), r.report)
-	}
-	for i := range behind {
-		check(t, messageTo("public.slow", i), r.await(int64(i)), relay.Refused, relay.ErrorTypeTimeout, "")
-	}
-	refused := time.Now()
-	resume() // takes a second or two
-	eventually(t, "the woken queue takes a message", func() error { return await(t, s, messageTo("public.slow", behind+1)).Err })
-	if took := time.Since(refused); took > o.AckTimeout*2/3 {
-		t.Errorf("the queue woke, and its topic was taken for silent until the time was over: %v", took)
-	}
-}
-
 // Once a channel is closed the library calls all that was in flight refused, and
 // a follower that is busy meanwhile may see that first.
 func TestClosedChannelRefusesNothingInFlight(t *testing.T) {

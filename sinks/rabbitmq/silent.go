@@ -42,14 +42,3 @@ func (s *silent) add(topic string, now, until time.Time) {
 	s.until[topic] = until
 	s.count.Store(int32(len(s.until)))
 }
-
-// drop is called when a message of the topic was confirmed, late or in time.
-func (s *silent) drop(topic string) {
-	if s.count.Load() == 0 {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.until, topic)
-	s.count.Store(int32(len(s.until)))
-}

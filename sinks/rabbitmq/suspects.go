@@ -38,8 +38,8 @@ func (s *suspects) add(topic string) {
 	s.count.Store(int32(len(s.topics)))
 }
 
-// drop is called when a message of the topic closed no channel.
-func (s *suspects) drop(topic string) {
+// clear is called when a message of the topic closed no channel.
+func (s *suspects) clear(topic string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.topics, topic)
