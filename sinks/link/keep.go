@@ -62,6 +62,10 @@ func (l *Link[S]) Keep(ctx context.Context, b Broker[S]) {
 func (l *Link[S]) attempt(ctx context.Context, b Broker[S], out *outage) time.Duration {
 	var none S
 	session, err := b.Connect(ctx)
+	select {
+	case <-l.nudge: // who asked for a connection meanwhile has got this attempt
+	default:
+	}
 	if err != nil {
 		err = l.failure(err)
 		l.set(none, err)

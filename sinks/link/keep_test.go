@@ -15,10 +15,11 @@ type session struct{ n int }
 
 var errLost = errors.New("lost")
 
-// stage is a broker whose attempts take no time. All its times are since the
+// stage is a broker. All its times are since the
 // test's beginning, by the clock of synctest.
 type stage struct {
 	began time.Time
+	takes time.Duration // each attempt
 	down  bool
 	lives func(n int) time.Duration // of session n; nil: for ever
 	at    []time.Duration           // of the attempts
@@ -27,6 +28,7 @@ type stage struct {
 
 func (s *stage) Connect(context.Context) (*session, error) {
 	s.at = append(s.at, time.Since(s.began))
+	time.Sleep(s.takes)
 	if s.down {
 		return nil, errors.New("refused")
 	}
@@ -95,6 +97,25 @@ func TestPausesGrowAndStayBounded(t *testing.T) {
 
 // A minute of attempts at pauses of 2.5 to 5 seconds, and those before them.
 const fewest, most = 60/5 + 2, 60*2/5 + 7
+
+// Whoever asks for a connection while one is being made does not have the next one,
+// after a loss much later, made without a pause: many relays would come at once.
+func TestQuestionDuringAnAttemptIsAnsweredByIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// The first lives long enough for no growing pause, the second for ever.
+		s := &stage{takes: time.Second, lives: func(n int) time.Duration { return time.Duration(n) * time.Hour }}
+		l, stop := keep(t, s, Options{})
+		time.Sleep(s.takes / 2)
+		if _, err := l.Await(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour + time.Minute)
+		stop()
+		if len(s.at) != 2 || s.at[1] == time.Hour+s.takes {
+			t.Errorf("attempts at %v, want a pause before the second", s.at)
+		}
+	})
+}
 
 func TestBrokerThatIsDownIsTriedEverMoreSlowly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
