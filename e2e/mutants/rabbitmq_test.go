@@ -216,6 +216,13 @@ var rabbitmqMutants = []mutant{
 		pkg:  "./sinks/rabbitmq", test: "TestGrantedTopicIsNoSuspectAnyMore",
 	},
 	{
+		rule: "RabbitMQ: what was being written is not unavailable",
+		file: "sinks/rabbitmq/lane.go",
+		old:  "\t\tit.sent = true\n",
+		new:  "",
+		pkg:  "./sinks/rabbitmq", test: "TestMessageThatKillsTheConnectionInItsMiddle",
+	},
+	{
 		rule: "RabbitMQ: what was written before is not unavailable",
 		file: "sinks/rabbitmq/item.go",
 		old:  "if it.sent {",

@@ -66,15 +66,24 @@ func openChannel(conn *amqp.Connection, window int) (*channel, error) {
 
 func (c *channel) full() bool { return c.used.Load() >= c.window }
 
-var errRetired = errors.New("the channel takes no more messages")
+// Why nothing of a message was written.
+var (
+	errRetired = errors.New("the channel takes no more messages")
+	errOver    = errors.New("the channel is closed")
+)
 
 // publish writes a message and hands it to the follower. After an error the
-// message is still the caller's, and the broker has not taken it.
+// message is still the caller's. After [errRetired] and [errOver] nothing of it was
+// written. After another error the broker may have taken it: the lanes share a
+// buffer, and another lane's flush may have sent what this one's could not.
 func (c *channel) publish(exchange string, it item, p amqp.Publishing) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	if c.retired {
 		return errRetired
+	}
+	if c.amqp.IsClosed() {
+		return errOver
 	}
 	now := time.Now()
 	c.used.Add(1)

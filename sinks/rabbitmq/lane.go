@@ -134,10 +134,14 @@ func (l *lane) write(sess *session, ch *channel, it *item) bool {
 		return true
 	case errors.Is(err, errRetired):
 		return false // and its place is empty until the next one is open
-	case errors.Is(err, amqp.ErrClosed):
-		// The last byte of it was never written, so nobody took it.
+	case errors.Is(err, errOver):
 	default:
-		sess.cut(fmt.Errorf("write to the broker: %w", err))
+		// It may have gone as a whole. Where it has not, it may be what killed the
+		// connection, and must not pass for one that was never tried.
+		it.sent = true
+		if !errors.Is(err, amqp.ErrClosed) {
+			sess.cut(fmt.Errorf("write to the broker: %w", err))
+		}
 	}
 	<-ch.done
 	return false
