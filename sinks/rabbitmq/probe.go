@@ -107,8 +107,8 @@ func (s *session) awaitTurn(ctx context.Context) error {
 }
 
 // raise sets a time unless it is later already.
-func raise(to *atomic.Int64, t time.Time) {
-	n := t.UnixNano()
+func raise(to *atomic.Int64, d time.Duration) {
+	n := int64(d)
 	for {
 		old := to.Load()
 		if old >= n || to.CompareAndSwap(old, n) {

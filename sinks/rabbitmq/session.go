@@ -44,10 +44,13 @@ type session struct {
 	blocked atomic.Pointer[error]
 	fault   atomic.Pointer[error] // why the exchange takes no message at all
 
+	// Times since began, which no step of the wall clock changes; 0 for never.
+	began   time.Time
 	proven  atomic.Int64 // when the newest message that was confirmed was written
 	seen    atomic.Int64 // when the newest question that was answered was asked
 	resumed atomic.Int64 // when the broker last unblocked
-	doubted atomic.Bool  // a message or an answer is overdue: ask the broker
+
+	doubted atomic.Bool // a message or an answer is overdue: ask the broker
 
 	mu    sync.Mutex
 	cause error // why the connection ended; the first reason
@@ -58,7 +61,7 @@ type session struct {
 func openSession(ctx context.Context, sink *Sink, a address) (*session, error) {
 	o := sink.options
 	s := &session{
-		sink: sink, options: o, address: a,
+		sink: sink, options: o, address: a, began: time.Now(),
 		slots:   make([]atomic.Pointer[channel], o.Channels+1),
 		leaving: make([]atomic.Bool, o.Channels+1),
 		asking:  make(chan struct{}, 1),

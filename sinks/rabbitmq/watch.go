@@ -82,7 +82,7 @@ func (s *session) block(b amqp.Blocking) {
 		s.blocked.Store(&err)
 		s.options.Logger.Warn("RabbitMQ has blocked publishing", slog.String("reason", b.Reason), slog.String("address", s.address.host))
 	} else {
-		s.resumed.Store(time.Now().UnixNano())
+		s.resumed.Store(int64(time.Since(s.began)))
 		s.blocked.Store(nil)
 		s.socket.setPatient(false)
 		s.options.Logger.Info("RabbitMQ has unblocked publishing", slog.String("address", s.address.host))
@@ -92,12 +92,12 @@ func (s *session) block(b amqp.Blocking) {
 
 // prove notes that a message was confirmed: that the broker works was seen after
 // it was written.
-func (s *session) prove(written time.Time) { raise(&s.proven, written) }
+func (s *session) prove(written time.Time) { raise(&s.proven, written.Sub(s.began)) }
 
 // provedSince says whether the broker was seen to work after a message that was
 // written then, and whose time was over at the deadline.
 func (s *session) provedSince(written, deadline time.Time) bool {
-	return s.proven.Load() > written.UnixNano() || s.seen.Load() > deadline.UnixNano()
+	return s.proven.Load() > int64(written.Sub(s.began)) || s.seen.Load() > int64(deadline.Sub(s.began))
 }
 
 // deadline of what was asked of the broker then, such as a confirm. While it has
@@ -106,7 +106,7 @@ func (s *session) deadline(asked time.Time, limit time.Duration) time.Time {
 	if s.blocked.Load() != nil {
 		return time.Now().Add(limit)
 	}
-	if resumed := time.Unix(0, s.resumed.Load()); resumed.After(asked) {
+	if resumed := s.began.Add(time.Duration(s.resumed.Load())); resumed.After(asked) {
 		asked = resumed
 	}
 	return asked.Add(limit)
@@ -125,7 +125,7 @@ func (s *session) ask(ctx context.Context) error {
 	if err := s.request(ctx, ping); err != nil && !isAnswer(err) {
 		return fmt.Errorf("it was asked for a sign of life: %w", err)
 	}
-	raise(&s.seen, began)
+	raise(&s.seen, began.Sub(s.began))
 	return nil
 }
 
