@@ -79,7 +79,7 @@ func (p *pair) killPrimary(f *fleet) aftermath {
 	}
 	p.way.Cut()
 	f.awaitNoneLeads()
-	p.letPass(5 * smallestWindow) // the broker reads what the relays had written
+	p.letPass(20 * smallestWindow) // the broker reads what the relays had written
 	p.await("the standby has replayed what it got", func() bool {
 		// A record of which it got the beginning alone is never replayed: then it waits
 		// to ask for the rest.

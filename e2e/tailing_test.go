@@ -110,18 +110,19 @@ func (w *world) demandTailed(p *relaybin.Process, since time.Time) {
 
 // demandOnceTailed does work until the relay has read the log all the while, a few
 // times at the most: on a busy machine a tail that has much to read falls behind,
-// and is left as it should be. It returns since when that tail has been read.
-func (w *world) demandOnceTailed(p *relaybin.Process, work func(try int)) (since time.Time) {
+// and is left as it should be.
+func (w *world) demandOnceTailed(p *relaybin.Process, work func(try int)) {
 	w.t.Helper()
+	var s admin.Report
 	for try := range 4 {
-		since = w.awaitTailing(p)
+		since := w.awaitTailing(p)
 		work(try)
-		if s := w.status(p); s.Mode == "tailing" && s.Since.Equal(since) {
-			break
+		if s = w.status(p); s.Mode == "tailing" && s.Since.Equal(since) {
+			w.demandNothingReconciled(p)
+			return
 		}
 	}
-	w.demandTailed(p, since)
-	return since
+	w.t.Errorf("the relay has left the tail each time; it is %s now and says %q", s.Mode, s.Reason)
 }
 
 func (w *world) demandNothingReconciled(p *relaybin.Process) {

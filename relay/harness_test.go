@@ -79,7 +79,7 @@ func startOn(t *testing.T, url string, configure func(*relay.Config), before fun
 	if configure != nil {
 		configure(&h.config)
 	}
-	sink, err := jetstream.Open(jetstream.Options{URLs: h.broker.URL(), Window: h.config.MaxInFlight, Logger: logger, AckTimeout: 2 * time.Second})
+	sink, err := jetstream.Open(jetstream.Options{URLs: h.broker.URL(), Window: h.config.MaxInFlight, Logger: logger, AckTimeout: ackTimeout})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,6 +91,9 @@ func startOn(t *testing.T, url string, configure func(*relay.Config), before fun
 	}
 	return h
 }
+
+// ackTimeout is for brokers that stall only because the machine is busy.
+const ackTimeout = 5 * time.Second
 
 // run starts a relay and returns how to stop it; it is stopped at the end in
 // any case.

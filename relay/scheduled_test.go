@@ -10,8 +10,8 @@ import (
 // the log told of them before the relay started.
 func TestScheduledRowsAreSentWhenTheyAreDue(t *testing.T) {
 	h := start(t, tailed, nil)
-	h.insertScheduled("K", "clock_timestamp() + interval '2 s'")
-	h.insertScheduled("K", "clock_timestamp() + interval '3 s'")
+	h.insertScheduled("K", "clock_timestamp() + interval '6 s'")
+	h.insertScheduled("K", "clock_timestamp() + interval '7 s'")
 	h.insertScheduled("K", "'infinity'")
 	h.checkScheduled()
 }
@@ -21,8 +21,8 @@ func TestRowsThatTheLogTellsOfTooEarlyAreSentWhenTheyAreDue(t *testing.T) {
 	h := start(t, tailed, nil)
 	h.run()
 	h.untilTailing()
-	h.insertScheduled("K", "clock_timestamp() + interval '1 s'")
-	h.insertScheduled("K", "clock_timestamp() + interval '2 s'")
+	h.insertScheduled("K", "clock_timestamp() + interval '4 s'")
+	h.insertScheduled("K", "clock_timestamp() + interval '5 s'")
 	h.insertScheduled("K", "'infinity'")
 	h.checkScheduled()
 }

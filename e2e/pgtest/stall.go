@@ -70,6 +70,7 @@ func setStandbys(t testing.TB, conn *pgx.Conn, names string) {
 func probeStalls(t testing.TB, url string, conn *pgx.Conn) bool {
 	t.Helper()
 	probe := Connect(t, url)
+	defer func() { _ = probe.Close(context.WithoutCancel(t.Context())) }() // it may be one of many
 	pid := probe.PgConn().PID()
 	committed := make(chan struct{})
 	go func() {

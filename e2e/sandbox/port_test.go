@@ -13,7 +13,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/e2e/sandbox"
 )
 
-func TestFreePortIsNotOneForOutgoingConnections(t *testing.T) {
+func TestReservedPortIsNotOneForOutgoingConnections(t *testing.T) {
 	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
 	if err != nil {
 		t.Skip("the kernel does not tell its range:", err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -117,7 +118,7 @@ func TestExchangeDeletedBehindAMessageThatAQueueHas(t *testing.T) {
 	p := newPlace(t, amqp.QueueTypeClassic)
 	queue := p.queue("slow", "slow", nil)
 	o := p.options()
-	o.Name, o.Channels = "behind "+p.exchange, 1
+	o.Name, o.Channels, o.AckTimeout = "behind "+p.exchange, 1, time.Minute
 	s := open(t, o)
 	reach(t, s)
 	resume := suspend(t, queue)

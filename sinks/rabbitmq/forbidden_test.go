@@ -84,7 +84,7 @@ func TestTopicThatClosedAChannelDisturbsNobody(t *testing.T) {
 	p := newPlace(t, amqp.QueueTypeClassic)
 	queue := p.queue("slow", "public.slow", nil)
 	o := p.options()
-	o.URLs, o.Channels = server(t).URLAs(p.restricted(`^public\.`), "secret"), 1
+	o.URLs, o.Channels, o.AckTimeout = server(t).URLAs(p.restricted(`^public\.`), "secret"), 1, time.Minute
 	s := open(t, o)
 	reach(t, s)
 	expect(t, s, messageTo("secret.a", 1), relay.Refused, relay.ErrorTypeForbidden, "")

@@ -30,7 +30,7 @@ func TestLateConfirmDoesNotSwallowTheReturnOfTheNextSending(t *testing.T) {
 	}
 	t.Cleanup(func() { proxy.Close() })
 	o := p.options()
-	o.URLs, o.Name, o.Channels, o.AckTimeout = "amqp://"+proxy.Addr(), "late "+p.exchange, 1, 10*time.Second
+	o.URLs, o.Name, o.Channels, o.AckTimeout = "amqp://"+proxy.Addr(), "late "+p.exchange, 1, 18*time.Second
 	s := open(t, o)
 	reach(t, s)
 	r := newResults(t)
@@ -54,9 +54,12 @@ func TestLateConfirmDoesNotSwallowTheReturnOfTheNextSending(t *testing.T) {
 		}
 		return err
 	})
-	if n := owed(t, o.Name); n != "1" {
-		t.Errorf("the broker owes %s confirms, want that of the first sending alone", n)
-	}
+	eventually(t, "the broker owes the confirm of the first sending alone", func() error {
+		if n := owed(t, o.Name); n != "1" {
+			return errors.New(n)
+		}
+		return nil
+	})
 	ctl(t, "eval", process+"exit(P, kill).")
 	eventually(t, "the broker owes no confirm", func() error {
 		if n := owed(t, o.Name); n != "0" {

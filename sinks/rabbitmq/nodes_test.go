@@ -42,11 +42,24 @@ func TestNodesTakeTurns(t *testing.T) {
 	s := open(t, o)
 	reach(t, s)
 	const rounds = 4
+	current := nodes[0]
+	if current.Accepted() == 0 {
+		current = nodes[1]
+	}
 	for range rounds - 1 {
-		for _, n := range nodes {
-			n.Cut()
+		before := current.Accepted()
+		other := nodes[0]
+		if current == other {
+			other = nodes[1]
 		}
+		had := other.Accepted()
+		current.Cut()
 		reach(t, s)
+		if current.Accepted() == before && other.Accepted() == had+1 {
+			current = other
+			continue
+		}
+		t.Fatalf("the node that was cut has %d connections more, the other one %d", current.Accepted()-before, other.Accepted()-had)
 	}
 	for i, n := range nodes {
 		if got := n.Accepted(); got != rounds/2 {

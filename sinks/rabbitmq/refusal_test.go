@@ -3,6 +3,7 @@ package rabbitmq_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -108,7 +109,7 @@ func TestConfirmsInAnyOrder(t *testing.T) {
 	p.kind = amqp.QueueTypeClassic
 	p.queue("classic", "classic", nil)
 	o := p.options()
-	o.Channels, o.AckTimeout = 1, 2_000_000_000
+	o.Channels, o.AckTimeout = 1, 10*time.Second
 	s := open(t, o)
 	reach(t, s)
 	const each = 400

@@ -26,7 +26,7 @@ func TestChannelThatIsOwedConfirmsIsReplacedUnderLoad(t *testing.T) {
 	p.bindSilentQueue()
 	log := &logbook{}
 	o := p.options()
-	o.Name, o.Channels, o.Window, o.AckTimeout = "replaced "+p.exchange, 1, 1000, time.Second
+	o.Name, o.Channels, o.Window, o.AckTimeout = "replaced "+p.exchange, 1, 1000, 5*time.Second
 	o.Logger = slog.New(slog.NewTextHandler(log, nil))
 	s := open(t, o)
 	reach(t, s)
@@ -81,11 +81,11 @@ func TestChannelFullOfLateMessagesIsReplaced(t *testing.T) {
 	p.bindSilentQueue()
 	log := &logbook{}
 	o := p.options()
-	o.Name, o.Channels, o.Window, o.AckTimeout = "full "+p.exchange, 1, 9, 300*time.Millisecond
+	o.Name, o.Channels, o.Window, o.AckTimeout = "full "+p.exchange, 1, 9, 3*time.Second
 	o.Logger = slog.New(slog.NewTextHandler(log, nil))
 	s := open(t, o)
 	reach(t, s)
-	const rounds, silent = 4, 20
+	const rounds, silent = 2, 10
 	r := newResults(t)
 	for i := range rounds {
 		for j := range silent {

@@ -21,7 +21,7 @@ func TestGrantedTopicIsNoSuspectAnyMore(t *testing.T) {
 	queue := p.queue("all", "#", nil)
 	o := p.options()
 	user := p.restricted(`^public\.`)
-	o.URLs, o.Name, o.Channels = server(t).URLAs(user, "secret"), "granted "+p.exchange, 1
+	o.URLs, o.Name, o.Channels, o.AckTimeout = server(t).URLAs(user, "secret"), "granted "+p.exchange, 1, time.Minute
 	s := open(t, o)
 	reach(t, s)
 	expect(t, s, messageTo("secret.a", 1), relay.Refused, relay.ErrorTypeForbidden, "")

@@ -53,7 +53,7 @@ type fixture struct {
 const (
 	window     = 64
 	ackTimeout = 10 * time.Second // longer than any of the suite's brokers takes
-	shortAck   = time.Second      // where the timeout is what is tested
+	shortAck   = 3 * time.Second  // where the timeout is what is tested
 )
 
 // open opens a sink that is closed when the test ends.
