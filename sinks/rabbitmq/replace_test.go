@@ -26,15 +26,20 @@ func TestChannelThatIsOwedConfirmsIsReplacedUnderLoad(t *testing.T) {
 	p.bindSilentQueue()
 	log := &logbook{}
 	o := p.options()
-	o.Name, o.Channels, o.Window, o.AckTimeout = "replaced "+p.exchange, 1, 1000, 5*time.Second
+	o.Name, o.Channels, o.Window, o.AckTimeout = "replaced "+p.exchange, 1, 1000, 3*time.Second
 	o.Logger = slog.New(slog.NewTextHandler(log, nil))
 	s := open(t, o)
 	reach(t, s)
 	const good, each = 60_000, 1000
 	r := newResults(t)
 	slots := make(chan struct{}, 500)
+	// 10,000 a second at the most, so that half of them come when the first silent one
+	// is late: more than may overtake it.
+	pace := time.NewTicker(100 * time.Millisecond)
+	defer pace.Stop()
 	for i := range good {
 		if i%each == 0 {
+			<-pace.C
 			s.Publish(messageTo(silentTopic, good+i/each), r.report)
 		}
 		slots <- struct{}{}
