@@ -137,11 +137,11 @@ func (b *rabbitBroker) backlog(context.Context) (int, error) {
 	if err := b.connect(); err != nil {
 		return 0, err
 	}
-	q, err := b.ch.QueueDeclarePassive(work, true, false, false, false, nil)
+	ready, err := rabbitserver.QueueLength(b.ch, work)
 	if err != nil {
 		return 0, fmt.Errorf("ask for the consumer's backlog: %w", err)
 	}
-	return q.Messages + b.inHand, nil
+	return ready + b.inHand, nil
 }
 
 // own runs f on a connection of its own, which ends with ctx.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/outbox-relay/outbox-relay/e2e/rabbitserver"
 )
 
 // CollectQueue takes what a RabbitMQ queue has when it begins, in queue order, on
@@ -20,12 +22,9 @@ func CollectQueue(ctx context.Context, url, queue string) ([]Delivery, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open channel: %w", err)
 	}
-	state, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
-	if err != nil {
-		return nil, fmt.Errorf("look up queue %s: %w", queue, err)
-	}
-	if state.Messages == 0 {
-		return nil, nil
+	length, err := rabbitserver.QueueLength(ch, queue)
+	if err != nil || length == 0 {
+		return nil, err
 	}
 	if err := ch.Qos(prefetch, 0, false); err != nil {
 		return nil, fmt.Errorf("set prefetch: %w", err)
@@ -34,10 +33,10 @@ func CollectQueue(ctx context.Context, url, queue string) ([]Delivery, error) {
 	if err != nil {
 		return nil, fmt.Errorf("consume from %s: %w", queue, err)
 	}
-	deliveries := make([]Delivery, 0, state.Messages)
+	deliveries := make([]Delivery, 0, length)
 	for m := range messages {
 		deliveries = append(deliveries, newQueueDelivery(m, uint64(len(deliveries)+1)))
-		last := len(deliveries) == state.Messages
+		last := len(deliveries) == length
 		if last || len(deliveries)%(prefetch/2) == 0 {
 			if err := m.Ack(true); err != nil {
 				return nil, fmt.Errorf("acknowledge %d messages: %w", len(deliveries), err)
@@ -47,7 +46,7 @@ func CollectQueue(ctx context.Context, url, queue string) ([]Delivery, error) {
 			return deliveries, nil
 		}
 	}
-	return nil, fmt.Errorf("read queue %s: ended after %d of %d messages: %w", queue, len(deliveries), state.Messages, context.Cause(ctx))
+	return nil, fmt.Errorf("read queue %s: ended after %d of %d messages: %w", queue, len(deliveries), length, context.Cause(ctx))
 }
 
 // prefetch is how many deliveries may wait for their acknowledgement.

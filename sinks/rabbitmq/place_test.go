@@ -12,6 +12,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/outbox-relay/outbox-relay/e2e/rabbitserver"
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/sinks/rabbitmq"
 	"github.com/outbox-relay/outbox-relay/sinks/sinktest"
@@ -113,31 +114,31 @@ func take(t testing.TB, queue string) []amqp.Delivery {
 func consume(t testing.TB, queue string, acknowledge bool) ([]amqp.Delivery, *amqp.Channel) {
 	t.Helper()
 	_, ch := connect(t)
-	q, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
+	length, err := rabbitserver.QueueLength(ch, queue)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if q.Messages == 0 {
+	if length == 0 {
 		return nil, ch
 	}
 	deliveries, err := ch.Consume(queue, "", false, false, false, false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := make([]amqp.Delivery, 0, q.Messages)
+	all := make([]amqp.Delivery, 0, length)
 	for d := range deliveries {
 		all = append(all, d)
-		if acknowledge && (len(all)%500 == 0 || len(all) == q.Messages) {
+		if acknowledge && (len(all)%500 == 0 || len(all) == length) {
 			if err := d.Ack(true); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if len(all) == q.Messages {
+		if len(all) == length {
 			break
 		}
 	}
-	if len(all) < q.Messages {
-		t.Fatalf("read %d of %d messages", len(all), q.Messages)
+	if len(all) < length {
+		t.Fatalf("read %d of %d messages", len(all), length)
 	}
 	return all, ch
 }
