@@ -63,7 +63,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.binary, "relay", "", "`path` of the outbox-relay binary (default: built from this module)")
 	flags.IntVar(&o.clicks, "clicks", 20_000, "clicks to write, at least 500")
 	flags.IntVar(&o.rate, "rate", 900, "clicks written per second")
-	flags.DurationVar(&o.deadline, "deadline", 55*time.Second, "give up, and say what is missing, after this time")
+	flags.DurationVar(&o.deadline, "deadline", 3*time.Minute, "give up, and say what is missing, after this time")
 	flags.BoolVar(&o.keep, "keep", false, "leave everything running at the end, until interrupted")
 	flags.StringVar(&o.sink, "sink", sinkNATS, "the `broker`: nats or rabbitmq")
 	if err := flags.Parse(args); err != nil {
