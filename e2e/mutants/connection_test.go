@@ -92,14 +92,14 @@ var connectionMutants = []mutant{
 	{
 		rule: "RabbitMQ: a broker that confirms a later message is seen to work",
 		file: "sinks/rabbitmq/watch.go",
-		old:  "return s.proven.Load() > written.UnixNano() || ",
+		old:  "return s.proven.Load() > int64(written.Sub(s.began)) || ",
 		new:  "_ = written\n\treturn ",
 		pkg:  "./sinks/rabbitmq", test: "TestConfirmsInAnyOrder",
 	},
 	{
 		rule: "RabbitMQ: a broker that answers is seen to work",
 		file: "sinks/rabbitmq/watch.go",
-		old:  " || s.seen.Load() > deadline.UnixNano()",
+		old:  " || s.seen.Load() > int64(deadline.Sub(s.began))",
 		new:  "",
 		pkg:  "./sinks/rabbitmq", test: "TestConformanceOnClassicQueues/a_silent_place_is_a_refusal_while_others_are_acknowledged",
 	},
