@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"github.com/outbox-relay/outbox-relay/e2e/oracle"
-	"github.com/outbox-relay/outbox-relay/e2e/pgtest"
-	"github.com/outbox-relay/outbox-relay/e2e/relaybin"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/relaybin"
 )
 
 // ask runs a command of the program beside a relay, in its environment, and

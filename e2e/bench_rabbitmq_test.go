@@ -8,8 +8,8 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
-	"github.com/outbox-relay/outbox-relay/e2e/pgtest"
-	"github.com/outbox-relay/outbox-relay/e2e/relaybin"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/relaybin"
 )
 
 // BenchmarkRabbitMQ is BenchmarkRelay with one quorum queue of RabbitMQ: what a

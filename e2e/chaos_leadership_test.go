@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/outbox-relay/outbox-relay/e2e/faultproxy"
 	"github.com/outbox-relay/outbox-relay/e2e/oracle"
-	"github.com/outbox-relay/outbox-relay/e2e/relaybin"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/faultproxy"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/relaybin"
 )
 
 // TestChaosLeadership has the leader of three relays fall in one way after the

@@ -10,10 +10,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/outbox-relay/outbox-relay/e2e/faultproxy"
 	"github.com/outbox-relay/outbox-relay/e2e/oracle"
-	"github.com/outbox-relay/outbox-relay/e2e/pgserver"
-	"github.com/outbox-relay/outbox-relay/e2e/pgtest"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/faultproxy"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgserver"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
 )
 
 // pair is a primary with a streaming standby, in a world whose application and

@@ -6,7 +6,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/outbox-relay/outbox-relay/e2e/pgtest"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
 )
 
 // most tests wait for something most of the time, so more of them than there

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/e2e/oracle"
-	"github.com/outbox-relay/outbox-relay/e2e/relaybin"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/relaybin"
 )
 
 // memoryLimit is what the relay may use at most, in MiB, whatever is waiting.

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/e2e/oracle"
-	"github.com/outbox-relay/outbox-relay/e2e/pgtest"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
 )
 
 // A crash of PostgreSQL may take marks back that were committed without waiting

@@ -10,8 +10,8 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/outbox-relay/outbox-relay/e2e/oracle"
-	"github.com/outbox-relay/outbox-relay/e2e/pgserver"
-	"github.com/outbox-relay/outbox-relay/e2e/rabbitserver"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgserver"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/rabbitserver"
 )
 
 // node is RabbitMQ for the tests of this package that do not stop it, started by

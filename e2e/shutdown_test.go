@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/e2e/oracle"
-	"github.com/outbox-relay/outbox-relay/e2e/relaybin"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/relaybin"
 )
 
 func TestSIGTERMUnderLoadDeliversNothingTwice(t *testing.T) {

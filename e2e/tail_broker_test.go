@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/e2e/oracle"
-	"github.com/outbox-relay/outbox-relay/e2e/relaybin"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/relaybin"
 )
 
 func TestBrokerDownWhileTailingKeepsNoLogAndNoMemory(t *testing.T) {

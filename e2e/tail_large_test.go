@@ -7,7 +7,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/outbox-relay/outbox-relay/e2e/oracle"
-	"github.com/outbox-relay/outbox-relay/e2e/relaybin"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/relaybin"
 )
 
 // A row of 100 MB, more than the whole buffer, comes by the tail where the broker

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/outbox-relay/outbox-relay/e2e/pgtest"
-	"github.com/outbox-relay/outbox-relay/e2e/relaybin"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/relaybin"
 	"github.com/outbox-relay/outbox-relay/relay/admin"
 )
 

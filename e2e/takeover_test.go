@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/outbox-relay/outbox-relay/e2e/faultproxy"
 	"github.com/outbox-relay/outbox-relay/e2e/oracle"
-	"github.com/outbox-relay/outbox-relay/e2e/relaybin"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/faultproxy"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/relaybin"
 )
 
 // takeover is how soon after a leader has fallen silent another one publishes.

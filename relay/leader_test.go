@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/outbox-relay/outbox-relay/e2e/sandbox"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed"
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/sinks/jetstream"
 )
@@ -55,7 +55,7 @@ func (h *harness) sinkTo(url string) relay.Sink {
 // besideWithoutABroker runs another relay whose broker is not there.
 func (h *harness) besideWithoutABroker() *relay.Relay {
 	h.Helper()
-	port, err := sandbox.ReservePort(h.Context())
+	port, err := testbed.ReservePort(h.Context())
 	if err != nil {
 		h.Fatal(err)
 	}

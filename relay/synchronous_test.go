@@ -3,7 +3,7 @@ package relay_test
 import (
 	"testing"
 
-	"github.com/outbox-relay/outbox-relay/e2e/pgtest"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
 )
 
 // PostgreSQL is told that any connection is a synchronous standby. The relay,

@@ -8,8 +8,8 @@ import (
 	"os/exec"
 	"strings"
 
-	"github.com/outbox-relay/outbox-relay/e2e/pgserver"
-	"github.com/outbox-relay/outbox-relay/e2e/rabbitserver"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgserver"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/rabbitserver"
 )
 
 // program is a server that the demonstration does not bring along.

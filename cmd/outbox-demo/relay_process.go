@@ -13,25 +13,25 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/outbox-relay/outbox-relay/e2e/sandbox"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed"
 )
 
 const relayPackage = "github.com/outbox-relay/outbox-relay/cmd/outbox-relay"
 
 // relayProcess is the real relay, started again and again in one directory.
 type relayProcess struct {
-	dir    *sandbox.Dir
+	dir    *testbed.Dir
 	binary string
 	env    []string
 	log    *relayLog
 
 	mu      sync.Mutex
-	process *sandbox.Process // the newest; nil while it is meant to be dead
+	process *testbed.Process // the newest; nil while it is meant to be dead
 }
 
 // newRelayProcess finds or builds the binary. The caller closes it.
 func newRelayProcess(ctx context.Context, binary, databaseURL, sinkURL string, more ...string) (*relayProcess, error) {
-	dir, err := sandbox.NewDir("outbox-demo-", nil)
+	dir, err := testbed.NewDir("outbox-demo-", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func newRelayProcess(ctx context.Context, binary, databaseURL, sinkURL string, m
 }
 
 // findRelay returns the absolute path of the binary; without one it is built.
-func findRelay(ctx context.Context, binary string, dir *sandbox.Dir) (string, error) {
+func findRelay(ctx context.Context, binary string, dir *testbed.Dir) (string, error) {
 	if binary == "" {
 		binary = dir.Join("outbox-relay")
 		if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, relayPackage).CombinedOutput(); err != nil {
@@ -104,7 +104,7 @@ func (r *relayProcess) stop(ctx context.Context) error {
 }
 
 // take returns the process to one who is going to end it.
-func (r *relayProcess) take() *sandbox.Process {
+func (r *relayProcess) take() *testbed.Process {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	process := r.process
@@ -136,7 +136,7 @@ func (r *relayProcess) pid() int {
 func (r *relayProcess) mode() string { return r.log.mode() }
 
 // tail is the end of the relay's log.
-func (r *relayProcess) tail() string { return sandbox.Tail(r.log.file.Name()) }
+func (r *relayProcess) tail() string { return testbed.Tail(r.log.file.Name()) }
 
 // close kills the relay if it runs and removes all its files.
 func (r *relayProcess) close() error {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/outbox-relay/outbox-relay/e2e/pgserver"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgserver"
 )
 
 // stage is all parts of the demonstration. The owner closes it, however far

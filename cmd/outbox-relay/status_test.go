@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/outbox-relay/outbox-relay/e2e/sandbox"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed"
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/admin"
 )
@@ -28,7 +28,7 @@ func saying(t *testing.T, st relay.Status) string {
 // nowhere is an address at which nobody listens.
 func nowhere(t *testing.T) string {
 	t.Helper()
-	port, err := sandbox.ReservePort(t.Context())
+	port, err := testbed.ReservePort(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/outbox-relay/outbox-relay/e2e/pgtest"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
 )
 
 func TestInstantsAreReadAsPostgreSQLWritesThem(t *testing.T) {

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/outbox-relay/outbox-relay/e2e/authority"
-	"github.com/outbox-relay/outbox-relay/e2e/natsserver"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/authority"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/natsserver"
 	"github.com/outbox-relay/outbox-relay/sinks/jetstream"
 )
 

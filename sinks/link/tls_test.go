@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/outbox-relay/outbox-relay/e2e/authority"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/authority"
 )
 
 func TestTLSFilesAreLoaded(t *testing.T) {

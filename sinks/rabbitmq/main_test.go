@@ -9,7 +9,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/outbox-relay/outbox-relay/e2e/rabbitserver"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/rabbitserver"
 )
 
 // node is the package's RabbitMQ, started by the first test that asks for it.

@@ -6,7 +6,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
-	"github.com/outbox-relay/outbox-relay/e2e/faultproxy"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/faultproxy"
 )
 
 // Each attempt tries all nodes, wherever in the list it begins.

@@ -8,8 +8,8 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
-	"github.com/outbox-relay/outbox-relay/e2e/authority"
-	"github.com/outbox-relay/outbox-relay/e2e/rabbitserver"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/authority"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/rabbitserver"
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/sinks/rabbitmq"
 )

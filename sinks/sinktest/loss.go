@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/outbox-relay/outbox-relay/e2e/faultproxy"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/faultproxy"
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 

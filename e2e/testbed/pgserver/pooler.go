@@ -1,0 +1,156 @@
+package pgserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/outbox-relay/outbox-relay/e2e/testbed"
+)
+
+// PoolMode is PgBouncer's pool_mode.
+type PoolMode string
+
+// The modes.
+const (
+	PoolSession     PoolMode = "session"
+	PoolTransaction PoolMode = "transaction"
+	PoolStatement   PoolMode = "statement"
+)
+
+// Pooler is a PgBouncer in front of a [Server].
+type Pooler struct {
+	dir     *testbed.Dir
+	port    int
+	process *testbed.Process
+}
+
+// ErrNoPooler: the program pgbouncer is not installed.
+var ErrNoPooler = errors.New("pgbouncer is not installed: on Debian or Ubuntu run apt-get install pgbouncer")
+
+// StartPooler starts the real PgBouncer before the server and returns when a
+// query has been answered through it. Everybody may come in, as at the server.
+// The caller closes the pooler.
+func StartPooler(ctx context.Context, s *Server, mode PoolMode) (*Pooler, error) {
+	program, err := poolerProgram()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := testbed.NewDir("pgbouncer-", s.owner)
+	if err != nil {
+		return nil, err
+	}
+	p := &Pooler{dir: dir}
+	err = dir.OnPorts(ctx, 1, func(ports []int) error {
+		p.port = ports[0]
+		return p.start(ctx, program, s, mode)
+	})
+	if err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
+}
+
+// poolerProgram finds it also where an ordinary user's PATH does not.
+func poolerProgram() (string, error) {
+	if path, err := exec.LookPath("pgbouncer"); err == nil {
+		return path, nil
+	}
+	const debian = "/usr/sbin/pgbouncer"
+	if _, err := os.Stat(debian); err == nil {
+		return debian, nil
+	}
+	return "", ErrNoPooler
+}
+
+func (p *Pooler) start(ctx context.Context, program string, s *Server, mode PoolMode) error {
+	config := p.dir.Join("pgbouncer.ini")
+	users := p.dir.Join("users.txt")
+	text := fmt.Sprintf(`[databases]
+* = host=127.0.0.1 port=%d
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = %d
+unix_socket_dir =
+auth_type = trust
+auth_file = %s
+auth_query = SELECT rolname::text, ''::text FROM pg_catalog.pg_roles WHERE rolname = $1
+auth_user = %s
+pool_mode = %s
+ignore_startup_parameters = extra_float_digits
+`, s.port, p.port, users, Superuser, mode)
+	for path, content := range map[string]string{config: text, users: fmt.Sprintf("%q \"\"\n", Superuser)} {
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			return fmt.Errorf("configure PgBouncer: %w", err)
+		}
+	}
+	log, err := os.OpenFile(p.dir.Join("pgbouncer.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("open PgBouncer's log: %w", err)
+	}
+	defer log.Close() // the process has its own descriptor
+	cmd := exec.Command(program, config)
+	s.adapt(cmd)
+	cmd.Stdout, cmd.Stderr = log, log
+	if p.process, err = p.dir.Start(cmd, "TERM"); err != nil {
+		return err
+	}
+	if err := p.awaitReady(ctx); err != nil {
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		_ = p.process.Stop(stop, syscall.SIGKILL)
+		return fmt.Errorf("start PgBouncer on port %d: %w; its log ends:\n%s", p.port, err, testbed.Tail(log.Name()))
+	}
+	return nil
+}
+
+func (p *Pooler) awaitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startDeadline)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	var last error
+	for {
+		select {
+		case <-p.process.Done():
+			return fmt.Errorf("it ended: %w", p.process.Err())
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), last)
+		case <-tick.C:
+			var conn *pgx.Conn
+			if conn, last = pgx.Connect(ctx, p.URLAs(Superuser, "postgres")); last == nil {
+				return conn.Close(ctx)
+			}
+		}
+	}
+}
+
+// URLAs is the URL of a role through the pooler, which checks no password.
+func (p *Pooler) URLAs(role, database string) string {
+	u := url.URL{
+		Scheme: "postgres", User: url.User(role), Host: "127.0.0.1:" + strconv.Itoa(p.port),
+		Path: "/" + database, RawQuery: "sslmode=disable",
+	}
+	return u.String()
+}
+
+// Through is another URL of the same server, by way of the pooler.
+func (p *Pooler) Through(direct string) (string, error) {
+	u, err := url.Parse(direct)
+	if err != nil {
+		return "", fmt.Errorf("parse URL: %w", err)
+	}
+	return p.URLAs(u.User.Username(), strings.TrimPrefix(u.Path, "/")), nil
+}
+
+// Close ends the pooler and removes its files. Idempotent.
+func (p *Pooler) Close() error { return p.dir.Close() }

@@ -1,0 +1,122 @@
+package pgtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/outbox-relay/outbox-relay/e2e/testbed"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgserver"
+)
+
+// shared is the cluster of the running test binary.
+var shared cluster
+
+// cluster starts a server at its first use. A failed start is not repeated: the
+// next tests would only wait for the same error.
+type cluster struct {
+	once   sync.Once
+	server *pgserver.Server
+	err    error
+}
+
+// settings of the shared cluster: one test's large transaction must not start a
+// checkpoint in the next one's time, and applications may commit in two phases.
+var settings = map[string]string{"max_wal_size": "4GB", "max_prepared_transactions": "20"}
+
+var errMain = errors.New("the test package's TestMain does not call pgtest.Main")
+
+// atEnd is what Main does after the tests, before it looks for goroutines.
+var atEnd []func() error
+
+// AtEnd has f called once all tests of a package with [Main] have run, for other
+// servers that they share. Not safe for concurrent use.
+func AtEnd(f func() error) { atEnd = append(atEnd, f) }
+
+// Main runs the tests of a package, stops the shared cluster, and then looks for
+// goroutines that nobody ended. The result is the exit status.
+func Main(m *testing.M, ignored ...goleak.Option) int {
+	inMain = true
+	code := m.Run()
+	for _, end := range atEnd {
+		if err := end(); err != nil {
+			fmt.Fprintln(os.Stderr, "pgtest: end of the tests:", err)
+			code = max(code, 1)
+		}
+	}
+	if s := shared.server; s != nil {
+		if err := s.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, "pgtest: stop the shared cluster:", err)
+			code = max(code, 1)
+		}
+	}
+	if code != 0 {
+		// A failed test leaves goroutines: they are not the news.
+		return code
+	}
+	if err := goleak.Find(ignored...); err != nil {
+		fmt.Fprintln(os.Stderr, "pgtest: goroutines left after the tests:", err)
+		return 1
+	}
+	return 0
+}
+
+// inMain is written before the tests start and only read by them.
+var inMain bool
+
+// Server returns the package's shared cluster. It must not be stopped.
+func Server(t testing.TB) *pgserver.Server {
+	t.Helper()
+	if !inMain {
+		t.Fatal(errMain)
+	}
+	shared.once.Do(func() {
+		// Not the context of the test that happens to be the first.
+		shared.server, shared.err = pgserver.Start(context.WithoutCancel(t.Context()), pgserver.Options{Settings: settings})
+	})
+	if shared.err != nil {
+		t.Fatal("start the shared cluster:", shared.err)
+	}
+	return shared.server
+}
+
+// Own starts a cluster for this test alone and closes it at the test's end. When
+// the test has failed, the end of the server's log is in its output.
+func Own(t testing.TB, settings map[string]string) *pgserver.Server {
+	t.Helper()
+	s, err := pgserver.Start(t.Context(), pgserver.Options{Settings: settings})
+	if err != nil {
+		t.Fatal("start a cluster:", err)
+	}
+	closeAtEnd(t, s)
+	return s
+}
+
+// Standby starts a streaming standby of the test's own cluster, and closes it as
+// [Own] does.
+func Standby(t testing.TB, primary *pgserver.Server, o pgserver.StandbyOptions) *pgserver.Server {
+	t.Helper()
+	s, err := primary.Standby(t.Context(), o)
+	if err != nil {
+		t.Fatal("start a standby:", err)
+	}
+	closeAtEnd(t, s)
+	return s
+}
+
+func closeAtEnd(t testing.TB, s *pgserver.Server) {
+	t.Helper()
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the log of PostgreSQL on port %d ends:\n%s", s.Port(), testbed.Tail(s.LogFile()))
+		}
+		if err := s.Close(); err != nil {
+			t.Error("close the test's cluster:", err)
+		}
+	})
+}

@@ -1,0 +1,83 @@
+package relaybin
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"strings"
+	"sync"
+
+	"github.com/outbox-relay/outbox-relay/e2e/testbed"
+)
+
+// Variant is a way of building the relay.
+type Variant struct {
+	// Race builds with the race detector.
+	Race bool
+	// FaultPoints compiles in the points at which RELAY_FAULTPOINT kills it.
+	FaultPoints bool
+}
+
+// The variants in use.
+var (
+	// Tested is for all tests but those that measure.
+	Tested = Variant{Race: true, FaultPoints: true}
+	// Released is what users run.
+	Released = Variant{}
+)
+
+const importPath = "github.com/outbox-relay/outbox-relay/cmd/outbox-relay"
+
+// binaries are the variants built so far by this process.
+var binaries = struct {
+	sync.Mutex
+	dir   *testbed.Dir
+	paths map[Variant]string
+}{paths: map[Variant]string{}}
+
+// Build returns the path of the relay's binary, built on first use. Its
+// directory goes with the process: nobody closes it, the watchdog removes it.
+func Build(ctx context.Context, v Variant) (string, error) {
+	binaries.Lock()
+	defer binaries.Unlock()
+	if path, built := binaries.paths[v]; built {
+		return path, nil
+	}
+	if binaries.dir == nil {
+		dir, err := testbed.NewDir("outbox-relay-bin-", nil)
+		if err != nil {
+			return "", fmt.Errorf("make directory for binaries: %w", err)
+		}
+		binaries.dir = dir
+	}
+	path := binaries.dir.Join(v.name())
+	args := append([]string{"build", "-o", path}, v.flags()...)
+	out, err := exec.CommandContext(ctx, "go", append(args, importPath)...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build %s: %w\n%s", importPath, err, out)
+	}
+	binaries.paths[v] = path
+	return path, nil
+}
+
+func (v Variant) flags() []string {
+	var flags []string
+	if v.Race {
+		flags = append(flags, "-race")
+	}
+	if v.FaultPoints {
+		flags = append(flags, "-tags=faultpoint")
+	}
+	return flags
+}
+
+func (v Variant) name() string {
+	name := []string{"outbox-relay"}
+	if v.Race {
+		name = append(name, "race")
+	}
+	if v.FaultPoints {
+		name = append(name, "faultpoint")
+	}
+	return strings.Join(name, "-")
+}
