@@ -8,14 +8,14 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	natsjs "github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/natsserver"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 	"github.com/outbox-relay/outbox-relay/schema"
-	"github.com/outbox-relay/outbox-relay/sinks/jetstream"
+	"github.com/outbox-relay/outbox-relay/sinks/natsjs"
 )
 
 // BenchmarkDrain drains a backlog of 100,000 rows of 300 bytes with 1,000 keys,
@@ -40,11 +40,11 @@ func BenchmarkDrain(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer nc.Close()
-	js, err := natsjs.New(nc)
+	js, err := jetstream.New(nc)
 	if err != nil {
 		b.Fatal(err)
 	}
-	if _, err := js.CreateStream(ctx, natsjs.StreamConfig{Name: "ORDERS", Subjects: []string{"orders.>"}}); err != nil {
+	if _, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "ORDERS", Subjects: []string{"orders.>"}}); err != nil {
 		b.Fatal(err)
 	}
 	logger := slog.New(slog.DiscardHandler)
@@ -52,7 +52,7 @@ func BenchmarkDrain(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	sink, err := jetstream.Open(jetstream.Options{URLs: broker.URL(), Window: 4096})
+	sink, err := natsjs.Open(natsjs.Options{URLs: broker.URL(), Window: 4096})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -14,14 +14,14 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats.go"
-	natsjs "github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/natsserver"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 	"github.com/outbox-relay/outbox-relay/schema"
-	"github.com/outbox-relay/outbox-relay/sinks/jetstream"
+	"github.com/outbox-relay/outbox-relay/sinks/natsjs"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
@@ -79,7 +79,7 @@ func startOn(t *testing.T, url string, configure func(*relay.Config), before fun
 	if configure != nil {
 		configure(&h.config)
 	}
-	sink, err := jetstream.Open(jetstream.Options{URLs: h.broker.URL(), Window: h.config.MaxInFlight, Logger: logger, AckTimeout: ackTimeout})
+	sink, err := natsjs.Open(natsjs.Options{URLs: h.broker.URL(), Window: h.config.MaxInFlight, Logger: logger, AckTimeout: ackTimeout})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,11 +124,11 @@ func (h *harness) createStream() {
 		h.Fatal(err)
 	}
 	defer nc.Close()
-	js, err := natsjs.New(nc)
+	js, err := jetstream.New(nc)
 	if err != nil {
 		h.Fatal(err)
 	}
-	_, err = js.CreateStream(h.Context(), natsjs.StreamConfig{
+	_, err = js.CreateStream(h.Context(), jetstream.StreamConfig{
 		Name: "ORDERS", Subjects: []string{"orders.>"}, Duplicates: 100 * time.Millisecond,
 	})
 	if err != nil {
@@ -152,7 +152,7 @@ func (h *harness) stored() []int64 {
 		h.Fatal(err)
 	}
 	defer nc.Close()
-	js, err := natsjs.New(nc)
+	js, err := jetstream.New(nc)
 	if err != nil {
 		h.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed"
 	"github.com/outbox-relay/outbox-relay/relay"
-	"github.com/outbox-relay/outbox-relay/sinks/jetstream"
+	"github.com/outbox-relay/outbox-relay/sinks/natsjs"
 )
 
 // beside runs another relay on the harness's table, with a configuration of its
@@ -44,7 +44,7 @@ func (h *harness) standbys() int64 {
 // sinkTo opens a sink to an address.
 func (h *harness) sinkTo(url string) relay.Sink {
 	h.Helper()
-	s, err := jetstream.Open(jetstream.Options{URLs: url, Window: h.config.MaxInFlight, Logger: h.config.Logger})
+	s, err := natsjs.Open(natsjs.Options{URLs: url, Window: h.config.MaxInFlight, Logger: h.config.Logger})
 	if err != nil {
 		h.Fatal(err)
 	}

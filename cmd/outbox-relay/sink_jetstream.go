@@ -7,7 +7,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
 	"github.com/outbox-relay/outbox-relay/relay"
-	"github.com/outbox-relay/outbox-relay/sinks/jetstream"
+	"github.com/outbox-relay/outbox-relay/sinks/natsjs"
 )
 
 func openJetStream(c config.Config, name string, log *slog.Logger) (relay.Sink, error) {
@@ -15,7 +15,7 @@ func openJetStream(c config.Config, name string, log *slog.Logger) (relay.Sink, 
 	if err != nil {
 		return nil, err
 	}
-	return jetstream.Open(options)
+	return natsjs.Open(options)
 }
 
 func examineJetStream(ctx context.Context, c config.Config, name string, topics []string) ([]relay.Check, error) {
@@ -23,15 +23,15 @@ func examineJetStream(ctx context.Context, c config.Config, name string, topics 
 	if err != nil {
 		return nil, err
 	}
-	return jetstream.Examine(ctx, options, topics), nil
+	return natsjs.Examine(ctx, options, topics), nil
 }
 
-func jetStreamOptions(c config.Config, name string, log *slog.Logger) (jetstream.Options, error) {
-	topology, err := jetstream.ParseTopology(string(c.Topology))
+func jetStreamOptions(c config.Config, name string, log *slog.Logger) (natsjs.Options, error) {
+	topology, err := natsjs.ParseTopology(string(c.Topology))
 	if err != nil {
-		return jetstream.Options{}, fmt.Errorf("OUTBOX_TOPOLOGY: %w", err)
+		return natsjs.Options{}, fmt.Errorf("OUTBOX_TOPOLOGY: %w", err)
 	}
-	return jetstream.Options{
+	return natsjs.Options{
 		URLs:            c.SinkURL.Reveal(),
 		Window:          c.MaxInFlight,
 		CredsFile:       c.NATSCredsFile,
@@ -39,7 +39,7 @@ func jetStreamOptions(c config.Config, name string, log *slog.Logger) (jetstream
 		Token:           c.NATSToken.Reveal(),
 		InboxPrefix:     c.NATSInboxPrefix,
 		Domain:          c.NATSDomain,
-		TLS:             jetstream.TLS{CAFile: c.TLSCAFile, CertFile: c.TLSCertFile, KeyFile: c.TLSKeyFile},
+		TLS:             natsjs.TLS{CAFile: c.TLSCAFile, CertFile: c.TLSCertFile, KeyFile: c.TLSKeyFile},
 		Topology:        topology,
 		StreamName:      c.NATSStream,
 		Name:            name,

@@ -1,0 +1,55 @@
+package natsjs
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
+)
+
+// credentials reads the files that authenticate, into options of the client
+// library. It is called once to find mistakes early, and for each connection.
+func (o Options) credentials() ([]nats.Option, error) {
+	var options []nats.Option
+	switch {
+	case o.CredsFile != "":
+		option, err := userCredentials(o.CredsFile)
+		if err != nil {
+			return nil, fmt.Errorf("read credentials file %s: %w", o.CredsFile, err)
+		}
+		options = append(options, option)
+	case o.NKeyFile != "":
+		option, err := nats.NkeyOptionFromSeed(o.NKeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("read nkey file %s (want the seed of a user, SU…): %w", o.NKeyFile, err)
+		}
+		options = append(options, option)
+	case o.Token != "":
+		options = append(options, nats.Token(o.Token))
+	}
+	if o.TLS != (TLS{}) {
+		config, err := o.TLS.Config("")
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, nats.Secure(config))
+	}
+	return options, nil
+}
+
+func userCredentials(file string) (nats.Option, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := nkeys.ParseDecoratedJWT(text); err != nil {
+		return nil, fmt.Errorf("find the user's JWT: %w", err)
+	}
+	key, err := nkeys.ParseDecoratedUserNKey(text)
+	if err != nil {
+		return nil, fmt.Errorf("find the user's seed: %w", err)
+	}
+	key.Wipe()
+	return nats.UserCredentialBytes(text), nil
+}

@@ -1,0 +1,104 @@
+package natsjs
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+)
+
+// brokerError takes an error that the server sent beside all replies, on the
+// library's goroutine for callbacks. Errors that end the connection are seen
+// there.
+func (s *session) brokerError(err error) {
+	subject, ok := publishViolation(err)
+	if !ok {
+		return
+	}
+	if operation, ok := apiOperation(subject); ok {
+		s.denials.deny(operation)
+		return
+	}
+	// The server tells every violation; the first one settles all that are in
+	// flight on the subject, since they were all written to it with the same
+	// rights.
+	for _, e := range s.pending.takeIf(func(e *entry, _ uint64) bool { return e.message.Topic == subject }) {
+		e.done(forbidden(subject))
+	}
+}
+
+// publishViolation finds the subject in the server's error for a publish that
+// is not permitted, which quotes it as Go does.
+func publishViolation(err error) (subject string, ok bool) {
+	if !errors.Is(err, nats.ErrPermissionViolation) {
+		return "", false
+	}
+	_, quoted, found := strings.Cut(err.Error(), `Permissions Violation for Publish to "`)
+	if !found {
+		return "", false
+	}
+	quoted, err = strconv.QuotedPrefix(`"` + quoted)
+	if err != nil {
+		return "", false
+	}
+	subject, err = strconv.Unquote(quoted)
+	return subject, err == nil
+}
+
+// apiOperation cuts the prefix off a subject of the JetStream API: $JS.API. or
+// $JS.<domain>.API.
+func apiOperation(subject string) (operation string, ok bool) {
+	if !strings.HasPrefix(subject, "$JS.") {
+		return "", false
+	}
+	_, operation, ok = strings.Cut(subject, "API.")
+	return operation, ok
+}
+
+// denials are the operations of the JetStream API that the server does not
+// permit. They hold for the connection.
+type denials struct {
+	mu      sync.Mutex
+	denied  map[string]bool
+	waiting map[*wait]struct{}
+}
+
+type wait struct {
+	operation string
+	cancel    context.CancelCauseFunc
+}
+
+func newDenials() *denials {
+	return &denials{denied: make(map[string]bool), waiting: make(map[*wait]struct{})}
+}
+
+// watch cancels a request with errDenied when its operation is denied. It says
+// whether that is known already; else done ends the watching.
+func (d *denials) watch(operation string, cancel context.CancelCauseFunc) (done func(), denied bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.denied[operation] {
+		return nil, true
+	}
+	w := &wait{operation, cancel}
+	d.waiting[w] = struct{}{}
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.waiting, w)
+	}, false
+}
+
+func (d *denials) deny(operation string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.denied[operation] = true
+	for w := range d.waiting {
+		if w.operation == operation {
+			w.cancel(errDenied)
+		}
+	}
+}

@@ -1,0 +1,238 @@
+package natsjs
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// Names of the checks.
+const (
+	nameBroker = "broker"
+	nameTopic  = "stream of "      // a topic
+	nameStream = "stream "         // its name
+	nameRights = "broker's rights" // to look streams up
+)
+
+// Examine looks whether the broker takes messages, whether a stream has each of
+// the topics, and whether these streams are fit for it. It changes nothing and
+// publishes nothing. Mends are commands of the nats program.
+func Examine(ctx context.Context, o Options, topics []string) []relay.Check {
+	o = o.withDefaults()
+	as, err := parseAddresses(o.URLs)
+	if err == nil {
+		err = o.check()
+	}
+	if err == nil {
+		_, err = o.credentials()
+	}
+	if err != nil {
+		return []relay.Check{{
+			Name: nameBroker, Severity: relay.Fault, Found: err.Error(),
+			Mend: "set OUTBOX_SINK_URL, OUTBOX_NATS_* and OUTBOX_TLS_* to what is there and goes together",
+		}}
+	}
+	s, err := openSession(ctx, o, as.urls(nil), func(item) {})
+	if err != nil {
+		found := fmt.Errorf("connect to NATS at %s: %w", as, err)
+		return []relay.Check{{
+			Name: nameBroker, Severity: relay.Fault, Found: found.Error(),
+			Mend: cmp.Or(advise(err), "start NATS at "+as.String()+", or set OUTBOX_SINK_URL to where it listens"),
+		}}
+	}
+	defer s.end()
+	x := &examination{session: s, as: as, streams: make(map[string]bool)}
+	if x.broker(ctx) {
+		x.topics(ctx, topics)
+	}
+	return x.checks
+}
+
+type examination struct {
+	*session
+	as      addresses
+	checks  []relay.Check
+	streams map[string]bool // those examined
+}
+
+func (x *examination) add(c relay.Check) { x.checks = append(x.checks, c) }
+
+// broker says whether there is anything more to ask.
+func (x *examination) broker(ctx context.Context) bool {
+	c := relay.Check{Name: nameBroker, Found: fmt.Sprintf("NATS %s at %s, with JetStream", x.conn.ConnectedServerVersion(), x.address)}
+	_, err := ask(ctx, x.session, askAccount, x.js.AccountInfo)
+	switch {
+	case err == nil:
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, nats.ErrNoResponders):
+		c.Severity, c.Found = relay.Fault, fmt.Sprintf("NATS server %s runs without JetStream", x.address)
+		c.Mend = "start it with -js, or with jetstream: true in its configuration"
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		c.Severity, c.Found = relay.Fault, fmt.Sprintf("NATS server %s has no JetStream for this account", x.address)
+		c.Mend = "enable JetStream for the account there, or set OUTBOX_SINK_URL to another user"
+	case errors.Is(err, errDenied):
+		c.Found = fmt.Sprintf("NATS %s at %s", x.conn.ConnectedServerVersion(), x.address)
+	default:
+		c.Severity, c.Found = relay.Fault, fmt.Sprintf("JetStream at %s does not answer: %v", x.address, err)
+		c.Mend = "look at the server's log: a cluster without a quorum takes no messages"
+	}
+	x.add(c)
+	return c.Severity == relay.Fine
+}
+
+// topics looks each of them up. Those that no stream has get one mend together
+// with the others of their first token, since they will get one stream.
+func (x *examination) topics(ctx context.Context, topics []string) {
+	var homeless []string
+	for _, topic := range topics {
+		if err := checkTopic(topic, x.options.InboxPrefix); err != nil {
+			x.add(relay.Check{
+				Name: nameTopic + topic, Severity: relay.Warning,
+				Found: fmt.Sprintf("no subject of NATS, so its rows will be dead: %v", err),
+			})
+			continue
+		}
+		name, err := ask(ctx, x.session, askNames, func(ctx context.Context) (string, error) { return x.js.StreamNameBySubject(ctx, topic) })
+		switch {
+		case errors.Is(err, jetstream.ErrStreamNotFound):
+			homeless = append(homeless, topic)
+		case errors.Is(err, errDenied):
+			x.add(relay.Check{
+				Name: nameRights, Severity: relay.Warning,
+				Found: "the user may not look up streams, so they were not examined, and a topic without a stream is found out late",
+				Mend:  "allow the user to publish to $JS.API.STREAM.NAMES and $JS.API.STREAM.INFO.*",
+			})
+			return
+		case err != nil:
+			x.add(relay.Check{Name: nameTopic + topic, Severity: relay.Warning, Found: fmt.Sprintf("cannot be looked up: %v", err)})
+		default:
+			x.add(relay.Check{Name: nameTopic + topic, Found: name})
+			x.stream(ctx, name)
+		}
+	}
+	for _, topic := range homeless {
+		x.noStream(ctx, topic, homeless)
+	}
+}
+
+func (x *examination) noStream(ctx context.Context, topic string, homeless []string) {
+	c := relay.Check{Name: nameTopic + topic, Severity: relay.Fault, Found: "no stream has it"}
+	if x.options.Topology == Create {
+		c.Severity, c.Found = relay.Fine, fmt.Sprintf("none yet: it will be added to stream %s (OUTBOX_TOPOLOGY=create)", x.options.StreamName)
+		x.add(c)
+		return
+	}
+	first, _, _ := strings.Cut(topic, ".")
+	var subjects []string
+	for _, other := range homeless {
+		if other == first || strings.HasPrefix(other, first+".") {
+			subjects = append(subjects, other)
+		}
+	}
+	// All that may follow, unless a stream has a part of it already.
+	_, err := ask(ctx, x.session, askNames, func(ctx context.Context) (string, error) {
+		return x.js.StreamNameBySubject(ctx, first+".>")
+	})
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		subjects = slices.DeleteFunc(subjects, func(s string) bool { return s != first })
+		subjects = append(subjects, first+".>")
+	}
+	c.Mend = fmt.Sprintf("nats stream add %s --subjects=%s --storage=file --dupe-window=2m --defaults",
+		x.freeName(ctx, first), shellQuote(strings.Join(subjects, ",")))
+	x.add(c)
+}
+
+// freeName makes a stream's name of a token, one that no stream has.
+func (x *examination) freeName(ctx context.Context, token string) string {
+	base := strings.Map(func(r rune) rune {
+		if 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_' {
+			return r
+		}
+		return '_'
+	}, strings.ToUpper(token))
+	for name := range candidates(base) {
+		_, err := ask(ctx, x.session, askInfo+name, func(ctx context.Context) (jetstream.Stream, error) { return x.js.Stream(ctx, name) })
+		if err != nil { // none, most likely; if not, adding it tells
+			return name
+		}
+	}
+	return base
+}
+
+func candidates(base string) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for i := range 10 {
+			name := base
+			if i > 0 {
+				name = fmt.Sprintf("%s_%d", base, i+1)
+			}
+			if !yield(name) {
+				return
+			}
+		}
+	}
+}
+
+// shellQuote makes one word of text that anybody may have written.
+func shellQuote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
+
+// leastWindow is the duplicate window from which a relay that is restarted, or
+// a broker that was away for a moment, makes no duplicates.
+const leastWindow = 2 * time.Minute
+
+// askInfo is followed by the stream's name.
+const askInfo = "STREAM.INFO."
+
+// stream examines the configuration of a stream, once.
+func (x *examination) stream(ctx context.Context, name string) {
+	if x.streams[name] {
+		return
+	}
+	x.streams[name] = true
+	c := relay.Check{Name: nameStream + name}
+	stream, err := ask(ctx, x.session, askInfo+name, func(ctx context.Context) (jetstream.Stream, error) { return x.js.Stream(ctx, name) })
+	if err != nil {
+		c.Severity, c.Found = relay.Warning, fmt.Sprintf("its configuration cannot be read: %v", err)
+		x.add(c)
+		return
+	}
+	info := stream.CachedInfo()
+	config := info.Config
+	clustered := info.Cluster != nil && info.Cluster.Name != ""
+	var found, mends []string
+	flaw := func(severity relay.Severity, what, mend string) {
+		c.Severity = max(c.Severity, severity)
+		found = append(found, what)
+		if mend != "" {
+			mends = append(mends, mend)
+		}
+	}
+	edit := "nats stream edit " + shellQuote(name) + " --force "
+	if config.NoAck {
+		flaw(relay.Fault, "it acknowledges nothing", edit+"--ack")
+	}
+	if config.Duplicates < leastWindow {
+		flaw(relay.Warning, fmt.Sprintf("it remembers message ids for %s only, so a redelivery after a longer fault is a duplicate", config.Duplicates),
+			edit+"--dupe-window=2m")
+	}
+	if config.Storage == jetstream.MemoryStorage {
+		flaw(relay.Warning, "it is in memory: a restart of the server loses what was acknowledged; a stream in files has to be a new one", "")
+	}
+	if clustered && config.Replicas < 3 {
+		flaw(relay.Warning, fmt.Sprintf("it has %d of the 3 replicas that outlive the loss of a server", config.Replicas), edit+"--replicas=3")
+	}
+	c.Found = strings.Join(found, "; ")
+	c.Mend = strings.Join(mends, "\n")
+	if len(found) == 0 {
+		c.Found = fmt.Sprintf("%d replicas, remembers message ids for %s", config.Replicas, config.Duplicates)
+	}
+	x.add(c)
+}

@@ -1,0 +1,46 @@
+package natsjs
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/outbox-relay/outbox-relay/sinks/link"
+)
+
+var _ link.Broker[*session] = (*broker)(nil)
+
+// broker is NATS as the sink's link sees it.
+type broker struct {
+	sink       *Sink
+	discovered []string // servers that the last one made known
+}
+
+// Connect implements [link.Broker].
+func (b *broker) Connect(ctx context.Context) (*session, error) {
+	s := b.sink
+	sess, err := openSession(ctx, s.options, s.addresses.urls(b.discovered), s.requeue)
+	if err != nil {
+		return nil, mend(err)
+	}
+	s.limit.Store(sess.conn.MaxPayload())
+	return sess, nil
+}
+
+// Describe implements [link.Broker].
+func (b *broker) Describe(s *session) []slog.Attr {
+	return []slog.Attr{
+		slog.String("address", s.conn.ConnectedAddr()),
+		slog.String("server", s.conn.ConnectedServerName()),
+		slog.String("version", s.conn.ConnectedServerVersion()),
+	}
+}
+
+// Serve implements [link.Broker].
+func (b *broker) Serve(ctx context.Context, s *session) error {
+	s.watch(ctx)
+	b.discovered = s.conn.DiscoveredServers()
+	return s.lost()
+}
+
+// End implements [link.Broker].
+func (b *broker) End(s *session) { s.end() }

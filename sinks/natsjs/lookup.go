@@ -1,0 +1,189 @@
+package natsjs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// lookup finds out why nobody took a message: because no stream has its topic,
+// or because JetStream or the stream is not up. One goroutine asks, one topic at
+// a time; many messages of a topic cost one question.
+type lookup struct {
+	ready chan struct{} // has room for one: topics are waiting
+
+	mu     sync.Mutex
+	topics []string
+
+	answers map[string]answer // the asking goroutine's own
+}
+
+// answer is what is known of a topic, for a short while.
+type answer struct {
+	until time.Time
+	// err is errNoStream, errNotReady, errStreamSilent or the reason for knowing
+	// nothing; never nil.
+	err error
+}
+
+var (
+	errNoStream = errors.New("no stream has it")
+	errNotReady = errors.New("JetStream is not ready")
+	// errStreamSilent: a stream has the topic, and yet nobody took the message.
+	errStreamSilent = errors.New("has it and does not answer")
+)
+
+const (
+	// answerAge is how long an answer serves: a burst of messages of one topic
+	// asks once, and a stream made meanwhile is found a second later.
+	answerAge = time.Second
+	// answersKept bounds the memory where topics are made up by the thousand.
+	answersKept = 1000
+	// decideAfter is how long messages that nobody took wait for others to be
+	// acknowledged, where the look-up tells nothing.
+	decideAfter = time.Second
+	// routeTries is how often a message is published after a stream was made for
+	// it. More than once: another relay may change the stream at the same moment.
+	routeTries = 3
+)
+
+func newLookup() *lookup {
+	return &lookup{ready: make(chan struct{}, 1), answers: make(map[string]answer)}
+}
+
+// ask has the messages of the topic that are in phase unclaimed settled.
+func (l *lookup) ask(topic string) {
+	l.mu.Lock()
+	l.topics = append(l.topics, topic)
+	l.mu.Unlock()
+	select {
+	case l.ready <- struct{}{}:
+	default:
+	}
+}
+
+func (l *lookup) take() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	topics := l.topics
+	l.topics = nil
+	return topics
+}
+
+// lookUp answers until ctx ends.
+func (s *session) lookUp(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.lookup.ready:
+		}
+		settled := make(map[string]bool)
+		for _, topic := range s.lookup.take() {
+			if ctx.Err() != nil {
+				return
+			}
+			if !settled[topic] {
+				settled[topic] = true
+				s.settleUnclaimed(ctx, topic)
+			}
+		}
+	}
+}
+
+// settleUnclaimed decides about all messages of the topic that nobody took.
+func (s *session) settleUnclaimed(ctx context.Context, topic string) {
+	err := s.findStream(ctx, topic)
+	unclaimedHere := func(e *entry, _ uint64) bool { return e.phase == unclaimed && e.message.Topic == topic }
+	switch {
+	case errors.Is(err, errNoStream):
+		s.noStream(ctx, topic, s.pending.takeIf(unclaimedHere))
+	case errors.Is(err, errNotReady):
+		for _, e := range s.pending.takeIf(unclaimedHere) {
+			e.done(notReady(topic, err))
+		}
+	default:
+		s.retry(topic, err)
+	}
+}
+
+// retry publishes again what nobody took though a stream has its topic: the
+// stream may have been made, or have come up, a moment after the publish. Else,
+// and at the second time, other evidence has to decide.
+func (s *session) retry(topic string, doubt error) {
+	if errors.Is(doubt, errStreamSilent) {
+		for _, e := range s.pending.takeIf(func(e *entry, _ uint64) bool {
+			return e.phase == unclaimed && e.message.Topic == topic && e.tries == 0
+		}) {
+			e.tries++
+			s.requeue(e.item)
+		}
+	}
+	s.pending.doubt(topic, doubt, time.Now().Add(min(decideAfter, s.options.AckTimeout)))
+}
+
+// findStream returns why nobody took a message of the topic.
+func (s *session) findStream(ctx context.Context, topic string) error {
+	now := time.Now()
+	if a, ok := s.lookup.answers[topic]; ok && now.Before(a.until) {
+		return a.err
+	}
+	name, err := ask(ctx, s, askNames, func(ctx context.Context) (string, error) {
+		return s.js.StreamNameBySubject(ctx, topic)
+	})
+	err = explain(name, err)
+	if len(s.lookup.answers) >= answersKept {
+		clear(s.lookup.answers)
+	}
+	s.lookup.answers[topic] = answer{now.Add(answerAge), err}
+	return err
+}
+
+func explain(stream string, err error) error {
+	var api *jetstream.APIError
+	switch {
+	case err == nil:
+		return fmt.Errorf("stream %q %w", stream, errStreamSilent)
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return errNoStream
+	case errors.Is(err, nats.ErrNoResponders):
+		return fmt.Errorf("%w: the server runs without it, or it is starting", errNotReady)
+	case errors.As(err, &api):
+		return fmt.Errorf("%w: %w", errNotReady, err)
+	}
+	return fmt.Errorf("cannot look up its stream: %w", err)
+}
+
+// noStream refuses the messages, or makes a stream for their topic and has them
+// published again.
+func (s *session) noStream(ctx context.Context, topic string, entries []entry) {
+	if len(entries) == 0 {
+		return
+	}
+	refused := unroutable(topic)
+	if s.options.Topology == Create {
+		err := s.createRoute(ctx, topic)
+		if err == nil {
+			delete(s.lookup.answers, topic)
+			for _, e := range entries {
+				if e.tries++; e.tries <= routeTries {
+					s.requeue(e.item)
+					continue
+				}
+				e.done(refused)
+			}
+			return
+		}
+		refused = outcome(relay.Refused, relay.ErrorTypeUnroutable, "no stream has subject %s, and adding it failed: %w", relay.Quote(topic), err)
+	}
+	for _, e := range entries {
+		e.done(refused)
+	}
+}

@@ -1,0 +1,122 @@
+package natsjs
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/sinks/link"
+)
+
+// Topology says what happens to a topic that no stream captures.
+type Topology uint8
+
+// The topologies. The zero value is Verify.
+const (
+	// Verify: the message is refused; streams are somebody else's.
+	Verify Topology = iota
+	// Create: the topic's first token is added to the stream Options.StreamName,
+	// which is made if missing. For development.
+	Create
+)
+
+// String returns the word that the configuration uses.
+func (t Topology) String() string {
+	switch t {
+	case Verify:
+		return "verify"
+	case Create:
+		return "create"
+	}
+	return fmt.Sprintf("topology(%d)", uint8(t))
+}
+
+// ParseTopology reads what [Topology.String] writes.
+func ParseTopology(s string) (Topology, error) {
+	for _, t := range [...]Topology{Verify, Create} {
+		if s == t.String() {
+			return t, nil
+		}
+	}
+	return 0, fmt.Errorf("topology %q: want %s or %s", s, Verify, Create)
+}
+
+// TLS names PEM files. With any of them set, a connection without TLS is
+// refused. They are read again for each connection, so that a renewed
+// certificate is taken up.
+type TLS = link.TLS
+
+// Options of a sink. Only URLs is required.
+type Options struct {
+	// URLs of the servers, separated by commas: nats:// or tls://, each with an
+	// optional user:password@ or token@. Servers that these make known are used
+	// too.
+	URLs string
+	// Window is the number of messages outstanding that Publish is made for;
+	// more work as well.
+	Window int
+	// At most one of these authenticates, beside or instead of the URLs.
+	CredsFile string
+	NKeyFile  string
+	Token     string
+	// InboxPrefix of the reply subjects; empty: _INBOX.
+	InboxPrefix string
+	// Domain of JetStream, for look-ups.
+	Domain string
+	TLS    TLS
+
+	Topology   Topology
+	StreamName string // for Create; empty: OUTBOX
+
+	// Name of the connection as the server shows it; empty: outbox-relay.
+	Name string
+	// MaxMessageBytes lowers the server's limit for a payload; 0: the server's.
+	MaxMessageBytes int64
+	// AckTimeout is how long a message may wait for its acknowledgement; 0: 5 s.
+	AckTimeout time.Duration
+	Logger     *slog.Logger // nil: silence
+}
+
+const (
+	defaultStreamName = "OUTBOX"
+	defaultName       = "outbox-relay"
+	defaultAckTimeout = 5 * time.Second
+)
+
+// withDefaults fills in what is empty.
+func (o Options) withDefaults() Options {
+	if o.StreamName == "" {
+		o.StreamName = defaultStreamName
+	}
+	if o.Name == "" {
+		o.Name = defaultName
+	}
+	if o.AckTimeout == 0 {
+		o.AckTimeout = defaultAckTimeout
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// check finds what a person has to mend before a connection can be tried.
+func (o Options) check() error {
+	set := 0
+	for _, s := range [...]string{o.CredsFile, o.NKeyFile, o.Token} {
+		if s != "" {
+			set++
+		}
+	}
+	switch {
+	case set > 1:
+		return errors.New("credentials file, nkey file and token exclude each other: set one")
+	case o.AckTimeout < 0 || o.MaxMessageBytes < 0 || o.Window < 0:
+		return errors.New("acknowledgement timeout, message limit and window cannot be negative")
+	}
+	if o.InboxPrefix != "" && checkTokens(o.InboxPrefix) != nil {
+		return fmt.Errorf("inbox prefix %q is not a subject without wildcards", o.InboxPrefix)
+	}
+	return nil
+}

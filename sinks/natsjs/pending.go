@@ -1,0 +1,226 @@
+package natsjs
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// item is a message and where its outcome goes.
+type item struct {
+	message *relay.Message
+	report  relay.Report
+	// tries counts the publishes that nobody took and that are repeated.
+	tries int
+}
+
+func (it item) done(o relay.Outcome) { it.report(it.message, o) }
+
+// entry is a message in flight.
+type entry struct {
+	item
+	number   uint64 // of the publish on this connection, from 1; 0: no message
+	size     int64  // on the wire, headers and payload
+	deadline time.Time
+	phase    phase
+	doubt    error // why nothing is decided yet, in phase undecided
+}
+
+// phase is how far the answer to a message is.
+type phase uint8
+
+const (
+	unanswered phase = iota // nothing came back yet
+	unclaimed               // no responders: nobody took it; a stream is looked up
+	undecided               // unclaimed, and the look-up does not tell why
+)
+
+// pending holds the messages in flight on one connection. Whoever takes an
+// entry out reports it, so that each is reported once. It is pure: no I/O, no
+// clock.
+//
+// Slots are used again, a ticket is not: two streams of different domains may
+// both answer one publish, and the second answer must not be taken for that of
+// the slot's next message, which would lose it.
+type pending struct {
+	mu    sync.Mutex
+	slots []entry
+	free  []uint32 // indexes of slots without a message
+	last  uint64   // number given last
+	// acked is the highest number acknowledged so far: that the broker works was
+	// seen after every message with a lower number had been written.
+	acked uint64
+	ended bool // no further entries
+}
+
+// ticket names one publish in its reply subject.
+type ticket struct {
+	slot   uint32
+	number uint64
+}
+
+// append writes the ticket as the last token of a subject.
+func (t ticket) append(b []byte) []byte {
+	b = strconv.AppendUint(b, uint64(t.slot), 36)
+	b = append(b, '-')
+	return strconv.AppendUint(b, t.number, 36)
+}
+
+// ticketBytes is the longest ticket.
+const ticketBytes = 7 + 1 + 13
+
+func parseTicket(s string) (ticket, bool) {
+	slot, number, ok := strings.Cut(s, "-")
+	if !ok {
+		return ticket{}, false
+	}
+	i, err := strconv.ParseUint(slot, 36, 32)
+	if err != nil {
+		return ticket{}, false
+	}
+	n, err := strconv.ParseUint(number, 36, 64)
+	if err != nil {
+		return ticket{}, false
+	}
+	return ticket{uint32(i), n}, true
+}
+
+func newPending(window int) *pending {
+	return &pending{slots: make([]entry, 0, window), free: make([]uint32, 0, window)}
+}
+
+// add takes a message in, before it is written. It refuses once ended.
+func (p *pending) add(it item, size int64, deadline time.Time) (ticket, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended {
+		return ticket{}, false
+	}
+	var slot uint32
+	if n := len(p.free); n > 0 {
+		slot, p.free = p.free[n-1], p.free[:n-1]
+	} else {
+		slot = uint32(len(p.slots))
+		p.slots = append(p.slots, entry{})
+	}
+	p.last++
+	p.slots[slot] = entry{item: it, number: p.last, size: size, deadline: deadline}
+	return ticket{slot, p.last}, true
+}
+
+// take removes a message, unless it was taken before.
+func (p *pending) take(t ticket) (item, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.takeLocked(t)
+}
+
+// acknowledge is take for an acknowledged message. An acknowledgement that
+// comes too late for its own message still proves that the broker works.
+func (p *pending) acknowledge(t ticket) (item, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t.number <= p.last {
+		p.acked = max(p.acked, t.number)
+	}
+	return p.takeLocked(t)
+}
+
+func (p *pending) takeLocked(t ticket) (item, bool) {
+	if int(t.slot) >= len(p.slots) || t.number == 0 || p.slots[t.slot].number != t.number {
+		return item{}, false
+	}
+	it := p.slots[t.slot].item
+	p.clear(t.slot)
+	return it, true
+}
+
+// clear frees a slot; the message must not stay referenced.
+func (p *pending) clear(slot uint32) {
+	p.slots[slot] = entry{}
+	p.free = append(p.free, slot)
+}
+
+// unclaim notes that nobody took the message, and returns its topic.
+func (p *pending) unclaim(t ticket) (topic string, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if int(t.slot) >= len(p.slots) || t.number == 0 || p.slots[t.slot].number != t.number {
+		return "", false
+	}
+	e := &p.slots[t.slot]
+	e.phase = unclaimed
+	return e.message.Topic, true
+}
+
+// doubt notes that a look-up for the unclaimed messages of a topic has decided
+// nothing, and until when to wait for other evidence.
+func (p *pending) doubt(topic string, why error, deadline time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range p.slots {
+		if e := &p.slots[i]; e.number != 0 && e.phase == unclaimed && e.message.Topic == topic {
+			e.phase, e.doubt, e.deadline = undecided, why, deadline
+		}
+	}
+}
+
+// takeIf removes the messages for which the condition holds, in the order in
+// which they were published. The condition gets the highest number acknowledged.
+func (p *pending) takeIf(condition func(e *entry, acked uint64) bool) []entry {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var taken []entry
+	for i := range p.slots {
+		if e := &p.slots[i]; e.number != 0 && condition(e, p.acked) {
+			taken = append(taken, *e)
+			p.clear(uint32(i))
+		}
+	}
+	slices.SortFunc(taken, func(a, b entry) int { return cmp.Compare(a.number, b.number) })
+	return taken
+}
+
+// any says whether the condition holds for a message.
+func (p *pending) any(condition func(e *entry) bool) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range p.slots {
+		if e := &p.slots[i]; e.number != 0 && condition(e) {
+			return true
+		}
+	}
+	return false
+}
+
+// end refuses further messages and removes those that are there.
+func (p *pending) end() []entry {
+	p.mu.Lock()
+	p.ended = true
+	p.mu.Unlock()
+	return p.takeIf(func(*entry, uint64) bool { return true })
+}
+
+// valid says whether the slots and the free list agree; for tests.
+func (p *pending) valid() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	free := make(map[uint32]bool)
+	for _, slot := range p.free {
+		if free[slot] || int(slot) >= len(p.slots) || p.slots[slot].number != 0 || p.slots[slot].message != nil {
+			return false
+		}
+		free[slot] = true
+	}
+	for i := range p.slots {
+		if e := &p.slots[i]; (e.number == 0) != free[uint32(i)] || e.number > p.last {
+			return false
+		}
+	}
+	return p.acked <= p.last
+}

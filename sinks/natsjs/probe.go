@@ -1,0 +1,74 @@
+package natsjs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Probe implements [relay.Sink]. Without a connection it has one attempted at
+// once. With one it asks JetStream; where the rights do not allow that, a round
+// trip to the server has to do.
+func (s *Sink) Probe(ctx context.Context) error {
+	sess, err := s.link.Await(ctx)
+	if err != nil {
+		return err
+	}
+	return sess.probe(ctx)
+}
+
+func (s *session) probe(ctx context.Context) error {
+	_, err := ask(ctx, s, askAccount, s.js.AccountInfo)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled):
+		return fmt.Errorf("NATS server %s runs without JetStream: start it with -js or jetstream in its configuration", s.address)
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return fmt.Errorf("NATS server %s has no JetStream for this account: enable it there, or use another user", s.address)
+	case errors.Is(err, errDenied), errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		return s.roundTrip(ctx)
+	}
+	return fmt.Errorf("ask JetStream at %s: %w", s.address, err)
+}
+
+func (s *session) roundTrip(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	_, err := call(ctx, s, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, s.conn.FlushWithContext(ctx)
+	})
+	if err != nil {
+		return fmt.Errorf("wait for an answer of NATS: %w", err)
+	}
+	return nil
+}
+
+// mend adds to an error of connecting what a person has to do, where that is
+// not waiting. The error shows no credentials: the library's do not.
+func mend(err error) error {
+	if advice := advise(err); advice != "" {
+		return fmt.Errorf("%w: %s", err, advice)
+	}
+	return err
+}
+
+func advise(err error) string {
+	switch text := strings.ToLower(err.Error()); {
+	case errors.Is(err, nats.ErrAuthorization), strings.Contains(text, "authorization violation"):
+		return "the server does not take the user, password, token or key: check OUTBOX_SINK_URL and OUTBOX_NATS_*"
+	case errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAccountAuthExpired), strings.Contains(text, "authentication expired"):
+		return "issue new credentials"
+	case strings.Contains(text, "certificate required"), strings.Contains(text, "after tls handshake"):
+		return "the server may want a client certificate: set OUTBOX_TLS_CERT_FILE and OUTBOX_TLS_KEY_FILE"
+	case errors.Is(err, nats.ErrSecureConnRequired):
+		return "use tls:// in OUTBOX_SINK_URL, and OUTBOX_TLS_CA_FILE for an authority of your own"
+	case errors.Is(err, nats.ErrSecureConnWanted):
+		return "the server offers no TLS: use nats:// and no OUTBOX_TLS_* file, or enable TLS there"
+	}
+	return ""
+}

@@ -1,0 +1,280 @@
+package natsjs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
+)
+
+var (
+	errClosing      = link.ErrClosed
+	errUnresponsive = errors.New("the broker has stopped answering")
+	errOldServer    = errors.New("NATS server knows no headers: upgrade it to 2.10 or later")
+)
+
+// session is one connection and what is in flight on it. It ends with the
+// connection's first fault.
+type session struct {
+	options Options
+	socket  *socket
+	conn    *nats.Conn
+	js      jetstream.JetStream
+	inbox   string // the reply subjects' beginning
+	pending *pending
+	lookup  *lookup
+	denials *denials
+	requeue func(item) // publishes a message again that nobody took
+	address string     // of the server
+
+	requests sync.WaitGroup // questions to the broker that run; see start
+	closed   chan struct{}  // closed when the client library is done with the connection
+
+	mu    sync.Mutex
+	cause error // why the connection was cut from this side
+	ended bool  // no further requests
+}
+
+// Timing of a connection. A half-open one is noticed by the pings within
+// pingInterval times 3, earlier where messages wait for acknowledgements.
+const (
+	connectTimeout = 5 * time.Second
+	pingInterval   = 5 * time.Second
+	pingsOut       = 2
+	writeTimeout   = 10 * time.Second
+)
+
+// openSession connects to one of the servers and subscribes to the replies.
+func openSession(ctx context.Context, o Options, servers []string, requeue func(item)) (*session, error) {
+	credentials, err := o.credentials()
+	if err != nil {
+		return nil, err
+	}
+	s := &session{
+		options: o,
+		socket:  &socket{ctx: ctx, timeout: connectTimeout},
+		pending: newPending(o.Window),
+		denials: newDenials(),
+		requeue: requeue,
+		closed:  make(chan struct{}),
+	}
+	s.lookup = newLookup()
+	// A connection that is being made does not know ctx.
+	defer context.AfterFunc(ctx, s.socket.cut)()
+	conn, err := nats.Connect("", append(s.connOptions(servers), credentials...)...)
+	if err != nil {
+		if dial := s.socket.dialError(); dial != nil {
+			return nil, fmt.Errorf("%w: %w", err, dial)
+		}
+		return nil, err
+	}
+	s.conn, s.address = conn, conn.ConnectedAddr()
+	if err := s.prepare(); err != nil {
+		s.end()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *session) connOptions(servers []string) []nats.Option {
+	options := []nats.Option{
+		// Not a list in one text: a password may contain a comma.
+		func(o *nats.Options) error { o.Servers = servers; return nil },
+		nats.Name(s.options.Name),
+		nats.NoReconnect(), // the package's documentation says why
+		nats.SetCustomDialer(s.socket),
+		nats.Timeout(connectTimeout),
+		nats.PingInterval(pingInterval),
+		nats.MaxPingsOutstanding(pingsOut),
+		nats.FlusherTimeout(writeTimeout),
+		// A flush that fails drops what it had to write; without this the
+		// connection would go on as if nothing had happened.
+		nats.ReconnectOnFlusherError(),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { s.brokerError(err) }),
+		nats.ClosedHandler(func(*nats.Conn) { close(s.closed) }),
+	}
+	if s.options.InboxPrefix != "" {
+		options = append(options, nats.CustomInboxPrefix(s.options.InboxPrefix))
+	}
+	return options
+}
+
+// prepare subscribes to the replies and waits until the server has taken that:
+// without it no acknowledgement would ever arrive.
+func (s *session) prepare() error {
+	if !s.conn.HeadersSupported() {
+		return errOldServer
+	}
+	var err error
+	if s.options.Domain != "" {
+		s.js, err = jetstream.NewWithDomain(s.conn, s.options.Domain)
+	} else {
+		s.js, err = jetstream.New(s.conn)
+	}
+	if err != nil {
+		return fmt.Errorf("prepare JetStream requests: %w", err)
+	}
+	s.inbox = s.conn.NewInbox() + "."
+	sub, err := s.conn.Subscribe(s.inbox+"*", s.answered)
+	if err != nil {
+		return fmt.Errorf("subscribe to acknowledgements: %w", err)
+	}
+	// The library drops messages over its limits; the window is the limit here.
+	if err := sub.SetPendingLimits(-1, -1); err != nil {
+		return fmt.Errorf("subscribe to acknowledgements: %w", err)
+	}
+	if err := s.conn.FlushTimeout(connectTimeout); err != nil {
+		return fmt.Errorf("subscribe to acknowledgements: %w", err)
+	}
+	// A violation is told before the answer to the flush.
+	if err := s.conn.LastError(); errors.Is(err, nats.ErrPermissionViolation) {
+		return fmt.Errorf("subscribe to acknowledgements: %w: grant the subscription, or set OUTBOX_NATS_INBOX_PREFIX", err)
+	}
+	return nil
+}
+
+// publish writes one validated message.
+func (s *session) publish(e *encoder, it item, size int64, now time.Time) {
+	e.encode(it.message) // before it is pending
+	t, ok := s.pending.add(it, size, now.Add(s.options.AckTimeout))
+	if !ok {
+		it.done(unavailable(s.lost()))
+		return
+	}
+	err := s.conn.PublishMsg(e.addressed(s.inbox, t))
+	if err == nil {
+		return
+	}
+	switch {
+	case errors.Is(err, nats.ErrMaxPayload):
+		s.settle(t, outcome(relay.Rejected, relay.ErrorTypeTooLarge, "%w: %w", relay.ErrTooLarge, err))
+	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining):
+		s.settle(t, unavailable(s.lost())) // refused before it was written
+	case errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrBadHeaderMsg):
+		s.settle(t, invalid(fmt.Errorf("%w: %w", relay.ErrInvalid, err)))
+	default:
+		// The library's buffer went with the failed write, this message and others:
+		// their outcome is unknown.
+		s.cut(fmt.Errorf("write to the broker: %w", err))
+	}
+}
+
+func (s *session) settle(t ticket, o relay.Outcome) {
+	if it, ok := s.pending.take(t); ok {
+		it.done(o)
+	}
+}
+
+// answered takes a reply, on the library's goroutine for the subscription.
+func (s *session) answered(m *nats.Msg) {
+	t, ok := parseTicket(strings.TrimPrefix(m.Subject, s.inbox))
+	if !ok {
+		return
+	}
+	r := parseReply(m)
+	switch r.kind {
+	case acknowledged:
+		if it, ok := s.pending.acknowledge(t); ok {
+			it.done(relay.Outcome{Class: relay.Acknowledged, Duplicate: r.duplicate})
+		}
+	case noResponders:
+		if topic, ok := s.pending.unclaim(t); ok {
+			s.lookup.ask(topic)
+		}
+	case refused:
+		if it, ok := s.pending.take(t); ok {
+			it.done(refusal(r.stream, it.message.Topic, r.err))
+		}
+	default:
+		if it, ok := s.pending.take(t); ok {
+			it.done(notAStream(it.message.Topic))
+		}
+	}
+}
+
+// cut ends the connection for a reason of this side; the first one counts.
+func (s *session) cut(cause error) {
+	s.mu.Lock()
+	if s.cause == nil {
+		s.cause = cause
+	}
+	s.mu.Unlock()
+	s.socket.cut()
+}
+
+// lost is why the connection ended.
+func (s *session) lost() error {
+	s.mu.Lock()
+	cause := s.cause
+	s.mu.Unlock()
+	if cause == nil {
+		cause = s.conn.LastError()
+	}
+	if cause == nil {
+		cause = errors.New("closed by the broker")
+	}
+	return fmt.Errorf("connection to NATS lost: %w", cause)
+}
+
+// end frees the connection and reports what was in flight.
+func (s *session) end() {
+	s.mu.Lock()
+	s.ended = true
+	s.mu.Unlock()
+	s.socket.cut()
+	s.conn.Close()
+	<-s.closed
+	s.reportLost(s.pending.end())
+	s.requests.Wait()
+}
+
+// maxPayloadViolation is how the server names the error for which it closes the
+// connection. The client library gives it as text only.
+const maxPayloadViolation = "maximum payload violation"
+
+func (s *session) reportLost(entries []entry) {
+	if len(entries) == 0 {
+		return
+	}
+	lost := s.lost()
+	errorType := relay.ErrorTypeDisconnected
+	if errors.Is(lost, errUnresponsive) || errors.Is(lost, nats.ErrStaleConnection) {
+		errorType = relay.ErrorTypeUnresponsive
+	}
+	culprit := -1
+	if strings.Contains(strings.ToLower(lost.Error()), maxPayloadViolation) {
+		culprit = largest(entries)
+	}
+	for i, e := range entries {
+		switch {
+		case i == culprit:
+			e.done(outcome(relay.Rejected, relay.ErrorTypeTooLarge, "%w: %d bytes of headers and payload, and the server says: %w",
+				relay.ErrTooLarge, e.size, lost))
+		case e.phase != unanswered: // nobody took it, that is known
+			e.done(unavailable(lost))
+		default:
+			e.done(relay.Outcome{Class: relay.Unknown, Type: errorType, Err: lost})
+		}
+	}
+}
+
+// largest finds the message that is over the limit, whatever the limit is now
+// (it was changed under a living connection): the one that the server refused
+// is over it, and the largest is not smaller.
+func largest(entries []entry) int {
+	at := 0
+	for i, e := range entries {
+		if e.size > entries[at].size {
+			at = i
+		}
+	}
+	return at
+}

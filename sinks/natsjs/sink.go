@@ -1,0 +1,124 @@
+package natsjs
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
+	"github.com/outbox-relay/outbox-relay/sinks/worker"
+)
+
+var _ relay.Sink = (*Sink)(nil)
+
+// Sink publishes to JetStream. Three goroutines beside those of the client
+// library: one publishes, one keeps a connection, one looks up streams.
+type Sink struct {
+	options   Options
+	addresses addresses
+	queue     *worker.Queue[item]
+	link      *link.Link[*session]
+	limit     atomic.Int64 // the server's max_payload as last told; 0: not known
+
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+}
+
+// Open starts a sink. It fails only for what a person has to mend: addresses,
+// unreadable files, options that exclude each other. It does not wait for the
+// broker, which may be down for any time. The caller closes the sink.
+func Open(o Options) (*Sink, error) {
+	o = o.withDefaults()
+	if err := o.check(); err != nil {
+		return nil, fmt.Errorf("open JetStream sink: %w", err)
+	}
+	as, err := parseAddresses(o.URLs)
+	if err != nil {
+		return nil, fmt.Errorf("open JetStream sink: %w", err)
+	}
+	if _, err := o.credentials(); err != nil {
+		return nil, fmt.Errorf("open JetStream sink: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &Sink{options: o, addresses: as, queue: worker.NewQueue[item](), cancel: cancel}
+	s.link = link.New[*session](link.Options{Broker: "NATS", Servers: as.String(), Logger: o.Logger})
+	s.tasks.Go(func() { s.link.Keep(ctx, &broker{sink: s}) })
+	s.tasks.Go(s.publishQueue)
+	return s, nil
+}
+
+// Publish implements [relay.Sink]. It never blocks.
+func (s *Sink) Publish(m *relay.Message, report relay.Report) {
+	s.requeue(item{message: m, report: report})
+}
+
+func (s *Sink) requeue(it item) {
+	if !s.queue.Put(it) {
+		it.done(unavailable(errClosing))
+	}
+}
+
+// MaxMessageBytes implements [relay.Sink]. Headers count against the server's
+// limit too, so a payload just below it may still be too large.
+func (s *Sink) MaxMessageBytes() int64 {
+	server := s.limit.Load()
+	if own := s.options.MaxMessageBytes; own > 0 && (server == 0 || own < server) {
+		return own
+	}
+	return server
+}
+
+// Close implements [relay.Sink]. Messages that were not written are reported as
+// unavailable. Nothing in it waits for the broker.
+func (s *Sink) Close(ctx context.Context) error {
+	s.cancel()
+	s.queue.Close()
+	if err := worker.Await(ctx, &s.tasks); err != nil {
+		return fmt.Errorf("close JetStream sink: %w", err)
+	}
+	return nil
+}
+
+// publishQueue writes what Publish queued, until the queue is closed.
+func (s *Sink) publishQueue() {
+	var e encoder
+	var items []item
+	for range s.queue.Ready() {
+		var closed bool
+		items, closed = s.queue.Swap(items)
+		s.publishItems(&e, items, closed)
+		clear(items) // so that a message reported is a message freed
+		e.forget()
+		if closed {
+			return
+		}
+	}
+}
+
+func (s *Sink) publishItems(e *encoder, items []item, closed bool) {
+	now := time.Now()
+	sess, downErr := s.link.Current()
+	l := limits{payload: s.options.MaxMessageBytes, inbox: s.options.InboxPrefix}
+	if sess != nil {
+		l.message = sess.conn.MaxPayload()
+		s.limit.Store(l.message)
+	} else {
+		l.message = s.limit.Load()
+	}
+	for _, it := range items {
+		size, err := validate(it.message, l)
+		switch {
+		case err != nil:
+			it.done(invalid(err))
+		case closed:
+			it.done(unavailable(errClosing))
+		case sess == nil:
+			it.done(unavailable(downErr))
+		default:
+			sess.publish(e, it, size, now)
+		}
+	}
+}

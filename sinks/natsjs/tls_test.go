@@ -1,0 +1,100 @@
+package natsjs_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/authority"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/natsserver"
+	"github.com/outbox-relay/outbox-relay/sinks/natsjs"
+)
+
+func TestTLSWithOwnAuthorityAndClientCertificate(t *testing.T) {
+	ours, other := authority.New(t, "ours"), authority.New(t, "other")
+	serverCert, serverKey := ours.Issue("server")
+	clientCert, clientKey := ours.Issue("client")
+	s, err := natsserver.StartInProcess(t.Context(), natsserver.Options{Config: fmt.Sprintf(
+		"tls { cert_file: %q, key_file: %q, ca_file: %q, verify: true }", serverCert, serverKey, ours.File)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	for _, scheme := range []string{"tls", "nats"} {
+		works(t, natsjs.Options{
+			URLs: scheme + "://" + s.Addr(), Topology: natsjs.Create,
+			TLS: natsjs.TLS{CAFile: ours.File, CertFile: clientCert, KeyFile: clientKey},
+		})
+	}
+	for name, c := range map[string]struct {
+		tls  natsjs.TLS
+		want string
+	}{
+		"another authority":     {natsjs.TLS{CAFile: other.File, CertFile: clientCert, KeyFile: clientKey}, "certificate"},
+		"no client certificate": {natsjs.TLS{CAFile: ours.File}, "OUTBOX_TLS_CERT_FILE"},
+	} {
+		err := probe(t, open(t, natsjs.Options{URLs: "tls://" + s.Addr(), TLS: c.tls}))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: probe says %v, want something about %q", name, err, c.want)
+		}
+	}
+}
+
+func TestTLSIsNotGivenUpSilently(t *testing.T) {
+	a := authority.New(t, "ours")
+	s, err := natsserver.StartInProcess(t.Context(), natsserver.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	err = probe(t, open(t, natsjs.Options{URLs: s.URL(), TLS: natsjs.TLS{CAFile: a.File}}))
+	if err == nil || !strings.Contains(err.Error(), "offers no TLS") {
+		t.Errorf("probe says %v", err)
+	}
+}
+
+func TestOpenFailsForWhatAPersonHasToMend(t *testing.T) {
+	a := authority.New(t, "ours")
+	certFile, _ := a.Issue("one")
+	_, otherKey := a.Issue("two")
+	missing := filepath.Join(t.TempDir(), "missing")
+	junk := file(t, "junk", []byte("no PEM, no seed, secret-junk"))
+	for _, c := range []struct {
+		name string
+		o    natsjs.Options
+		want string
+	}{
+		{"no address", natsjs.Options{}, "no server given"},
+		{"scheme", natsjs.Options{URLs: "amqp://u:secret@h"}, `server 1 of the list: scheme is "amqp", want nats or tls`},
+		{"no host", natsjs.Options{URLs: "nats://u:secret@:4222"}, "no host name"},
+		{"password with a slash", natsjs.Options{URLs: "nats://u:sec/ret@h"}, "percent-encode"},
+		{"password with a percent", natsjs.Options{URLs: "nats://u:sec%ret@h:1"}, "percent-encode"},
+		{"second of two", natsjs.Options{URLs: "nats://h:1,nats://u:secret@h:secret"}, "server 2 of the list is not a URL"},
+		{"credentials missing", natsjs.Options{URLs: "nats://h", CredsFile: missing}, "read credentials file " + missing},
+		{"credentials junk", natsjs.Options{URLs: "nats://h", CredsFile: junk}, "find the user's"},
+		{"nkey missing", natsjs.Options{URLs: "nats://h", NKeyFile: missing}, "read nkey file " + missing},
+		{"nkey junk", natsjs.Options{URLs: "nats://h", NKeyFile: junk}, "want the seed of a user"},
+		{"two ways", natsjs.Options{URLs: "nats://h", NKeyFile: junk, Token: "secret"}, "exclude each other"},
+		{"CA missing", natsjs.Options{URLs: "nats://h", TLS: natsjs.TLS{CAFile: missing}}, "read CA file"},
+		{"CA junk", natsjs.Options{URLs: "nats://h", TLS: natsjs.TLS{CAFile: junk}}, "no PEM certificate"},
+		{"certificate alone", natsjs.Options{URLs: "nats://h", TLS: natsjs.TLS{CertFile: certFile}}, "go together"},
+		{"pair", natsjs.Options{URLs: "nats://h", TLS: natsjs.TLS{CertFile: certFile, KeyFile: otherKey}}, "read client certificate"},
+		{"inbox prefix", natsjs.Options{URLs: "nats://h", InboxPrefix: "a.>"}, "inbox prefix"},
+		{"negative", natsjs.Options{URLs: "nats://h", AckTimeout: -1}, "cannot be negative"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, err := natsjs.Open(c.o)
+			if err == nil {
+				s.Close(t.Context())
+				t.Fatal("it opened")
+			}
+			if !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error is %v, want %q in it", err, c.want)
+			}
+			if strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "ret@") {
+				t.Errorf("the error shows a secret: %v", err)
+			}
+		})
+	}
+}
