@@ -28,9 +28,9 @@ type Check struct {
 	// Name of what was examined, a word or two, the same whatever was found.
 	Name     string
 	Severity Severity
-	// Found says how it is, in a sentence without the mend.
+	// Found says how it is, in a sentence without the fix.
 	Found string
-	// Mend is what to run or to set, ready to be copied; empty where nothing is to be
-	// mended.
-	Mend string
+	// Fix is what to run or to set, ready to be copied; empty where there is
+	// nothing to fix.
+	Fix string
 }

@@ -57,7 +57,7 @@ type Outcome struct {
 	// Duplicate says that the broker acknowledged a message id it already had.
 	Duplicate bool
 	// Type and Err are set unless the message was acknowledged. Err names the
-	// thing, the value and the mend, and never contains the payload: it is
+	// thing, the value and the fix, and never contains the payload: it is
 	// written to last_error.
 	Type ErrorType
 	Err  error

@@ -24,7 +24,7 @@ type Sink interface {
 	Publish(m *Message, report Report)
 
 	// Probe asks the broker whether it would take messages now and returns nil,
-	// or an error that says why not and what to mend. It blocks until the broker
+	// or an error that says why not and what to fix. It blocks until the broker
 	// has answered or ctx ends, and may be called beside Publish.
 	Probe(ctx context.Context) error
 

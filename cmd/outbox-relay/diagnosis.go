@@ -23,8 +23,8 @@ type checkReport struct {
 	Name     string `json:"name"`
 	Severity string `json:"severity"` // ok, warning or fault
 	Found    string `json:"found"`
-	// Mend is lines to be run or to be set, in their order.
-	Mend []string `json:"mend,omitempty"`
+	// Fix is lines to be run or to be set, in their order.
+	Fix []string `json:"fix,omitempty"`
 }
 
 func newDiagnosis(table string, checks []relay.Check) diagnosis {
@@ -37,8 +37,8 @@ func newDiagnosis(table string, checks []relay.Check) diagnosis {
 			d.Warnings++
 		}
 		report := checkReport{Name: harmless(c.Name), Severity: c.Severity.String(), Found: harmless(c.Found)}
-		for line := range strings.Lines(c.Mend) {
-			report.Mend = append(report.Mend, harmless(strings.TrimSuffix(line, "\n")))
+		for line := range strings.Lines(c.Fix) {
+			report.Fix = append(report.Fix, harmless(strings.TrimSuffix(line, "\n")))
 		}
 		d.Checks = append(d.Checks, report)
 	}
@@ -73,25 +73,25 @@ func (d diagnosis) printText(w io.Writer, colour bool) error {
 		fmt.Fprintf(table, "%s\t%s\t%s\n", paint(c.Severity, colour), c.Name, c.Found)
 	}
 	table.Flush() // a strings.Builder takes everything
-	d.printMends(&b)
+	d.printFixes(&b)
 	fmt.Fprintf(&b, "\n%s: %s, %s\n", d.Table, number(d.Faults, "fault"), number(d.Warnings, "warning"))
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// printMends prints each mend once: one may do for several checks.
-func (d diagnosis) printMends(b *strings.Builder) {
+// printFixes prints each fix once: one may do for several checks.
+func (d diagnosis) printFixes(b *strings.Builder) {
 	printed := make(map[string]bool)
 	for _, c := range d.Checks {
-		mend := strings.Join(c.Mend, "\n  ")
-		if c.Severity == relay.Fine.String() || mend == "" || printed[mend] {
+		fix := strings.Join(c.Fix, "\n  ")
+		if c.Severity == relay.Fine.String() || fix == "" || printed[fix] {
 			continue
 		}
 		if len(printed) == 0 {
-			b.WriteString("\nTo mend:\n")
+			b.WriteString("\nTo fix:\n")
 		}
-		printed[mend] = true
-		fmt.Fprintf(b, "\n%s:\n  %s\n", c.Name, mend)
+		printed[fix] = true
+		fmt.Fprintf(b, "\n%s:\n  %s\n", c.Name, fix)
 	}
 }
 

@@ -9,10 +9,10 @@ import (
 
 func sample() diagnosis {
 	return newDiagnosis("public.outbox", []relay.Check{
-		{Name: "table", Found: "public.outbox", Mend: "not shown"},
-		{Name: "guard", Severity: relay.Warning, Found: "missing", Mend: "outbox-relay migrate"},
-		{Name: "indexes", Severity: relay.Warning, Found: "missing", Mend: "outbox-relay migrate"},
-		{Name: "stream of \x1b[2Jx", Severity: relay.Fault, Found: "no\nstream", Mend: "one;\ntwo;"},
+		{Name: "table", Found: "public.outbox", Fix: "not shown"},
+		{Name: "guard", Severity: relay.Warning, Found: "missing", Fix: "outbox-relay migrate"},
+		{Name: "indexes", Severity: relay.Warning, Found: "missing", Fix: "outbox-relay migrate"},
+		{Name: "stream of \x1b[2Jx", Severity: relay.Fault, Found: "no\nstream", Fix: "one;\ntwo;"},
 	})
 }
 
@@ -26,7 +26,7 @@ warning  guard            missing
 warning  indexes          missing
 fault    stream of �[2Jx  no stream
 
-To mend:
+To fix:
 
 guard:
   outbox-relay migrate

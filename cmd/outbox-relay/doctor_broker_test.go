@@ -15,8 +15,8 @@ func TestDoctorOfABrokerThatIsNotThere(t *testing.T) {
 	p := newPatient(t)
 	p.broker.Shutdown()
 	c := p.suffers("broker", relay.Fault, "connection refused")
-	if want := "start NATS at " + p.broker.Addr() + ","; !strings.HasPrefix(c.Mend[0], want) {
-		t.Errorf("mend %q, want %q", c.Mend, want)
+	if want := "start NATS at " + p.broker.Addr() + ","; !strings.HasPrefix(c.Fix[0], want) {
+		t.Errorf("fix %q, want %q", c.Fix, want)
 	}
 	p.suffers("table", relay.Fine) // examined all the same
 	if err := p.broker.Restart(t.Context()); err != nil {
@@ -34,8 +34,8 @@ func TestDoctorOfABrokerThatTakesNoMessages(t *testing.T) {
 	}
 	sink(natsserver.Options{Config: "jetstream: false"}, "")
 	c := p.suffers("broker", relay.Fault, "runs without JetStream")
-	if want := "start it with -js, or with jetstream: true in its configuration"; c.Mend[0] != want {
-		t.Errorf("mend %q, want %q", c.Mend, want)
+	if want := "start it with -js, or with jetstream: true in its configuration"; c.Fix[0] != want {
+		t.Errorf("fix %q, want %q", c.Fix, want)
 	}
 	sink(natsserver.Options{Config: "jetstream: true"}, "")
 	p.suffers("broker", relay.Fine)
@@ -45,12 +45,12 @@ func TestDoctorOfABrokerThatTakesNoMessages(t *testing.T) {
 		without: {users: [{user: other, password: s3cret}]} }`}
 	sink(accounts, "other:s3cret@")
 	c = p.suffers("broker", relay.Fault, "no JetStream for this account")
-	if want := "or set OUTBOX_SINK_URL to another user"; !strings.Contains(c.Mend[0], want) {
-		t.Errorf("mend %q, want %q", c.Mend, want)
+	if want := "or set OUTBOX_SINK_URL to another user"; !strings.Contains(c.Fix[0], want) {
+		t.Errorf("fix %q, want %q", c.Fix, want)
 	}
 	p.env["OUTBOX_SINK_URL"] = "nats://relay:wrong-s3cret@" + p.broker.Addr()
 	c = p.suffers("broker", relay.Fault, "Authorization Violation")
-	if !strings.Contains(c.Mend[0], "check OUTBOX_SINK_URL") || strings.Contains(fmt.Sprint(c), "s3cret") {
+	if !strings.Contains(c.Fix[0], "check OUTBOX_SINK_URL") || strings.Contains(fmt.Sprint(c), "s3cret") {
 		t.Errorf("%+v", c)
 	}
 	p.env["OUTBOX_SINK_URL"] = "nats://relay:s3cret@" + p.broker.Addr()
@@ -68,8 +68,8 @@ func TestDoctorMendsStreams(t *testing.T) {
 	p.stream("nats stream add PART --subjects='shipments.sent'")   // a part is taken
 
 	c := p.suffers("stream of orders.created", relay.Fault, "no stream has it")
-	if want := "nats stream add ORDERS_2 --subjects='orders,orders.>' --storage=file --dupe-window=2m --defaults"; c.Mend[0] != want {
-		t.Errorf("mend %q, want %q", c.Mend, want)
+	if want := "nats stream add ORDERS_2 --subjects='orders,orders.>' --storage=file --dupe-window=2m --defaults"; c.Fix[0] != want {
+		t.Errorf("fix %q, want %q", c.Fix, want)
 	}
 	p.recovers(c)
 	p.suffers("stream of orders.paid", relay.Fine, "ORDERS_2")
@@ -80,8 +80,8 @@ func TestDoctorMendsStreams(t *testing.T) {
 	}
 	// What a row says stays one word of a shell's.
 	c = p.suffers("stream of it's.here", relay.Fault)
-	if want := `--subjects='it'\''s.>'`; !strings.Contains(c.Mend[0], want) {
-		t.Errorf("mend %q, want %q", c.Mend, want)
+	if want := `--subjects='it'\''s.>'`; !strings.Contains(c.Fix[0], want) {
+		t.Errorf("fix %q, want %q", c.Fix, want)
 	}
 	p.env["OUTBOX_TOPOLOGY"] = "create"
 	p.suffers("stream of it's.here", relay.Fine, "it will be added to stream OUTBOX")

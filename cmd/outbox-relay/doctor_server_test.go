@@ -68,8 +68,8 @@ func TestDoctorSaysWhyThereIsNoConnection(t *testing.T) {
 	// A role that may not log in.
 	p.env["OUTBOX_DATABASE_URL"] = p.server.URLAs("nobody_"+p.role, "s3cret", "postgres")
 	c = p.suffers("connection", relay.Fault, "does not exist")
-	if want := "set OUTBOX_DATABASE_URL to a role that may log in"; !strings.HasPrefix(c.Mend[0], want) || strings.Contains(fmt.Sprint(c), "s3cret") {
-		t.Errorf("%+v, want the mend %q", c, want)
+	if want := "set OUTBOX_DATABASE_URL to a role that may log in"; !strings.HasPrefix(c.Fix[0], want) || strings.Contains(fmt.Sprint(c), "s3cret") {
+		t.Errorf("%+v, want the fix %q", c, want)
 	}
 	p.env["OUTBOX_DATABASE_URL"] = direct
 	p.suffers("connection", relay.Fine)
@@ -83,8 +83,8 @@ func TestDoctorSaysWhereNothingListens(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := p.suffers("connection", relay.Fault, "connection refused")
-	if want := "start PostgreSQL at " + hostOf(t, p.url); !strings.HasPrefix(c.Mend[0], want) {
-		t.Errorf("mend %q, want %q", c.Mend, want)
+	if want := "start PostgreSQL at " + hostOf(t, p.url); !strings.HasPrefix(c.Fix[0], want) {
+		t.Errorf("fix %q, want %q", c.Fix, want)
 	}
 	// The broker is examined all the same.
 	p.suffers("broker", relay.Fine)
@@ -128,8 +128,8 @@ func TestDoctorWantsAPrimary(t *testing.T) {
 	// The superuser, since a standby without a primary has no other role.
 	p.env["OUTBOX_DATABASE_URL"] = standby.URL("postgres")
 	c := p.suffers("server", relay.Fault, "the server is a standby")
-	if want := "name the primary in OUTBOX_DATABASE_URL, or all hosts with target_session_attrs=read-write"; c.Mend[0] != want {
-		t.Fatalf("mend %q, want %q", c.Mend, want)
+	if want := "name the primary in OUTBOX_DATABASE_URL, or all hosts with target_session_attrs=read-write"; c.Fix[0] != want {
+		t.Fatalf("fix %q, want %q", c.Fix, want)
 	}
 	both := hostOf(t, standby.URL("postgres")) + "," + hostOf(t, p.url)
 	p.env["OUTBOX_DATABASE_URL"] = strings.Replace(p.url, hostOf(t, p.url), both, 1) + "&target_session_attrs=read-write"
@@ -190,9 +190,9 @@ func TestDoctorNamesThePooler(t *testing.T) {
 			p.env["OUTBOX_MODE"] = "replication"
 			p.suffers("replication session", relay.Fault)
 		}
-		address := regexp.MustCompile(`^set OUTBOX_DATABASE_URL to PostgreSQL itself, which sees itself at (\S+)$`).FindStringSubmatch(found.Mend[0])
+		address := regexp.MustCompile(`^set OUTBOX_DATABASE_URL to PostgreSQL itself, which sees itself at (\S+)$`).FindStringSubmatch(found.Fix[0])
 		if address == nil {
-			t.Fatalf("mend %q", found.Mend)
+			t.Fatalf("fix %q", found.Fix)
 		}
 		p.env["OUTBOX_DATABASE_URL"] = strings.Replace(p.env["OUTBOX_DATABASE_URL"], hostOf(t, p.env["OUTBOX_DATABASE_URL"]), address[1], 1)
 		p.suffers("pooler", relay.Fine, "none in between")

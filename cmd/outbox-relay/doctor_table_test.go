@@ -142,8 +142,8 @@ func TestDoctorWantsATable(t *testing.T) {
 	p := newPatient(t)
 	p.sql("ALTER TABLE outbox RENAME TO events", "CREATE VIEW outbox AS SELECT * FROM events")
 	c := p.suffers("table", relay.Fault, "public.outbox is not a table")
-	if want := "set OUTBOX_TABLE to the outbox table's name"; len(c.Mend) != 1 || c.Mend[0] != want {
-		t.Fatalf("mend %q, want %q", c.Mend, want)
+	if want := "set OUTBOX_TABLE to the outbox table's name"; len(c.Fix) != 1 || c.Fix[0] != want {
+		t.Fatalf("fix %q, want %q", c.Fix, want)
 	}
 	p.env["OUTBOX_TABLE"] = "events"
 	p.suffers("table", relay.Fine)

@@ -161,8 +161,8 @@ func (p *patient) find(d diagnosis, name string) checkReport {
 func (p *patient) suffers(name string, severity relay.Severity, words ...string) checkReport {
 	p.t.Helper()
 	c := p.find(p.doctor(), name)
-	if c.Severity != severity.String() || c.Severity != "ok" && severity != relay.Fine && len(c.Mend) == 0 {
-		p.t.Fatalf("%+v, want a %s with a mend", c, severity)
+	if c.Severity != severity.String() || c.Severity != "ok" && severity != relay.Fine && len(c.Fix) == 0 {
+		p.t.Fatalf("%+v, want a %s with a fix", c, severity)
 	}
 	for _, w := range words {
 		if !strings.Contains(c.Found, w) {
@@ -172,11 +172,11 @@ func (p *patient) suffers(name string, severity relay.Severity, words ...string)
 	return c
 }
 
-// recovers runs the printed mend and demands that the check turns green.
+// recovers runs the printed fix and demands that the check turns green.
 func (p *patient) recovers(c checkReport) {
 	p.t.Helper()
 	restart := false
-	for _, line := range c.Mend {
+	for _, line := range c.Fix {
 		restart = restart || strings.Contains(line, "then restart PostgreSQL")
 		p.follow(line)
 	}
@@ -184,7 +184,7 @@ func (p *patient) recovers(c checkReport) {
 		p.restart()
 	}
 	if now := p.find(p.doctor(), c.Name); now.Severity != "ok" {
-		p.t.Errorf("after %q: %+v", c.Mend, now)
+		p.t.Errorf("after %q: %+v", c.Fix, now)
 	}
 }
 
@@ -194,7 +194,7 @@ func (p *patient) heals(name string, severity relay.Severity, words ...string) {
 	p.recovers(p.suffers(name, severity, words...))
 }
 
-// follow does what one line of a mend says.
+// follow does what one line of a fix says.
 func (p *patient) follow(line string) {
 	p.t.Helper()
 	statement, _, isSQL := strings.Cut(line, ";  -- ")

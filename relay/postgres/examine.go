@@ -51,7 +51,7 @@ func (e *Examination) judge(name, fine string, err error) bool {
 	}
 	check := relay.Check{Name: name, Severity: relay.Fault, Found: err.Error()}
 	if f, ok := errors.AsType[*flaw](err); ok {
-		check.Found, check.Mend = f.found, f.mend
+		check.Found, check.Fix = f.found, f.mend
 	}
 	e.add(check)
 	return false
@@ -154,13 +154,13 @@ func (d *Database) unreachable(err error) relay.Check {
 	at := net.JoinHostPort(d.config.Host, strconv.Itoa(int(d.config.Port)))
 	switch codeOf(err) {
 	case codeInvalidPassword, codeInvalidAuthorization:
-		check.Mend = "set OUTBOX_DATABASE_URL to a role that may log in from here, with its password (see pg_hba.conf)"
+		check.Fix = "set OUTBOX_DATABASE_URL to a role that may log in from here, with its password (see pg_hba.conf)"
 	case codeInvalidDatabase:
-		check.Mend = fmt.Sprintf("CREATE DATABASE %s;  -- or set OUTBOX_DATABASE_URL to the application's database", quoted(d.config.Database))
+		check.Fix = fmt.Sprintf("CREATE DATABASE %s;  -- or set OUTBOX_DATABASE_URL to the application's database", quoted(d.config.Database))
 	case codeTooManyConnections:
-		check.Mend = "ALTER SYSTEM SET max_connections = 200;  -- as a superuser; then restart PostgreSQL, or end sessions that nobody needs"
+		check.Fix = "ALTER SYSTEM SET max_connections = 200;  -- as a superuser; then restart PostgreSQL, or end sessions that nobody needs"
 	case "":
-		check.Mend = "start PostgreSQL at " + at + ", or set OUTBOX_DATABASE_URL to where it listens"
+		check.Fix = "start PostgreSQL at " + at + ", or set OUTBOX_DATABASE_URL to where it listens"
 	}
 	return check
 }

@@ -20,7 +20,7 @@ func (s *session) examineObjects(ctx context.Context, e *Examination, t tableFac
 	} {
 		check, err := examine(ctx, t)
 		if err != nil {
-			check.Severity, check.Found, check.Mend = relay.Warning, err.Error(), ""
+			check.Severity, check.Found, check.Fix = relay.Warning, err.Error(), ""
 		}
 		e.add(check)
 	}
@@ -57,7 +57,7 @@ func (s *session) examineIndexes(ctx context.Context, t tableFacts) (relay.Check
 	}
 	if len(found) > 0 {
 		check.Severity, check.Found = relay.Warning, strings.Join(found, ", ")+": what needs it reads the whole table"
-		check.Mend = strings.Join(mends, "\n")
+		check.Fix = strings.Join(mends, "\n")
 	}
 	return check, nil
 }
@@ -72,12 +72,12 @@ func (s *session) examineGuard(ctx context.Context, t tableFacts) (relay.Check, 
 	const risk = ": a row that is changed in the transaction that inserted it may be published as it never was"
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		check.Severity, check.Found, check.Mend = relay.Warning, "trigger "+quoted(guard)+" is missing"+risk, mendMigrate
+		check.Severity, check.Found, check.Fix = relay.Warning, "trigger "+quoted(guard)+" is missing"+risk, mendMigrate
 	case err != nil:
 		return check, s.explain("look up the guard", err)
 	case enabled != "O" && enabled != "A":
 		check.Severity, check.Found = relay.Warning, "trigger "+quoted(guard)+" is disabled"+risk
-		check.Mend = fmt.Sprintf("ALTER TABLE %s ENABLE TRIGGER %s;", s.table.Quoted(), quoted(guard))
+		check.Fix = fmt.Sprintf("ALTER TABLE %s ENABLE TRIGGER %s;", s.table.Quoted(), quoted(guard))
 	}
 	return check, nil
 }
@@ -102,9 +102,9 @@ func (s *session) examineSequence(ctx context.Context, t tableFacts) (relay.Chec
 	case cache > 1:
 		check.Severity = relay.Warning
 		check.Found = fmt.Sprintf("sequence %s has a cache of %d: sessions get ids in blocks, so a later row of a key may have a lower id", name, cache)
-		check.Mend = fmt.Sprintf("ALTER SEQUENCE %s CACHE 1;", name)
+		check.Fix = fmt.Sprintf("ALTER SEQUENCE %s CACHE 1;", name)
 		if identity {
-			check.Mend = fmt.Sprintf("ALTER TABLE %s ALTER COLUMN id SET CACHE 1;", s.table.Quoted())
+			check.Fix = fmt.Sprintf("ALTER TABLE %s ALTER COLUMN id SET CACHE 1;", s.table.Quoted())
 		}
 	}
 	return check, nil
@@ -142,7 +142,7 @@ func (s *session) examineRepeats(ctx context.Context, e *Examination) {
 		check.Severity = relay.Warning
 		check.Found = "several pending rows have the message id " + strings.Join(ids, ", ") + more + ": the broker takes one of them and drops the others"
 		const pending = `sent_at IS NULL AND dead_at IS NULL`
-		check.Mend = fmt.Sprintf("UPDATE %[1]s AS o SET message_id = gen_random_uuid() WHERE %[2]s AND EXISTS (SELECT FROM %[1]s AS e "+
+		check.Fix = fmt.Sprintf("UPDATE %[1]s AS o SET message_id = gen_random_uuid() WHERE %[2]s AND EXISTS (SELECT FROM %[1]s AS e "+
 			"WHERE e.message_id = o.message_id AND e.id < o.id AND e.sent_at IS NULL AND e.dead_at IS NULL);  "+
 			"-- unless they are meant to be one event; and let the application give each row its own", table, pending)
 	}

@@ -42,7 +42,7 @@ func (d *Database) examinePooler(ctx context.Context, first *session, behind *st
 	default:
 		check.Found = product + " is in between, in session mode: the relay can poll through it, but not read the log"
 	}
-	check.Mend = "set OUTBOX_DATABASE_URL to PostgreSQL itself, which sees itself at " + direct
+	check.Fix = "set OUTBOX_DATABASE_URL to PostgreSQL itself, which sees itself at " + direct
 	return check
 }
 

@@ -74,7 +74,7 @@ func (x *examination) worst() relay.Severity {
 func (x *examination) judge(name, fine, fault, mend string) {
 	c := relay.Check{Name: name, Found: fine}
 	if fault != "" {
-		c = relay.Check{Name: name, Severity: x.worst(), Found: fault, Mend: mend}
+		c = relay.Check{Name: name, Severity: x.worst(), Found: fault, Fix: mend}
 	}
 	x.add(c)
 }
@@ -145,7 +145,7 @@ func (x *examination) gate(standbys string) {
 	case standbys != "" && x.options.Ungated:
 		c.Severity = relay.Warning
 		c.Found = "synchronous_standby_names is set, and rows are published before the standby has them: after a failover they may never have been"
-		c.Mend = "set OUTBOX_VISIBILITY_GATE=auto"
+		c.Fix = "set OUTBOX_VISIBILITY_GATE=auto"
 	case standbys != "":
 		c.Found = "there is a synchronous standby: a row of the log waits until its transaction is visible"
 	}
@@ -293,7 +293,7 @@ func (x *examination) abandoned(ctx context.Context) error {
 		mends = append(mends, fmt.Sprintf("SELECT pg_drop_replication_slot(%s);  -- if nobody comes back for it", literal(string(row[0]))))
 	}
 	if len(found) > 0 {
-		c.Severity, c.Mend = relay.Warning, strings.Join(mends, "\n")
+		c.Severity, c.Fix = relay.Warning, strings.Join(mends, "\n")
 		c.Found = "PostgreSQL keeps its log for slots that nobody reads: " + strings.Join(found, ", ")
 	}
 	x.add(c)

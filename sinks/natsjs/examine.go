@@ -38,7 +38,7 @@ func Examine(ctx context.Context, o Options, topics []string) []relay.Check {
 	if err != nil {
 		return []relay.Check{{
 			Name: nameBroker, Severity: relay.Fault, Found: err.Error(),
-			Mend: "set OUTBOX_SINK_URL, OUTBOX_NATS_* and OUTBOX_TLS_* to what is there and goes together",
+			Fix: "set OUTBOX_SINK_URL, OUTBOX_NATS_* and OUTBOX_TLS_* to what is there and goes together",
 		}}
 	}
 	s, err := openSession(ctx, o, as.urls(nil), func(item) {})
@@ -46,7 +46,7 @@ func Examine(ctx context.Context, o Options, topics []string) []relay.Check {
 		found := fmt.Errorf("connect to NATS at %s: %w", as, err)
 		return []relay.Check{{
 			Name: nameBroker, Severity: relay.Fault, Found: found.Error(),
-			Mend: cmp.Or(advise(err), "start NATS at "+as.String()+", or set OUTBOX_SINK_URL to where it listens"),
+			Fix: cmp.Or(advise(err), "start NATS at "+as.String()+", or set OUTBOX_SINK_URL to where it listens"),
 		}}
 	}
 	defer s.end()
@@ -74,15 +74,15 @@ func (x *examination) broker(ctx context.Context) bool {
 	case err == nil:
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, nats.ErrNoResponders):
 		c.Severity, c.Found = relay.Fault, fmt.Sprintf("NATS server %s runs without JetStream", x.address)
-		c.Mend = "start it with -js, or with jetstream: true in its configuration"
+		c.Fix = "start it with -js, or with jetstream: true in its configuration"
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		c.Severity, c.Found = relay.Fault, fmt.Sprintf("NATS server %s has no JetStream for this account", x.address)
-		c.Mend = "enable JetStream for the account there, or set OUTBOX_SINK_URL to another user"
+		c.Fix = "enable JetStream for the account there, or set OUTBOX_SINK_URL to another user"
 	case errors.Is(err, errDenied):
 		c.Found = fmt.Sprintf("NATS %s at %s", x.conn.ConnectedServerVersion(), x.address)
 	default:
 		c.Severity, c.Found = relay.Fault, fmt.Sprintf("JetStream at %s does not answer: %v", x.address, err)
-		c.Mend = "look at the server's log: a cluster without a quorum takes no messages"
+		c.Fix = "look at the server's log: a cluster without a quorum takes no messages"
 	}
 	x.add(c)
 	return c.Severity == relay.Fine
@@ -108,7 +108,7 @@ func (x *examination) topics(ctx context.Context, topics []string) {
 			x.add(relay.Check{
 				Name: nameRights, Severity: relay.Warning,
 				Found: "the user may not look up streams, so they were not examined, and a topic without a stream is found out late",
-				Mend:  "allow the user to publish to $JS.API.STREAM.NAMES and $JS.API.STREAM.INFO.*",
+				Fix:   "allow the user to publish to $JS.API.STREAM.NAMES and $JS.API.STREAM.INFO.*",
 			})
 			return
 		case err != nil:
@@ -145,7 +145,7 @@ func (x *examination) noStream(ctx context.Context, topic string, homeless []str
 		subjects = slices.DeleteFunc(subjects, func(s string) bool { return s != first })
 		subjects = append(subjects, first+".>")
 	}
-	c.Mend = fmt.Sprintf("nats stream add %s --subjects=%s --storage=file --dupe-window=2m --defaults",
+	c.Fix = fmt.Sprintf("nats stream add %s --subjects=%s --storage=file --dupe-window=2m --defaults",
 		x.freeName(ctx, first), shellQuote(strings.Join(subjects, ",")))
 	x.add(c)
 }
@@ -230,7 +230,7 @@ func (x *examination) stream(ctx context.Context, name string) {
 		flaw(relay.Warning, fmt.Sprintf("it has %d of the 3 replicas that outlive the loss of a server", config.Replicas), edit+"--replicas=3")
 	}
 	c.Found = strings.Join(found, "; ")
-	c.Mend = strings.Join(mends, "\n")
+	c.Fix = strings.Join(mends, "\n")
 	if len(found) == 0 {
 		c.Found = fmt.Sprintf("%d replicas, remembers message ids for %s", config.Replicas, config.Duplicates)
 	}

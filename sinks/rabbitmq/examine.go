@@ -24,7 +24,7 @@ func Examine(ctx context.Context, o Options, topics []string) []relay.Check {
 		err = o.checkTLS(as)
 	}
 	if err != nil {
-		return []relay.Check{{Name: "RabbitMQ connection", Severity: relay.Fault, Found: err.Error(), Mend: "correct OUTBOX_SINK_URL and OUTBOX_TLS_*"}}
+		return []relay.Check{{Name: "RabbitMQ connection", Severity: relay.Fault, Found: err.Error(), Fix: "correct OUTBOX_SINK_URL and OUTBOX_TLS_*"}}
 	}
 	var checks []relay.Check
 	var examiner *session
@@ -84,17 +84,17 @@ func unreachable(o Options, a address, err error) relay.Check {
 	grant := fmt.Sprintf("rabbitmqctl set_permissions -p '%s' '%s' '' '.*' ''", a.vhost, a.user)
 	switch {
 	case errors.Is(err, amqp.ErrSASL):
-		c.Mend = "rabbitmq-plugins enable rabbitmq_auth_mechanism_ssl, and auth_mechanisms.1 = EXTERNAL in rabbitmq.conf; or give a user in OUTBOX_SINK_URL"
+		c.Fix = "rabbitmq-plugins enable rabbitmq_auth_mechanism_ssl, and auth_mechanisms.1 = EXTERNAL in rabbitmq.conf; or give a user in OUTBOX_SINK_URL"
 	case errors.Is(err, amqp.ErrCredentials), strings.Contains(err.Error(), "ACCESS_REFUSED"):
 		c.Found = fmt.Sprintf("%s does not take %s and its password", a.host, login(o, a))
-		c.Mend = fmt.Sprintf("rabbitmqctl add_user '%s' \"$PASSWORD\" || rabbitmqctl change_password '%s' \"$PASSWORD\"", a.user, a.user)
+		c.Fix = fmt.Sprintf("rabbitmqctl add_user '%s' \"$PASSWORD\" || rabbitmqctl change_password '%s' \"$PASSWORD\"", a.user, a.user)
 	case errors.Is(err, amqp.ErrVhost), strings.Contains(err.Error(), "NOT_ALLOWED"):
-		c.Mend = grant
+		c.Fix = grant
 		if strings.Contains(err.Error(), "not found") {
-			c.Mend = fmt.Sprintf("rabbitmqctl add_vhost '%s' && %s", a.vhost, grant)
+			c.Fix = fmt.Sprintf("rabbitmqctl add_vhost '%s' && %s", a.vhost, grant)
 		}
 	default:
-		c.Mend = "start RabbitMQ, or correct OUTBOX_SINK_URL"
+		c.Fix = "start RabbitMQ, or correct OUTBOX_SINK_URL"
 	}
 	return c
 }
@@ -115,7 +115,7 @@ func (s *session) examineExchange() relay.Check {
 	case errors.Is(err, errNoExchange):
 		c.Severity = relay.Fault
 		c.Found = fmt.Sprintf("exchange %q does not exist in virtual host %q", name, s.address.vhost)
-		c.Mend = fmt.Sprintf(`rabbitmqctl eval 'rabbit_exchange:declare(rabbit_misc:r(<<"%s">>, exchange, <<"%s">>), topic, true, false, false, [], <<"outbox-relay">>).'`,
+		c.Fix = fmt.Sprintf(`rabbitmqctl eval 'rabbit_exchange:declare(rabbit_misc:r(<<"%s">>, exchange, <<"%s">>), topic, true, false, false, [], <<"outbox-relay">>).'`,
 			s.address.vhost, name)
 	case err != nil:
 		c.Severity, c.Found = relay.Fault, err.Error()
@@ -165,7 +165,7 @@ func (s *session) examineQueue(topic string) relay.Check {
 	case isCode(err, amqp.NotFound):
 		c.Severity = relay.Fault
 		c.Found = fmt.Sprintf("no queue is named like topic %s, and the default exchange routes by queue name", relay.Quote(topic))
-		c.Mend = fmt.Sprintf(`rabbitmqctl eval 'rabbit_amqqueue:declare(rabbit_misc:r(<<"%s">>, queue, <<"%s">>), true, false, [{<<"x-queue-type">>, longstr, <<"quorum">>}], none, <<"outbox-relay">>).'`,
+		c.Fix = fmt.Sprintf(`rabbitmqctl eval 'rabbit_amqqueue:declare(rabbit_misc:r(<<"%s">>, queue, <<"%s">>), true, false, [{<<"x-queue-type">>, longstr, <<"quorum">>}], none, <<"outbox-relay">>).'`,
 			s.address.vhost, topic)
 	case isCode(err, amqp.ResourceLocked):
 		c.Severity, c.Found = relay.Warning, fmt.Sprintf("the queue of topic %s belongs to one connection alone and ends with it", relay.Quote(topic))

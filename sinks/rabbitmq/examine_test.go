@@ -60,13 +60,13 @@ func TestDoctorsMendsMend(t *testing.T) {
 	// One fault is behind the other: user, virtual host, exchange.
 	for _, want := range []string{"does not take user", vhost, exchange} {
 		w := worst(examine(t, o, "orders"))
-		if w.Severity != relay.Fault || !strings.Contains(w.Found, want) || w.Mend == "" {
-			t.Fatalf("found %s: %s (mend: %s), want a fault about %q", w.Severity, w.Found, w.Mend, want)
+		if w.Severity != relay.Fault || !strings.Contains(w.Found, want) || w.Fix == "" {
+			t.Fatalf("found %s: %s (fix: %s), want a fault about %q", w.Severity, w.Found, w.Fix, want)
 		}
-		run(t, w.Mend)
+		run(t, w.Fix)
 	}
 	if w := worst(examine(t, o, "orders")); w.Severity != relay.Fine {
-		t.Errorf("after the mends: %s: %s", w.Severity, w.Found)
+		t.Errorf("after the fixes: %s: %s", w.Severity, w.Found)
 	}
 	s := open(t, o)
 	reach(t, s) // what the doctor calls fine is fine
@@ -75,9 +75,9 @@ func TestDoctorsMendsMend(t *testing.T) {
 	if w.Severity != relay.Fault || !strings.Contains(w.Found, queue) {
 		t.Fatalf("found %s: %s", w.Severity, w.Found)
 	}
-	run(t, w.Mend)
+	run(t, w.Fix)
 	if w := worst(examine(t, o, queue)); w.Severity != relay.Fine {
-		t.Errorf("after the mend: %s: %s", w.Severity, w.Found)
+		t.Errorf("after the fix: %s: %s", w.Severity, w.Found)
 	}
 	direct := open(t, o)
 	reach(t, direct)
@@ -88,8 +88,8 @@ func TestDoctorWithoutABroker(t *testing.T) {
 	t.Parallel()
 	o := rabbitmq.Options{URLs: "amqp://u:hunter2@127.0.0.1:1", Exchange: "outbox"}
 	w := worst(examine(t, o))
-	if w.Severity != relay.Fault || !strings.Contains(w.Found, "refused") || w.Mend == "" {
-		t.Errorf("found %s: %s (mend: %s)", w.Severity, w.Found, w.Mend)
+	if w.Severity != relay.Fault || !strings.Contains(w.Found, "refused") || w.Fix == "" {
+		t.Errorf("found %s: %s (fix: %s)", w.Severity, w.Found, w.Fix)
 	}
 	o.URLs = "amqp://127.0.0.1:1," + strings.TrimPrefix(server(t).URL(), "amqp://")
 	o.Exchange = "amq.topic"
