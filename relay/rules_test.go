@@ -190,7 +190,7 @@ func TestHeadDeletedByTheApplicationStopsNothing(t *testing.T) {
 
 // A sink that has lost its broker gives the window back: nothing waits in
 // memory, no attempt is counted, and everything follows when it is back, in the
-// order of its key. (Rule 5, section 5.)
+// order of its key. (Rules 5 and F1.)
 func TestSinkThatStallsGivesTheWindowBack(t *testing.T) {
 	h := start(t, func(c *relay.Config) {
 		c.MaxInFlight = 8

@@ -265,14 +265,14 @@ var relayMutants = []mutant{
 		pkg:  "./relay", test: "TestRelayThatSteppedDownWaitsBeforeItCompetes",
 	},
 	{
-		rule: "section 5: a poison row that kills connections takes attempts",
+		rule: "F5: a poison row that kills connections takes attempts",
 		file: "relay/outcomes.go",
 		old:  "if alone {",
 		new:  "if alone && false {",
 		pkg:  "./e2e", test: "TestPoisonThatKillsConnectionsIsIsolated",
 	},
 	{
-		rule: "section 5: an outage counts no attempt",
+		rule: "F1: an outage counts no attempt",
 		file: "relay/outcomes.go",
 		old:  "t.openBreaker(string(o.Type), o.Err)\n\t\tt.putBack(m)",
 		new:  "t.openBreaker(string(o.Type), o.Err)\n\t\tt.refuse(m, o)",
@@ -391,7 +391,7 @@ var relayMutants = []mutant{
 		pkg:  "./relay", test: "TestRowThatIsNotVisibleYetIsNotTakenForGone",
 	},
 	{
-		rule: "section 5: no slot is kept while the broker is down",
+		rule: "F1: no slot is kept while the broker is down",
 		file: "relay/tailing.go",
 		old:  "case tailOpening, tailJoining, tailStarting:\n\t\t// A slot",
 		new:  "case tailStarting:\n\t\t// A slot",
