@@ -59,6 +59,13 @@ func harmless(text string) string {
 	}, text)
 }
 
+func (d diagnosis) print(w io.Writer, asJSON, colour bool) error {
+	if asJSON {
+		return d.printJSON(w)
+	}
+	return d.printText(w, colour)
+}
+
 func (d diagnosis) printJSON(w io.Writer) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)

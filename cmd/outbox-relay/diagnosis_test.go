@@ -16,7 +16,7 @@ func sample() diagnosis {
 	})
 }
 
-func TestDiagnosisReadsLineByLineAndEachMendOnce(t *testing.T) {
+func TestDiagnosisReadsLineByLineAndEachFixOnce(t *testing.T) {
 	var b strings.Builder
 	if err := sample().printText(&b, false); err != nil {
 		t.Fatal(err)

@@ -3,8 +3,8 @@
 //
 // This package reads the command line and the environment and puts the parts
 // together; what they do is in their packages. Every command is in a file of its
-// own and is a function of its environment, its arguments and two streams, which
-// returns the exit status: 0, 1 for a failure, 2 for a mistake in usage or
+// own and knows only the environment it is given, its arguments and two streams.
+// The exit status is 0, 1 for a failure, 2 for a mistake in usage or
 // configuration. The first SIGTERM or SIGINT ends a command in good order, the
 // second at once.
 package main

@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"slices"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
 	"github.com/outbox-relay/outbox-relay/relay"
@@ -13,19 +13,14 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/tail"
 )
 
-const doctorUsage = `Usage: outbox-relay doctor [flags]
+const doctorHelp = `Examines everything the relay needs: the database, its log, the table, the broker,
+and a stream for each topic in the table. It changes nothing. Run it with the relay's
+environment; it may run beside relays that are working.
 
-Examines all that the relay needs: the database, its log, the table, the broker,
-and a stream for each topic in the table. It changes nothing, and may be run beside
-relays at work, with their environment.
-
-It prints a line for each thing examined, and what mends the faults and warnings,
+It prints one line for each check, and then how to fix the faults and warnings,
 ready to be copied: statements for psql end with a semicolon, everything else is a
-command or names a variable. It ends with status 1 if there is a fault, which
-keeps the relay from its work, else with 0.
-
-Flags:
-`
+command or names a variable. A fault keeps the relay from working. The exit status
+is 1 if there is a fault, else 0.`
 
 // doctorTimeout is for all of it.
 const doctorTimeout = time.Minute
@@ -33,36 +28,35 @@ const doctorTimeout = time.Minute
 // topicsExamined bounds how many streams are looked up.
 const topicsExamined = 100
 
-// runDoctor is the command "doctor".
-func runDoctor(ctx context.Context, env, args []string, stdout, stderr io.Writer) int {
-	cmd := newAskingCommand("doctor", doctorUsage, doctorTimeout)
-	asJSON := cmd.flags.Bool("json", false, "print JSON")
-	c, status, done := cmd.parse(config.Load, env, args, stdout, stderr)
-	if done {
-		return status
+func newDoctorCommand(env []string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "doctor", Short: "examine everything the relay needs, and print how to fix it", Long: doctorHelp,
+		Args: noArguments, ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	ctx, cancel := context.WithTimeout(ctx, cmd.timeout)
-	defer cancel()
-	checks, err := examine(ctx, c)
-	if err != nil {
-		fmt.Fprintln(stderr, "outbox-relay doctor:", err)
-		return 1
+	asJSON := cmd.Flags().Bool("json", false, "print JSON")
+	timeout := addTimeout(cmd, doctorTimeout, "give up after this long")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := loadConfig(cmd, config.Load, env)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), *timeout)
+		defer cancel()
+		checks, err := examine(ctx, c)
+		if err != nil {
+			return fail(cmd, err)
+		}
+		result := newDiagnosis(c.Table.String(), checks)
+		colour := isTerminal(cmd.OutOrStdout()) && !slices.ContainsFunc(env, isNoColor)
+		if err := result.print(cmd.OutOrStdout(), *asJSON, colour); err != nil {
+			return err
+		}
+		if result.Faults > 0 {
+			return failed
+		}
+		return nil
 	}
-	result := newDiagnosis(c.Table.String(), checks)
-	show := func(w io.Writer) error {
-		return result.printText(w, isTerminal(stdout) && !slices.ContainsFunc(env, isNoColor))
-	}
-	if *asJSON {
-		show = result.printJSON
-	}
-	if err := show(stdout); err != nil {
-		fmt.Fprintln(stderr, "outbox-relay doctor: print:", err)
-		return 1
-	}
-	if result.Faults > 0 {
-		return 1
-	}
-	return 0
+	return cmd
 }
 
 // examine asks the database first, which knows the topics that the broker is

@@ -57,7 +57,7 @@ func TestDoctorOfABrokerThatTakesNoMessages(t *testing.T) {
 	p.suffers("broker", relay.Fine)
 }
 
-func TestDoctorMendsStreams(t *testing.T) {
+func TestDoctorFixesStreams(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t)
 	p.sql(`INSERT INTO outbox (topic, payload, sent_at) VALUES ('payments.made', '1', now())`)
@@ -87,7 +87,7 @@ func TestDoctorMendsStreams(t *testing.T) {
 	p.suffers("stream of it's.here", relay.Fine, "it will be added to stream OUTBOX")
 }
 
-func TestDoctorMendsTheStreamsConfiguration(t *testing.T) {
+func TestDoctorFixesTheStreamsConfiguration(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t)
 	p.sql(`INSERT INTO outbox (topic, payload) VALUES ('orders.created', '1')`)

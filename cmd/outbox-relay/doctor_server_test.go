@@ -45,7 +45,7 @@ func TestDoctorSaysWhyThereIsNoConnection(t *testing.T) {
 	p := newPatient(t)
 	direct := p.env["OUTBOX_DATABASE_URL"]
 
-	// A database that does not exist, made by the mend.
+	// A database that does not exist, made by the fix.
 	name := "missing_" + p.role
 	p.env["OUTBOX_DATABASE_URL"] = p.server.URLAs(p.role, "s3cret", name)
 	t.Cleanup(func() {
@@ -94,7 +94,7 @@ func TestDoctorSaysWhereNothingListens(t *testing.T) {
 	p.suffers("connection", relay.Fine)
 }
 
-func TestDoctorMendsAServerWithoutConnectionsLeft(t *testing.T) {
+func TestDoctorFixesAServerWithoutConnectionsLeft(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Own(t, map[string]string{"max_connections": "12", "max_wal_senders": "2"})
 	p := newPatientOn(t, server, server.URL("postgres"))
@@ -200,7 +200,7 @@ func TestDoctorNamesThePooler(t *testing.T) {
 	}
 }
 
-func TestDoctorMendsTheServersSettings(t *testing.T) {
+func TestDoctorFixesTheServersSettings(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Own(t, map[string]string{"wal_level": "replica", "max_replication_slots": "1", "max_wal_senders": "1"})
 	p := newPatientOn(t, server, server.URL("postgres"))

@@ -6,9 +6,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// Each fault of table and role: what spoils, what the doctor says, and the mend
+// Each fault of table and role: what spoils, what the doctor says, and the fix
 // that it prints is run.
-func TestDoctorMendsTheTable(t *testing.T) {
+func TestDoctorFixesTheTable(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name     string

@@ -3,38 +3,39 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
+
+	"github.com/spf13/cobra"
 
 	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
 	"github.com/outbox-relay/outbox-relay/relay/admin"
 )
 
-const healthUsage = `Usage: outbox-relay health [flags]
-
-Asks the relay that serves OUTBOX_HTTP_ADDR whether it is alive (/livez), prints
+const healthHelp = `Asks the relay that serves OUTBOX_HTTP_ADDR whether it is alive (/livez), prints
 one line, and ends with status 0 if it is, 1 if not or if nobody answers. It is a
-container's probe where there is no shell and no curl.
+container's probe where there is no shell and no curl.`
 
-Flags:
-`
-
-// runHealth is the command "health".
-func runHealth(ctx context.Context, env, args []string, stdout, stderr io.Writer) int {
-	cmd := newAskingCommand("health", healthUsage, admin.Timeout)
-	ready := cmd.flags.Bool("ready", false, "ask whether it is ready (/readyz): it reached the database and makes progress or stands by")
-	c, status, done := cmd.parse(config.LoadNames, env, args, stdout, stderr)
-	if done {
-		return status
+func newHealthCommand(env []string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "health", Short: "ask the relay whether it is alive, for container probes", Long: healthHelp,
+		Args: noArguments, ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	ctx, cancel := context.WithTimeout(ctx, cmd.timeout)
-	defer cancel()
-	said, err := askHealth(ctx, c.HTTPAddr, *ready)
-	if err != nil {
-		fmt.Fprintln(stderr, "outbox-relay health:", err)
-		return 1
+	ready := cmd.Flags().Bool("ready", false, "ask whether it is ready (/readyz): it reached the database and makes progress or stands by")
+	timeout := addTimeout(cmd, admin.Timeout, "give up after this long")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := loadConfig(cmd, config.LoadNames, env)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), *timeout)
+		defer cancel()
+		said, err := askHealth(ctx, c.HTTPAddr, *ready)
+		if err != nil {
+			return fail(cmd, err)
+		}
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), said)
+		return err
 	}
-	fmt.Fprintln(stdout, said)
-	return 0
+	return cmd
 }
 
 func askHealth(ctx context.Context, address string, ready bool) (string, error) {

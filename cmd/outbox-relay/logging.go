@@ -20,6 +20,9 @@ func newLogger(w io.Writer, level slog.Level, format config.LogFormat) *slog.Log
 
 // isTerminal says whether w is a device that shows characters to somebody.
 func isTerminal(w io.Writer) bool {
+	if o, ok := w.(*output); ok {
+		w = o.Writer
+	}
 	file, ok := w.(*os.File)
 	if !ok {
 		return false

@@ -2,32 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"unicode"
 )
-
-// command is one of the program's commands. run returns the exit status.
-type command struct {
-	name    string
-	summary string
-	run     func(ctx context.Context, env, args []string, stdout, stderr io.Writer) int
-}
-
-// commands is the one list of them, in the order in which help shows them.
-func commands() []command {
-	return []command{
-		{"run", "send the rows of the outbox table to the broker (the default)", runRelay},
-		{"migrate", "make the outbox table, or add what it lacks", runMigrate},
-		{"schema", "print the SQL of migrate", runSchema},
-		{"doctor", "examine all that the relay needs, and print what mends it", runDoctor},
-		{"status", "print what the relay is at and how many rows wait", runStatus},
-		{"health", "ask the relay whether it is alive, for container probes", runHealth},
-		{"version", "print the version", runVersion},
-		{"help", "print commands and environment variables", runHelp},
-	}
-}
 
 func main() {
 	ctx, stop := untilSignal(context.Background())
@@ -36,38 +17,65 @@ func main() {
 	os.Exit(status)
 }
 
-// dispatch runs the command that the arguments name.
+// exit is the error of a command that has printed what there is to say. The
+// process ends with this status.
+type exit int
+
+const (
+	failed  exit = 1
+	misused exit = 2 // wrong usage or configuration
+)
+
+func (e exit) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// dispatch runs the command that the arguments name and returns the exit status.
 func dispatch(ctx context.Context, env, args []string, stdout, stderr io.Writer) int {
-	name, rest := "run", args
-	if len(args) > 0 {
-		name, rest = args[0], args[1:]
-	}
+	out := &output{Writer: stdout}
+	root := newRoot(env)
+	root.SetArgs(doubleDashes(args))
+	root.SetOut(out)
+	root.SetErr(stderr)
+	cmd, err := root.ExecuteContextC(ctx)
+
+	var status exit
 	switch {
-	case isHelp(name):
-		name = "help"
-	case name == "--version":
-		name = "version"
+	case out.err != nil:
+		fmt.Fprintf(stderr, "%s: print: %v\n", cmd.CommandPath(), out.err)
+		status = failed
+	case err != nil && !errors.As(err, &status): // what cobra and the Args functions refuse
+		printMisuse(stderr, cmd, err)
+		status = misused
 	}
-	var names []string
-	for _, c := range commands() {
-		if c.name == name {
-			return c.run(ctx, env, rest, stdout, stderr)
-		}
-		names = append(names, c.name)
-	}
-	fmt.Fprintf(stderr, "outbox-relay: there is no command %q; there are: %s\n", name, strings.Join(names, ", "))
-	return 2
+	return int(status)
 }
 
-// isHelp says whether an argument asks for help.
-func isHelp(arg string) bool { return arg == "-h" || arg == "-help" || arg == "--help" }
-
-// refuseArguments is for commands that take none: it tells the first of them
-// and says whether there was one.
-func refuseArguments(command string, args []string, stderr io.Writer) bool {
-	if len(args) == 0 {
-		return false
+// doubleDashes lets -flag stand for --flag. There is no one-letter flag but -h.
+// It returns a list for any args: nil would stand for the process's own.
+func doubleDashes(args []string) []string {
+	list := make([]string, 0, len(args))
+	for i, arg := range args {
+		if arg == "--" || strings.HasPrefix(arg, "__complete") {
+			return append(list, args[i:]...)
+		}
+		if len(arg) > 2 && arg[0] == '-' && unicode.IsLetter(rune(arg[1])) {
+			arg = "-" + arg
+		}
+		list = append(list, arg)
 	}
-	fmt.Fprintf(stderr, "outbox-relay %s: unexpected argument %q: it takes none\n", command, args[0])
-	return true
+	return list
+}
+
+// output remembers the first write that failed: a command whose output is lost
+// has failed, whatever it printed.
+type output struct {
+	io.Writer
+	err error
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	n, err := o.Writer.Write(b)
+	if err != nil && o.err == nil {
+		o.err = err
+	}
+	return n, err
 }

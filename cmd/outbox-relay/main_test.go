@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"io"
 	"runtime/debug"
 	"strings"
@@ -9,6 +8,12 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
 )
+
+// result is what a command did.
+type result struct {
+	status         int
+	stdout, stderr string
+}
 
 // do runs the program as a shell would.
 func do(t *testing.T, env []string, args ...string) result {
@@ -29,21 +34,21 @@ func TestNoArgumentMeansRun(t *testing.T) {
 
 func TestUnknownCommandListsThoseThereAre(t *testing.T) {
 	got := do(t, nil, "docter")
-	const want = "outbox-relay: there is no command \"docter\"; there are: run, migrate, schema, doctor, status, health, version, help\n"
+	const want = "outbox-relay: there is no command \"docter\"; there are: run, migrate, schema, doctor, status, health, version, completion, help\n"
 	if got != (result{status: 2, stderr: want}) {
 		t.Errorf("got %+v, want %q", got, want)
 	}
 }
 
 func TestHelpShowsEveryCommandAndVariable(t *testing.T) {
-	for _, arg := range []string{"help", "-h", "--help"} {
+	for _, arg := range []string{"help", "-h", "-help", "--help"} {
 		got := do(t, nil, arg)
 		if got.status != 0 || got.stderr != "" {
 			t.Fatalf("%s: %+v", arg, got)
 		}
-		for _, c := range commands() {
-			if !strings.Contains(got.stdout, "\n  "+c.name+" ") {
-				t.Errorf("%s does not show the command %s:\n%s", arg, c.name, got.stdout)
+		for _, name := range commandNames() {
+			if !strings.Contains(got.stdout, "\n  "+name+" ") {
+				t.Errorf("%s does not show the command %s:\n%s", arg, name, got.stdout)
 			}
 		}
 		for _, v := range config.Table() {
@@ -64,7 +69,7 @@ func TestVersionIsOneLine(t *testing.T) {
 }
 
 func TestCommandsWithoutArgumentsRefuseThem(t *testing.T) {
-	for _, name := range []string{"run", "version", "help", "doctor", "status", "health"} {
+	for _, name := range []string{"run", "version", "completion", "help", "doctor", "status", "health"} {
 		if got := do(t, nil, name, "now"); got.status != 2 || !strings.Contains(got.stderr, `"now"`) || got.stdout != "" {
 			t.Errorf("%s now: %+v, want status 2 and the argument's name", name, got)
 		}
@@ -76,10 +81,15 @@ type fullDisk struct{}
 
 func (fullDisk) Write([]byte) (int, error) { return 0, io.ErrShortWrite }
 
-func TestHelpThatCannotBePrintedFails(t *testing.T) {
-	var stderr strings.Builder
-	if status := runHelp(context.Background(), nil, nil, fullDisk{}, &stderr); status != 1 || stderr.Len() == 0 {
-		t.Errorf("status %d, stderr %q", status, stderr.String())
+func TestOutputThatCannotBePrintedFails(t *testing.T) {
+	for command, says := range map[string]string{
+		"help": " help", "--help": "", "--version": "", "version": " version", "schema": " schema", "completion bash": " completion",
+	} {
+		var stderr strings.Builder
+		status := dispatch(t.Context(), nil, strings.Fields(command), fullDisk{}, &stderr)
+		if want := "outbox-relay" + says + ": print: short write\n"; status != 1 || stderr.String() != want {
+			t.Errorf("%s: status %d, stderr %q, want 1 and %q", command, status, stderr.String(), want)
+		}
 	}
 }
 

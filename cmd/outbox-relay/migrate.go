@@ -9,42 +9,44 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/spf13/cobra"
 
 	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
 	"github.com/outbox-relay/outbox-relay/schema"
 )
 
-const migrateUsage = `Usage: outbox-relay migrate [flags]
-
-Makes the outbox table (OUTBOX_TABLE) and the publication (OUTBOX_PUBLICATION) in
+const migrateHelp = `Makes the outbox table (OUTBOX_TABLE) and the publication (OUTBOX_PUBLICATION) in
 the database OUTBOX_DATABASE_URL, or adds what they lack: in one transaction, at
 any time, also beside a running relay and application. It drops nothing.
 
-It needs a role that may create them; no superuser.
+It needs a role that may create them; no superuser.`
 
-Flags:
-`
-
-// runMigrate is the command "migrate": it applies what "schema" prints.
-func runMigrate(ctx context.Context, env, args []string, stdout, stderr io.Writer) int {
-	var timeout time.Duration
-	cmd := newTableCommand("migrate", migrateUsage)
-	cmd.flags.DurationVar(&timeout, "timeout", time.Minute,
-		"give up after this long, waiting for locks that others hold included")
-	if status, done := cmd.parse(config.LoadMigration, env, args, stdout, stderr); done {
-		return status
+// newMigrateCommand applies what "schema" prints.
+func newMigrateCommand(env []string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "migrate", Short: "create the outbox table, or add what it lacks", Long: migrateHelp,
+		Args: noArguments, ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	if err := cmd.migrate(ctx, stdout, stderr); err != nil {
-		fmt.Fprintln(stderr, "outbox-relay:", err)
-		return 1
+	flags := addTableFlags(cmd)
+	timeout := addTimeout(cmd, time.Minute, "give up after this long, waiting for locks that others hold included")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := loadConfig(cmd, config.LoadMigration, env)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), *timeout)
+		defer cancel()
+		if err := migrate(ctx, c, flags, cmd.OutOrStdout(), cmd.ErrOrStderr()); err != nil {
+			fmt.Fprintln(cmd.ErrOrStderr(), "outbox-relay:", err)
+			return failed
+		}
+		return nil
 	}
-	return 0
+	return cmd
 }
 
-func (c *tableCommand) migrate(ctx context.Context, stdout, stderr io.Writer) error {
-	session, err := pgx.ParseConfig(c.config.DatabaseURL.Reveal())
+func migrate(ctx context.Context, c config.Config, flags *tableFlags, stdout, stderr io.Writer) error {
+	session, err := pgx.ParseConfig(c.DatabaseURL.Reveal())
 	if err != nil {
 		return fmt.Errorf("read OUTBOX_DATABASE_URL: %w", err)
 	}
@@ -56,15 +58,15 @@ func (c *tableCommand) migrate(ctx context.Context, stdout, stderr io.Writer) er
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 
-	if err := schema.Migrate(ctx, conn, c.options()); err != nil {
+	if err := schema.Migrate(ctx, conn, flags.options(c)); err != nil {
 		return err
 	}
-	if c.role != "" {
-		if err := schema.GrantRole(ctx, conn, c.roleOptions(), ""); err != nil {
+	if flags.role.name != "" {
+		if err := schema.GrantRole(ctx, conn, flags.roleOptions(c), ""); err != nil {
 			return err
 		}
 	}
-	fmt.Fprintf(stdout, "%s is up to date\n", c.config.Table)
+	fmt.Fprintf(stdout, "%s is up to date\n", c.Table)
 	return nil
 }
 

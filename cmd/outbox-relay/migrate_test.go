@@ -14,15 +14,15 @@ func TestMigrateAppliesTableAndRoleAndIsQuietTheSecondTime(t *testing.T) {
 	url := pgtest.Database(t)
 	conn := pgtest.Connect(t, url)
 	env := []string{"OUTBOX_DATABASE_URL=" + url, "OUTBOX_TABLE=shop.outbox"}
-	args := []string{"--payload-type", "jsonb", "--role", "migrate_relay"}
+	args := []string{"migrate", "--payload-type", "jsonb", "--role", "migrate_relay"}
 
-	var stdout, stderr strings.Builder
-	if status := runMigrate(t.Context(), env, args, &stdout, &stderr); status != 0 || stderr.Len() != 0 {
-		t.Fatalf("status %d, stdout %q, stderr %q", status, stdout.String(), stderr.String())
+	got := do(t, env, args...)
+	if got.status != 0 || got.stderr != "" {
+		t.Fatalf("%+v", got)
 	}
 	for _, want := range []string{"created table \"shop\".\"outbox\"\n", "created publication \"outbox_relay\"\n", "created role \"migrate_relay\"\n"} {
-		if !strings.Contains(stdout.String(), want) {
-			t.Errorf("stdout %q, want %q in it", stdout.String(), want)
+		if !strings.Contains(got.stdout, want) {
+			t.Errorf("stdout %q, want %q in it", got.stdout, want)
 		}
 	}
 	var allowed bool
@@ -31,24 +31,21 @@ func TestMigrateAppliesTableAndRoleAndIsQuietTheSecondTime(t *testing.T) {
 		t.Errorf("the role's privileges are wrong (%v)", err)
 	}
 
-	stdout.Reset()
-	if status := runMigrate(t.Context(), env, args, &stdout, &stderr); status != 0 ||
-		stdout.String() != "shop.outbox is up to date\n" || stderr.Len() != 0 {
-		t.Errorf("second run: status %d, stdout %q, stderr %q", status, stdout.String(), stderr.String())
+	if got := do(t, env, args...); got != (result{stdout: "shop.outbox is up to date\n"}) {
+		t.Errorf("second run: %+v", got)
 	}
 }
 
-func TestMigratePrintsWarningsWithTheirMend(t *testing.T) {
+func TestMigratePrintsWarningsWithTheirFix(t *testing.T) {
 	url := pgtest.Database(t)
 	conn := pgtest.Connect(t, url)
 	if _, err := conn.Exec(t.Context(), "CREATE PUBLICATION outbox_relay WITH (publish = 'update')"); err != nil {
 		t.Fatal(err)
 	}
-	var stdout, stderr strings.Builder
-	status := runMigrate(t.Context(), []string{"OUTBOX_DATABASE_URL=" + url}, nil, &stdout, &stderr)
+	got := do(t, []string{"OUTBOX_DATABASE_URL=" + url}, "migrate")
 	if want := "warning: publication \"outbox_relay\" does not publish INSERT: the relay can only poll\n" +
-		"   Run: ALTER PUBLICATION outbox_relay SET (publish = 'insert')\n"; status != 0 || stderr.String() != want {
-		t.Errorf("status %d, stderr %q, want %q", status, stderr.String(), want)
+		"   Run: ALTER PUBLICATION outbox_relay SET (publish = 'insert')\n"; got.status != 0 || got.stderr != want {
+		t.Errorf("%+v, want %q", got, want)
 	}
 }
 
@@ -62,18 +59,16 @@ func TestMigrateFailsWithStatusOne(t *testing.T) {
 		url: `outbox-relay: migrate public.outbox: ERROR: "public"."outbox" is not a table`,
 		"postgres://someone:secret@127.0.0.1:1/x?connect_timeout=5": "outbox-relay: connect to OUTBOX_DATABASE_URL: ",
 	} {
-		var stdout, stderr strings.Builder
-		status := runMigrate(t.Context(), []string{"OUTBOX_DATABASE_URL=" + database}, nil, &stdout, &stderr)
-		if status != 1 || !strings.HasPrefix(stderr.String(), want) || strings.Contains(stderr.String(), "secret") {
-			t.Errorf("status %d, stderr %q, want 1 and %q", status, stderr.String(), want)
+		got := do(t, []string{"OUTBOX_DATABASE_URL=" + database}, "migrate")
+		if got.status != 1 || !strings.HasPrefix(got.stderr, want) || strings.Contains(got.stderr, "secret") {
+			t.Errorf("%+v, want 1 and %q", got, want)
 		}
 	}
 }
 
 func TestMigrateNeedsADatabaseButNoBroker(t *testing.T) {
-	var stdout, stderr strings.Builder
-	status := runMigrate(t.Context(), nil, nil, &stdout, &stderr)
-	if status != 2 || !strings.Contains(stderr.String(), "OUTBOX_DATABASE_URL: is required") || strings.Contains(stderr.String(), "SINK") {
-		t.Errorf("status %d, stderr %q", status, stderr.String())
+	got := do(t, nil, "migrate")
+	if got.status != 2 || !strings.Contains(got.stderr, "OUTBOX_DATABASE_URL: is required") || strings.Contains(got.stderr, "SINK") {
+		t.Errorf("%+v", got)
 	}
 }

@@ -3,50 +3,45 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
-const runUsage = `Usage: outbox-relay [run]
-
-Sends the rows of the outbox table to the broker until SIGTERM or SIGINT. It is
-configured by environment variables; "outbox-relay help" lists them.
-`
+const runHelp = `Sends the rows of the outbox table to the broker until SIGTERM or SIGINT. It is
+configured by environment variables; "outbox-relay help" lists them.`
 
 // sinkCloseGrace is how long the sink may take to end after the relay has.
 const sinkCloseGrace = 2 * time.Second
 
-// runRelay is the command "run": it puts database, relay and sink together.
-func runRelay(ctx context.Context, env, args []string, stdout, stderr io.Writer) int {
-	if len(args) > 0 {
-		if isHelp(args[0]) {
-			fmt.Fprint(stdout, runUsage)
-			return 0
-		}
-		fmt.Fprintf(stderr, "outbox-relay run: takes no arguments, got %q; it is configured by environment variables\n", args[0])
-		return 2
+// newRunCommand puts database, relay and sink together.
+func newRunCommand(env []string) *cobra.Command {
+	return &cobra.Command{
+		Use: "run", Short: "send the rows of the outbox table to the broker (the default)", Long: runHelp,
+		Args: noArguments, ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := loadConfig(cmd, config.Load, env)
+			if err != nil {
+				return err
+			}
+			log := newLogger(cmd.ErrOrStderr(), c.LogLevel, c.LogFormat)
+			if err := relayRows(cmd.Context(), c, log); err != nil {
+				log.Error("ended", slog.Any("error", err))
+				return failed
+			}
+			log.Info("ended")
+			return nil
+		},
 	}
-	c, err := config.Load(env)
-	if err != nil {
-		fmt.Fprintln(stderr, err)
-		return 2
-	}
-	log := newLogger(stderr, c.LogLevel, c.LogFormat)
-	if err := relayRows(ctx, c, log); err != nil {
-		log.Error("ended", slog.Any("error", err))
-		return 1
-	}
-	log.Info("ended")
-	return 0
 }
 
-// relayRows runs the relay until ctx ends. Only what a person has to mend keeps
+// relayRows runs the relay until ctx ends. Only what a person has to fix keeps
 // it from starting: a database or a broker that is not there yet is awaited.
 func relayRows(ctx context.Context, c config.Config, log *slog.Logger) error {
 	host := hostname()

@@ -1,77 +1,60 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/outbox-relay/outbox-relay/schema"
 )
 
-// result is what a command did.
-type result struct {
-	status         int
-	stdout, stderr string
-}
-
 func TestSchemaPrintsTheMigrationWithoutDatabaseOrBroker(t *testing.T) {
-	var stdout, stderr strings.Builder
 	env := []string{`OUTBOX_TABLE="Shop".outbox`, "OUTBOX_PUBLICATION=mine"}
-	status := runSchema(t.Context(), env, []string{"--payload-type", "text"}, &stdout, &stderr)
+	got := do(t, env, "schema", "--payload-type", "text")
 	table, err := schema.ParseTable(`"Shop".outbox`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := schema.SQL(schema.Options{Table: table, PayloadType: schema.PayloadText, Publication: "mine"})
-	if status != 0 || stdout.String() != want || stderr.Len() != 0 {
-		t.Errorf("status %d, stderr %q, the migration as printed by the package: %v", status, stderr.String(), stdout.String() == want)
+	if got.status != 0 || got.stdout != want || got.stderr != "" {
+		t.Errorf("status %d, stderr %q, the migration as printed by the package: %v", got.status, got.stderr, got.stdout == want)
 	}
 }
 
 func TestSchemaPrintsTheRoleWithIt(t *testing.T) {
 	for env, mayDelete := range map[string]bool{"OUTBOX_AFTER_SEND=mark": false, "OUTBOX_AFTER_SEND=delete": true} {
-		var stdout, stderr strings.Builder
-		status := runSchema(t.Context(), []string{env}, []string{"--role", `"The Relay"`}, &stdout, &stderr)
+		got := do(t, []string{env}, "schema", "--role", `"The Relay"`)
 		table := schema.Table{Schema: "public", Name: "outbox"}
 		want := schema.SQL(schema.Options{Table: table}) + "\n" +
 			schema.RoleSQL(schema.RoleOptions{Table: table, Role: "The Relay", Delete: mayDelete})
-		if status != 0 || stdout.String() != want {
+		if got.status != 0 || got.stdout != want {
 			t.Errorf("%s: status %d, stderr %q, the two scripts as printed by the package: %v",
-				env, status, stderr.String(), stdout.String() == want)
+				env, got.status, got.stderr, got.stdout == want)
 		}
 	}
 }
 
 func TestTableCommandsRefuseWrongUsage(t *testing.T) {
-	for name, command := range map[string]func([]string, []string) result{
-		"schema": func(env, args []string) result {
-			var stdout, stderr strings.Builder
-			status := runSchema(t.Context(), env, args, &stdout, &stderr)
-			return result{status, stdout.String(), stderr.String()}
-		},
-		"migrate": func(env, args []string) result {
-			var stdout, stderr strings.Builder
-			status := runMigrate(t.Context(), append(env, "OUTBOX_DATABASE_URL=postgres://127.0.0.1:1/x"), args, &stdout, &stderr)
-			return result{status, stdout.String(), stderr.String()}
-		},
-	} {
+	const nowhere = "OUTBOX_DATABASE_URL=postgres://127.0.0.1:1/x"
+	for name, database := range map[string][]string{"schema": nil, "migrate": {nowhere}} {
 		for _, c := range []struct{ env, args, want string }{
-			{"", "--payload-type xml", `invalid value "xml" for flag -payload-type: payload type "xml" is unknown: choose json, jsonb, text or bytea`},
+			{"", "--payload-type xml", `invalid argument "xml" for "--payload-type" flag: payload type "xml" is unknown: choose json, jsonb, text or bytea`},
 			{"", "--role a-b", `cannot stand there in a name without quotes`},
-			{"", "--colour red", "flag provided but not defined: -colour"},
+			{"", "--colour red", "unknown flag: --colour; there are: --help, --payload-type, --role"},
 			{"", "public.outbox", `unexpected argument "public.outbox"`},
 			{"OUTBOX_TABLE=my-outbox", "", "OUTBOX_TABLE=my-outbox: "},
 			{"OUTBOX_TABEL=outbox", "", "did you mean OUTBOX_TABLE?"},
 		} {
-			var env []string
+			env := slices.Clone(database)
 			if c.env != "" {
-				env = []string{c.env}
+				env = append(env, c.env)
 			}
-			got := command(env, strings.Fields(c.args))
+			got := do(t, env, append([]string{name}, strings.Fields(c.args)...)...)
 			if got.status != 2 || !strings.Contains(got.stderr, c.want) || got.stdout != "" {
 				t.Errorf("%s %s with %q: status %d, stdout %q, stderr %q, want 2 and %q", name, c.args, c.env, got.status, got.stdout, got.stderr, c.want)
 			}
 		}
-		help := command(nil, []string{"--help"})
+		help := do(t, nil, name, "--help")
 		if help.status != 0 || !strings.HasPrefix(help.stdout, "Usage: outbox-relay "+name) || !strings.Contains(help.stdout, "-payload-type type") {
 			t.Errorf("%s --help: status %d, stdout %q", name, help.status, help.stdout)
 		}

@@ -10,47 +10,49 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
 	"github.com/outbox-relay/outbox-relay/relay/admin"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
-const statusUsage = `Usage: outbox-relay status [flags]
-
-Prints what the relay at OUTBOX_HTTP_ADDR says of itself, and how many rows of the
+const statusHelp = `Prints what the relay at OUTBOX_HTTP_ADDR says of itself, and how many rows of the
 outbox table wait in the database OUTBOX_DATABASE_URL. It ends with status 0 if it
 reached both, else with 1, and prints what it got. More than 100000 rows of a kind
-are not counted; a + after the number says so.
-
-Flags:
-`
+are not counted; a + after the number says so.`
 
 // statusTimeout is above that of counting.
 const statusTimeout = 15 * time.Second
 
-// runStatus is the command "status".
-func runStatus(ctx context.Context, env, args []string, stdout, stderr io.Writer) int {
-	cmd := newAskingCommand("status", statusUsage, statusTimeout)
-	asJSON := cmd.flags.Bool("json", false, "print JSON")
-	c, status, done := cmd.parse(config.LoadMigration, env, args, stdout, stderr)
-	if done {
-		return status
+func newStatusCommand(env []string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "status", Short: "print what the relay is doing and how many rows wait", Long: statusHelp,
+		Args: noArguments, ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	ctx, cancel := context.WithTimeout(ctx, cmd.timeout)
-	defer cancel()
-	got := askStatus(ctx, c)
-	show := got.printText
-	if *asJSON {
-		show = got.printJSON
+	asJSON := cmd.Flags().Bool("json", false, "print JSON")
+	timeout := addTimeout(cmd, statusTimeout, "give up after this long")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := loadConfig(cmd, config.LoadMigration, env)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), *timeout)
+		defer cancel()
+		got := askStatus(ctx, c)
+		show := got.printText
+		if *asJSON {
+			show = got.printJSON
+		}
+		if err := show(cmd.OutOrStdout()); err != nil {
+			return err
+		}
+		if !got.Relay.Reached || !got.Database.Reached {
+			return failed
+		}
+		return nil
 	}
-	if err := show(stdout); err != nil {
-		fmt.Fprintln(stderr, "outbox-relay status: print:", err)
-		return 1
-	}
-	if !got.Relay.Reached || !got.Database.Reached {
-		return 1
-	}
-	return 0
+	return cmd
 }
 
 // overview is what "status --json" prints. Its names are stable.
@@ -169,7 +171,7 @@ func (o overview) printText(w io.Writer) error {
 
 func printReport(line func(name, format string, args ...any), r relayView) {
 	s := r.Status
-	line("relay", "%s since %s, table %s, at %s on %s, %s", s.Mode, seconds(s.ModeSeconds), s.Table, r.Address, s.Host, s.Version)
+	line("relay", "%s for %s, table %s, at %s on %s, %s", s.Mode, seconds(s.ModeSeconds), s.Table, r.Address, s.Host, s.Version)
 	if s.Reason != "" {
 		line("  reason", "%s", s.Reason)
 	}
@@ -183,7 +185,7 @@ func printReport(line func(name, format string, args ...any), r relayView) {
 	line("  duplicates, reconciled", "%d, %d", s.DuplicateAcksTotal, s.ReconciledTotal)
 	line("  in flight, waiting, held keys", "%d, %d, %d", s.InFlight, s.Waiting, s.HeldKeys)
 	if s.SinkDownSince != nil {
-		line("  broker", "down since %s: %s", time.Since(*s.SinkDownSince).Round(time.Second), s.SinkDown)
+		line("  broker", "down for %s: %s", time.Since(*s.SinkDownSince).Round(time.Second), s.SinkDown)
 	}
 }
 

@@ -2,23 +2,33 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"io"
 	"runtime"
 	"runtime/debug"
+
+	"github.com/spf13/cobra"
 )
 
 // release is set by the linker in releases: -X main.release=v1.2.3.
 var release string
 
-// runVersion is the command "version".
-func runVersion(_ context.Context, _, args []string, stdout, stderr io.Writer) int {
-	if refuseArguments("version", args, stderr) {
-		return 2
+func newVersionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:               "version",
+		Short:             "print the version",
+		Long:              "Prints the version, and with what it was built.",
+		Args:              noArguments,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := io.WriteString(cmd.OutOrStdout(), versionLine())
+			return err
+		},
 	}
-	fmt.Fprintf(stdout, "outbox-relay %s (%s, %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	return 0
+}
+
+func versionLine() string {
+	return fmt.Sprintf("outbox-relay %s (%s, %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // version returns the release, else what the toolchain recorded: the module's
