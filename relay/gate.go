@@ -1,6 +1,10 @@
 package relay
 
-import "time"
+import (
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/wal"
+)
 
 // VisibilityGate says whether rows of the tail wait until their transaction is
 // visible to others.
@@ -24,8 +28,8 @@ const (
 // It keeps back one row, and what the log tells after it waits in the stream.
 type gate struct {
 	setting     VisibilityGate
-	synchronous bool     // as the last survey found it
-	visible     Snapshot // the newest known; nil for none
+	synchronous bool         // as the last survey found it
+	visible     wal.Snapshot // the newest known; the zero value sees nothing
 	waiting     *TailEvent
 	pause       time.Duration // before the next look
 	next        time.Time
@@ -43,7 +47,7 @@ func (g *gate) on() bool {
 
 // passes says whether the row may go, and keeps it back if not.
 func (g *gate) passes(ev TailEvent, now time.Time) bool {
-	if !g.on() || g.visible != nil && g.visible.Sees(ev.XID) {
+	if !g.on() || g.visible.Sees(ev.XID) {
 		g.pause = 0
 		return true
 	}

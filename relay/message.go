@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
 // MessageID is the uuid of an outbox row: the deduplication id on the wire.
@@ -79,7 +81,7 @@ type Message struct {
 	Note string
 
 	// xid is the transaction of a row that the log has told of; 0 of a sweep's.
-	xid XID
+	xid wal.XID
 	// retry is the pause that its refusal has been written with.
 	retry time.Duration
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
 // Errors of a [Database] that the relay decides upon.
@@ -87,7 +89,7 @@ type Mark struct {
 	Ref
 	// XID is the transaction that inserted the row, where the log told of it; 0
 	// where a sweep brought it. Until it is visible, a missing row is not gone.
-	XID XID
+	XID wal.XID
 	// Note goes to last_error; empty for nearly all rows.
 	Note string
 }
@@ -101,7 +103,7 @@ type AttemptLimit struct {
 // Refusal is a row that the sink refused.
 type Refusal struct {
 	Ref
-	XID XID // as in [Mark]
+	XID wal.XID // as in [Mark]
 	// Reason goes to last_error; never contains the payload.
 	Reason string
 	// Delay until the next attempt.
@@ -149,7 +151,7 @@ type Sweep interface {
 // TailWatch is what a tail needs of a session other than its own.
 type TailWatch interface {
 	// Snapshot is what a statement sees now.
-	Snapshot(ctx context.Context) (Snapshot, error)
+	Snapshot(ctx context.Context) (wal.Snapshot, error)
 	// InspectTail looks whether the tail can be trusted: that its publication sends
 	// all rows, and how far it is behind. An error that wraps [ErrNoTail] concerns the
 	// tail and not the session.
@@ -166,7 +168,7 @@ type Pass struct {
 	// Scheduled says that rows scheduled by the application are due.
 	Scheduled bool
 	// Snapshot is what the pass's first statement saw.
-	Snapshot Snapshot
+	Snapshot wal.Snapshot
 }
 
 // ChunkRequest asks for the next rows of a pass.
@@ -202,9 +204,9 @@ type Row struct {
 type Survey struct {
 	Complete bool
 	Rows     []Row // in id order; none unless Complete
-	Snapshot Snapshot
+	Snapshot wal.Snapshot
 	// Position is at or after the commit of whatever the snapshot sees.
-	Position LSN
+	Position wal.LSN
 	// NextScheduled is how long until the first row that the application has
 	// scheduled is due; 0 where there is none.
 	NextScheduled time.Duration

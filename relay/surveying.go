@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
 // The surveys of a tail: when one is made, what becomes of its rows, and what is
@@ -58,7 +60,7 @@ func (t *tailing) takeSurvey(s Survey, now time.Time) {
 	case !s.Complete:
 		t.leave(now, "catching up: more rows are due, or wait for their retry, than the buffer takes, or PostgreSQL fails on one of them", nil)
 		return
-	case t.overdue, slices.ContainsFunc(t.forgotten, func(x XID) bool { return !s.Snapshot.Sees(x) }):
+	case t.overdue, slices.ContainsFunc(t.forgotten, func(x wal.XID) bool { return !s.Snapshot.Sees(x) }):
 		t.overdue = true
 		return
 	}
@@ -81,7 +83,7 @@ func (t *tailing) takeSurvey(s Survey, now time.Time) {
 	}
 }
 
-func (t *tailing) takeRow(row Row, reconciles bool, position LSN, now time.Time) {
+func (t *tailing) takeRow(row Row, reconciles bool, position wal.LSN, now time.Time) {
 	in := t.intake
 	wasHeld := in.dispatcher.ordered(row.Message) && in.holds.wasHeld(row.Key)
 	taken := in.take(row)

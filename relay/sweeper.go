@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
 // sweeper does what the loop asks of the sweep session, one statement at a
@@ -46,7 +48,7 @@ type sweepResult struct {
 	pass     Pass
 	chunk    Chunk
 	survey   Survey
-	snapshot Snapshot
+	snapshot wal.Snapshot
 	lag      TailLag
 	refusal  error // why the tail is not to be trusted
 	took     time.Duration

@@ -1,6 +1,10 @@
 package relay
 
-import "time"
+import (
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/wal"
+)
 
 // TailLag is how far a tail is behind, as another session sees it.
 type TailLag struct {
@@ -8,7 +12,7 @@ type TailLag struct {
 	Retained int64
 	// Read is how far the tail has read the log, a second ago at most, and End how
 	// far it is written.
-	Read, End LSN
+	Read, End wal.LSN
 }
 
 // lagWatch finds a tail that falls behind. A server decodes the whole log of a
@@ -19,11 +23,11 @@ type TailLag struct {
 // A tail that catches up by itself is let alone: it has begun behind, or has not
 // been read for a moment.
 type lagWatch struct {
-	end    LSN       // of the log, at the last inspection
-	gap    LSN       // between that and what the tail had read
+	end    wal.LSN   // of the log, at the last inspection
+	gap    wal.LSN   // between that and what the tail had read
 	at     time.Time // of that; zero before the first
 	behind int       // inspections in a row that found the tail behind
-	from   LSN       // the gap at the first of them
+	from   wal.LSN   // the gap at the first of them
 }
 
 // behindLimit is at how many inspections in a row a tail may not have read what

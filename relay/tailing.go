@@ -3,6 +3,8 @@ package relay
 import (
 	"fmt"
 	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
 // tailPhase is how far the tail has got. Passes run in the phases up to
@@ -79,7 +81,7 @@ type tailing struct {
 	// restores says that the next survey brings rows that were given back: the log
 	// has told of them.
 	restores bool
-	seen     Snapshot // of the newest complete survey
+	seen     wal.Snapshot // of the newest complete survey
 
 	began     time.Time // of reading
 	surveyed  time.Time // when the last survey began
@@ -94,7 +96,7 @@ type tailing struct {
 	reconciled  int // found since the loop last asked
 	// forgotten are the transactions of rows that the log has told of and that are
 	// left to the table, since the last survey. See takeSurvey.
-	forgotten []XID
+	forgotten []wal.XID
 }
 
 // polls says whether passes may run.
@@ -313,8 +315,8 @@ func (t *tailing) leave(now time.Time, left string, cause error) {
 	}
 	t.phase = tailClosing
 	t.stream.cancel()
-	t.overdue, t.restores, t.seen = false, false, nil
-	t.gate.waiting, t.gate.visible = nil, nil
+	t.overdue, t.restores, t.seen = false, false, wal.Snapshot{}
+	t.gate.waiting, t.gate.visible = nil, wal.Snapshot{}
 	t.unconfirmed.clear()
 	t.forgotten = nil
 	t.intake.pace.next = now

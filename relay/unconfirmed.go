@@ -1,6 +1,10 @@
 package relay
 
-import "math"
+import (
+	"math"
+
+	"github.com/outbox-relay/outbox-relay/relay/wal"
+)
 
 // unconfirmed are rows that a survey brought before the tail has told of them.
 // Mostly the survey was just faster. A row that the tail still has not told of
@@ -8,18 +12,18 @@ import "math"
 // reconciled. That is how a tail is found out that does not tell all, since
 // PostgreSQL sends nothing of a table that its publication has lost.
 type unconfirmed struct {
-	rows map[Ref]LSN // the position of the survey
+	rows map[Ref]wal.LSN // the position of the survey
 	// least is above no position in rows: most events of the log are before it, and
 	// cost nothing.
-	least LSN
+	least wal.LSN
 }
 
 func newUnconfirmed() *unconfirmed {
-	return &unconfirmed{rows: make(map[Ref]LSN), least: math.MaxUint64}
+	return &unconfirmed{rows: make(map[Ref]wal.LSN), least: math.MaxUint64}
 }
 
 // brought notes a row of a survey.
-func (u *unconfirmed) brought(r Ref, survey LSN) {
+func (u *unconfirmed) brought(r Ref, survey wal.LSN) {
 	u.rows[r] = survey
 	u.least = min(u.least, survey)
 }
@@ -29,7 +33,7 @@ func (u *unconfirmed) told(r Ref) { delete(u.rows, r) }
 
 // passed takes out the rows that the tail has missed, now that it has read up to
 // position, and returns how many there were.
-func (u *unconfirmed) passed(position LSN) int {
+func (u *unconfirmed) passed(position wal.LSN) int {
 	if position < u.least {
 		return 0
 	}

@@ -4,20 +4,9 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
-
-// XID is a transaction id as the write-ahead log has it. It wraps around: only a
-// [Snapshot] makes sense of one.
-type XID uint32
-
-// LSN is a position in the write-ahead log. Zero is none.
-type LSN uint64
-
-// Snapshot says which transactions had ended when a statement began.
-type Snapshot interface {
-	// Sees says whether the statement saw the transaction's rows, if it committed.
-	Sees(XID) bool
-}
 
 // ErrNoTail is wrapped by the errors of a [Tail] that stay until a person mends
 // something (wal_level, a privilege, the publication, somebody's open
@@ -46,9 +35,9 @@ type Tail interface {
 // TailEvent is what the log told next.
 type TailEvent struct {
 	// Position is how far the log has been read with this event.
-	Position LSN
+	Position wal.LSN
 	// XID is the transaction of Message; it has committed.
-	XID XID
+	XID wal.XID
 	// Message is a row as it was inserted, or nil where the event only tells of the
 	// position. A row that is not Due has no payload.
 	Message *Message

@@ -6,7 +6,7 @@ import (
 	"errors"
 
 	"github.com/outbox-relay/outbox-relay/relay"
-	"github.com/outbox-relay/outbox-relay/relay/tail"
+	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
 // smallRow is the most that a row may weigh, in bytes as stored, to be read in
@@ -24,7 +24,7 @@ type entry struct {
 	// large rows are fetched after the scan; size is then what to expect.
 	large bool
 	// writer is the transaction, or the savepoint, that wrote the row.
-	writer tail.XID
+	writer wal.XID
 	// absent: gone since the scan. excess: too large for the chunk, size is known.
 	absent, excess bool
 }
@@ -103,7 +103,7 @@ func (s *sweep) scan(ctx context.Context, req relay.ChunkRequest, rows int) (*sc
 			return
 		}
 		e := d.entry(row, s.payload.weight, s.expansion)
-		e.writer = tail.XID(binary.BigEndian.Uint32(row[11]))
+		e.writer = wal.XID(binary.BigEndian.Uint32(row[11]))
 		if result.bytes+e.size > req.Bytes && len(result.entries) > 0 {
 			result.cut = true
 			return

@@ -15,9 +15,9 @@ import (
 // larger. So whatever was written from the first transaction on that has ended
 // meanwhile counts as late. One that stays open for long makes no row late.
 func (s *sweep) findLate(ctx context.Context, req relay.ChunkRequest, entries []entry) error {
-	began, ok := req.Pass.Snapshot.(snapshot)
+	began := req.Pass.Snapshot
 	first := req.After == beforeAllIDs
-	if !ok || first && req.Pass.Scheduled {
+	if began.IsZero() || first && req.Pass.Scheduled {
 		return nil
 	}
 	// Nearly always all is older than what was running then, and nothing is asked.
@@ -30,11 +30,11 @@ func (s *sweep) findLate(ctx context.Context, req relay.ChunkRequest, entries []
 			return err
 		}
 	}
-	now, err := s.takeSnapshot(ctx)
+	now, err := s.Snapshot(ctx)
 	if err != nil {
 		return err
 	}
-	from := began.FirstEnded(now.Snapshot)
+	from := began.FirstEnded(now)
 	for i := range entries {
 		entries[i].row.Late = now.Within(entries[i].writer, from)
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/outbox-relay/outbox-relay/relay"
-	"github.com/outbox-relay/outbox-relay/relay/tail"
+	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
 // sweep is the session that reads.
@@ -86,18 +86,16 @@ func (s *sweep) Begin(ctx context.Context) (relay.Pass, error) {
 		EXISTS (SELECT FROM ` + table + ` WHERE ` + isScheduled + ` AND available_at <= statement_timestamp()),
 		pg_current_snapshot()::text`}
 	var p relay.Pass
-	var taken snapshot
 	var parseErr error
 	err := s.query(ctx, sweepDeadline, begin, nil, func(row [][]byte) {
 		p.Bound = int64(binary.BigEndian.Uint64(row[0]))
 		p.Start = instant(int64(binary.BigEndian.Uint64(row[1])))
 		p.Scheduled = row[2][0] != 0
-		taken.Snapshot, parseErr = tail.ParseSnapshot(string(row[3]))
+		p.Snapshot, parseErr = wal.ParseSnapshot(string(row[3]))
 	})
 	if err = errors.Join(err, parseErr); err != nil {
 		return p, s.explain("begin a sweep", err)
 	}
-	p.Snapshot = taken
 	return p, nil
 }
 

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay"
-	"github.com/outbox-relay/outbox-relay/relay/tail"
+	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
 // codeFailedTransaction: a statement after the one that the server failed on.
@@ -118,7 +118,6 @@ func (s *sweep) frame(ctx context.Context) (relay.Survey, relay.Pass, error) {
 		`) AS f (bound, start, due, next, snapshot, position, synchronous)`
 	var survey relay.Survey
 	var pass relay.Pass
-	var taken snapshot
 	var parseErr error
 	err := s.try(ctx, frame, nil, func(row [][]byte) {
 		start := int64Of(row[1])
@@ -127,10 +126,9 @@ func (s *sweep) frame(ctx context.Context) (relay.Survey, relay.Pass, error) {
 			d := decoder{start: start}
 			survey.NextScheduled = d.wait(row[3])
 		}
-		taken.Snapshot, parseErr = tail.ParseSnapshot(string(row[4]))
-		survey.Position = relay.LSN(binary.BigEndian.Uint64(row[5]))
+		survey.Snapshot, parseErr = wal.ParseSnapshot(string(row[4]))
+		survey.Position = wal.LSN(binary.BigEndian.Uint64(row[5]))
 		survey.Synchronous = row[6][0] != 0
 	})
-	survey.Snapshot = taken
 	return survey, pass, errors.Join(err, parseErr)
 }

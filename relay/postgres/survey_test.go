@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/wal"
 	"github.com/outbox-relay/outbox-relay/schema"
 )
 
@@ -28,7 +29,7 @@ func TestSurveyBringsWhatItsSnapshotSees(t *testing.T) {
 	f := setup(t, shape{})
 	_, s := f.lead()
 	insert := f.sql("INSERT INTO {t} (topic, payload) VALUES ('a', '1') RETURNING pg_current_xact_id()::xid::text::bigint")
-	xid := func(v any) relay.XID { return relay.XID(v.(int64)) }
+	xid := func(v any) wal.XID { return wal.XID(v.(int64)) }
 
 	before := xid(f.value(insert))
 	open := f.other()
@@ -44,18 +45,18 @@ func TestSurveyBringsWhatItsSnapshotSees(t *testing.T) {
 	if !v.Complete || len(v.Rows) != 2 {
 		t.Fatalf("%d rows, complete: %v; want the two that are committed", len(v.Rows), v.Complete)
 	}
-	if !v.Snapshot.Sees(before) || !v.Snapshot.Sees(after) || v.Snapshot.Sees(relay.XID(running)) {
+	if !v.Snapshot.Sees(before) || !v.Snapshot.Sees(after) || v.Snapshot.Sees(wal.XID(running)) {
 		t.Errorf("the snapshot %v sees %d: %v, %d: %v, and the open %d: %v", v.Snapshot,
-			before, v.Snapshot.Sees(before), after, v.Snapshot.Sees(after), running, v.Snapshot.Sees(relay.XID(running)))
+			before, v.Snapshot.Sees(before), after, v.Snapshot.Sees(after), running, v.Snapshot.Sees(wal.XID(running)))
 	}
 	if _, err := open.Exec(t.Context(), "COMMIT"); err != nil {
 		t.Fatal(err)
 	}
-	end := relay.LSN(f.value("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint").(int64))
+	end := wal.LSN(f.value("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint").(int64))
 	next := f.survey(s, everything())
-	if len(next.Rows) != 3 || !next.Snapshot.Sees(relay.XID(running)) || next.Position < end {
+	if len(next.Rows) != 3 || !next.Snapshot.Sees(wal.XID(running)) || next.Position < end {
 		t.Errorf("%d rows, the snapshot sees %d: %v, position %d; want 3, true, at least %d",
-			len(next.Rows), running, next.Snapshot.Sees(relay.XID(running)), next.Position, end)
+			len(next.Rows), running, next.Snapshot.Sees(wal.XID(running)), next.Position, end)
 	}
 }
 
@@ -203,8 +204,8 @@ func TestRowOfATransactionThatIsNotVisibleIsNotGone(t *testing.T) {
 	if ref.MessageID, err = relay.ParseMessageID(messageID); err != nil {
 		t.Fatal(err)
 	}
-	marks := []relay.Mark{{Ref: ref, XID: relay.XID(xid)}}
-	refusals := []relay.Refusal{{Ref: ref, XID: relay.XID(xid), Reason: "test"}}
+	marks := []relay.Mark{{Ref: ref, XID: wal.XID(xid)}}
+	refusals := []relay.Refusal{{Ref: ref, XID: wal.XID(xid), Reason: "test"}}
 	limit := relay.AttemptLimit{Attempts: 10}
 	if done, err := c.Mark(t.Context(), marks); err != nil || len(done) != 0 {
 		t.Errorf("marked before it is visible: %v, %v", done, err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/tail"
+	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
 // OpenTail opens the session that reads the log beside a control session.
@@ -52,7 +53,7 @@ func (r *logReader) Next(ctx context.Context) (relay.TailEvent, error) {
 	if err != nil {
 		return relay.TailEvent{}, asNoTail(err)
 	}
-	told := relay.TailEvent{Position: relay.LSN(r.Position()), XID: relay.XID(ev.XID)}
+	told := relay.TailEvent{Position: r.Position(), XID: ev.XID}
 	if ev.Kind != tail.Row {
 		return told, nil
 	}
@@ -80,31 +81,18 @@ func asNoTail(err error) error {
 	return err
 }
 
-// snapshot is a [tail.Snapshot] in the relay's words.
-type snapshot struct{ tail.Snapshot }
-
-// Sees says whether the transaction had ended.
-func (s snapshot) Sees(x relay.XID) bool { return s.Snapshot.Sees(tail.XID(x)) }
-
 // Snapshot is what a statement sees now.
-func (s *sweep) Snapshot(ctx context.Context) (relay.Snapshot, error) { return s.snapshot(ctx) }
-
-func (s *session) snapshot(ctx context.Context) (relay.Snapshot, error) {
-	taken, err := s.takeSnapshot(ctx)
-	if err != nil {
-		return nil, s.explain("take a snapshot", err)
-	}
-	return taken, nil
-}
-
-func (s *session) takeSnapshot(ctx context.Context) (snapshot, error) {
-	var taken snapshot
+func (s *session) Snapshot(ctx context.Context) (wal.Snapshot, error) {
+	var taken wal.Snapshot
 	var parseErr error
 	now := statement{name: "snapshot", sql: `SELECT pg_current_snapshot()::text`, formats: binaryFormat}
 	err := s.query(ctx, shortDeadline, now, nil, func(row [][]byte) {
-		taken.Snapshot, parseErr = tail.ParseSnapshot(string(row[0]))
+		taken, parseErr = wal.ParseSnapshot(string(row[0]))
 	})
-	return taken, errors.Join(err, parseErr)
+	if err := errors.Join(err, parseErr); err != nil {
+		return wal.Snapshot{}, s.explain("take a snapshot", err)
+	}
+	return taken, nil
 }
 
 // InspectTail looks at the publication and at the slot.
@@ -116,5 +104,5 @@ func (s *sweep) InspectTail(ctx context.Context, t relay.Tail) (relay.TailLag, e
 	if errors.Is(err, tail.ErrNoSlot) {
 		return relay.TailLag{}, noTail{err}
 	}
-	return relay.TailLag{Retained: lag.Retained, Read: relay.LSN(lag.Read), End: relay.LSN(lag.End)}, asNoTail(err)
+	return relay.TailLag{Retained: lag.Retained, Read: lag.Read, End: lag.End}, asNoTail(err)
 }

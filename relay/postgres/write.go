@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/wal"
 	"github.com/outbox-relay/outbox-relay/schema"
 )
 
@@ -60,7 +61,7 @@ func execute[T any](ctx context.Context, c *control, w write, params [][]byte, r
 // absent is a row that a write has not returned.
 type absent struct {
 	relay.Ref
-	xid relay.XID // of [relay.Mark]
+	xid wal.XID // of [relay.Mark]
 }
 
 // visible leaves out the rows whose transaction cannot be seen yet. The log tells
@@ -71,12 +72,12 @@ type absent struct {
 // acknowledged; the mark does not find it, and it is taken for gone; then its
 // transaction becomes visible, and a sweep finds it unsent.
 func (c *control) visible(ctx context.Context, missing []absent) ([]relay.Ref, error) {
-	var seen relay.Snapshot
+	var seen wal.Snapshot
 	refs := make([]relay.Ref, 0, len(missing))
 	for _, m := range missing {
-		if m.xid != 0 && seen == nil {
+		if m.xid != 0 && seen.IsZero() {
 			var err error
-			if seen, err = c.snapshot(ctx); err != nil {
+			if seen, err = c.Snapshot(ctx); err != nil {
 				return nil, err
 			}
 		}

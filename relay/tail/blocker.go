@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
 // Blocker is an open or prepared transaction that keeps a slot from being
 // created.
 type Blocker struct {
-	XID XID
+	XID wal.XID
 	// PID and Application are the session's; 0 and empty for a prepared
 	// transaction.
 	PID         uint32
@@ -99,7 +101,7 @@ func lookUpBlockers(ctx context.Context, pg *pgconn.PgConn) ([]Blocker, error) {
 			return nil, fmt.Errorf("look up open transactions: %w", err)
 		}
 		blockers = append(blockers, Blocker{
-			XID: XID(xid), PID: uint32(pid), Application: string(row[2]), Prepared: string(row[3]),
+			XID: wal.XID(xid), PID: uint32(pid), Application: string(row[2]), Prepared: string(row[3]),
 			Database: string(row[4]), Age: time.Duration(max(age, 0)) * time.Second,
 		})
 	}

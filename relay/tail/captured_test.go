@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay/wal"
 	"github.com/outbox-relay/outbox-relay/schema"
 )
 
@@ -92,13 +93,13 @@ func capture(t *testing.T) {
 
 // entry is a message of a captured log.
 type entry struct {
-	lsn  LSN
+	lsn  wal.LSN
 	data []byte
 }
 
 func parseEntry(line string) (entry, error) {
 	at, digits, _ := strings.Cut(line, " ")
-	lsn, err := ParseLSN(at)
+	lsn, err := wal.ParseLSN(at)
 	data, err2 := hex.DecodeString(digits)
 	return entry{lsn, data}, errors.Join(err, err2)
 }

@@ -3,6 +3,7 @@ package tail
 import (
 	"fmt"
 
+	"github.com/outbox-relay/outbox-relay/relay/wal"
 	"github.com/outbox-relay/outbox-relay/schema"
 )
 
@@ -21,13 +22,13 @@ type decoder struct {
 
 	// Between a Begin and its Commit.
 	open      bool
-	xid       XID
+	xid       wal.XID
 	committed instant
 }
 
 // decode reads one message that stands at lsn. ok is false where it tells
 // nothing about the table. An error leaves the decoder of no use.
-func (d *decoder) decode(in *input, lsn LSN) (ev Event, ok bool, err error) {
+func (d *decoder) decode(in *input, lsn wal.LSN) (ev Event, ok bool, err error) {
 	switch kind := in.byte(); kind {
 	case 'B':
 		ev, err = d.begin(in)
@@ -57,9 +58,9 @@ func (d *decoder) begin(in *input) (Event, error) {
 	if d.open {
 		return Event{}, fmt.Errorf("%w: a transaction begins within another", ErrProtocol)
 	}
-	lsn := LSN(in.uint64())
+	lsn := wal.LSN(in.uint64())
 	d.committed = instant(in.uint64())
-	d.xid = XID(in.uint32())
+	d.xid = wal.XID(in.uint32())
 	d.open = true
 	return Event{Kind: Begin, LSN: lsn, XID: d.xid, CommitTime: d.committed.time()}, nil
 }
@@ -70,7 +71,7 @@ func (d *decoder) commit(in *input) (Event, error) {
 	}
 	d.open = false
 	in.skip(1 + 8) // flags, none of them used, and the commit itself
-	return Event{Kind: Commit, LSN: LSN(in.uint64()), XID: d.xid, CommitTime: d.committed.time()}, nil
+	return Event{Kind: Commit, LSN: wal.LSN(in.uint64()), XID: d.xid, CommitTime: d.committed.time()}, nil
 }
 
 // relation takes note where it is about our table. Whatever else has its id, or
@@ -92,7 +93,7 @@ func (d *decoder) relation(in *input) error {
 	return err
 }
 
-func (d *decoder) insert(in *input, lsn LSN) (Event, bool, error) {
+func (d *decoder) insert(in *input, lsn wal.LSN) (Event, bool, error) {
 	if !d.open {
 		return Event{}, false, fmt.Errorf("%w: a row without a transaction", ErrProtocol)
 	}

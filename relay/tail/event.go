@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
 // Kind says what an [Event] tells.
@@ -39,9 +40,9 @@ type Event struct {
 	Kind Kind
 	// LSN is where in the log: of a Begin the commit, of a Row the insertion, of a
 	// Commit its end.
-	LSN LSN
+	LSN wal.LSN
 	// XID and CommitTime are the transaction's; not set for a Keepalive.
-	XID        XID
+	XID        wal.XID
 	CommitTime time.Time
 
 	// Message is the row of a Row, as it was inserted: the caller's to keep. Its

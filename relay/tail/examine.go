@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/wal"
 	"github.com/outbox-relay/outbox-relay/schema"
 )
 
@@ -248,7 +249,7 @@ func (x *examination) blockers(ctx context.Context) error {
 // stillOpen keeps the transactions that are old. Where the role may not know the
 // age, those are that are there a moment later too.
 func (x *examination) stillOpen(ctx context.Context, open []Blocker) ([]Blocker, error) {
-	young := make(map[XID]bool)
+	young := make(map[wal.XID]bool)
 	var old []Blocker
 	for _, b := range open {
 		switch {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
 // The pauses between two looks at the fence double from the first to the second.
@@ -52,13 +54,13 @@ func (s *Stream) Fence(ctx context.Context) error {
 }
 
 // askFullXID returns the xid8 that a statement selects.
-func (s *Stream) askFullXID(ctx context.Context, sql string) (FullXID, error) {
+func (s *Stream) askFullXID(ctx context.Context, sql string) (wal.FullXID, error) {
 	rows, err := query(ctx, s.pg, sql)
 	if err != nil {
 		return 0, err
 	}
 	x, err := strconv.ParseUint(string(rows[0][0]), 10, 64)
-	return FullXID(x), err
+	return wal.FullXID(x), err
 }
 
 func wait(ctx context.Context, d time.Duration) error {

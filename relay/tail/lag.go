@@ -7,6 +7,8 @@ import (
 	"strconv"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
 // ErrNoSlot: the slot does not exist, any more or on this server.
@@ -19,7 +21,7 @@ type Lag struct {
 	Retained int64
 	// Read is how far the stream has read the log, the last status update counted,
 	// and End how far it is written.
-	Read, End LSN
+	Read, End wal.LSN
 }
 
 // LookUpLag asks a session, another one than the stream's, how far the slot is
@@ -41,8 +43,8 @@ func LookUpLag(ctx context.Context, pg *pgconn.PgConn, slot SlotName) (Lag, erro
 		return Lag{}, errPassesForStandby
 	}
 	retained, err1 := strconv.ParseInt(string(rows[0][0]), 10, 64)
-	read, err2 := ParseLSN(string(rows[0][1]))
-	end, err3 := ParseLSN(string(rows[0][2]))
+	read, err2 := wal.ParseLSN(string(rows[0][1]))
+	end, err3 := wal.ParseLSN(string(rows[0][2]))
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return Lag{}, fmt.Errorf("look up slot %s: %w", slot, err)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/outbox-relay/outbox-relay/relay/wal"
 	"github.com/outbox-relay/outbox-relay/schema"
 )
 
@@ -26,7 +27,7 @@ const (
 
 // createSlot creates the temporary slot. What is in the table already is swept,
 // not decoded, so its snapshot is of no use.
-func createSlot(ctx context.Context, pg *pgconn.PgConn, o Options, name SlotName) (LSN, error) {
+func createSlot(ctx context.Context, pg *pgconn.PgConn, o Options, name SlotName) (wal.LSN, error) {
 	snapshot := "NOEXPORT_SNAPSHOT"
 	if majorVersion(pg) >= 15 {
 		snapshot = "(SNAPSHOT 'nothing')"
@@ -44,7 +45,7 @@ func createSlot(ctx context.Context, pg *pgconn.PgConn, o Options, name SlotName
 	if len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) < 2 {
 		return 0, fmt.Errorf("create replication slot: %w: an answer without the slot", ErrProtocol)
 	}
-	lsn, err := ParseLSN(string(results[0].Rows[0][1]))
+	lsn, err := wal.ParseLSN(string(results[0].Rows[0][1]))
 	if err != nil {
 		return 0, fmt.Errorf("create replication slot: %w", err)
 	}

@@ -7,6 +7,8 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
 // reporter tells the server how far the log has been read. It has a goroutine of
@@ -43,7 +45,7 @@ func newReporter(conn net.Conn, heard *atomic.Bool, interval time.Duration) *rep
 }
 
 // confirm notes that the log has been read up to lsn. The next update tells it.
-func (r *reporter) confirm(lsn LSN) {
+func (r *reporter) confirm(lsn wal.LSN) {
 	if uint64(lsn) > r.position.Load() {
 		r.position.Store(uint64(lsn)) // there is one reader
 	}
@@ -90,7 +92,7 @@ func (r *reporter) send() error {
 		return nil
 	default:
 	}
-	_, err := r.conn.Write(statusUpdate(LSN(r.position.Load()), time.Now(), !r.heard.Swap(false)))
+	_, err := r.conn.Write(statusUpdate(wal.LSN(r.position.Load()), time.Now(), !r.heard.Swap(false)))
 	return err
 }
 
@@ -117,7 +119,7 @@ func (r *reporter) cause() error {
 
 // statusUpdate is a Standby Status Update in a CopyData message (PostgreSQL's
 // documentation, "Streaming Replication Protocol").
-func statusUpdate(lsn LSN, now time.Time, reply bool) []byte {
+func statusUpdate(lsn wal.LSN, now time.Time, reply bool) []byte {
 	const length = 1 + 8 + 8 + 8 + 8 + 1
 	b := make([]byte, 0, headLength+length)
 	b = append(b, 'd')

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
 // Errors of a [Stream].
@@ -32,7 +34,7 @@ type Stream struct {
 	link    *link
 	decoder decoder
 	slot    SlotName
-	from    LSN
+	from    wal.LSN
 
 	mu       sync.Mutex
 	pg       *pgconn.PgConn // until Start
@@ -47,16 +49,16 @@ func (s *Stream) Slot() SlotName { return s.slot }
 
 // From is where in the log the stream starts: transactions that commit
 // afterwards are in it.
-func (s *Stream) From() LSN { return s.from }
+func (s *Stream) From() wal.LSN { return s.from }
 
 // Position is how far the log has been read.
-func (s *Stream) Position() LSN {
+func (s *Stream) Position() wal.LSN {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.reporter == nil {
 		return s.from
 	}
-	return LSN(s.reporter.position.Load())
+	return wal.LSN(s.reporter.position.Load())
 }
 
 // Next returns what the log tells next, for the caller to keep. It blocks until
@@ -117,7 +119,7 @@ func (s *Stream) read(m *message) (Event, bool, error) {
 func (s *Stream) data(in *input) (Event, bool, error) {
 	switch kind := in.byte(); kind {
 	case 'w':
-		lsn := LSN(in.uint64())
+		lsn := wal.LSN(in.uint64())
 		in.skip(8 + 8) // how far the server is, and its clock
 		ev, ok, err := s.decoder.decode(in, lsn)
 		if ev.Kind == Commit && err == nil {
@@ -125,7 +127,7 @@ func (s *Stream) data(in *input) (Event, bool, error) {
 		}
 		return ev, ok, err
 	case 'k':
-		ev := Event{Kind: Keepalive, LSN: LSN(in.uint64())}
+		ev := Event{Kind: Keepalive, LSN: wal.LSN(in.uint64())}
 		in.skip(8) // its clock
 		reply := in.byte() != 0
 		if in.err != nil {

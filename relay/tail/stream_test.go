@@ -13,6 +13,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/tail"
+	"github.com/outbox-relay/outbox-relay/relay/wal"
 	"github.com/outbox-relay/outbox-relay/schema"
 )
 
@@ -90,7 +91,7 @@ func TestSnapshotTellsWhichRowsOfTheStreamASweepSaw(t *testing.T) {
 	execOn(t, early, "BEGIN")
 	execOn(t, early, f.sql(insert), "running")
 	execOn(t, late, f.sql(insert), "seen")
-	snapshot, err := tail.ParseSnapshot(f.value("SELECT pg_current_snapshot()"))
+	snapshot, err := wal.ParseSnapshot(f.value("SELECT pg_current_snapshot()"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
 // framed is a message of the protocol.
@@ -23,12 +24,12 @@ func framed(kind byte, body ...[]byte) []byte {
 }
 
 // walData is CopyData with a message of pgoutput.
-func walData(lsn LSN, data []byte) []byte {
+func walData(lsn wal.LSN, data []byte) []byte {
 	head := binary.BigEndian.AppendUint64([]byte{'w'}, uint64(lsn))
 	return framed('d', head, make([]byte, 16), data)
 }
 
-func keepalive(lsn LSN, reply byte) []byte {
+func keepalive(lsn wal.LSN, reply byte) []byte {
 	return framed('d', binary.BigEndian.AppendUint64([]byte{'k'}, uint64(lsn)), make([]byte, 8), []byte{reply})
 }
 

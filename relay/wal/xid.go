@@ -1,4 +1,4 @@
-package tail
+package wal
 
 // XID is a transaction id as the write-ahead log and pgoutput have it: the lower
 // half of a [FullXID]. It wraps around, so two of them say nothing about which

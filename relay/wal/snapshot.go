@@ -1,4 +1,4 @@
-package tail
+package wal
 
 import (
 	"fmt"
@@ -48,6 +48,9 @@ func ParseSnapshot(s string) (Snapshot, error) {
 	}
 	return snapshot, nil
 }
+
+// IsZero says whether this is the zero value, which sees nothing.
+func (s Snapshot) IsZero() bool { return s.xmax == 0 }
 
 // Xmin returns the oldest transaction that had not ended, or [Snapshot.Xmax]
 // where there was none: all before it are visible.

@@ -1,4 +1,4 @@
-package tail
+package wal
 
 import (
 	"fmt"

@@ -1,4 +1,4 @@
-package tail
+package wal
 
 import (
 	"math/rand/v2"
