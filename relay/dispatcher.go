@@ -30,7 +30,7 @@ type dispatcher struct {
 	limits
 	ordering Ordering
 
-	ready  fifo[*Message]    // may be published: heads of chains, messages without a key
+	ready  fifo[*item]    // may be published: heads of chains, messages without a key
 	chains map[string]*chain // one for each key with a message in ready or published
 
 	queued      tally // in ready or behind a head
@@ -42,7 +42,7 @@ type dispatcher struct {
 // chain is the run of messages of one key.
 type chain struct {
 	published bool           // the head is with the sink; else it is in ready
-	followers fifo[*Message] // wait for the head's acknowledgement
+	followers fifo[*item] // wait for the head's acknowledgement
 }
 
 // tally counts messages and their bytes.
@@ -51,8 +51,8 @@ type tally struct {
 	bytes int64
 }
 
-func (t *tally) add(m *Message) { t.rows++; t.bytes += m.Size }
-func (t *tally) sub(m *Message) { t.rows--; t.bytes -= m.Size }
+func (t *tally) add(m *item) { t.rows++; t.bytes += m.Size }
+func (t *tally) sub(m *item) { t.rows--; t.bytes -= m.Size }
 
 func newDispatcher(l limits, o Ordering) *dispatcher {
 	return &dispatcher{limits: l, ordering: o, chains: make(map[string]*chain)}
@@ -62,8 +62,8 @@ func newDispatcher(l limits, o Ordering) *dispatcher {
 func (d *dispatcher) ordered(m *Message) bool { return m.Keyed && d.ordering == OrderByKey }
 
 // add takes a message in, or returns false where its key's chain is full.
-func (d *dispatcher) add(m *Message) bool {
-	if !d.ordered(m) {
+func (d *dispatcher) add(m *item) bool {
+	if !d.ordered(m.Message) {
 		d.queued.add(m)
 		d.ready.push(m)
 		return true
@@ -85,7 +85,7 @@ func (d *dispatcher) add(m *Message) bool {
 // next returns the message to publish now, or nil while the window has no room.
 // A suspect goes alone: it waits until nothing else is unreported, and nothing
 // else goes until it has been reported.
-func (d *dispatcher) next(suspect func(Ref) bool) *Message {
+func (d *dispatcher) next(suspect func(Ref) bool) *item {
 	if d.ready.len == 0 || d.alone || !d.hasRoom(d.ready.peek()) {
 		return nil
 	}
@@ -96,7 +96,7 @@ func (d *dispatcher) next(suspect func(Ref) bool) *Message {
 		d.alone = true
 	}
 	m := d.ready.pop()
-	if d.ordered(m) {
+	if d.ordered(m.Message) {
 		d.chains[m.Key].published = true
 	}
 	d.queued.sub(m)
@@ -109,22 +109,22 @@ func (d *dispatcher) next(suspect func(Ref) bool) *Message {
 // whole window goes when nothing else is with the sink; what is acknowledged and
 // waits for its mark, perhaps for long because somebody has the row locked,
 // takes no bytes any more.
-func (d *dispatcher) hasRoom(m *Message) bool {
+func (d *dispatcher) hasRoom(m *item) bool {
 	return d.uncommitted < d.window &&
 		(d.unreported.rows == 0 || d.unreported.bytes+m.Size <= d.windowBytes)
 }
 
 // reported notes that a published message has its outcome. From here on only its
 // name is needed: the bytes are let go.
-func (d *dispatcher) reported(m *Message) {
+func (d *dispatcher) reported(m *item) {
 	d.unreported.sub(m)
 	d.alone = false
 	m.Payload, m.Headers = nil, nil
 }
 
 // release lets the next message of the key go: m has been acknowledged.
-func (d *dispatcher) release(m *Message) {
-	if !d.ordered(m) {
+func (d *dispatcher) release(m *item) {
+	if !d.ordered(m.Message) {
 		return
 	}
 	c := d.chains[m.Key]
@@ -138,8 +138,8 @@ func (d *dispatcher) release(m *Message) {
 
 // dropFollowers ends the chain of m, which will not be acknowledged now, and
 // returns the messages that waited behind it. The caller holds the key.
-func (d *dispatcher) dropFollowers(m *Message) []*Message {
-	if !d.ordered(m) {
+func (d *dispatcher) dropFollowers(m *item) []*item {
+	if !d.ordered(m.Message) {
 		return nil
 	}
 	c := d.chains[m.Key]
@@ -162,8 +162,8 @@ func (d *dispatcher) waiting(key string) int {
 
 // dropQueued gives back everything that has not been published. Chains whose
 // head is with the sink stay, so that its key keeps its place.
-func (d *dispatcher) dropQueued() []*Message {
-	var dropped []*Message
+func (d *dispatcher) dropQueued() []*item {
+	var dropped []*item
 	for key, c := range d.chains {
 		dropped = d.drain(&c.followers, dropped)
 		if !c.published {
@@ -173,7 +173,7 @@ func (d *dispatcher) dropQueued() []*Message {
 	return d.drain(&d.ready, dropped)
 }
 
-func (d *dispatcher) drain(q *fifo[*Message], to []*Message) []*Message {
+func (d *dispatcher) drain(q *fifo[*item], to []*item) []*item {
 	for q.len > 0 {
 		m := q.pop()
 		d.queued.sub(m)

@@ -15,7 +15,7 @@ type model struct {
 }
 
 type modelMessage struct {
-	*Message
+	*item
 	state modelState
 	alone bool // published as a suspect
 }
@@ -62,8 +62,8 @@ func (m *model) mayGo(mm *modelMessage, suspect func(Ref) bool) bool {
 	return fits && first && (!suspect(mm.Ref) || unreported == 0)
 }
 
-func (m *model) find(msg *Message) *modelMessage {
-	i := slices.IndexFunc(m.messages, func(mm *modelMessage) bool { return mm.Message == msg })
+func (m *model) find(msg *item) *modelMessage {
+	i := slices.IndexFunc(m.messages, func(mm *modelMessage) bool { return mm.item == msg })
 	return m.messages[i]
 }
 
@@ -97,7 +97,7 @@ func replay(t *testing.T, script []byte) {
 		switch op {
 		case 0, 1: // a row comes in
 			id++
-			msg := &Message{Ref: Ref{ID: id}, Size: int64(arg) * 10}
+			msg := &item{Message: &Message{Ref: Ref{ID: id}, Size: int64(arg) * 10}}
 			if arg%4 != 0 {
 				msg.Keyed, msg.Key = true, fmt.Sprint(arg%4)
 			}
@@ -106,21 +106,21 @@ func replay(t *testing.T, script []byte) {
 				t.Fatalf("step %d: add(key %q) = %v with %d of the key in memory", i, msg.Key, got, len(m.ofKey(msg.Key)))
 			}
 			if !full {
-				m.messages = append(m.messages, &modelMessage{Message: msg})
+				m.messages = append(m.messages, &modelMessage{item: msg})
 			}
 		case 2, 3:
 			checkNext(t, i, d, m, suspect)
 		case 4: // an acknowledgement
 			if mm := pick(modelPublished, arg); mm != nil {
 				mm.state = modelEnded
-				d.reported(mm.Message)
-				d.release(mm.Message)
+				d.reported(mm.item)
+				d.release(mm.item)
 			}
 		case 5: // a refusal: the followers go back
 			if mm := pick(modelPublished, arg); mm != nil {
 				mm.state = modelEnded
-				d.reported(mm.Message)
-				dropped := d.dropFollowers(mm.Message)
+				d.reported(mm.item)
+				dropped := d.dropFollowers(mm.item)
 				want := 0
 				m.remove(func(o *modelMessage) bool {
 					drop := mm.Keyed && o.Keyed && o.Key == mm.Key && o.state == modelQueued
@@ -184,10 +184,10 @@ func checkTallies(t *testing.T, step int, d *dispatcher, m *model) {
 	for _, mm := range m.messages {
 		switch mm.state {
 		case modelQueued:
-			queued.add(mm.Message)
+			queued.add(mm.item)
 			continue
 		case modelPublished:
-			unreported.add(mm.Message)
+			unreported.add(mm.item)
 		case modelEnded:
 		}
 		uncommitted++
@@ -222,8 +222,8 @@ func FuzzDispatcher(f *testing.F) {
 
 func nobody(Ref) bool { return false }
 
-func keyed(id int64, key string) *Message {
-	return &Message{Ref: Ref{ID: id}, Key: key, Keyed: true, Size: 1}
+func keyed(id int64, key string) *item {
+	return &item{Message: &Message{Ref: Ref{ID: id}, Key: key, Keyed: true, Size: 1}}
 }
 
 func TestHotKeyStarvesNobody(t *testing.T) {
@@ -259,7 +259,7 @@ func TestOrderNonePublishesAKeyAllAtOnce(t *testing.T) {
 
 func TestMessageLargerThanTheWindowGoesAlone(t *testing.T) {
 	d := newDispatcher(limits{window: 10, windowBytes: 100, chain: 4}, OrderByKey)
-	small, large := &Message{Ref: Ref{ID: 1}, Size: 10}, &Message{Ref: Ref{ID: 2}, Size: 1000}
+	small, large := &item{Message: &Message{Ref: Ref{ID: 1}, Size: 10}}, &item{Message: &Message{Ref: Ref{ID: 2}, Size: 1000}}
 	d.add(small)
 	d.add(large)
 	if d.next(nobody) != small {

@@ -64,7 +64,7 @@ func TestMillionsOfHeldKeysAreBlockedAndForgotten(t *testing.T) {
 func TestInFlightRowLingersUntilTheRunningStatementIsTakenIn(t *testing.T) {
 	f := newInFlight()
 	r := Ref{ID: 7}
-	f.add(&Message{Ref: r})
+	f.add(&item{Message: &Message{Ref: r}})
 	f.statementBegins() // its snapshot may be older than the commit of the mark
 	if f.settle(r) == nil {
 		t.Fatal("settle does not know the row")
@@ -79,7 +79,7 @@ func TestInFlightRowLingersUntilTheRunningStatementIsTakenIn(t *testing.T) {
 	if f.has(r) || len(f.lingering) != 0 {
 		t.Fatal("the row outlived the statement")
 	}
-	f.add(&Message{Ref: r})
+	f.add(&item{Message: &Message{Ref: r}})
 	f.settle(r)
 	if f.has(r) {
 		t.Fatal("the row lingers although nothing runs that could bring it")
@@ -88,7 +88,7 @@ func TestInFlightRowLingersUntilTheRunningStatementIsTakenIn(t *testing.T) {
 
 func TestInFlightTellsRowsApartByMessageID(t *testing.T) {
 	f := newInFlight()
-	f.add(&Message{Ref: Ref{ID: 1, MessageID: MessageID{1}}})
+	f.add(&item{Message: &Message{Ref: Ref{ID: 1, MessageID: MessageID{1}}}})
 	if f.has(Ref{ID: 1, MessageID: MessageID{2}}) {
 		t.Fatal("a new row that reuses an id after TRUNCATE … RESTART IDENTITY is taken for the old one")
 	}

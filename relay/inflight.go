@@ -14,19 +14,19 @@ package relay
 // id is another row, which must not be mistaken for the one in flight.
 type inFlight struct {
 	// rows holds the message, or nil for a row that lingers.
-	rows      map[Ref]*Message
+	rows      map[Ref]*item
 	lingering []Ref
 	reading   bool // a statement of the sweep is running
 }
 
-func newInFlight() *inFlight { return &inFlight{rows: make(map[Ref]*Message)} }
+func newInFlight() *inFlight { return &inFlight{rows: make(map[Ref]*item)} }
 
 func (f *inFlight) has(r Ref) bool {
 	_, ok := f.rows[r]
 	return ok
 }
 
-func (f *inFlight) add(m *Message) { f.rows[m.Ref] = m }
+func (f *inFlight) add(m *item) { f.rows[m.Ref] = m }
 
 // drop removes a row that goes back to the table unpublished: the next sweep is
 // meant to bring it again.
@@ -35,7 +35,7 @@ func (f *inFlight) drop(r Ref) { delete(f.rows, r) }
 // settle removes a row whose outcome is committed, as soon as no running
 // statement can bring it as it was before. It returns the row's message, nil if
 // it is not in flight.
-func (f *inFlight) settle(r Ref) *Message {
+func (f *inFlight) settle(r Ref) *item {
 	m := f.rows[r]
 	switch {
 	case m == nil:

@@ -255,11 +255,12 @@ func (in *intake) take(row Row) bool {
 	if row.Wait > 0 {
 		return false
 	}
-	if !in.dispatcher.add(m) {
+	it := &item{Message: m}
+	if !in.dispatcher.add(it) {
 		in.overflow(m)
 		return false
 	}
-	in.flight.add(m)
+	in.flight.add(it)
 	return true
 }
 

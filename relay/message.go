@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
 // MessageID is the uuid of an outbox row: the deduplication id on the wire.
@@ -79,11 +77,6 @@ type Message struct {
 	// Note is a remark for last_error that does not stop delivery, such as a
 	// malformed traceparent; empty for nearly all rows.
 	Note string
-
-	// xid is the transaction of a row that the log has told of; 0 of a sweep's.
-	xid wal.XID
-	// retry is the pause that its refusal has been written with.
-	retry time.Duration
 }
 
 // MessageOverhead is what a message costs in memory beside the bytes of its

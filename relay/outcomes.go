@@ -17,7 +17,7 @@ const (
 )
 
 // reported acts on the outcome of a published message.
-func (t *term) reported(m *Message, o Outcome) {
+func (t *term) reported(m *item, o Outcome) {
 	alone := t.dispatcher.alone
 	t.dispatcher.reported(m)
 	switch o.Class {
@@ -45,7 +45,7 @@ func (t *term) reported(m *Message, o Outcome) {
 
 // acknowledge lets the key go on and has the row marked. The row stays in
 // flight until the mark is committed.
-func (t *term) acknowledge(m *Message, o Outcome) {
+func (t *term) acknowledge(m *item, o Outcome) {
 	faultpoint("after-ack")
 	t.breakerProved()
 	t.count.Published++
@@ -60,9 +60,9 @@ func (t *term) acknowledge(m *Message, o Outcome) {
 
 // refuse has the refusal written. The row stays in flight until then, and its
 // key is held, so that nothing overtakes it.
-func (t *term) refuse(m *Message, o Outcome) {
+func (t *term) refuse(m *item, o Outcome) {
 	t.endChain(m)
-	if t.dispatcher.ordered(m) {
+	if t.dispatcher.ordered(m.Message) {
 		t.holds.refuse(m.Key)
 	}
 	t.faults.report(faultRefused,
@@ -82,21 +82,21 @@ func (t *term) refuse(m *Message, o Outcome) {
 // putBack leaves the row to the next pass: it was not this message's fault. The
 // breaker is open, so the running pass has been given up and brings no later row
 // of the key.
-func (t *term) putBack(m *Message) {
+func (t *term) putBack(m *item) {
 	t.endChain(m)
 	t.dispatcher.committed()
 	t.forget(m)
 }
 
 // endChain drops the messages that waited behind m. They stay in the table.
-func (t *term) endChain(m *Message) {
+func (t *term) endChain(m *item) {
 	for _, follower := range t.dispatcher.dropFollowers(m) {
 		t.forget(follower)
 	}
 }
 
 // forget leaves a row to the table.
-func (t *term) forget(m *Message) {
+func (t *term) forget(m *item) {
 	t.flight.drop(m.Ref)
 	t.tail.forget(m)
 }
@@ -111,7 +111,7 @@ func (t *term) settle(s settlement) {
 	if s.fate == 0 {
 		return
 	}
-	if t.dispatcher.ordered(m) {
+	if t.dispatcher.ordered(m.Message) {
 		t.holds.refused(m.Key)
 	}
 	if s.fate == Waiting {

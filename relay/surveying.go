@@ -109,7 +109,7 @@ func (t *tailing) postpone(ev TailEvent, now time.Time) {
 }
 
 // forget notes that a row has left memory unpublished.
-func (t *tailing) forget(m *Message) {
+func (t *tailing) forget(m *item) {
 	if m.xid != 0 && t.phase == tailReading {
 		t.forgotten = append(t.forgotten, m.xid)
 	}

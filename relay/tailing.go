@@ -196,17 +196,16 @@ func (t *tailing) read(ev TailEvent, now time.Time) {
 	case !ev.Due:
 		t.postpone(ev, now)
 	case t.gate.passes(ev, now):
-		m.xid = ev.XID
-		t.take(m, now)
+		t.take(&item{Message: m, xid: ev.XID}, now)
 	}
 }
 
 // take hands a row of the log to the dispatcher, or leaves it in the table for
 // the survey that ends its key's hold.
-func (t *tailing) take(m *Message, now time.Time) {
+func (t *tailing) take(m *item, now time.Time) {
 	in := t.intake
 	switch {
-	case in.dispatcher.ordered(m) && in.holds.blocks(m.Key):
+	case in.dispatcher.ordered(m.Message) && in.holds.blocks(m.Key):
 		t.forget(m)
 	case !in.dispatcher.add(m):
 		in.holds.drop(m.Key)

@@ -35,7 +35,7 @@ type term struct {
 
 // report is what the sink said of one message.
 type report struct {
-	message *Message
+	Ref
 	outcome Outcome
 }
 
@@ -206,7 +206,7 @@ func (t *term) publish() {
 			continue
 		}
 		t.withSink.Add(1)
-		t.config.Sink.Publish(m, t.onReport)
+		t.config.Sink.Publish(m.Message, t.onReport)
 		faultpoint("after-publish")
 	}
 }
@@ -220,13 +220,13 @@ func defectType(err error) ErrorType {
 
 // onReport runs on the sink's goroutines.
 func (t *term) onReport(m *Message, o Outcome) {
-	t.reports.put(report{m, o})
+	t.reports.put(report{m.Ref, o})
 	t.withSink.Add(-1)
 }
 
 func (t *term) takeReports() {
 	for _, r := range t.reports.take() {
-		t.reported(r.message, r.outcome)
+		t.reported(t.flight.rows[r.Ref], r.outcome)
 	}
 	if len(t.acknowledged) > 0 {
 		t.marker.marks.put(t.acknowledged...)
