@@ -46,7 +46,7 @@ bench: deps ## measure: the broker alone, the relay, the ratio; memory; takeover
 
 .PHONY: chaos
 chaos: deps ## random faults for as long as CHAOS says, such as CHAOS=10m; RabbitMQ killed ten times
-	$(GO) test -race -tags chaos -run '^TestChaos' -timeout 0 -v ./relay ./e2e
+	$(GO) test -race -tags chaos -run '^TestChaos' -timeout 0 -v ./relay/engine ./e2e
 
 .PHONY: matrix
 matrix: deps ## run what speaks to PostgreSQL on all its versions, or on those of MATRIX, such as MATRIX="14 18"

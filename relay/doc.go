@@ -1,4 +1,5 @@
-// Package relay moves the rows of an outbox table to a message broker.
+// Package relay holds the words of the relay: what a message is, what can become
+// of it, and what the relay asks of a database and of a broker.
 //
 // # Contract
 //
@@ -6,41 +7,12 @@
 // reaches the sink, a row that is rolled back never does. Rows of one key whose
 // transactions do not overlap are first delivered in the order of their
 // commits, those of one transaction in the order of their ids; rows without a key
-// in any order. A row is marked sent only after the
-// broker has acknowledged it.
+// in any order. A row is marked sent only after the broker has acknowledged it.
 //
-// The table is the only state: unsent rows are what there is to do, and a relay
-// that is killed at any point loses nothing but its place. A [Sweep] reads
-// pending rows, the dispatcher decides which may go next, a [Sink] publishes
-// them, and the marker writes what became of them through the [Control]
-// session, which also holds the lock that makes this relay the leader.
+// # Where things are
 //
-//	log ───► tail ──┐
-//	         sweep ─┴► intake ─► dispatcher ─► sink ─► broker
-//	           ▲                    ▲          │ outcome
-//	         table ◄─── marker ◄────┴──────────┘
-//
-// Polling is the base state: passes sweep the table in chunks. A [Tail], which
-// reads the write-ahead log, is an upgrade that makes delivery fast; surveys join
-// it to the table and reconcile the two, and whatever breaks it, the relay is
-// polling again.
-//
-// # Concurrency
-//
-// One term of leadership is four goroutines, and a fifth while there is a tail.
-// The loop (term.go) owns all state: what is in flight, which keys are held, the
-// chains and the window, how far the tail has got. The sweeper and the marker
-// each own one database session and do what the loop asks; a stream owns the
-// session that reads the log. The prober asks a broken sink whether it is back.
-// The sink has its own.
-// They speak through channels and mailboxes; nothing here is shared.
-//
-// # Rules
-//
-// Several types close a schedule that would lose, double or reorder a message.
-// Their comments tell the schedule: inFlight, holds, dispatcher, suspects,
-// pacer, marker, tailing, lagWatch, gate and unconfirmed.
-//
-// This package imports no adapter. relay/postgres implements [Database], the
-// packages under sinks implement [Sink], cmd/outbox-relay puts them together.
+// relay/engine is the relay at work. relay/postgres implements [Database], the
+// packages under sinks implement [Sink]. relay/wal is the arithmetic of the
+// write-ahead log. cmd/outbox-relay puts them together. This package imports none
+// of them but relay/wal.
 package relay

@@ -5,11 +5,12 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/engine"
 )
 
 // relayConfig is the relay's part of the configuration.
-func relayConfig(c config.Config, database relay.Database, sink relay.Sink, log *slog.Logger) relay.Config {
-	return relay.Config{
+func relayConfig(c config.Config, database relay.Database, sink relay.Sink, log *slog.Logger) engine.Config {
+	return engine.Config{
 		Database: database,
 		Sink:     sink,
 		Logger:   log,
@@ -25,18 +26,18 @@ func relayConfig(c config.Config, database relay.Database, sink relay.Sink, log 
 		BufferBytes:     int64(c.BufferBytes),
 		MaxMessageBytes: int64(c.MaxMessageBytes),
 		AttemptLimit:    relay.AttemptLimit{Attempts: c.MaxAttempts, Age: c.DeadAfter},
-		Retry:           relay.Backoff{Min: c.RetryMin, Max: c.RetryMax},
+		Retry:           engine.Backoff{Min: c.RetryMin, Max: c.RetryMax},
 		ShutdownGrace:   c.ShutdownGrace,
 	}
 }
 
-func visibilityGate(g config.VisibilityGate) relay.VisibilityGate {
+func visibilityGate(g config.VisibilityGate) engine.VisibilityGate {
 	switch g {
 	case config.GateOn:
-		return relay.GateOn
+		return engine.GateOn
 	case config.GateOff:
-		return relay.GateOff
+		return engine.GateOff
 	case config.GateAuto:
 	}
-	return relay.GateAuto
+	return engine.GateAuto
 }

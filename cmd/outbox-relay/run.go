@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
-	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/engine"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
@@ -60,7 +60,7 @@ func relayRows(ctx context.Context, c config.Config, log *slog.Logger) error {
 			log.Warn("sink did not close cleanly", slog.Any("error", err))
 		}
 	}()
-	mover := relay.New(relayConfig(c, database, sink, log))
+	mover := engine.New(relayConfig(c, database, sink, log))
 	server, err := serveStatus(ctx, c, host, mover.Status, log)
 	if err != nil {
 		return err

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/engine"
 	"github.com/outbox-relay/outbox-relay/schema"
 )
 
@@ -30,11 +30,11 @@ type Config struct {
 	VisibilityGate    VisibilityGate `env:"OUTBOX_VISIBILITY_GATE" envDefault:"auto" oneof:"auto|on|off" doc:"hold a row of the log until its transaction is visible; auto: while PostgreSQL has a synchronous standby"`
 	MaxWAL            Bytes          `env:"OUTBOX_MAX_WAL" envDefault:"1GiB" doc:"the log that PostgreSQL may keep for the relay before it polls instead"`
 
-	PollInterval    time.Duration  `env:"OUTBOX_POLL_INTERVAL" envDefault:"200ms" doc:"how often the table is swept for new rows"`
-	Ordering        relay.Ordering `env:"OUTBOX_ORDERING" envDefault:"key" oneof:"key|none" doc:"key: rows of one key are delivered one after the other; none: as fast as they come"`
-	MaxInFlight     int            `env:"OUTBOX_MAX_IN_FLIGHT" envDefault:"4096" doc:"rows published and not yet marked"`
-	BufferBytes     Bytes          `env:"OUTBOX_BUFFER_BYTES" envDefault:"64MiB" doc:"rows held in memory, those in flight included"`
-	MaxMessageBytes Bytes          `env:"OUTBOX_MAX_MESSAGE_BYTES" envDefault:"0" shown:"the broker's" doc:"a larger payload is dead at once, without being fetched (RabbitMQ does not tell its limit: 16MiB, or less once it refuses less)"`
+	PollInterval    time.Duration   `env:"OUTBOX_POLL_INTERVAL" envDefault:"200ms" doc:"how often the table is swept for new rows"`
+	Ordering        engine.Ordering `env:"OUTBOX_ORDERING" envDefault:"key" oneof:"key|none" doc:"key: rows of one key are delivered one after the other; none: as fast as they come"`
+	MaxInFlight     int             `env:"OUTBOX_MAX_IN_FLIGHT" envDefault:"4096" doc:"rows published and not yet marked"`
+	BufferBytes     Bytes           `env:"OUTBOX_BUFFER_BYTES" envDefault:"64MiB" doc:"rows held in memory, those in flight included"`
+	MaxMessageBytes Bytes           `env:"OUTBOX_MAX_MESSAGE_BYTES" envDefault:"0" shown:"the broker's" doc:"a larger payload is dead at once, without being fetched (RabbitMQ does not tell its limit: 16MiB, or less once it refuses less)"`
 
 	MaxAttempts int           `env:"OUTBOX_MAX_ATTEMPTS" envDefault:"10" doc:"refusals after which a row is given up, if OUTBOX_DEAD_AFTER is over too"`
 	DeadAfter   time.Duration `env:"OUTBOX_DEAD_AFTER" envDefault:"24h" doc:"time since a row's first refusal before it may be given up"`

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/engine"
 	"github.com/outbox-relay/outbox-relay/schema"
 )
 
@@ -84,7 +84,7 @@ func TestDefaults(t *testing.T) {
 		DatabaseURL: got.DatabaseURL, SinkURL: got.SinkURL,
 		Table: schema.Table{Schema: "public", Name: "outbox"}, Publication: "outbox_relay",
 		Mode: AutoMode, ReconcileInterval: 30 * time.Second, VisibilityGate: GateAuto, MaxWAL: 1 << 30,
-		PollInterval: 200 * time.Millisecond, Ordering: relay.OrderByKey,
+		PollInterval: 200 * time.Millisecond, Ordering: engine.OrderByKey,
 		MaxInFlight: 4096, BufferBytes: 64 << 20,
 		MaxAttempts: 10, DeadAfter: 24 * time.Hour, RetryMin: time.Second, RetryMax: 5 * time.Minute,
 		AfterSend: MarkSent, ShutdownGrace: 20 * time.Second,
@@ -125,7 +125,7 @@ func TestValuesAreRead(t *testing.T) {
 	want.DatabaseURL, want.SinkURL, want.NATSToken = got.DatabaseURL, got.SinkURL, got.NATSToken
 	want.Table = schema.Table{Schema: "My App", Name: "events"}
 	want.Publication = `Relay "1"`
-	want.Ordering = relay.OrderNone
+	want.Ordering = engine.OrderNone
 	want.BufferBytes, want.MaxMessageBytes = 2e9, 1<<20
 	want.AfterSend, want.Topology = DeleteSent, CreateTopology
 	want.LogLevel = -4

@@ -11,7 +11,7 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
-	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/engine"
 	"github.com/outbox-relay/outbox-relay/schema"
 )
 
@@ -28,8 +28,8 @@ func parse(values map[string]string, required []string) (Config, Faults) {
 	err := env.ParseWithOptions(&config, env.Options{
 		Environment: sound,
 		FuncMap: map[reflect.Type]env.ParserFunc{
-			reflect.TypeFor[schema.Table]():   parseTable,
-			reflect.TypeFor[relay.Ordering](): parseOrdering,
+			reflect.TypeFor[schema.Table]():    parseTable,
+			reflect.TypeFor[engine.Ordering](): parseOrdering,
 		},
 	})
 	clearEmpty(&config, sound)

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/engine"
 	"github.com/outbox-relay/outbox-relay/schema"
 )
 
@@ -131,7 +131,7 @@ func parseTable(s string) (any, error) {
 // parseOrdering relies on oneof for the rest.
 func parseOrdering(s string) (any, error) {
 	if s == "none" {
-		return relay.OrderNone, nil
+		return engine.OrderNone, nil
 	}
-	return relay.OrderByKey, nil
+	return engine.OrderByKey, nil
 }

@@ -1,0 +1,146 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// breaker is open while the sink takes no messages. Opening gives the window
+// back to the table; a probe closes it. Failures grow the pause before the
+// probe, and only an acknowledgement resets them: a broker that answers probes
+// and takes no message is not asked in a tight loop.
+type breaker struct {
+	open     bool
+	failures int // openings and failed probes since the last acknowledgement
+	// lost says that messages were in flight when it opened: one loss, however
+	// many of them the sink reports.
+	lost bool
+	// since is when it opened; reason why it is still open.
+	since  time.Time
+	closed time.Time
+	reason string
+}
+
+// flapping is how soon after it has closed an opening counts as the same one: a
+// broker may answer probes and take nothing.
+const flapping = 10 * time.Second
+
+// fail notes that the sink takes no messages.
+func (b *breaker) fail(now time.Time, err error) {
+	if b.failures == 0 || !b.closed.IsZero() && now.Sub(b.closed) > flapping {
+		b.since = now
+	}
+	b.failures++
+	b.closed = time.Time{}
+	b.reason = err.Error()
+}
+
+// close notes that a probe was answered.
+func (b *breaker) close(now time.Time) {
+	b.open, b.lost, b.closed = false, false, now
+}
+
+// openFor is how long the sink has taken no messages.
+func (b *breaker) openFor(now time.Time) time.Duration {
+	if !b.open || b.failures == 0 {
+		return 0
+	}
+	return now.Sub(b.since)
+}
+
+// probePause is the pause before a probe; the first probe comes soon, because
+// most losses are a reconnect.
+var probePause = Backoff{50 * time.Millisecond, 5 * time.Second}
+
+// openBreaker notes that the sink took no message. A term begins with it open
+// and no error: the first probe tells whether there is a broker and how large a
+// message it takes, before any row is read.
+func (t *term) openBreaker(reason string, err error) {
+	if t.breaker.open {
+		return
+	}
+	t.breaker.open = true
+	if err != nil {
+		t.breaker.fail(time.Now(), err)
+		t.faults.report(faultSink, slog.String("reason", reason), slog.Any("error", err))
+	}
+	t.giveBack()
+	t.prober.requests <- probePause.equal(max(1, t.breaker.failures))
+}
+
+// probed acts on the answer of a probe.
+func (t *term) probed(err error) {
+	t.takeReports() // of the loss before the probe, and part of it
+	if err == nil {
+		t.breaker.close(time.Now())
+		if t.breaker.failures == 0 {
+			t.breakerProved()
+		}
+		return
+	}
+	t.breaker.fail(time.Now(), err)
+	t.faults.report(faultSink, slog.String("reason", "probe"), slog.Any("error", err))
+	t.prober.requests <- probePause.equal(t.breaker.failures)
+}
+
+// breakerProved notes that the sink works: a message was acknowledged.
+func (t *term) breakerProved() {
+	t.breaker.failures, t.breaker.reason = 0, ""
+	t.faults.recovered(faultSink)
+}
+
+// prober asks the sink, when told to and after the pause given, whether it
+// takes messages. A goroutine of its own, because a probe waits for the broker.
+type prober struct {
+	relay    *Relay
+	requests chan time.Duration
+	results  chan error
+}
+
+// probeTimeout bounds one probe.
+const probeTimeout = 5 * time.Second
+
+func newProber(r *Relay) *prober {
+	return &prober{relay: r, requests: make(chan time.Duration, 1), results: make(chan error, 1)}
+}
+
+// run answers requests until ctx ends. The loop has one request open at a time.
+func (p *prober) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case pause := <-p.requests:
+			if sleep(ctx, pause) != nil {
+				return
+			}
+			p.results <- p.probe(ctx)
+		}
+	}
+}
+
+// probe first lets the sink report what an earlier term left with it: the
+// window is the sink's, not the term's.
+func (p *prober) probe(ctx context.Context) error {
+	for p.relay.withSink.Load() > 0 {
+		if err := sleep(ctx, 10*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	return p.relay.config.Sink.Probe(ctx)
+}
+
+// sleep waits for d, or returns the context's error when that ends first.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

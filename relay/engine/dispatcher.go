@@ -1,0 +1,190 @@
+package engine
+
+import "github.com/outbox-relay/outbox-relay/relay"
+
+// Ordering says which messages wait for each other.
+type Ordering uint8
+
+// The orderings.
+const (
+	OrderByKey Ordering = iota // messages of one key are delivered one after the other
+	OrderNone                  // every message is delivered as soon as the window has room
+)
+
+// limits bound what the dispatcher holds.
+type limits struct {
+	window      int   // messages published whose outcome is not committed
+	windowBytes int64 // of messages published whose outcome is not reported
+	chain       int   // messages of one key held in memory
+}
+
+// dispatcher decides which message may be published next. It is arithmetic:
+// no I/O, no clock, no goroutine.
+//
+// Of each key one message at a time is on its way; the others wait behind it in
+// the key's chain. The heads of all chains and the messages without a key share
+// one queue, so a hot key gets one turn like any other and starves nobody, and
+// its chain is capped so that it cannot fill the memory that the others need.
+//
+// The life of a message: add (queued) → next (published) → reported → release
+// or dropFollowers (its key goes on, or not) → committed (out of the window).
+type dispatcher struct {
+	limits
+	ordering Ordering
+
+	ready  fifo[*item]       // may be published: heads of chains, messages without a key
+	chains map[string]*chain // one for each key with a message in ready or published
+
+	queued      tally // in ready or behind a head
+	unreported  tally // with the sink
+	uncommitted int   // published and not committed; at least unreported.rows
+	alone       bool  // a message published alone is unreported
+}
+
+// chain is the run of messages of one key.
+type chain struct {
+	published bool        // the head is with the sink; else it is in ready
+	followers fifo[*item] // wait for the head's acknowledgement
+}
+
+// tally counts messages and their bytes.
+type tally struct {
+	rows  int
+	bytes int64
+}
+
+func (t *tally) add(m *item) { t.rows++; t.bytes += m.Size }
+func (t *tally) sub(m *item) { t.rows--; t.bytes -= m.Size }
+
+func newDispatcher(l limits, o Ordering) *dispatcher {
+	return &dispatcher{limits: l, ordering: o, chains: make(map[string]*chain)}
+}
+
+// ordered says whether the message waits for others of its key.
+func (d *dispatcher) ordered(m *relay.Message) bool { return m.Keyed && d.ordering == OrderByKey }
+
+// add takes a message in, or returns false where its key's chain is full.
+func (d *dispatcher) add(m *item) bool {
+	if !d.ordered(m.Message) {
+		d.queued.add(m)
+		d.ready.push(m)
+		return true
+	}
+	c := d.chains[m.Key]
+	switch {
+	case c == nil:
+		d.chains[m.Key] = &chain{}
+		d.ready.push(m)
+	case c.followers.len+1 >= d.chain:
+		return false
+	default:
+		c.followers.push(m)
+	}
+	d.queued.add(m)
+	return true
+}
+
+// next returns the message to publish now, or nil while the window has no room.
+// A suspect goes alone: it waits until nothing else is unreported, and nothing
+// else goes until it has been reported.
+func (d *dispatcher) next(suspect func(relay.Ref) bool) *item {
+	if d.ready.len == 0 || d.alone || !d.hasRoom(d.ready.peek()) {
+		return nil
+	}
+	if suspect(d.ready.peek().Ref) {
+		if d.unreported.rows > 0 {
+			return nil
+		}
+		d.alone = true
+	}
+	m := d.ready.pop()
+	if d.ordered(m.Message) {
+		d.chains[m.Key].published = true
+	}
+	d.queued.sub(m)
+	d.unreported.add(m)
+	d.uncommitted++
+	return m
+}
+
+// hasRoom bounds the window by count and by bytes. A message larger than the
+// whole window goes when nothing else is with the sink; what is acknowledged and
+// waits for its mark, perhaps for long because somebody has the row locked,
+// takes no bytes any more.
+func (d *dispatcher) hasRoom(m *item) bool {
+	return d.uncommitted < d.window &&
+		(d.unreported.rows == 0 || d.unreported.bytes+m.Size <= d.windowBytes)
+}
+
+// reported notes that a published message has its outcome. From here on only its
+// name is needed: the bytes are let go.
+func (d *dispatcher) reported(m *item) {
+	d.unreported.sub(m)
+	d.alone = false
+	m.Payload, m.Headers = nil, nil
+}
+
+// release lets the next message of the key go: m has been acknowledged.
+func (d *dispatcher) release(m *item) {
+	if !d.ordered(m.Message) {
+		return
+	}
+	c := d.chains[m.Key]
+	if c.followers.len == 0 {
+		delete(d.chains, m.Key)
+		return
+	}
+	c.published = false
+	d.ready.push(c.followers.pop())
+}
+
+// dropFollowers ends the chain of m, which will not be acknowledged now, and
+// returns the messages that waited behind it. The caller holds the key.
+func (d *dispatcher) dropFollowers(m *item) []*item {
+	if !d.ordered(m.Message) {
+		return nil
+	}
+	c := d.chains[m.Key]
+	delete(d.chains, m.Key)
+	return d.drain(&c.followers, nil)
+}
+
+// committed takes a message out of the window: its outcome is in the table, or
+// it has been given back to the table.
+func (d *dispatcher) committed() { d.uncommitted-- }
+
+// waiting is how many messages of the key are in memory and not acknowledged.
+func (d *dispatcher) waiting(key string) int {
+	c := d.chains[key]
+	if c == nil {
+		return 0
+	}
+	return 1 + c.followers.len
+}
+
+// dropQueued gives back everything that has not been published. Chains whose
+// head is with the sink stay, so that its key keeps its place.
+func (d *dispatcher) dropQueued() []*item {
+	var dropped []*item
+	for key, c := range d.chains {
+		dropped = d.drain(&c.followers, dropped)
+		if !c.published {
+			delete(d.chains, key)
+		}
+	}
+	return d.drain(&d.ready, dropped)
+}
+
+func (d *dispatcher) drain(q *fifo[*item], to []*item) []*item {
+	for q.len > 0 {
+		m := q.pop()
+		d.queued.sub(m)
+		to = append(to, m)
+	}
+	return to
+}
+
+// memory is all that the dispatcher answers for.
+func (d *dispatcher) memory() tally {
+	return tally{d.queued.rows + d.uncommitted, d.queued.bytes + d.unreported.bytes}
+}

@@ -1,0 +1,38 @@
+package engine
+
+// fifo is a queue in a ring buffer, which, unlike a slice cut from the front,
+// keeps no pointer to what has left it. The zero value is empty.
+type fifo[T any] struct {
+	ring []T
+	head int
+	len  int
+}
+
+func (q *fifo[T]) push(v T) {
+	if q.len == len(q.ring) {
+		q.grow()
+	}
+	q.ring[(q.head+q.len)%len(q.ring)] = v
+	q.len++
+}
+
+// peek returns the oldest element; the queue must not be empty.
+func (q *fifo[T]) peek() T { return q.ring[q.head] }
+
+// pop removes and returns the oldest element; the queue must not be empty.
+func (q *fifo[T]) pop() T {
+	var zero T
+	v := q.ring[q.head]
+	q.ring[q.head] = zero
+	q.head = (q.head + 1) % len(q.ring)
+	q.len--
+	return v
+}
+
+func (q *fifo[T]) grow() {
+	ring := make([]T, max(4, 2*len(q.ring)))
+	for i := range q.len {
+		ring[i] = q.ring[(q.head+i)%len(q.ring)]
+	}
+	q.ring, q.head = ring, 0
+}

@@ -1,0 +1,123 @@
+package engine
+
+import "hash/maphash"
+
+// holds are the keys whose rows the running pass must not bring: a row of the
+// key was refused or dropped, or waits in the table for its retry, and has to go
+// first; or the pass may have gone by one (see Row.Late).
+//
+// Schedule that reorders: rows 1, 2 of a key are in memory, a pass is reading;
+// 1 is refused and will be retried in a minute; the pass brings row 3 of the
+// key and it is published: 3 before 1. So the key is held from the refusal on:
+// what the running pass brings of it is skipped, later chunks leave it out in
+// SQL, and only a pass that begins after the last row was dropped, and after the
+// refusal was committed, may bring the key's rows again. That pass reads in id
+// order, so it meets the first one first, and if that one is still waiting, it
+// renews the hold.
+//
+// A refused broker can hold millions of keys. The first maxHeldKeys are kept as
+// they are, so that chunks leave them out; of the others a hash is kept, and
+// their rows are skipped when they come. Two keys of one hash, once in 2^64,
+// wait for each other.
+type holds struct {
+	writing map[string]int // refusals of a held key that are not committed yet
+	more    map[uint64]struct{}
+	// Those that ended when the last pass began.
+	ended     map[string]struct{}
+	endedMore map[uint64]struct{}
+	seed      maphash.Seed
+}
+
+const (
+	// maxHeldKeys go with every chunk to the database.
+	maxHeldKeys = 20_000
+	// maxHashedKeys bound the memory, to some 40 MiB. A pass that meets more ends:
+	// a broker that refuses so many keys is not sent others.
+	maxHashedKeys = 2_000_000
+)
+
+func newHolds() *holds {
+	return &holds{
+		writing: make(map[string]int), more: make(map[uint64]struct{}),
+		ended: make(map[string]struct{}), endedMore: make(map[uint64]struct{}), seed: maphash.MakeSeed(),
+	}
+}
+
+// drop holds the key: a row of it went back to the table, or waits there.
+func (h *holds) drop(key string) {
+	if _, held := h.writing[key]; held {
+		return
+	}
+	if len(h.writing) < maxHeldKeys {
+		h.writing[key] = 0
+		return
+	}
+	h.more[maphash.String(h.seed, key)] = struct{}{}
+}
+
+// refuse holds the key until the refusal of its row has been committed, and for
+// the rest of the pass that is then running.
+func (h *holds) refuse(key string) { h.writing[key]++ }
+
+// refused notes that the refusal has been committed.
+func (h *holds) refused(key string) {
+	h.writing[key]--
+	if h.writing[key] == 0 && len(h.writing) > maxHeldKeys {
+		delete(h.writing, key)
+		h.drop(key)
+	}
+}
+
+// passBegins is called before the pass takes its first snapshot. It ends the
+// holds whose reasons are in that snapshot; the pass meets them in the table. If
+// it ends early, the next one begins at the lowest id again.
+func (h *holds) passBegins() {
+	clear(h.ended)
+	for key, writing := range h.writing {
+		if writing == 0 {
+			delete(h.writing, key)
+			h.ended[key] = struct{}{}
+		}
+	}
+	clear(h.endedMore)
+	h.more, h.endedMore = h.endedMore, h.more
+}
+
+// wasHeld says whether the key is held, or was until the running pass began.
+func (h *holds) wasHeld(key string) bool {
+	if _, ended := h.ended[key]; ended || h.blocks(key) {
+		return true
+	}
+	if len(h.endedMore) == 0 {
+		return false
+	}
+	_, ended := h.endedMore[maphash.String(h.seed, key)]
+	return ended
+}
+
+// size is how many keys are held.
+func (h *holds) size() int { return len(h.writing) + len(h.more) }
+
+// blocks says whether the running pass has to skip rows of the key.
+func (h *holds) blocks(key string) bool {
+	if _, held := h.writing[key]; held {
+		return true
+	}
+	if len(h.more) == 0 {
+		return false
+	}
+	_, held := h.more[maphash.String(h.seed, key)]
+	return held
+}
+
+// full says that the pass has to end.
+func (h *holds) full() bool { return len(h.more) > maxHashedKeys }
+
+// excluded lists the keys that the next chunk of the pass leaves out.
+func (h *holds) excluded() []string {
+	keys := make([]string, 0, len(h.writing))
+	for key := range h.writing {
+		keys = append(keys, key)
+	}
+	return keys
+}

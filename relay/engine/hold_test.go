@@ -1,0 +1,138 @@
+package engine
+
+import (
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+func TestHoldEndsOnlyThroughALaterPass(t *testing.T) {
+	h := newHolds()
+	h.passBegins()
+	h.refuse("k")
+	if !h.blocks("k") {
+		t.Fatal("a key refused during a pass is not held in that pass")
+	}
+	h.passBegins()
+	if !h.blocks("k") {
+		t.Fatal("released before the refusal was committed")
+	}
+	h.refused("k")
+	if !h.blocks("k") {
+		t.Fatal("released to a pass whose snapshot is older than the commit of the refusal")
+	}
+	h.passBegins()
+	if h.blocks("k") {
+		t.Fatal("not released to the next pass")
+	}
+	h.drop("k") // its head is still waiting for the retry
+	if !h.blocks("k") || !slices.Equal(h.excluded(), []string{"k"}) {
+		t.Fatal("a renewed hold does not hold for the rest of the pass")
+	}
+}
+
+func TestMillionsOfHeldKeysAreBlockedAndForgotten(t *testing.T) {
+	h := newHolds()
+	h.passBegins()
+	const keys = 3 * maxHeldKeys
+	for i := range keys {
+		h.drop(strconv.Itoa(i))
+	}
+	for i := range keys {
+		h.refuse("refused " + strconv.Itoa(i))
+	}
+	for i := range keys {
+		h.refused("refused " + strconv.Itoa(i))
+	}
+	if len(h.excluded()) > maxHeldKeys {
+		t.Errorf("%d keys go with every chunk, want at most %d", len(h.excluded()), maxHeldKeys)
+	}
+	for i := range keys {
+		if !h.blocks(strconv.Itoa(i)) || !h.blocks("refused "+strconv.Itoa(i)) {
+			t.Fatalf("key %d is not held", i)
+		}
+	}
+	if h.blocks("another") {
+		t.Error("a key is held that nobody dropped")
+	}
+	h.passBegins()
+	if len(h.writing)+len(h.more) != 0 {
+		t.Errorf("%d holds outlived their reasons", len(h.writing)+len(h.more))
+	}
+}
+
+func TestInFlightRowLingersUntilTheRunningStatementIsTakenIn(t *testing.T) {
+	f := newInFlight()
+	r := relay.Ref{ID: 7}
+	f.add(&item{Message: &relay.Message{Ref: r}})
+	f.statementBegins() // its snapshot may be older than the commit of the mark
+	if f.settle(r) == nil {
+		t.Fatal("settle does not know the row")
+	}
+	if !f.has(r) {
+		t.Fatal("the row left while a statement runs that may still bring it as unsent: it would be published twice")
+	}
+	if f.settle(r) != nil {
+		t.Fatal("a row settles twice")
+	}
+	f.statementEnded()
+	if f.has(r) || len(f.lingering) != 0 {
+		t.Fatal("the row outlived the statement")
+	}
+	f.add(&item{Message: &relay.Message{Ref: r}})
+	f.settle(r)
+	if f.has(r) {
+		t.Fatal("the row lingers although nothing runs that could bring it")
+	}
+}
+
+func TestInFlightTellsRowsApartByMessageID(t *testing.T) {
+	f := newInFlight()
+	f.add(&item{Message: &relay.Message{Ref: relay.Ref{ID: 1, MessageID: relay.MessageID{1}}}})
+	if f.has(relay.Ref{ID: 1, MessageID: relay.MessageID{2}}) {
+		t.Fatal("a new row that reuses an id after TRUNCATE … RESTART IDENTITY is taken for the old one")
+	}
+}
+
+func TestSuspectNeedsTwoLossesInARow(t *testing.T) {
+	s := newSuspects()
+	poison, neighbour, passerby := relay.Ref{ID: 1}, relay.Ref{ID: 2}, relay.Ref{ID: 3}
+	s.lossBegins()
+	s.lost(poison)
+	s.lost(neighbour)
+	s.lost(passerby)
+	if s.has(poison) {
+		t.Fatal("suspected after one loss")
+	}
+	s.cleared(passerby)
+	s.lossBegins()
+	s.lost(poison)
+	s.lost(neighbour)
+	s.lost(passerby)
+	if !s.has(poison) || !s.has(neighbour) {
+		t.Fatal("not suspected after two losses in a row")
+	}
+	if s.has(passerby) {
+		t.Fatal("suspected although it was acknowledged between the losses")
+	}
+	s.cleared(neighbour)
+	s.lossBegins()
+	if s.has(neighbour) || !s.has(poison) {
+		t.Fatal("suspicion does not follow acknowledgements")
+	}
+}
+
+func TestLossesThatAreNotInARowMakeNoSuspect(t *testing.T) {
+	s := newSuspects()
+	r := relay.Ref{ID: 1}
+	s.lossBegins()
+	s.lost(r)
+	s.lossBegins() // another loss, without it
+	s.lossBegins()
+	s.lost(r)
+	if s.has(r) {
+		t.Fatal("suspected although it was not in flight at the loss between")
+	}
+}

@@ -1,0 +1,63 @@
+package engine
+
+import "github.com/outbox-relay/outbox-relay/relay"
+
+// inFlight is the one answer to "is this row on its way?". A row that a sweep
+// brings and that is in here is not taken a second time.
+//
+// A row must not leave too early. Schedule that doubles a message: a sweep's
+// statement takes its snapshot; the row's mark commits; the row leaves; the
+// sweep's result arrives with the row, still unsent in that snapshot, and it is
+// published again. So a row whose outcome is committed lingers until the result
+// of the statement that was running then has been taken in. The next statement
+// of the sweep has a snapshot of its own, which sees the commit.
+//
+// Rows are known by (id, message id): after TRUNCATE … RESTART IDENTITY the same
+// id is another row, which must not be mistaken for the one in flight.
+type inFlight struct {
+	// rows holds the message, or nil for a row that lingers.
+	rows      map[relay.Ref]*item
+	lingering []relay.Ref
+	reading   bool // a statement of the sweep is running
+}
+
+func newInFlight() *inFlight { return &inFlight{rows: make(map[relay.Ref]*item)} }
+
+func (f *inFlight) has(r relay.Ref) bool {
+	_, ok := f.rows[r]
+	return ok
+}
+
+func (f *inFlight) add(m *item) { f.rows[m.Ref] = m }
+
+// drop removes a row that goes back to the table unpublished: the next sweep is
+// meant to bring it again.
+func (f *inFlight) drop(r relay.Ref) { delete(f.rows, r) }
+
+// settle removes a row whose outcome is committed, as soon as no running
+// statement can bring it as it was before. It returns the row's message, nil if
+// it is not in flight.
+func (f *inFlight) settle(r relay.Ref) *item {
+	m := f.rows[r]
+	switch {
+	case m == nil:
+	case f.reading:
+		f.rows[r] = nil
+		f.lingering = append(f.lingering, r)
+	default:
+		delete(f.rows, r)
+	}
+	return m
+}
+
+// statementBegins is called before a statement of the sweep is sent.
+func (f *inFlight) statementBegins() { f.reading = true }
+
+// statementEnded is called once the statement's rows have been taken in.
+func (f *inFlight) statementEnded() {
+	f.reading = false
+	for _, r := range f.lingering {
+		delete(f.rows, r)
+	}
+	f.lingering = f.lingering[:0]
+}

@@ -1,0 +1,130 @@
+package engine
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// What the loop does with each outcome that the sink reports and each
+// settlement that the marker makes.
+
+// Names of faults in the log.
+const (
+	faultSink      = "the broker takes no messages"
+	faultRefused   = "message refused"
+	faultDead      = "message dead"
+	faultDuplicate = "message id was already in the stream"
+)
+
+// reported acts on the outcome of a published message.
+func (t *term) reported(m *item, o relay.Outcome) {
+	alone := t.dispatcher.alone
+	t.dispatcher.reported(m)
+	switch o.Class {
+	case relay.Acknowledged:
+		t.acknowledge(m, o)
+	case relay.Refused, relay.Rejected:
+		t.refuse(m, o)
+	case relay.Unavailable:
+		t.openBreaker(string(o.Type), o.Err)
+		t.putBack(m)
+	default: // Unknown, and what a sink forgot to classify
+		t.openBreaker(string(o.Type), o.Err)
+		if !t.breaker.lost {
+			t.breaker.lost = true
+			t.suspects.lossBegins()
+		}
+		t.suspects.lost(m.Ref)
+		if alone {
+			t.refuse(m, o)
+		} else {
+			t.putBack(m)
+		}
+	}
+}
+
+// acknowledge lets the key go on and has the row marked. The row stays in
+// flight until the mark is committed.
+func (t *term) acknowledge(m *item, o relay.Outcome) {
+	faultpoint("after-ack")
+	t.breakerProved()
+	t.count.Published++
+	if o.Duplicate {
+		t.count.DuplicateAcks++
+		t.faults.report(faultDuplicate, slog.String("message_id", m.MessageID.String()))
+	}
+	t.suspects.cleared(m.Ref)
+	t.dispatcher.release(m)
+	t.acknowledged = append(t.acknowledged, relay.Mark{Ref: m.Ref, XID: m.xid, Note: m.Note})
+}
+
+// refuse has the refusal written. The row stays in flight until then, and its
+// key is held, so that nothing overtakes it.
+func (t *term) refuse(m *item, o relay.Outcome) {
+	t.endChain(m)
+	if t.dispatcher.ordered(m.Message) {
+		t.holds.refuse(m.Key)
+	}
+	t.faults.report(faultRefused,
+		slog.String("error_type", string(o.Type)), slog.Any("error", o.Err),
+		slog.Int64("id", m.ID), slog.Int("attempt", m.Attempts+1))
+	m.retry = t.config.Retry.full(m.Attempts + 1)
+	t.count.Refused++
+	t.marker.refusals.put(relay.Refusal{
+		Ref:    m.Ref,
+		XID:    m.xid,
+		Reason: string(o.Type) + ": " + o.Err.Error(),
+		Delay:  m.retry,
+		Final:  o.Class == relay.Rejected,
+	})
+}
+
+// putBack leaves the row to the next pass: it was not this message's fault. The
+// breaker is open, so the running pass has been given up and brings no later row
+// of the key.
+func (t *term) putBack(m *item) {
+	t.endChain(m)
+	t.dispatcher.committed()
+	t.forget(m)
+}
+
+// endChain drops the messages that waited behind m. They stay in the table.
+func (t *term) endChain(m *item) {
+	for _, follower := range t.dispatcher.dropFollowers(m) {
+		t.forget(follower)
+	}
+}
+
+// forget leaves a row to the table.
+func (t *term) forget(m *item) {
+	t.flight.drop(m.Ref)
+	t.tail.forget(m)
+}
+
+// settle takes a row out of the window: its outcome is committed.
+func (t *term) settle(s settlement) {
+	m := t.flight.settle(s.Ref)
+	if m == nil {
+		return // settled before
+	}
+	t.dispatcher.committed()
+	if s.fate == 0 {
+		return
+	}
+	if t.dispatcher.ordered(m.Message) {
+		t.holds.refused(m.Key)
+	}
+	if s.fate == relay.Waiting {
+		t.tail.wakeAt(time.Now().Add(m.retry))
+		return
+	}
+	t.tail.wakeAt(time.Now()) // its key goes on
+	t.suspects.cleared(s.Ref)
+	if s.fate == relay.Dead {
+		t.count.Dead++
+		t.faults.report(faultDead, slog.Int64("id", m.ID),
+			slog.String("message_id", m.MessageID.String()), slog.Int("attempts", s.attempts))
+	}
+}

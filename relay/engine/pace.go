@@ -1,0 +1,55 @@
+package engine
+
+import "time"
+
+// pacer decides when the next pass begins: one poll interval after the last one
+// began, and later where passes cost more than they bring.
+//
+// A pass that reads a million rows waiting for their retries takes a second of
+// the database's time and finds little. Four times the time it wasted passes
+// before the next one, so sweeping never takes more than a fifth of one of the
+// database's cores. Time is wasted only as far as the rows taken in do not
+// account for it, and only by a pass that has read all there is: one that was
+// cut short in a backlog is followed by the next at once.
+type pacer struct {
+	interval time.Duration
+	began    time.Time
+	reading  time.Duration // spent in the statements of this pass
+	taken    int           // rows this pass brought into memory
+	next     time.Time
+}
+
+// worthPerRow is the reading time that one row taken in accounts for: 20 µs is
+// a slow read (a sweep reads a row of 370 bytes in 1 to 2 µs).
+const worthPerRow = 20 * time.Microsecond
+
+// restFactor is how much longer than the wasted time the pause is.
+const restFactor = 4
+
+func (p *pacer) passBegins(now time.Time) {
+	p.began, p.reading, p.taken = now, 0, 0
+}
+
+func (p *pacer) read(took time.Duration, taken int) {
+	p.reading += took
+	p.taken += taken
+}
+
+func (p *pacer) passEnded(now time.Time, complete bool) {
+	p.next = p.began.Add(p.interval)
+	if rested := now.Add(p.rest()); complete && rested.After(p.next) {
+		p.next = rested
+	}
+}
+
+// rest is the pause that the reading so far calls for.
+func (p *pacer) rest() time.Duration {
+	wasted := max(0, p.reading-time.Duration(p.taken)*worthPerRow)
+	if wasted <= p.interval/restFactor {
+		return 0
+	}
+	return restFactor * wasted
+}
+
+// until is how long to wait for the next pass; 0 when it may begin.
+func (p *pacer) until(now time.Time) time.Duration { return max(0, p.next.Sub(now)) }

@@ -1,0 +1,176 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// Config is what a relay works with. All fields are required, except where a
+// zero value is explained.
+type Config struct {
+	Database relay.Database
+	// Sink has been opened with a window of at least MaxInFlight messages.
+	Sink     relay.Sink
+	Logger   *slog.Logger
+	Ordering Ordering
+
+	PollInterval time.Duration
+	// Tail has the log read where that is possible. Without it the relay polls.
+	Tail bool
+	// ReconcileInterval is how often the table is surveyed while the log is read.
+	ReconcileInterval time.Duration
+	Gate              VisibilityGate
+	// MaxWAL is how many bytes of its log the server may keep for the tail's slot.
+	MaxWAL int64
+	// TailRetry are the pauses between tries at a tail. Zero: 1 s to 1 min.
+	TailRetry Backoff
+
+	MaxInFlight int   // messages published whose outcome is not committed
+	BufferBytes int64 // of messages in memory, those in flight included
+	// MaxMessageBytes is a limit below the broker's; 0 for the broker's.
+	MaxMessageBytes int64
+
+	AttemptLimit  relay.AttemptLimit
+	Retry         Backoff
+	ShutdownGrace time.Duration
+	// StepDownAfter is how long a leader that cannot reach its broker goes on where
+	// others stand by. Zero: 1 min.
+	StepDownAfter time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	if c.TailRetry == (Backoff{}) {
+		c.TailRetry = Backoff{time.Second, time.Minute}
+	}
+	if c.StepDownAfter == 0 {
+		c.StepDownAfter = time.Minute
+	}
+	return c
+}
+
+// Relay moves rows from one outbox table to one sink.
+type Relay struct {
+	config Config
+	log    *slog.Logger
+	faults *faultLog
+	// withSink counts the messages that the sink has not reported yet, over all
+	// terms of leadership.
+	withSink atomic.Int64
+	// yields is until when the relay leaves the lead to others.
+	yields time.Time
+
+	// The status, of the goroutine in Run, and what it has told others of it.
+	status relay.Status
+	count  relay.Counters
+	told   atomic.Pointer[relay.Status]
+}
+
+// New makes a relay. The caller keeps and closes the sink.
+func New(c Config) *Relay {
+	r := &Relay{config: c.withDefaults(), log: c.Logger, faults: newFaultLog(c.Logger)}
+	r.enter(relay.Connecting, "")
+	return r
+}
+
+// Pauses between attempts to reach the database, and between attempts to lead.
+var reconnect = Backoff{100 * time.Millisecond, 10 * time.Second}
+
+// yieldFor is how long a relay that has stepped down does not compete.
+const yieldFor = 10 * time.Second
+
+// standbyPoll is how often a standby tries for the lock. It is woken at once
+// when a leader resigns; the polling is for leaders that are killed.
+const standbyPoll = time.Second
+
+const faultDatabase = "cannot work with the database"
+
+// Run works until ctx ends: stands by, leads, and comes back from every fault.
+// Then it awaits and marks what is in flight, hands over to a standby and
+// returns nil, or an error that counts the rows for which that failed. It is
+// called once. It leaves no goroutine behind.
+func (r *Relay) Run(ctx context.Context) error {
+	failures := 0
+	for {
+		began := time.Now()
+		err := r.serve(ctx)
+		switch {
+		case errors.Is(err, errUnclean):
+			return err
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, errSteppedDown):
+			r.log.Warn("stepped down: others stand by, and this relay cannot reach its broker", slog.Any("error", err))
+			r.yields = time.Now().Add(yieldFor)
+			continue
+		}
+		r.enter(relay.Connecting, err.Error())
+		if time.Since(began) > reconnect.Max {
+			failures = 0
+		}
+		failures++
+		r.faults.report(faultDatabase, slog.Any("error", err))
+		if sleep(ctx, reconnect.equal(failures)) != nil {
+			return nil
+		}
+	}
+}
+
+// serve is one control session: connect, stand by, lead.
+func (r *Relay) serve(ctx context.Context) error {
+	r.enter(relay.Connecting, r.status.Reason)
+	control, err := r.config.Database.Connect(ctx)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	defer control.Close()
+	if err := r.standBy(ctx, control); err != nil {
+		return fmt.Errorf("stand by: %w", err)
+	}
+	r.faults.recovered(faultDatabase)
+	r.log.Info("leading", slog.String("mode", "polling"))
+	err = r.lead(ctx, control)
+	r.log.Info("no longer leading")
+	return err
+}
+
+// standBy returns nil when this relay has become the leader.
+func (r *Relay) standBy(ctx context.Context, control relay.Control) error {
+	for told := false; ; told = true {
+		why := "another relay leads"
+		if time.Now().After(r.yields) {
+			leads, err := control.TryLead(ctx)
+			if err != nil || leads {
+				return err
+			}
+		} else {
+			why = "it leaves the lead to others for a while"
+			if err := control.Heartbeat(ctx); err != nil { // else the server ends the session as idle
+				return err
+			}
+		}
+		if !told {
+			r.faults.recovered(faultDatabase)
+			r.log.Info("standing by", slog.String("reason", why))
+		}
+		r.enter(relay.StandingBy, "")
+		if err := control.AwaitHandover(ctx, standbyPoll); err != nil {
+			return err
+		}
+	}
+}
+
+// messageLimit is the longest payload that is worth reading, in bytes; 0 while
+// none is known.
+func (r *Relay) messageLimit() int64 {
+	own, broker := r.config.MaxMessageBytes, r.config.Sink.MaxMessageBytes()
+	if own == 0 || broker == 0 {
+		return max(own, broker)
+	}
+	return min(own, broker)
+}

@@ -1,0 +1,55 @@
+package engine
+
+import "github.com/outbox-relay/outbox-relay/relay"
+
+// suspects find the message that kills connections. Which of the messages in
+// flight at a loss was the cause, nobody can tell; most losses have no cause
+// among them. A message that was in flight at two losses in a row is suspected:
+// it is tried alone, and if the connection is lost then too, it takes an
+// attempt like any refused message, so that it ends dead and not as a relay
+// that reconnects for ever. Innocent suspects are acknowledged, one by one.
+//
+// Suspicion lives in memory: a new term of leadership finds the message again.
+type suspects struct {
+	lastLoss  map[relay.Ref]struct{} // in flight at the last loss, not acknowledged since
+	lossNow   map[relay.Ref]struct{} // in flight at the loss now being reported
+	suspected map[relay.Ref]struct{}
+}
+
+func newSuspects() *suspects {
+	return &suspects{
+		lastLoss:  make(map[relay.Ref]struct{}),
+		lossNow:   make(map[relay.Ref]struct{}),
+		suspected: make(map[relay.Ref]struct{}),
+	}
+}
+
+// has says whether the row is to be tried alone.
+func (s *suspects) has(r relay.Ref) bool {
+	_, ok := s.suspected[r]
+	return ok
+}
+
+// lossBegins is called once for each loss, before its rows are named.
+func (s *suspects) lossBegins() {
+	s.lastLoss, s.lossNow = s.lossNow, s.lastLoss
+	clear(s.lossNow)
+}
+
+// lost notes that the row was in flight at this loss.
+func (s *suspects) lost(r relay.Ref) {
+	s.lossNow[r] = struct{}{}
+	if _, again := s.lastLoss[r]; again {
+		s.suspected[r] = struct{}{}
+	}
+}
+
+// cleared forgets a row: it was acknowledged, or is out of the queue.
+func (s *suspects) cleared(r relay.Ref) {
+	if len(s.lossNow)+len(s.lastLoss)+len(s.suspected) == 0 {
+		return // nearly always
+	}
+	delete(s.lossNow, r)
+	delete(s.lastLoss, r)
+	delete(s.suspected, r)
+}

@@ -1,0 +1,289 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// term is one term of leadership. It starts with nothing in flight and ends
+// with leadership, whatever ended it. The goroutine in loop owns all of it.
+type term struct {
+	*Relay
+	marker     *marker
+	sweeper    *sweeper
+	prober     *prober
+	dispatcher *dispatcher
+	flight     *inFlight
+	holds      *holds
+	suspects   *suspects
+	breaker    breaker
+	intake     *intake
+	tail       *tailing
+	reports    *mailbox[report]
+	tasks      sync.WaitGroup
+
+	stopping      bool
+	sweepFailures int          // in a row
+	acknowledged  []relay.Mark // for the marker, collected over one turn of the loop
+	paused        time.Time    // since when the sink's broker has it pause; zero: it does not
+}
+
+// report is what the sink said of one message.
+type report struct {
+	relay.Ref
+	outcome relay.Outcome
+}
+
+func newTerm(r *Relay, control relay.Control) *term {
+	t := &term{
+		Relay:   r,
+		marker:  newMarker(control, r.config.AttemptLimit),
+		sweeper: newSweeper(r.config.Database, control),
+		dispatcher: newDispatcher(limits{
+			window:      r.config.MaxInFlight,
+			windowBytes: r.config.BufferBytes / 2,
+			chain:       max(1, r.config.MaxInFlight/4),
+		}, r.config.Ordering),
+		flight:   newInFlight(),
+		holds:    newHolds(),
+		suspects: newSuspects(),
+		reports:  newMailbox[report](),
+	}
+	t.prober = newProber(r)
+	t.intake = &intake{
+		limits:       bufferLimits{rows: readAhead * r.config.MaxInFlight, bytes: r.config.BufferBytes},
+		dispatcher:   t.dispatcher,
+		flight:       t.flight,
+		holds:        t.holds,
+		pace:         pacer{interval: r.config.PollInterval},
+		requests:     t.sweeper.requests,
+		messageLimit: r.messageLimit,
+	}
+	t.tail = &tailing{
+		intake: t.intake, wanted: r.config.Tail, reconcile: r.config.ReconcileInterval, maxWAL: r.config.MaxWAL,
+		retry: r.config.TailRetry, gate: gate{setting: r.config.Gate}, unconfirmed: newUnconfirmed(), missed: time.Now(),
+	}
+	return t
+}
+
+// streams returns how a tail is opened: on a goroutine that ends with hard.
+func (t *term) streams(hard context.Context, control relay.Control) func() *stream {
+	return func() *stream {
+		ctx, cancel := context.WithCancel(hard)
+		s := newStream(cancel, max(1, t.config.BufferBytes/readAhead/2))
+		t.tasks.Go(func() {
+			s.run(ctx, func(ctx context.Context) (relay.Tail, error) {
+				return t.config.Database.OpenTail(ctx, control, t.messageLimit)
+			})
+		})
+		return s
+	}
+}
+
+// lead runs one term: until the control session fails (an error), or until ctx
+// ends and what is in flight has been awaited and marked (nil), at the latest
+// ShutdownGrace after. Where that did not come about the error is errUnclean.
+func (r *Relay) lead(ctx context.Context, control relay.Control) error {
+	t := newTerm(r, control)
+	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	// Whatever hangs at the end, such as a database that takes no farewell, is cut
+	// off soon after the grace period.
+	defer context.AfterFunc(ctx, func() {
+		if sleep(hard, r.config.ShutdownGrace+cutOff) == nil {
+			cancel()
+		}
+	})()
+
+	t.tail.openStream = t.streams(hard, control)
+	stopMarker := make(chan struct{})
+	markerDone := make(chan error, 1)
+	t.tasks.Go(func() { markerDone <- t.marker.run(hard, stopMarker) })
+	t.tasks.Go(func() { t.sweeper.run(hard) })
+	t.tasks.Go(func() { t.prober.run(hard) })
+
+	err := t.loop(ctx, markerDone)
+	if err == nil || errors.Is(err, errSteppedDown) {
+		close(stopMarker)
+		err = cmp.Or(<-markerDone, control.Resign(hard), err)
+	}
+	cancel()
+	t.tasks.Wait()
+	if t.stopping && t.dispatcher.uncommitted > 0 {
+		return fmt.Errorf("%w: %d rows without an acknowledgement or a mark will be sent again: %w",
+			errUnclean, t.dispatcher.uncommitted, err)
+	}
+	return err
+}
+
+// cutOff after the grace period, everything is cancelled.
+const cutOff = time.Second
+
+// loop is the relay at work. It publishes nothing more once it has returned.
+func (t *term) loop(ctx context.Context, markerDone <-chan error) error {
+	t.openBreaker("", nil)
+	wake := time.NewTimer(0)
+	defer wake.Stop()
+	stop := ctx.Done()
+	var grace <-chan time.Time
+	for {
+		t.advance(wake)
+		if t.breaker.openFor(time.Now()) > t.config.StepDownAfter && t.marker.standbys.Load() > 0 {
+			return fmt.Errorf("%w: %s", errSteppedDown, t.breaker.reason)
+		}
+		if t.stopping && t.dispatcher.uncommitted == 0 {
+			return nil
+		}
+		select {
+		case <-stop:
+			stop, grace = nil, time.After(t.config.ShutdownGrace)
+			t.stop()
+		case <-grace:
+			return errGrace
+		case err := <-markerDone:
+			return cmp.Or(err, errCutOff)
+		case <-t.reports.ready:
+			t.takeReports()
+		case <-t.marker.settled.ready:
+			for _, s := range t.marker.settled.take() {
+				t.settle(s)
+			}
+		case res := <-t.sweeper.results:
+			if err := t.swept(res); err != nil {
+				return err
+			}
+		case err := <-t.prober.results:
+			t.probed(err)
+		case step := <-t.tailSteps():
+			t.stepped(step)
+		case ev := <-t.tailEvents():
+			t.follow(ev)
+		case <-wake.C:
+		}
+	}
+}
+
+// turn is how often the loop turns at least, so that others see that it does.
+const turn = time.Second
+
+// advance asks for rows and publishes what may go, and sets the timer for what
+// is due next.
+func (t *term) advance(wake *time.Timer) {
+	now := time.Now()
+	t.tail.neglected(now)
+	t.tell(now) // before a survey begins, which ends holds for as long as it takes
+	pause := turn
+	if !t.stopping && !t.breaker.open {
+		t.tail.advance(now)
+		if t.tail.polls() {
+			t.intake.advance(now)
+		}
+		t.publish()
+		now = time.Now()
+		pause = min(pause, t.tail.until(now))
+		if t.tail.polls() && t.intake.state == passNone {
+			pause = min(pause, t.intake.pace.until(now))
+		}
+	}
+	t.marker.countStandbys.Store(t.breaker.openFor(now) > t.config.StepDownAfter/2)
+	wake.Reset(pause)
+}
+
+// publish hands the sink what the window has room for.
+func (t *term) publish() {
+	for !t.breaker.open {
+		m := t.dispatcher.next(t.suspects.has)
+		if m == nil {
+			return
+		}
+		if m.Defect != nil {
+			t.reported(m, relay.Outcome{Class: relay.Rejected, Type: defectType(m.Defect), Err: m.Defect})
+			continue
+		}
+		t.withSink.Add(1)
+		t.config.Sink.Publish(m.Message, t.onReport)
+		faultpoint("after-publish")
+	}
+}
+
+func defectType(err error) relay.ErrorType {
+	if errors.Is(err, relay.ErrTooLarge) {
+		return relay.ErrorTypeTooLarge
+	}
+	return relay.ErrorTypeInvalid
+}
+
+// onReport runs on the sink's goroutines.
+func (t *term) onReport(m *relay.Message, o relay.Outcome) {
+	t.reports.put(report{m.Ref, o})
+	t.withSink.Add(-1)
+}
+
+func (t *term) takeReports() {
+	for _, r := range t.reports.take() {
+		t.reported(t.flight.rows[r.Ref], r.outcome)
+	}
+	if len(t.acknowledged) > 0 {
+		t.marker.marks.put(t.acknowledged...)
+		t.acknowledged = t.acknowledged[:0]
+	}
+}
+
+// swept takes in a result of the sweeper. It returns the errors that end a term.
+func (t *term) swept(res sweepResult) error {
+	now := time.Now()
+	if res.kind == askBegin || res.kind == askChunk {
+		t.intake.result(res, now)
+	} else {
+		t.tail.result(res, now)
+		t.reconciled()
+	}
+	const fault = "cannot read the outbox table"
+	switch {
+	case res.err == nil:
+		t.sweepFailures = 0
+		t.faults.recovered(fault)
+	case errors.Is(res.err, relay.ErrNotLeader), errors.Is(res.err, relay.ErrSetup):
+		return res.err
+	default:
+		t.sweepFailures++
+		t.intake.pace.next = now.Add(reconnect.equal(t.sweepFailures))
+		t.faults.report(fault, slog.Any("error", res.err))
+	}
+	return nil
+}
+
+// stop begins the shutdown: nothing new is read or published, and what waits in
+// memory stays in the table.
+func (t *term) stop() {
+	t.stopping = true
+	t.giveBack()
+	t.tail.close(time.Now())
+	t.log.Info("stopping", slog.Int("in_flight", t.dispatcher.uncommitted))
+}
+
+var (
+	errUnclean = errors.New("shutdown was not clean")
+	errGrace   = errors.New("the grace period is over")
+	errCutOff  = errors.New("cut off after the grace period")
+	// errSteppedDown: a relay that cannot publish has left the lead to others.
+	errSteppedDown = errors.New("the broker takes no messages")
+)
+
+// giveBack drops all that has not been published, and the running pass. The
+// rows are in the table, and the next pass, which starts again at the lowest id,
+// brings them in order, behind what is still with the sink.
+func (t *term) giveBack() {
+	for _, m := range t.dispatcher.dropQueued() {
+		t.forget(m)
+	}
+	t.intake.abandon()
+	t.tail.gaveBack(time.Now())
+}

@@ -1,6 +1,0 @@
-//go:build !faultpoint
-
-package relay
-
-// faultpoint does nothing in a relay that users run; see faultpoint_on.go.
-func faultpoint(string) {}
