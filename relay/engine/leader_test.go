@@ -10,8 +10,8 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed"
 	"github.com/outbox-relay/outbox-relay/relay"
-	"github.com/outbox-relay/outbox-relay/sinks/natsjs"
 	"github.com/outbox-relay/outbox-relay/relay/engine"
+	"github.com/outbox-relay/outbox-relay/sinks/natsjs"
 )
 
 // beside runs another relay on the harness's table, with a configuration of its
