@@ -45,5 +45,6 @@ func jetStreamOptions(c config.Config, name string, log *slog.Logger) (natsjs.Op
 		Name:            name,
 		Logger:          log,
 		MaxMessageBytes: int64(c.MaxMessageBytes),
+		AckTimeout:      c.AckTimeout,
 	}, nil
 }

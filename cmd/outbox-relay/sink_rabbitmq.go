@@ -40,5 +40,6 @@ func rabbitMQOptions(c config.Config, name string, log *slog.Logger) (rabbitmq.O
 		Name:            name,
 		Logger:          log,
 		MaxMessageBytes: int64(c.MaxMessageBytes),
+		AckTimeout:      c.AckTimeout,
 	}, nil
 }

@@ -58,6 +58,7 @@ func (j *judge) bounds(c Config) {
 	within(j, "OUTBOX_MAX_IN_FLIGHT", c.MaxInFlight, 1, 1_000_000)
 	within(j, "OUTBOX_BUFFER_BYTES", c.BufferBytes, 1<<20, 64<<30)
 	within(j, "OUTBOX_MAX_MESSAGE_BYTES", c.MaxMessageBytes, 0, 1<<30)
+	within(j, "OUTBOX_ACK_TIMEOUT", c.AckTimeout, time.Second, 10*time.Minute)
 	within(j, "OUTBOX_MAX_ATTEMPTS", c.MaxAttempts, 1, 1_000_000)
 	within(j, "OUTBOX_DEAD_AFTER", c.DeadAfter, 0, 10*365*24*time.Hour)
 	within(j, "OUTBOX_RETRY_MIN", c.RetryMin, time.Millisecond, 24*time.Hour)
@@ -74,8 +75,13 @@ func within[T cmp.Ordered](j *judge, variable string, value, least, most T) {
 // brief prints a value, a duration without the zeros at its end: 1h, not 1h0m0s.
 func brief(value any) string {
 	s := fmt.Sprint(value)
-	if _, ok := value.(time.Duration); ok && strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(strings.TrimSuffix(s, "0s"), "0m")
+	if _, ok := value.(time.Duration); !ok {
+		return s
+	}
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(s, zero) {
+			s = s[:len(s)-2]
+		}
 	}
 	return s
 }

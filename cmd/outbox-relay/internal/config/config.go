@@ -36,6 +36,7 @@ type Config struct {
 	BufferBytes     Bytes           `env:"OUTBOX_BUFFER_BYTES" envDefault:"64MiB" doc:"rows held in memory, those in flight included"`
 	MaxMessageBytes Bytes           `env:"OUTBOX_MAX_MESSAGE_BYTES" envDefault:"0" shown:"the broker's" doc:"a larger payload is dead at once, without being fetched (RabbitMQ does not tell its limit: 16MiB, or less once it refuses less)"`
 
+	AckTimeout  time.Duration `env:"OUTBOX_ACK_TIMEOUT" envDefault:"0" shown:"the sink's" doc:"how long a message may wait for its acknowledgement; then it counts as refused, and may arrive twice (NATS: 5s, RabbitMQ: 15s)"`
 	MaxAttempts int           `env:"OUTBOX_MAX_ATTEMPTS" envDefault:"10" doc:"refusals after which a row is given up, if OUTBOX_DEAD_AFTER is over too"`
 	DeadAfter   time.Duration `env:"OUTBOX_DEAD_AFTER" envDefault:"24h" doc:"time since a row's first refusal before it may be given up"`
 	RetryMin    time.Duration `env:"OUTBOX_RETRY_MIN" envDefault:"1s" doc:"the first pause after a refusal; doubled each time, with jitter"`
