@@ -7,10 +7,10 @@ import (
 	"testing"
 )
 
-// TestReadmeHasTheSameTable keeps the README true. To mend it, paste the table
-// that the failure prints.
-func TestReadmeHasTheSameTable(t *testing.T) {
-	readme, err := os.ReadFile("../../../../README.md")
+// TestPageHasTheSameTable keeps docs/configuration.md true. To fix it, paste the
+// table that the failure prints.
+func TestPageHasTheSameTable(t *testing.T) {
+	page, err := os.ReadFile("../../../../docs/configuration.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -19,8 +19,8 @@ func TestReadmeHasTheSameTable(t *testing.T) {
 	for _, v := range Table() {
 		fmt.Fprintf(&want, "| `%s`%s | %s | %s |\n", v.Name, starred(v), shownDefault(v), v.Description)
 	}
-	if _, rest, _ := strings.Cut(string(readme), "| variable |"); !strings.HasPrefix("| variable |"+rest, want.String()+"\n") {
-		t.Errorf("README.md has another table of variables; it should be:\n%s", want.String())
+	if _, rest, _ := strings.Cut(string(page), "| variable |"); !strings.HasPrefix("| variable |"+rest, want.String()+"\n") {
+		t.Errorf("docs/configuration.md has another table of variables; it should be:\n%s", want.String())
 	}
 }
 

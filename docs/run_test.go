@@ -1,0 +1,207 @@
+package docs_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/e2e/testbed"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/natsserver"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgserver"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/rabbitserver"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/relaybin"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
+// fence finds the fenced blocks of a page: the info string and the text.
+var fence = regexp.MustCompile("(?ms)^```([^\n`]*)\n(.*?)^```$")
+
+// session is the runnable blocks of a page, in their order. A page is one session
+// of a shell, because a reader goes through it from top to bottom.
+type session struct {
+	page    string
+	script  string
+	printed []string // what the page says that it prints
+}
+
+// sessionOf reads a page's runnable blocks ("sh run") and what they print ("text
+// printed").
+func sessionOf(t *testing.T, page string) session {
+	t.Helper()
+	s := session{page: page}
+	text := read(t, page)
+	for _, at := range fence.FindAllStringSubmatchIndex(text, -1) {
+		info, body := text[at[2]:at[3]], text[at[4]:at[5]]
+		switch info {
+		case "sh run":
+			line := 1 + strings.Count(text[:at[0]], "\n")
+			s.script += fmt.Sprintf("echo '--- %s, line %d' >&2\n%s\n", page, line, body)
+		case "text printed":
+			s.printed = append(s.printed, strings.Split(strings.TrimSpace(body), "\n")...)
+		}
+	}
+	return s
+}
+
+// TestRunnableCommandsOfTheDocsRun runs what the pages mark as runnable, each page
+// on a database and a broker of its own: RabbitMQ for rabbitmq.md, else NATS.
+func TestRunnableCommandsOfTheDocsRun(t *testing.T) {
+	ran := 0
+	for _, page := range files(t, ".md") {
+		s := sessionOf(t, page)
+		if s.script == "" {
+			continue
+		}
+		ran++
+		t.Run(strings.ReplaceAll(page, "/", "_"), func(t *testing.T) {
+			t.Parallel()
+			out, err := s.run(t)
+			t.Log(out)
+			if err != nil {
+				t.Fatalf("the commands of %s failed: %v", page, err)
+			}
+			for _, line := range s.printed {
+				for _, part := range strings.Split(line, "…") {
+					if part = strings.TrimSpace(part); !strings.Contains(out, part) {
+						t.Errorf("%s says that its commands print %q, which they did not", page, part)
+					}
+				}
+			}
+		})
+	}
+	if ran == 0 {
+		t.Error("no page has a runnable block")
+	}
+}
+
+// sessionDeadline bounds a page's commands, which wait for messages and would wait
+// for ever for one that does not come.
+const sessionDeadline = 2 * time.Minute
+
+// ending runs the script, stops what it has left in the background, and ends with
+// the script's status.
+const ending = `sh -eu "$0"; status=$?; trap '' TERM; kill -s TERM 0; exit $status`
+
+// run runs the session in an environment that has only what the docs tell of.
+func (s session) run(t *testing.T) (string, error) {
+	t.Helper()
+	dir, err := testbed.NewDir("docs-", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := dir.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	script := dir.Join("session.sh")
+	if err := os.WriteFile(script, []byte(s.script), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	cmd := exec.Command("/bin/sh", "-c", ending, script)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Env = []string{
+		"PATH=" + programs(t, dir) + ":" + os.Getenv("PATH"),
+		"HOME=" + dir.Path(),
+		"OUTBOX_DATABASE_URL=" + pgtest.Database(t),
+		"OUTBOX_SINK_URL=" + broker(t, s.page),
+		"OUTBOX_HTTP_ADDR=" + freeAddress(t),
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), sessionDeadline)
+	defer cancel()
+	process, err := dir.Start(cmd, "KILL")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = process.Wait(ctx)
+	return out.String(), err
+}
+
+// broker starts the page's broker and returns its URL.
+func broker(t *testing.T, page string) string {
+	t.Helper()
+	var server interface {
+		URL() string
+		Close() error
+	}
+	var err error
+	if filepath.Base(page) == "rabbitmq.md" {
+		server, err = rabbitserver.Start(t.Context(), rabbitserver.Options{})
+	} else {
+		server, err = natsserver.StartInProcess(t.Context(), natsserver.Options{})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return server.URL()
+}
+
+// freeAddress is an address that nobody listens on, for the relay's HTTP.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	port, err := testbed.ReservePort(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := port.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port.Number))
+}
+
+// programs makes a directory of the programs that the docs take for granted, and
+// returns its path.
+func programs(t *testing.T, dir *testbed.Dir) string {
+	t.Helper()
+	bin := dir.Join("bin")
+	if err := os.Mkdir(bin, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	relay, err := relaybin.Build(t.Context(), relaybin.Released)
+	if err != nil {
+		t.Fatal(err)
+	}
+	psql, err := pgserver.Psql()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, path := range map[string]string{"outbox-relay": relay, "psql": psql} {
+		if err := os.Symlink(path, filepath.Join(bin, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := exec.LookPath("nats"); err != nil {
+		buildNATS(t, filepath.Join(bin, "nats"))
+	}
+	return bin
+}
+
+// buildNATS builds the command line of NATS. It is pinned in a module of its own,
+// as the linters are. Compiling takes a minute or two on a machine that never did.
+func buildNATS(t *testing.T, path string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-modfile=.tools/nats/go.mod", "-o", path, "github.com/nats-io/natscli/nats")
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build the command line of NATS: %v\n%s", err, out)
+	}
+}
