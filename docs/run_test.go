@@ -72,7 +72,7 @@ func TestRunnableCommandsOfTheDocsRun(t *testing.T) {
 				t.Fatalf("the commands of %s failed: %v", page, err)
 			}
 			for _, line := range s.printed {
-				for _, part := range strings.SplitSeq(line, "…") {
+				for part := range strings.SplitSeq(line, "…") {
 					if part = strings.TrimSpace(part); !strings.Contains(out, part) {
 						t.Errorf("%s says that its commands print %q, which they did not", page, part)
 					}
