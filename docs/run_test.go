@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -121,7 +122,7 @@ func (s session) run(t *testing.T) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), sessionDeadline)
 	defer cancel()
-	process, err := dir.Start(cmd, "KILL")
+	process, err := dir.Start(cmd, syscall.SIGKILL)
 	if err != nil {
 		t.Fatal(err)
 	}

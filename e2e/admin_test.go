@@ -71,7 +71,7 @@ func TestHealthFollowsTheDatabase(t *testing.T) {
 	w := newWorld(t, worldOptions{cluster: cluster})
 	relay := w.relay()
 	w.awaitAnswer(relay, 0, "health", "--ready")
-	if err := cluster.StopMode(t.Context(), "fast"); err != nil {
+	if err := cluster.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	said := w.awaitAnswer(relay, 1, "health", "--ready")

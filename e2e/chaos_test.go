@@ -131,7 +131,7 @@ func (c *campaign) loseAcknowledgements() {
 }
 
 func (c *campaign) crashPostgres() {
-	if err := c.cluster.StopMode(c.t.Context(), "immediate"); err != nil {
+	if err := c.cluster.Kill(); err != nil {
 		c.t.Fatal(err)
 	}
 	if err := c.cluster.Restart(c.t.Context()); err != nil {

@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"context"
 	"net"
 	"net/url"
 	"strconv"
@@ -74,7 +73,7 @@ type aftermath struct {
 // The relays notice, so that nothing more is published when the standby is asked.
 func (p *pair) killPrimary(f *fleet) aftermath {
 	p.t.Helper()
-	if err := p.primary.StopMode(p.t.Context(), "immediate"); err != nil {
+	if err := p.primary.Kill(); err != nil {
 		p.t.Fatal(err)
 	}
 	p.way.Cut()
@@ -162,7 +161,7 @@ func synchronousFailover(t *testing.T, seed uint64) {
 	p.synchronize()
 	load := p.load(oracle.Load{Rate: 500, Seed: seed})
 	// A test that fails while commits wait must not wait for them itself.
-	t.Cleanup(func() { _ = p.primary.StopMode(context.WithoutCancel(t.Context()), "immediate") })
+	t.Cleanup(func() { _ = p.primary.Kill() })
 	f := p.fleet(2)
 	p.awaitStored(300)
 	p.way.Stall(true)

@@ -19,7 +19,7 @@ func TestPostgresCrashLosesNothing(t *testing.T) {
 	const crashes, marksOfThirtyMilliseconds = 3, 1000
 	for range crashes {
 		w.awaitStored(w.stored() + 300)
-		if err := cluster.StopMode(t.Context(), "immediate"); err != nil {
+		if err := cluster.Kill(); err != nil {
 			t.Fatal(err)
 		}
 		if err := cluster.Restart(t.Context()); err != nil {
@@ -49,7 +49,7 @@ func TestDatabaseUnreachableAtStartIsWaitedFor(t *testing.T) {
 	cluster := pgtest.Own(t, nil)
 	w := newWorld(t, worldOptions{cluster: cluster})
 	w.finish(w.load(oracle.Load{Rows: 300, Seed: 31}))
-	if err := cluster.StopMode(t.Context(), "fast"); err != nil {
+	if err := cluster.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	relay := w.relay()

@@ -44,7 +44,7 @@ func TestRelayDoesNotHoldUpAFastShutdown(t *testing.T) {
 func (w *world) stopFast() time.Duration {
 	w.t.Helper()
 	began := time.Now()
-	if err := w.options.cluster.StopMode(w.t.Context(), "fast"); err != nil {
+	if err := w.options.cluster.Stop(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
 	took := time.Since(began)

@@ -35,7 +35,7 @@ type broker interface {
 	// stored are the ids of all messages that ever came, in the broker's order.
 	stored(ctx context.Context) ([]string, error)
 
-	stop() error
+	stop(ctx context.Context) error
 	restart(ctx context.Context) error
 	close()
 }

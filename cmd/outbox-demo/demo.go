@@ -36,7 +36,7 @@ func demonstrate(ctx context.Context, o options, p *progress) (err error) {
 	}
 	err = s.run(ctx, deadline)
 	if err != nil && ctx.Err() == nil && !errors.Is(err, errFalse) {
-		p.plain("the relay's log ends:\n" + s.relay.tail())
+		p.plain("the relay's log ends:\n" + s.relay.LastWords())
 	}
 	return err
 }
@@ -159,7 +159,7 @@ func (s *stage) announce(v verdict) {
 		s.progress.plain("broken: " + fault)
 	}
 	if len(v.faults) > 0 {
-		s.progress.plain("the relay's log ends:\n" + s.relay.tail())
+		s.progress.plain("the relay's log ends:\n" + s.relay.LastWords())
 	}
 	s.progress.plain(v.String())
 }
@@ -174,7 +174,7 @@ It is left running, with %d clicks per second more:
   relay        process %d, log %s
 Ctrl-C stops it all and removes it.
 `, slowRate, s.pg.URL(shortenerDB), s.pg.URL(statisticsDB), s.broker.name(), s.broker.URL(), s.broker.place(),
-		s.relay.pid(), s.relay.log.file.Name()))
+		s.relay.Pid(), s.relay.LogFile()))
 	if err := s.more.run(ctx); err != nil && ctx.Err() == nil {
 		s.progress.step("the slow writer ended: %v", err)
 		<-ctx.Done()

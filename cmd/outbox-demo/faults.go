@@ -60,7 +60,7 @@ func (f *faults) killRelay(ctx context.Context) error {
 	if err := f.broker.awaitMessage(ctx); err != nil {
 		return err
 	}
-	if err := f.relay.kill(ctx); err != nil {
+	if err := f.relay.kill(); err != nil {
 		return err
 	}
 	back := time.Now().Add(relayDown)
@@ -72,7 +72,7 @@ func (f *faults) killRelay(ctx context.Context) error {
 	if err := pause(ctx, time.Until(back)); err != nil {
 		return err
 	}
-	if err := f.relay.start(); err != nil {
+	if err := f.relay.restart(ctx); err != nil {
 		return err
 	}
 	f.progress.step("relay started again")
@@ -156,7 +156,7 @@ func (f *faults) awaitRedelivered(ctx context.Context) error {
 
 // stopBroker takes the broker away from everybody for a while.
 func (f *faults) stopBroker(ctx context.Context) error {
-	if err := f.broker.stop(); err != nil {
+	if err := f.broker.stop(ctx); err != nil {
 		return fmt.Errorf("stop the broker: %w", err)
 	}
 	f.progress.step("broker stopped for %.0f s", brokerDown.Seconds())

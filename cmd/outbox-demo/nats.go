@@ -130,7 +130,7 @@ func (b *natsBroker) stored(ctx context.Context) ([]string, error) {
 	return ids, nil
 }
 
-func (b *natsBroker) stop() error {
+func (b *natsBroker) stop(context.Context) error {
 	b.Shutdown()
 	return nil
 }

@@ -205,7 +205,7 @@ func (b *rabbitBroker) stored(ctx context.Context) ([]string, error) {
 	return ids, err
 }
 
-func (b *rabbitBroker) stop() error                       { return b.Stop() }
+func (b *rabbitBroker) stop(ctx context.Context) error    { return b.Stop(ctx) }
 func (b *rabbitBroker) restart(ctx context.Context) error { return b.Restart(ctx) }
 
 func (b *rabbitBroker) close() {

@@ -7,58 +7,57 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
-	"syscall"
+	"sync/atomic"
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/relaybin"
 )
-
-const relayPackage = "github.com/outbox-relay/outbox-relay/cmd/outbox-relay"
 
 // relayProcess is the real relay, started again and again in one directory.
 type relayProcess struct {
-	dir    *testbed.Dir
-	binary string
-	env    []string
-	log    *relayLog
-
-	mu      sync.Mutex
-	process *testbed.Process // the newest; nil while it is meant to be dead
+	*testbed.Service
+	mode      *mode
+	meantDead atomic.Bool // it is meant to be dead
 }
 
-// newRelayProcess finds or builds the binary. The caller closes it.
-func newRelayProcess(ctx context.Context, binary, databaseURL, sinkURL string, more ...string) (*relayProcess, error) {
+// startRelay starts the relay, with a binary that is built if none is named. It does
+// not wait until the relay works. The caller closes it.
+func startRelay(ctx context.Context, binary, databaseURL, sinkURL string, more ...string) (*relayProcess, error) {
+	binary, err := findRelay(ctx, binary)
+	if err != nil {
+		return nil, err
+	}
 	dir, err := testbed.NewDir("outbox-demo-", nil)
 	if err != nil {
 		return nil, err
 	}
-	r := &relayProcess{dir: dir, env: append([]string{
+	env := append([]string{
 		"OUTBOX_DATABASE_URL=" + databaseURL,
 		"OUTBOX_SINK_URL=" + sinkURL,
 		"OUTBOX_LOG_FORMAT=json",
 		// Not the usual one, which a relay of the user's may have.
 		"OUTBOX_HTTP_ADDR=127.0.0.1:0",
-	}, more...)}
-	if r.log, err = openRelayLog(dir.Join("relay.log")); err == nil {
-		r.binary, err = findRelay(ctx, binary, dir)
-	}
+	}, more...)
+	r := &relayProcess{mode: &mode{}}
+	r.Service, err = testbed.Start(ctx, testbed.Spec{Name: "the relay", Dir: dir, Output: r.mode, Command: func() (*exec.Cmd, error) {
+		r.mode.set("starting")
+		cmd := exec.Command(binary)
+		cmd.Env = env
+		return cmd, nil
+	}})
 	if err != nil {
-		return nil, errors.Join(err, r.close())
+		return nil, errors.Join(err, dir.Close())
 	}
 	return r, nil
 }
 
 // findRelay returns the absolute path of the binary; without one it is built.
-func findRelay(ctx context.Context, binary string, dir *testbed.Dir) (string, error) {
+func findRelay(ctx context.Context, binary string) (string, error) {
 	if binary == "" {
-		binary = dir.Join("outbox-relay")
-		if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, relayPackage).CombinedOutput(); err != nil {
-			return "", fmt.Errorf("build the relay: %w\n%s", err, bytes.TrimSpace(out))
-		}
-		return binary, nil
+		return relaybin.Build(ctx, relaybin.Released)
 	}
 	path, err := exec.LookPath(binary)
 	if err != nil {
@@ -67,133 +66,80 @@ func findRelay(ctx context.Context, binary string, dir *testbed.Dir) (string, er
 	return filepath.Abs(path)
 }
 
-// start starts the relay. It does not wait until the relay works.
-func (r *relayProcess) start() error {
-	cmd := exec.Command(r.binary)
-	cmd.Env = r.env
-	cmd.Stdout, cmd.Stderr = r.log, r.log
-	r.log.setMode("starting")
-	process, err := r.dir.Start(cmd, "TERM")
-	if err != nil {
-		return err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.process = process
-	return nil
+// kill ends the relay with SIGKILL and returns when it is gone.
+func (r *relayProcess) kill() error {
+	r.meantDead.Store(true)
+	err := r.Kill()
+	r.mode.set("relay is dead")
+	return err
 }
 
-// kill ends the relay with SIGKILL and returns when it is gone.
-func (r *relayProcess) kill(ctx context.Context) error {
-	err := r.take().Stop(ctx, syscall.SIGKILL)
-	r.log.setMode("relay is dead")
-	return err
+// restart starts a relay that was killed.
+func (r *relayProcess) restart(ctx context.Context) error {
+	defer r.meantDead.Store(false)
+	return r.Restart(ctx)
 }
 
 // stop ends the relay with SIGTERM, as a deployment does, and demands that it
 // ends in good order.
 func (r *relayProcess) stop(ctx context.Context) error {
-	process := r.take()
-	if err := process.Stop(ctx, syscall.SIGTERM); err != nil {
+	r.meantDead.Store(true)
+	if err := r.Stop(ctx); err != nil {
 		return err
 	}
-	if err := process.Err(); err != nil {
+	if err := r.Process().Err(); err != nil {
 		return fmt.Errorf("end the relay with SIGTERM: %w", err)
 	}
 	return nil
 }
 
-// take returns the process to one who is going to end it.
-func (r *relayProcess) take() *testbed.Process {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	process := r.process
-	r.process = nil
-	return process
-}
-
 // check returns an error if the relay has ended and nobody had ended it.
 func (r *relayProcess) check() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.process == nil || r.process.Running() {
-		return nil
+	process := r.Process()
+	// In this order: what was seen to end may have been killed, and replaced, meanwhile.
+	if !process.Running() && !r.meantDead.Load() && process == r.Process() {
+		return fmt.Errorf("the relay ended by itself: %w", cmp.Or(process.Err(), errors.New("exit status 0")))
 	}
-	return fmt.Errorf("the relay ended by itself: %w", cmp.Or(r.process.Err(), errors.New("exit status 0")))
+	return nil
 }
 
-// pid is the process id, 0 while the relay is dead.
-func (r *relayProcess) pid() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.process == nil {
-		return 0
-	}
-	return r.process.Pid()
-}
-
-// mode is what the relay last logged, such as "polling".
-func (r *relayProcess) mode() string { return r.log.mode() }
-
-// tail is the end of the relay's log.
-func (r *relayProcess) tail() string { return testbed.Tail(r.log.file.Name()) }
-
-// close kills the relay if it runs and removes all its files.
-func (r *relayProcess) close() error {
-	err := r.dir.Close()
-	if r.log != nil {
-		err = errors.Join(err, r.log.file.Close())
-	}
-	return err
-}
-
-// relayLog keeps the relay's log in a file and reads its mode out of it.
-type relayLog struct {
-	file *os.File
-
+// mode is the relay's mode, such as "polling", read out of its log. Safe for
+// concurrent use.
+type mode struct {
 	mu      sync.Mutex
 	current string
 	rest    []byte // a line without its end
 }
 
-func openRelayLog(path string) (*relayLog, error) {
-	file, err := os.Create(path)
-	if err != nil {
-		return nil, fmt.Errorf("create the relay's log: %w", err)
-	}
-	return &relayLog{file: file, current: "starting"}, nil
-}
-
-// Write implements [io.Writer].
-func (l *relayLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.rest = append(l.rest, p...)
+// Write implements [io.Writer] for the relay's log.
+func (m *mode) Write(p []byte) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.rest = append(m.rest, p...)
 	for {
-		line, rest, whole := bytes.Cut(l.rest, []byte("\n"))
+		line, rest, whole := bytes.Cut(m.rest, []byte("\n"))
 		if !whole {
-			break
+			return len(p), nil
 		}
 		var entry struct {
 			Mode string `json:"mode"`
 		}
 		// A line that is not JSON, such as a panic, tells no mode.
 		if json.Unmarshal(line, &entry) == nil && entry.Mode != "" {
-			l.current = entry.Mode
+			m.current = entry.Mode
 		}
-		l.rest = rest
+		m.rest = rest
 	}
-	return l.file.Write(p)
 }
 
-func (l *relayLog) mode() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.current
+func (m *mode) get() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.current
 }
 
-func (l *relayLog) setMode(mode string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.current = mode
+func (m *mode) set(current string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.current = current
 }

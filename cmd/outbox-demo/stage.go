@@ -43,14 +43,11 @@ func (s *stage) setUp(ctx context.Context) error {
 	s.load = &load{url: shortener, clicks: s.clicks, rate: s.rate}
 	s.more = &load{url: shortener, rate: slowRate}
 	s.consumer = &consumer{url: s.pg.URL(statisticsDB), broker: s.broker}
-	s.relay, err = newRelayProcess(ctx, s.binary, s.pg.URLAs(relayRole, "", shortenerDB), s.broker.URL(), s.broker.relayEnv()...)
+	s.relay, err = startRelay(ctx, s.binary, s.pg.URLAs(relayRole, "", shortenerDB), s.broker.URL(), s.broker.relayEnv()...)
 	if err != nil {
 		return err
 	}
-	if err := s.relay.start(); err != nil {
-		return err
-	}
-	s.progress.step("relay started as process %d, in PostgreSQL as role %s", s.relay.pid(), relayRole)
+	s.progress.step("relay started as process %d, in PostgreSQL as role %s", s.relay.Pid(), relayRole)
 	return nil
 }
 
@@ -58,7 +55,7 @@ func (s *stage) setUp(ctx context.Context) error {
 func (s *stage) close() error {
 	var errs []error
 	if s.relay != nil {
-		errs = append(errs, s.relay.close())
+		errs = append(errs, s.relay.Close())
 	}
 	if s.broker != nil {
 		s.broker.close()
@@ -92,7 +89,7 @@ func (s *stage) watch(ctx context.Context) error {
 				written:  int(s.load.written.Load() + s.more.written.Load()),
 				consumed: int(s.consumer.consumed.Load()),
 				pending:  pending,
-				mode:     s.relay.mode(),
+				mode:     s.relay.mode.get(),
 			})
 		}
 	})

@@ -79,7 +79,7 @@ func TestDoctorSaysWhereNothingListens(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Own(t, nil)
 	p := newPatientOn(t, server, server.URL("postgres"))
-	if err := server.StopMode(t.Context(), "fast"); err != nil {
+	if err := server.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	c := p.suffers("connection", relay.Fault, "connection refused")
@@ -152,7 +152,7 @@ func becomeStandby(t *testing.T, s *pgserver.Server) {
 	if err := os.WriteFile(filepath.Join(dir, "standby.signal"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.StopMode(t.Context(), "fast"); err != nil {
+	if err := s.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Restart(t.Context()); err != nil {

@@ -261,7 +261,7 @@ func (p *patient) stream(line string) {
 
 func (p *patient) restart() {
 	p.t.Helper()
-	if err := p.server.StopMode(p.t.Context(), "fast"); err != nil {
+	if err := p.server.Stop(p.t.Context()); err != nil {
 		p.t.Fatal(err)
 	}
 	if err := p.server.Restart(p.t.Context()); err != nil {

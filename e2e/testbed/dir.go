@@ -23,7 +23,7 @@ const watchdog = `
 signal= group=
 while read -r a b; do signal=$a group=$b; done
 if [ -n "$group" ]; then
-	kill -s "$signal" -- "-$group"
+	kill "-$signal" "-$group"
 	n=0
 	while [ $n -lt 50 ] && kill -s 0 -- "-$group"; do sleep 0.1; n=$((n+1)); done
 	kill -s KILL -- "-$group"

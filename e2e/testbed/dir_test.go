@@ -50,7 +50,7 @@ func newDir(t *testing.T) *testbed.Dir {
 
 func TestCloseKillsTheProcessAndRemovesTheDirectory(t *testing.T) {
 	dir := newDir(t)
-	p, err := dir.Start(exec.Command("sleep", "600"), "TERM")
+	p, err := dir.Start(exec.Command("sleep", "600"), syscall.SIGTERM)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func TestCloseKillsTheProcessAndRemovesTheDirectory(t *testing.T) {
 	if err := dir.Close(); err != nil {
 		t.Error("second close:", err)
 	}
-	if _, err := dir.Start(exec.Command("sleep", "600"), "TERM"); !errors.Is(err, testbed.ErrClosed) {
+	if _, err := dir.Start(exec.Command("sleep", "600"), syscall.SIGTERM); !errors.Is(err, testbed.ErrClosed) {
 		t.Errorf("start after close: %v, want ErrClosed", err)
 	}
 }
@@ -106,11 +106,11 @@ func TestDeathOfTheProgramLeavesNothing(t *testing.T) {
 
 func TestOneProcessAtATime(t *testing.T) {
 	dir := newDir(t)
-	first, err := dir.Start(exec.Command("sleep", "600"), "TERM")
+	first, err := dir.Start(exec.Command("sleep", "600"), syscall.SIGTERM)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := dir.Start(exec.Command("sleep", "600"), "TERM"); err == nil {
+	if _, err := dir.Start(exec.Command("sleep", "600"), syscall.SIGTERM); err == nil {
 		t.Fatal("a second process was started beside the first")
 	}
 	if err := first.Stop(t.Context(), syscall.SIGTERM); err != nil {
@@ -123,7 +123,7 @@ func TestOneProcessAtATime(t *testing.T) {
 	if err := first.Stop(t.Context(), syscall.SIGTERM); err != nil {
 		t.Error("second stop:", err)
 	}
-	if _, err := dir.Start(exec.Command("sleep", "600"), "TERM"); err != nil {
+	if _, err := dir.Start(exec.Command("sleep", "600"), syscall.SIGTERM); err != nil {
 		t.Error("start after the first has ended:", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -28,7 +29,7 @@ func crash() {
 	if err != nil {
 		panic(err)
 	}
-	p, err := dir.Start(exec.Command("sleep", "600"), "TERM")
+	p, err := dir.Start(exec.Command("sleep", "600"), syscall.SIGTERM)
 	if err != nil {
 		panic(err)
 	}

@@ -15,7 +15,7 @@ func TestPausedProcessStandsStillAndCanBeKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := dir.Start(cmd, "KILL")
+	p, err := dir.Start(cmd, syscall.SIGKILL)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,7 +68,7 @@ func (p *Port) Close() error { return p.sign.Close() }
 // OnPorts reserves n ports and calls start with them. The ports are kept until
 // the Dir is closed. When start fails and another program is found to listen on
 // one of them, it is called again with others, up to five times in all. It
-// returns start's last error.
+// returns start's last error, with the ports.
 func (d *Dir) OnPorts(ctx context.Context, n int, start func(ports []int) error) error {
 	var err error
 	for range 5 {
@@ -76,8 +76,14 @@ func (d *Dir) OnPorts(ctx context.Context, n int, start func(ports []int) error)
 		if ports, err = d.reserve(ctx, n); err != nil {
 			return err
 		}
+		if err = start(ports); err == nil {
+			return nil
+		}
+		if n > 0 {
+			err = fmt.Errorf("on ports %v: %w", ports, err)
+		}
 		taken := func(port int) bool { return Taken(ctx, port) }
-		if err = start(ports); err == nil || ctx.Err() != nil || !slices.ContainsFunc(ports, taken) {
+		if ctx.Err() != nil || !slices.ContainsFunc(ports, taken) {
 			return err
 		}
 	}

@@ -1,14 +1,17 @@
 package testbed
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // Process is a server running in a [Dir].
@@ -23,9 +26,9 @@ type Process struct {
 
 // Start starts cmd as the directory's process. Should this program die without
 // [Dir.Close], the process and its children in the same group get the signal
-// quit (a name without SIG), and SIGKILL if they have not ended within five
-// seconds. Terminal interrupts do not reach them. The working directory is the Dir unless cmd names one.
-func (d *Dir) Start(cmd *exec.Cmd, quit string) (*Process, error) {
+// quit, and SIGKILL if they have not ended within five seconds. Terminal interrupts
+// do not reach them. The working directory is the Dir unless cmd names one.
+func (d *Dir) Start(cmd *exec.Cmd, quit syscall.Signal) (*Process, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.lease == nil {
@@ -46,7 +49,7 @@ func (d *Dir) Start(cmd *exec.Cmd, quit string) (*Process, error) {
 	}
 	p := &Process{cmd: cmd, done: make(chan struct{})}
 	d.process = p
-	_, err := fmt.Fprintln(d.lease, quit, p.Pid())
+	_, err := fmt.Fprintln(d.lease, int(quit), p.Pid())
 	go p.wait(d.lease)
 	if err != nil {
 		p.kill()
@@ -54,6 +57,23 @@ func (d *Dir) Start(cmd *exec.Cmd, quit string) (*Process, error) {
 		return nil, fmt.Errorf("tell watchdog of %s: %w", cmd.Path, err)
 	}
 	return p, nil
+}
+
+// Run runs cmd to its end as the directory's process, so that it does not outlive
+// this program, and on in a directory that is being removed. The error has what it
+// wrote. When ctx ends before, it is killed.
+func (d *Dir) Run(ctx context.Context, cmd *exec.Cmd) error {
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.WaitDelay = 5 * time.Second
+	p, err := d.Start(cmd, syscall.SIGKILL)
+	if err != nil {
+		return err
+	}
+	if err := p.Wait(ctx); err != nil {
+		return fmt.Errorf("run %s: %w\n%s", filepath.Base(cmd.Path), err, bytes.TrimSpace(out.Bytes()))
+	}
+	return nil
 }
 
 func (p *Process) wait(lease io.Writer) {
@@ -107,10 +127,11 @@ func (p *Process) Signal(sig os.Signal) error {
 	return nil
 }
 
-// Stop sends a signal and waits until the process has ended or ctx does. How
-// the process ended is no error here: see [Process.Err].
+// Stop sends a signal, ends a pause, in which only SIGKILL would be obeyed, and waits
+// until the process has ended or ctx does. How the process ended is no error here:
+// see [Process.Err].
 func (p *Process) Stop(ctx context.Context, sig os.Signal) error {
-	if err := p.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := errors.Join(p.Signal(sig), p.Resume()); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	select {

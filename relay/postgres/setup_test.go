@@ -158,7 +158,7 @@ func TestStandbyServerIsRefused(t *testing.T) {
 	if err := admin.QueryRow(t.Context(), "SHOW data_directory").Scan(&dir); err != nil {
 		t.Fatal(err)
 	}
-	if err := server.StopMode(t.Context(), "fast"); err != nil {
+	if err := server.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	signal := filepath.Join(dir, "standby.signal")

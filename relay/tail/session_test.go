@@ -213,7 +213,7 @@ func TestShutdownOfTheServerIsNotHeldUp(t *testing.T) {
 	f.exec("INSERT INTO {t} (topic, payload) SELECT 'x', to_json(repeat('x', 100)) FROM generate_series(1, 20000)")
 	rows(t, s, 20_000)
 	start := time.Now()
-	go func() { stop <- server.StopMode(context.WithoutCancel(t.Context()), "fast") }()
+	go func() { stop <- server.Stop(context.WithoutCancel(t.Context())) }()
 	err := failure(t, s, patience)
 	if !errors.Is(err, tail.ErrEnded) {
 		t.Errorf("the stream ends with %v", err)

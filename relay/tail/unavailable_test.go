@@ -125,7 +125,7 @@ func TestStandbyIsNamed(t *testing.T) {
 	f := setupAlone(t, nil)
 	// A standby without a primary is one all the same.
 	f.serverFile("standby.signal", nil)
-	if err := f.server.StopMode(t.Context(), "fast"); err != nil {
+	if err := f.server.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.server.Restart(t.Context()); err != nil {

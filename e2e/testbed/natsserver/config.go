@@ -7,8 +7,6 @@ import (
 	"net"
 	"os"
 	"strconv"
-	"sync"
-	"time"
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed"
 )
@@ -24,12 +22,6 @@ type Options struct {
 	Config string
 }
 
-// ErrRunning is returned by Restart when the server was not stopped.
-var ErrRunning = errors.New("NATS server still runs: stop it first")
-
-// startDeadline bounds a start whose context has no deadline of its own.
-const startDeadline = 30 * time.Second
-
 // site is where a server of either kind lives: its address, its directory and
 // its configuration file.
 type site struct {
@@ -37,8 +29,6 @@ type site struct {
 	store  string
 	port   int
 	config string // the text without the port
-
-	mu sync.Mutex // held while the server changes between running and stopped
 }
 
 // prepare fills the site and starts the server there. The port of Options is

@@ -4,18 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/outbox-relay/outbox-relay/e2e/testbed"
 )
 
 // Server is a NATS server inside this process.
 type Server struct {
 	site
-	nats *server.Server // nil while stopped; guarded by site.mu
+
+	mu   sync.Mutex     // held while the server changes between running and stopped
+	nats *server.Server // nil while stopped
 }
 
 var errGaveUp = errors.New("server gave up")
+
+// startDeadline bounds a start whose context has no deadline of its own.
+const startDeadline = 30 * time.Second
 
 // StartInProcess starts a server in this process and returns when it accepts
 // connections. ctx means nothing afterwards. The caller closes the server.
@@ -44,7 +52,7 @@ func (s *Server) start(ctx context.Context) error {
 	if err := awaitReady(ctx, nats, log); err != nil {
 		nats.Shutdown()
 		nats.WaitForShutdown()
-		return fmt.Errorf("start NATS server on port %d: %w%s", s.port, err, log)
+		return fmt.Errorf("start NATS server: %w%s", err, log)
 	}
 	s.nats = nats
 	return nil
@@ -79,12 +87,13 @@ func (s *Server) Shutdown() {
 	s.nats = nil
 }
 
-// Restart starts a stopped server again, with the same port and store.
+// Restart starts a stopped server again, with the same port and store. One that runs
+// gives [testbed.ErrRunning].
 func (s *Server) Restart(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.nats != nil {
-		return ErrRunning
+		return fmt.Errorf("start NATS server again: %w", testbed.ErrRunning)
 	}
 	return s.start(ctx)
 }

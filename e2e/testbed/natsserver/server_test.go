@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/outbox-relay/outbox-relay/e2e/testbed"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/natsserver"
 )
 
@@ -20,7 +21,7 @@ func TestStreamsAndAddressSurviveAStop(t *testing.T) {
 		url := b.URL()
 		conn := connect(t, url)
 		publish(t, stream(t, conn), 1, 100)
-		if err := b.Restart(t.Context()); !errors.Is(err, natsserver.ErrRunning) {
+		if err := b.Restart(t.Context()); !errors.Is(err, testbed.ErrRunning) {
 			t.Errorf("restart of a running server: %v, want ErrRunning", err)
 		}
 		if err := stop(); err != nil {

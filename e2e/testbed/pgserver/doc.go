@@ -3,10 +3,10 @@
 // directory.
 //
 // Guarantees: a [Server] returned by [Start] answers queries. Its port never
-// changes, its data survive [Server.StopMode] and [Server.Restart], and nothing
-// of it is left after [Server.Close] or after the death of the program that
-// started it. PostgreSQL refuses to run as root, so as root the server runs as
-// the user postgres, or nobody where there is none.
+// changes, its data survive Stop, Kill and Restart, and nothing of it is left after
+// Close or after the death of the program that started it. PostgreSQL refuses to run
+// as root, so as root the server runs as the user postgres, or nobody where there is
+// none.
 //
 // [Server.Standby] makes a streaming standby of a server, [Server.Promote] makes
 // a primary of that. Each of the two is a Server with all these guarantees.

@@ -9,8 +9,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -29,9 +27,9 @@ const (
 
 // Pooler is a PgBouncer in front of a [Server].
 type Pooler struct {
-	dir     *testbed.Dir
-	port    int
-	process *testbed.Process
+	*testbed.Service
+	dir  *testbed.Dir
+	port int
 }
 
 // ErrNoPooler: the program pgbouncer is not installed.
@@ -50,12 +48,16 @@ func StartPooler(ctx context.Context, s *Server, mode PoolMode) (*Pooler, error)
 		return nil, err
 	}
 	p := &Pooler{dir: dir}
-	err = dir.OnPorts(ctx, 1, func(ports []int) error {
-		p.port = ports[0]
-		return p.start(ctx, program, s, mode)
+	p.Service, err = testbed.Start(ctx, testbed.Spec{
+		Name: "PgBouncer", Dir: dir, Ports: 1, Ready: p.ask,
+		Prepare: func(_ context.Context, ports []int) error {
+			p.port = ports[0]
+			return p.configure(s, mode)
+		},
+		Command: func() (*exec.Cmd, error) { return s.adapt(exec.Command(program, p.config())), nil },
 	})
 	if err != nil {
-		return nil, errors.Join(err, p.Close())
+		return nil, errors.Join(err, dir.Close())
 	}
 	return p, nil
 }
@@ -72,8 +74,9 @@ func poolerProgram() (string, error) {
 	return "", ErrNoPooler
 }
 
-func (p *Pooler) start(ctx context.Context, program string, s *Server, mode PoolMode) error {
-	config := p.dir.Join("pgbouncer.ini")
+func (p *Pooler) config() string { return p.dir.Join("pgbouncer.ini") }
+
+func (p *Pooler) configure(s *Server, mode PoolMode) error {
 	users := p.dir.Join("users.txt")
 	text := fmt.Sprintf(`[databases]
 * = host=127.0.0.1 port=%d
@@ -88,50 +91,20 @@ auth_user = %s
 pool_mode = %s
 ignore_startup_parameters = extra_float_digits
 `, s.port, p.port, users, Superuser, mode)
-	for path, content := range map[string]string{config: text, users: fmt.Sprintf("%q \"\"\n", Superuser)} {
+	for path, content := range map[string]string{p.config(): text, users: fmt.Sprintf("%q \"\"\n", Superuser)} {
 		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
 			return fmt.Errorf("configure PgBouncer: %w", err)
 		}
 	}
-	log, err := os.OpenFile(p.dir.Join("pgbouncer.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("open PgBouncer's log: %w", err)
-	}
-	defer log.Close() // the process has its own descriptor
-	cmd := exec.Command(program, config)
-	s.adapt(cmd)
-	cmd.Stdout, cmd.Stderr = log, log
-	if p.process, err = p.dir.Start(cmd, "TERM"); err != nil {
-		return err
-	}
-	if err := p.awaitReady(ctx); err != nil {
-		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		_ = p.process.Stop(stop, syscall.SIGKILL)
-		return fmt.Errorf("start PgBouncer on port %d: %w; its log ends:\n%s", p.port, err, testbed.Tail(log.Name()))
-	}
 	return nil
 }
 
-func (p *Pooler) awaitReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startDeadline)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	var last error
-	for {
-		select {
-		case <-p.process.Done():
-			return fmt.Errorf("it ended: %w", p.process.Err())
-		case <-ctx.Done():
-			return errors.Join(ctx.Err(), last)
-		case <-tick.C:
-			var conn *pgx.Conn
-			if conn, last = pgx.Connect(ctx, p.URLAs(Superuser, "postgres")); last == nil {
-				return conn.Close(ctx)
-			}
-		}
+func (p *Pooler) ask(ctx context.Context, _ int) error {
+	conn, err := pgx.Connect(ctx, p.URLAs(Superuser, "postgres"))
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
 	}
+	return conn.Close(ctx)
 }
 
 // URLAs is the URL of a role through the pooler, which checks no password.
@@ -151,6 +124,3 @@ func (p *Pooler) Through(direct string) (string, error) {
 	}
 	return p.URLAs(u.User.Username(), strings.TrimPrefix(u.Path, "/")), nil
 }
-
-// Close ends the pooler and removes its files. Idempotent.
-func (p *Pooler) Close() error { return p.dir.Close() }

@@ -1,7 +1,6 @@
 package pgserver
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,9 +11,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
-	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed"
 )
@@ -30,20 +29,16 @@ type Options struct {
 	Log io.Writer
 }
 
-// Server is a running or stopped private cluster.
+// Server is a running or stopped private cluster. Its Stop ends all sessions and
+// waits for replication clients, as pg_ctl's fast mode does; its Kill is a crash
+// (immediate); its Pause freezes the postmaster alone: sessions go on.
 type Server struct {
+	*testbed.Service
 	dir      *testbed.Dir
 	owner    *syscall.Credential
 	bin      string
 	settings settings // of the caller
-	// output is what the server writes to: logFile, and Options.Log beside it.
-	output  io.Writer
-	logFile *os.File
-
-	port int // set by Start, constant afterwards
-
-	mu      sync.Mutex
-	process *testbed.Process
+	port     int      // set by the first start, constant afterwards
 }
 
 // Start makes a cluster and starts it. It blocks until a query has been answered
@@ -57,61 +52,64 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := testbed.NewDir("pgserver-", owner)
-	if err != nil {
+	s := &Server{owner: owner, bin: bin, settings: o.Settings}
+	if err := s.create(ctx, s.initdb, o.Log); err != nil {
 		return nil, err
-	}
-	s := &Server{dir: dir, owner: owner, bin: bin, settings: o.Settings}
-	if err := s.create(ctx, o); err != nil {
-		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-func (s *Server) create(ctx context.Context, o Options) error {
-	if err := s.initdb(ctx); err != nil {
+// create has the data directory made, in a Dir of its own, and starts the server on
+// it. Nothing is left of one that does not start.
+func (s *Server) create(ctx context.Context, fill func(context.Context) error, output io.Writer) error {
+	var err error
+	if s.dir, err = testbed.NewDir("pgserver-", s.owner); err != nil {
 		return err
 	}
-	return s.listen(ctx, o.Log)
-}
-
-// listen starts the server for the first time, on a port of its own.
-func (s *Server) listen(ctx context.Context, also io.Writer) error {
-	if err := s.openLog(also); err != nil {
-		return err
+	if err = fill(ctx); err == nil {
+		s.Service, err = testbed.Start(ctx, testbed.Spec{
+			Name: "PostgreSQL", Dir: s.dir, Ports: 1, Output: output,
+			Prepare: s.configure, Command: s.command, Ready: s.ask,
+			StopSignal: syscall.SIGINT,
+			// Its backends have process groups of their own.
+			KillSignal: syscall.SIGQUIT,
+		})
 	}
-	return s.dir.OnPorts(ctx, 1, func(ports []int) error {
-		s.port = ports[0]
-		if err := s.configure(); err != nil {
-			return err
-		}
-		return s.run(ctx)
-	})
-}
-
-// initdb makes the data directory, as the Dir's process: one that outlived
-// this program would go on filling a directory that is being removed.
-func (s *Server) initdb(ctx context.Context) error {
-	cmd := exec.Command(filepath.Join(s.bin, "initdb"),
-		"--pgdata="+s.data(), "--username="+Superuser, "--auth=trust",
-		"--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions")
-	s.adapt(cmd)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	cmd.WaitDelay = 5 * time.Second
-	p, err := s.dir.Start(cmd, "KILL")
 	if err != nil {
-		return err
-	}
-	if err := p.Wait(ctx); err != nil {
-		return fmt.Errorf("run initdb: %w\n%s", err, strings.TrimSpace(out.String()))
+		return errors.Join(err, s.dir.Close())
 	}
 	return nil
 }
 
+func (s *Server) initdb(ctx context.Context) error {
+	return s.dir.Run(ctx, s.own("initdb",
+		"--pgdata="+s.data(), "--username="+Superuser, "--auth=trust",
+		"--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"))
+}
+
+func (s *Server) command() (*exec.Cmd, error) { return s.own("postgres", "-D", s.data()), nil }
+
+// own makes a command of one of PostgreSQL's own programs.
+func (s *Server) own(program string, args ...string) *exec.Cmd {
+	return s.adapt(exec.Command(filepath.Join(s.bin, program), args...))
+}
+
+// adapt gives a command the server's user and an environment without the PG
+// variables of whoever runs the tests.
+func (s *Server) adapt(cmd *exec.Cmd) *exec.Cmd {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.owner}
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "PG") && !strings.HasPrefix(v, "LC_") && !strings.HasPrefix(v, "LANG") {
+			cmd.Env = append(cmd.Env, v)
+		}
+	}
+	return cmd
+}
+
 // configure appends our settings to postgresql.conf, where the last word wins.
 // ALTER SYSTEM still overrides them.
-func (s *Server) configure() error {
+func (s *Server) configure(_ context.Context, ports []int) error {
+	s.port = ports[0]
 	path := filepath.Join(s.data(), "postgresql.conf")
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
@@ -124,58 +122,24 @@ func (s *Server) configure() error {
 	return nil
 }
 
-// openLog opens the log file once for the server's whole life.
-func (s *Server) openLog(also io.Writer) error {
-	file, err := os.OpenFile(s.LogFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+// ask asks the server on our port whether it is ours.
+func (s *Server) ask(ctx context.Context, _ int) error {
+	conn, err := pgx.Connect(ctx, s.URL("postgres"))
 	if err != nil {
-		return fmt.Errorf("open server log: %w", err)
+		return fmt.Errorf("connect: %w", err)
 	}
-	s.logFile, s.output = file, file
-	if also != nil {
-		s.output = io.MultiWriter(file, also)
+	defer func() { _ = conn.Close(ctx) }()
+	var dir string
+	if err := conn.QueryRow(ctx, "SHOW data_directory").Scan(&dir); err != nil {
+		return fmt.Errorf("ask for data directory: %w", err)
 	}
-	return nil
-}
-
-// adapt gives a command the server's user and an environment without the
-// PG variables of whoever runs the tests.
-func (s *Server) adapt(cmd *exec.Cmd) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.owner}
-	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "PG") && !strings.HasPrefix(v, "LC_") && !strings.HasPrefix(v, "LANG") {
-			cmd.Env = append(cmd.Env, v)
-		}
+	if dir != s.data() {
+		return fmt.Errorf("port %d belongs to another cluster, %s", s.port, dir)
 	}
-}
-
-// run starts the server process and waits until it answers. A process that does
-// not answer is killed.
-func (s *Server) run(ctx context.Context) error {
-	cmd := exec.Command(filepath.Join(s.bin, "postgres"), "-D", s.data())
-	s.adapt(cmd)
-	cmd.Stdout, cmd.Stderr = s.output, s.output
-	// A backend that outlives the postmaster must not hold up the end of ours.
-	cmd.WaitDelay = 5 * time.Second
-	p, err := s.dir.Start(cmd, "QUIT")
-	if err != nil {
-		return err
-	}
-	if err := s.awaitReady(ctx, p); err != nil {
-		kill, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		_ = p.Stop(kill, syscall.SIGQUIT)
-		return fmt.Errorf("start PostgreSQL on port %d: %w; its log ends:\n%s", s.port, err, testbed.Tail(s.LogFile()))
-	}
-	s.mu.Lock()
-	s.process = p
-	s.mu.Unlock()
 	return nil
 }
 
 func (s *Server) data() string { return s.dir.Join("data") }
-
-// LogFile is the path of the server's log.
-func (s *Server) LogFile() string { return s.dir.Join("postgres.log") }
 
 // Port is the loopback port, the same for the server's whole life.
 func (s *Server) Port() int { return s.port }

@@ -10,10 +10,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/outbox-relay/outbox-relay/e2e/testbed"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgserver"
 )
 
@@ -128,55 +128,34 @@ func TestServerFromStartToClose(t *testing.T) {
 func TestDataAndPortSurviveEveryStop(t *testing.T) {
 	s := start(t, pgserver.Options{})
 	port := s.Port()
-	run(t, connect(t, s.URL("postgres")), "CREATE TABLE kept (mode text)")
-	for _, mode := range []string{"immediate", "fast", "smart"} {
-		conn := connect(t, s.URL("postgres"))
-		run(t, conn, "INSERT INTO kept VALUES ('"+mode+"')")
-		if err := s.Restart(t.Context()); !errors.Is(err, pgserver.ErrRunning) {
+	run(t, connect(t, s.URL("postgres")), "CREATE TABLE kept (name text)")
+	stop := func() error { return s.Stop(t.Context()) }
+	for _, end := range []struct {
+		name string
+		end  func() error
+	}{{"kill", s.Kill}, {"stop", stop}} {
+		run(t, connect(t, s.URL("postgres")), "INSERT INTO kept VALUES ('"+end.name+"')")
+		if err := s.Restart(t.Context()); !errors.Is(err, testbed.ErrRunning) {
 			t.Errorf("restart of a running server: %v, want ErrRunning", err)
 		}
-		if mode == "smart" {
-			awaitSession(t, s)
-			if err := conn.Close(t.Context()); err != nil {
-				t.Fatal(err)
+		for range 2 { // of a server that has ended, it is none
+			if err := end.end(); err != nil {
+				t.Fatalf("%s: %v", end.name, err)
 			}
 		}
-		if err := s.StopMode(t.Context(), mode); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.StopMode(t.Context(), mode); err != nil {
-			t.Error("second stop:", err)
-		}
 		if _, err := pgx.Connect(t.Context(), s.URL("postgres")); err == nil {
-			t.Fatalf("a server stopped with %s answers", mode)
+			t.Fatalf("a server answers after %s", end.name)
 		}
 		if err := s.Restart(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	got := ask(t, connect(t, s.URL("postgres")), "SELECT string_agg(mode, ' ') FROM kept")
-	if got != "immediate fast smart" {
-		t.Errorf("after three stops the table holds %q", got)
+	got := ask(t, connect(t, s.URL("postgres")), "SELECT string_agg(name, ' ') FROM kept")
+	if got != "kill stop" {
+		t.Errorf("afterwards the table holds %q", got)
 	}
 	if s.Port() != port {
 		t.Errorf("port %d became %d", port, s.Port())
-	}
-}
-
-// awaitSession checks that a smart stop does not end a session.
-func awaitSession(t *testing.T, s *pgserver.Server) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	if err := s.StopMode(ctx, "smart"); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("smart stop with a session open: %v, want deadline exceeded", err)
-	}
-}
-
-func TestUnknownStopModeIsAnErrorThatNamesIt(t *testing.T) {
-	s := &pgserver.Server{}
-	if err := s.StopMode(t.Context(), "rude"); err == nil || !strings.Contains(err.Error(), `"rude"`) {
-		t.Errorf("unknown mode: %v", err)
 	}
 }
 

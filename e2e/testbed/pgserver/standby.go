@@ -1,21 +1,16 @@
 package pgserver
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/outbox-relay/outbox-relay/e2e/testbed"
 )
 
 // StandbyOptions of a [Server.Standby].
@@ -29,6 +24,9 @@ type StandbyOptions struct {
 
 // ErrNotPromoted is returned by [Server.Promote] when the server stayed a standby.
 var ErrNotPromoted = errors.New("PostgreSQL is still a standby")
+
+// promotion bounds the wait for a standby to take writes.
+const promotion = time.Minute
 
 // Standby copies the server, which has to run, and starts the copy as a streaming
 // standby with a port of its own, which answers queries when Standby returns. It
@@ -46,23 +44,22 @@ func (s *Server) Standby(ctx context.Context, o StandbyOptions) (*Server, error)
 	if err != nil {
 		return nil, fmt.Errorf("read address of the primary: %w", err)
 	}
-	dir, err := testbed.NewDir("pgserver-", s.owner)
-	if err != nil {
-		return nil, err
-	}
 	primary := fmt.Sprintf("host=%s port=%s user=%s sslmode=disable application_name=%s", host, port, Superuser, o.Name)
-	copied := &Server{dir: dir, owner: s.owner, bin: s.bin, settings: s.settings.with(map[string]string{
+	copied := &Server{owner: s.owner, bin: s.bin, settings: s.settings.with(map[string]string{
 		"primary_conninfo": primary, "synchronous_standby_names": "",
 	})}
-	if err := copied.follow(ctx, primary); err != nil {
-		return nil, errors.Join(err, copied.Close())
+	follow := func(ctx context.Context) error { return copied.follow(ctx, primary) }
+	if err := copied.create(ctx, follow, nil); err != nil {
+		return nil, err
 	}
 	return copied, nil
 }
 
-// follow fills the directory with a copy of the primary and starts it.
+// follow fills the directory with a copy of the primary, made to follow it.
 func (s *Server) follow(ctx context.Context, primary string) error {
-	if err := s.backUp(ctx, primary); err != nil {
+	err := s.dir.Run(ctx, s.own("pg_basebackup",
+		"--pgdata="+s.data(), "--dbname="+primary, "--wal-method=stream", "--checkpoint=fast", "--no-sync", "--no-password"))
+	if err != nil {
 		return err
 	}
 	signal := filepath.Join(s.data(), "standby.signal")
@@ -73,24 +70,6 @@ func (s *Server) follow(ctx context.Context, primary string) error {
 		if err := os.Chown(signal, int(s.owner.Uid), int(s.owner.Gid)); err != nil {
 			return fmt.Errorf("make a standby: %w", err)
 		}
-	}
-	return s.listen(ctx, nil)
-}
-
-// backUp makes the data directory, as the Dir's process, as initdb does.
-func (s *Server) backUp(ctx context.Context, primary string) error {
-	cmd := exec.Command(filepath.Join(s.bin, "pg_basebackup"),
-		"--pgdata="+s.data(), "--dbname="+primary, "--wal-method=stream", "--checkpoint=fast", "--no-sync", "--no-password")
-	s.adapt(cmd)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	cmd.WaitDelay = 5 * time.Second
-	p, err := s.dir.Start(cmd, "KILL")
-	if err != nil {
-		return err
-	}
-	if err := p.Wait(ctx); err != nil {
-		return fmt.Errorf("run pg_basebackup: %w\n%s", err, strings.TrimSpace(out.String()))
 	}
 	return nil
 }
@@ -105,7 +84,7 @@ func (s *Server) Promote(ctx context.Context) error {
 	}
 	defer func() { _ = conn.Close(ctx) }()
 	var promoted bool
-	err = conn.QueryRow(ctx, `SELECT pg_promote(true, $1)`, int(startDeadline.Seconds())).Scan(&promoted)
+	err = conn.QueryRow(ctx, `SELECT pg_promote(true, $1)`, int(promotion.Seconds())).Scan(&promoted)
 	if err == nil && !promoted {
 		err = ErrNotPromoted
 	}

@@ -45,7 +45,7 @@ func TestStandbyFollowsItsPrimaryAndIsPromoted(t *testing.T) {
 	})
 	run(t, conn, "INSERT INTO before VALUES (3)")
 
-	if err := primary.StopMode(t.Context(), "immediate"); err != nil {
+	if err := primary.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	if err := second.Promote(t.Context()); err != nil {
@@ -55,7 +55,7 @@ func TestStandbyFollowsItsPrimaryAndIsPromoted(t *testing.T) {
 	if got := ask(t, copied, "SELECT string_agg(n::text, ' ' ORDER BY n) FROM before"); got != "1 2 3 4" {
 		t.Errorf("the promoted server has %q", got)
 	}
-	if err := second.StopMode(t.Context(), "fast"); err != nil {
+	if err := second.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := second.Restart(t.Context()); err != nil {

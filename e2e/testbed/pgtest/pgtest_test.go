@@ -82,7 +82,7 @@ func TestOwnClusterStopsWithoutTheOthers(t *testing.T) {
 	if own.Port() == pgtest.Server(t).Port() {
 		t.Fatal("an own cluster is the shared one")
 	}
-	if err := own.StopMode(t.Context(), "immediate"); err != nil {
+	if err := own.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	shared := pgtest.Connect(t, pgtest.Server(t).URL("postgres"))

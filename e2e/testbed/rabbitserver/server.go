@@ -1,17 +1,15 @@
 package rabbitserver
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
-	"syscall"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -19,27 +17,17 @@ import (
 	"github.com/outbox-relay/outbox-relay/e2e/testbed"
 )
 
-// ErrRunning is returned by [Server.Restart] when the server was not stopped.
-var ErrRunning = errors.New("RabbitMQ still runs: stop it first")
-
-const (
-	// startDeadline bounds a start whose context has no deadline of its own. A node
-	// needs three seconds on an idle machine.
-	startDeadline = 2 * time.Minute
-	stopDeadline  = 30 * time.Second
-	ctlDeadline   = time.Minute
-)
+// ctlDeadline bounds one run of rabbitmqctl.
+const ctlDeadline = time.Minute
 
 // Server is a running or stopped private node.
 type Server struct {
+	*testbed.Service
 	options Options
 	bin     string
-	dir     *testbed.Dir // the node's
-	mapper  *testbed.Dir // epmd's: a directory holds one process
+	dir     *testbed.Dir
+	mapper  *testbed.Service // epmd, in a Dir of its own: that holds one process
 	ports   ports
-
-	mu      sync.Mutex       // held while the node changes between running and stopped
-	process *testbed.Process // the newest one
 }
 
 // ports are chosen once. All lie below 65536 minus what Erlang adds to others:
@@ -58,91 +46,62 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if s.dir, err = testbed.NewDir("rabbitserver-", nil); err != nil {
 		return nil, err
 	}
-	if s.mapper, err = testbed.NewDir("rabbitserver-epmd-", nil); err != nil {
-		return nil, errors.Join(err, s.dir.Close())
-	}
-	if err := s.create(ctx); err != nil {
-		return nil, errors.Join(err, s.Close())
+	s.Service, err = testbed.Start(ctx, testbed.Spec{
+		Name: "RabbitMQ", Dir: s.dir, Ports: 4,
+		Prepare: s.prepare, Command: s.command, Ready: s.ask,
+	})
+	if err != nil {
+		return nil, errors.Join(err, s.closeMapper(), s.dir.Close())
 	}
 	return s, nil
 }
 
-func (s *Server) create(ctx context.Context) error {
-	return s.dir.OnPorts(ctx, 4, func(p []int) error {
-		s.ports = ports{amqp: p[0], tls: p[1], dist: p[2], epmd: p[3]}
-		if err := s.writeConfig(); err != nil {
-			return err
-		}
-		mapper, err := s.startMapper()
-		if err != nil {
-			return err
-		}
-		if err := s.start(ctx); err != nil {
-			return errors.Join(err, kill(ctx, mapper))
-		}
-		return nil
-	})
-}
-
-func kill(ctx context.Context, p *testbed.Process) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopDeadline)
-	defer cancel()
-	return p.Stop(ctx, syscall.SIGKILL)
+func (s *Server) prepare(ctx context.Context, p []int) error {
+	s.ports = ports{amqp: p[0], tls: p[1], dist: p[2], epmd: p[3]}
+	if err := s.writeConfig(); err != nil {
+		return err
+	}
+	return s.startMapper(ctx)
 }
 
 // startMapper starts the node's own epmd in the foreground. Left to itself
 // Erlang starts one as a daemon that outlives everything.
-func (s *Server) startMapper() (*testbed.Process, error) {
+func (s *Server) startMapper(ctx context.Context) error {
 	path, err := portMapper()
-	if err != nil {
-		return nil, err
-	}
-	return s.mapper.Start(exec.Command(path, "-port", strconv.Itoa(s.ports.epmd), "-address", "127.0.0.1"), "KILL")
-}
-
-func (s *Server) start(ctx context.Context) error {
-	log, err := os.OpenFile(s.consoleFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("open RabbitMQ log: %w", err)
-	}
-	defer log.Close() // the node has its own descriptor
-	cmd := exec.Command(filepath.Join(s.bin, "rabbitmq-server"))
-	cmd.Env = s.environ()
-	cmd.Stdout, cmd.Stderr = log, log
-	process, err := s.dir.Start(cmd, "KILL")
 	if err != nil {
 		return err
 	}
-	if err := s.awaitReady(ctx, process); err != nil {
-		_ = kill(ctx, process)
-		return fmt.Errorf("start RabbitMQ on port %d: %w; its log ends:\n%s", s.ports.amqp, err, testbed.Tail(s.consoleFile()))
+	if err := s.closeMapper(); err != nil { // of ports that were lost
+		return err
 	}
-	s.process = process
+	dir, err := testbed.NewDir("rabbitserver-epmd-", nil)
+	if err != nil {
+		return err
+	}
+	s.mapper, err = testbed.Start(ctx, testbed.Spec{Name: "epmd", Dir: dir, Command: func() (*exec.Cmd, error) {
+		return exec.Command(path, "-port", strconv.Itoa(s.ports.epmd), "-address", "127.0.0.1"), nil
+	}})
+	if err != nil {
+		return errors.Join(err, dir.Close())
+	}
 	return nil
 }
 
-// awaitReady waits until a client is served by this very node.
-func (s *Server) awaitReady(ctx context.Context, process *testbed.Process) error {
-	ctx, cancel := context.WithTimeout(ctx, startDeadline)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	var last error
-	for {
-		select {
-		case <-process.Done():
-			return fmt.Errorf("server ended: %w", process.Err())
-		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("wait until it accepts connections: %w", ctx.Err()), last)
-		case <-tick.C:
-			if last = s.ask(); last == nil {
-				return nil
-			}
-		}
+func (s *Server) closeMapper() error {
+	if s.mapper == nil {
+		return nil
 	}
+	return s.mapper.Close()
 }
 
-func (s *Server) ask() error {
+func (s *Server) command() (*exec.Cmd, error) {
+	cmd := exec.Command(filepath.Join(s.bin, "rabbitmq-server"))
+	cmd.Env = s.environ()
+	return cmd, nil
+}
+
+// ask asks whether a client is served by this very node.
+func (s *Server) ask(context.Context, int) error {
 	conn, err := amqp.Dial(s.URL())
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
@@ -168,7 +127,26 @@ func (s *Server) URLAs(user, password string) string {
 	return "amqp://" + user + ":" + password + "@" + s.Addr() + "/"
 }
 
-func (s *Server) consoleFile() string { return s.dir.Join("console.log") }
-
 // Path is the node's directory.
 func (s *Server) Path() string { return s.dir.Path() }
+
+// Close kills the node and its port mapper and removes their files. Idempotent.
+func (s *Server) Close() error { return errors.Join(s.Service.Close(), s.closeMapper()) }
+
+// Ctl runs rabbitmqctl on the node and returns what it prints. It takes a second
+// or two.
+func (s *Server) Ctl(ctx context.Context, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, ctlDeadline)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "rabbitmqctl"), append([]string{"--quiet"}, args...)...)
+	cmd.Env, cmd.Dir = s.environ(), s.dir.Path()
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("rabbitmqctl %s: %w\n%s", strings.Join(args, " "), err, strings.TrimSpace(out.String()))
+	}
+	return strings.TrimSpace(out.String()), nil
+}
+
+// Environ is what a shell needs to run rabbitmqctl on this node, as name=value.
+func (s *Server) Environ() []string { return s.environ() }

@@ -11,6 +11,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 	"go.uber.org/goleak"
 
+	"github.com/outbox-relay/outbox-relay/e2e/testbed"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/rabbitserver"
 )
 
@@ -28,9 +29,9 @@ func TestLifeOfANode(t *testing.T) {
 	for _, step := range []struct {
 		name string
 		end  func() error
-	}{{"kill", s.Kill}, {"stop", s.Stop}} {
+	}{{"kill", s.Kill}, {"stop", func() error { return s.Stop(t.Context()) }}} {
 		pid := s.Pid()
-		if err := s.Restart(t.Context()); !errors.Is(err, rabbitserver.ErrRunning) {
+		if err := s.Restart(t.Context()); !errors.Is(err, testbed.ErrRunning) {
 			t.Errorf("restart of a running node: %v", err)
 		}
 		if err := step.end(); err != nil {

@@ -1,7 +1,6 @@
 package relaybin
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -23,14 +21,9 @@ const patience = 30 * time.Second
 
 // Process is a relay under way.
 type Process struct {
-	t      testing.TB
-	dir    *testbed.Dir
-	run    *testbed.Process
-	exited chan struct{} // closed when the process and its output have ended
-
-	mu    sync.Mutex
-	lines []string
-	news  chan struct{} // closed and replaced at each line
+	t       testing.TB
+	service *testbed.Service
+	log     output
 }
 
 // Start runs the relay with these variables and nothing else in its
@@ -45,51 +38,30 @@ func Start(t testing.TB, v Variant, env map[string]string, args ...string) *Proc
 	if err != nil {
 		t.Fatalf("make directory for relay: %v", err)
 	}
-	cmd := exec.Command(path, args...)
-	// Many relays run side by side, so each gets a port from the kernel.
-	cmd.Env = []string{"GORACE=halt_on_error=1 exitcode=66", "OUTBOX_HTTP_ADDR=127.0.0.1:0"}
-	for name, value := range env {
-		cmd.Env = append(cmd.Env, name+"="+value)
-	}
-	read, write, err := os.Pipe()
+	p := &Process{t: t, log: output{news: make(chan struct{})}}
+	p.service, err = testbed.Start(t.Context(), testbed.Spec{
+		Name: "relay", Dir: dir, Output: &p.log,
+		Command: func() (*exec.Cmd, error) {
+			cmd := exec.Command(path, args...)
+			// Many relays run side by side, so each gets a port from the kernel.
+			cmd.Env = []string{"GORACE=halt_on_error=1 exitcode=66", "OUTBOX_HTTP_ADDR=127.0.0.1:0"}
+			for name, value := range env {
+				cmd.Env = append(cmd.Env, name+"="+value)
+			}
+			return cmd, nil
+		},
+	})
 	if err != nil {
-		t.Fatalf("make pipe: %v", err)
+		t.Fatal(errors.Join(err, dir.Close()))
 	}
-	cmd.Stdout, cmd.Stderr = write, write
-	run, err := dir.Start(cmd, "KILL")
-	_ = write.Close()
-	if err != nil {
-		_ = read.Close()
-		_ = dir.Close()
-		t.Fatalf("start relay: %v", err)
-	}
-	p := &Process{t: t, dir: dir, run: run, exited: make(chan struct{}), news: make(chan struct{})}
-	go p.follow(read)
 	t.Cleanup(p.cleanup)
 	return p
 }
 
-// follow reads the output until the process has ended, then collects it.
-func (p *Process) follow(out *os.File) {
-	defer close(p.exited)
-	scanner := bufio.NewScanner(out)
-	scanner.Buffer(nil, 1<<20)
-	for scanner.Scan() {
-		p.mu.Lock()
-		p.lines = append(p.lines, scanner.Text())
-		close(p.news)
-		p.news = make(chan struct{})
-		p.mu.Unlock()
-	}
-	_ = out.Close()
-	<-p.run.Done()
-}
-
 func (p *Process) cleanup() {
-	if err := p.dir.Close(); err != nil {
+	if err := p.service.Close(); err != nil {
 		p.t.Errorf("end relay: %v", err)
 	}
-	<-p.exited
 	log := p.Log()
 	for _, complaint := range []string{"WARNING: DATA RACE", "panic:", "fatal error:"} {
 		if strings.Contains(log, complaint) {
@@ -98,25 +70,17 @@ func (p *Process) cleanup() {
 		}
 	}
 	if p.t.Failed() {
-		p.t.Logf("relay %d said:\n%s", p.Pid(), p.tail())
+		p.t.Logf("relay %d said:\n%s", p.Pid(), p.log.tail())
 	}
 }
 
-// tail is the end of the log, for a failed test.
-func (p *Process) tail() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return strings.Join(p.lines[max(0, len(p.lines)-40):], "\n")
-}
-
 // Pid is the process id.
-func (p *Process) Pid() int { return p.run.Pid() }
+func (p *Process) Pid() int { return p.service.Pid() }
 
 // Log is everything the relay has written so far.
 func (p *Process) Log() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return strings.Join(p.lines, "\n")
+	lines, _ := p.log.since(0)
+	return strings.Join(lines, "\n")
 }
 
 // AwaitLog waits for a line that contains all of these texts.
@@ -124,9 +88,7 @@ func (p *Process) AwaitLog(texts ...string) string {
 	p.t.Helper()
 	deadline := time.After(patience)
 	for from := 0; ; {
-		p.mu.Lock()
-		lines, news := p.lines[from:], p.news
-		p.mu.Unlock()
+		lines, news := p.log.since(from)
 		for _, line := range lines {
 			if containsAll(line, texts) {
 				return line
@@ -135,10 +97,13 @@ func (p *Process) AwaitLog(texts ...string) string {
 		from += len(lines)
 		select {
 		case <-news:
-		case <-p.exited:
-			p.t.Fatalf("relay ended (%v) without logging %q:\n%s", p.run.Err(), texts, p.tail())
+		case <-p.Exited():
+			if lines, _ := p.log.since(from); len(lines) > 0 {
+				continue // written before the end
+			}
+			p.t.Fatalf("relay ended (%v) without logging %q:\n%s", p.service.Process().Err(), texts, p.log.tail())
 		case <-deadline:
-			p.t.Fatalf("relay has not logged %q after %v:\n%s", texts, patience, p.tail())
+			p.t.Fatalf("relay has not logged %q after %v:\n%s", texts, patience, p.log.tail())
 		}
 	}
 }
@@ -158,10 +123,9 @@ func (p *Process) HTTPAddr() string {
 
 // CountLog is the number of lines so far that contain all of these texts.
 func (p *Process) CountLog(texts ...string) int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	lines, _ := p.log.since(0)
 	n := 0
-	for _, line := range p.lines {
+	for _, line := range lines {
 		if containsAll(line, texts) {
 			n++
 		}
@@ -169,19 +133,10 @@ func (p *Process) CountLog(texts ...string) int {
 	return n
 }
 
-func containsAll(line string, texts []string) bool {
-	for _, text := range texts {
-		if !strings.Contains(line, text) {
-			return false
-		}
-	}
-	return true
-}
-
 // Signal sends a signal.
 func (p *Process) Signal(s syscall.Signal) {
 	p.t.Helper()
-	if err := p.run.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := p.service.Process().Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		p.t.Fatalf("send %v to relay: %v", s, err)
 	}
 }
@@ -198,7 +153,7 @@ func (p *Process) Terminate() {
 	p.t.Helper()
 	p.Signal(syscall.SIGTERM)
 	if code := p.Wait(patience); code != 0 {
-		p.t.Fatalf("relay ended with exit status %d after SIGTERM, want 0:\n%s", code, p.tail())
+		p.t.Fatalf("relay ended with exit status %d after SIGTERM, want 0:\n%s", code, p.log.tail())
 	}
 }
 
@@ -206,7 +161,7 @@ func (p *Process) Terminate() {
 func (p *Process) Wait(d time.Duration) int {
 	p.t.Helper()
 	p.await(d)
-	if exit, ok := errors.AsType[*exec.ExitError](p.run.Err()); ok {
+	if exit, ok := errors.AsType[*exec.ExitError](p.service.Process().Err()); ok {
 		return exit.ExitCode()
 	}
 	return 0
@@ -216,25 +171,25 @@ func (p *Process) Wait(d time.Duration) int {
 func (p *Process) AwaitFaultPoint() {
 	p.t.Helper()
 	p.await(patience)
-	if exit, ok := errors.AsType[*exec.ExitError](p.run.Err()); ok {
+	if exit, ok := errors.AsType[*exec.ExitError](p.service.Process().Err()); ok {
 		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() && status.Signal() == syscall.SIGKILL {
 			return
 		}
 	}
-	p.t.Fatalf("relay ended (%v) instead of killing itself:\n%s", p.run.Err(), p.tail())
+	p.t.Fatalf("relay ended (%v) instead of killing itself:\n%s", p.service.Process().Err(), p.log.tail())
 }
 
 func (p *Process) await(d time.Duration) {
 	p.t.Helper()
 	select {
-	case <-p.exited:
+	case <-p.Exited():
 	case <-time.After(d):
-		p.t.Fatalf("relay has not ended after %v:\n%s", d, p.tail())
+		p.t.Fatalf("relay has not ended after %v:\n%s", d, p.log.tail())
 	}
 }
 
-// Exited is closed once the process has ended.
-func (p *Process) Exited() <-chan struct{} { return p.exited }
+// Exited is closed once the process and its output have ended.
+func (p *Process) Exited() <-chan struct{} { return p.service.Process().Done() }
 
 // PeakMemory is VmHWM: the most memory it ever had, in bytes.
 func (p *Process) PeakMemory() int64 {
