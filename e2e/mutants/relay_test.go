@@ -92,7 +92,7 @@ var relayMutants = []mutant{
 	{
 		rule: "5: a head that waits for its retry renews the hold",
 		file: "relay/engine/intake.go",
-		old:  "\t\t\tin.holds.drop(m.Key)\n",
+		old:  "\t\t\tin.holds.hold(m.Key)\n",
 		new:  "",
 		pkg:  "./relay/engine", test: "TestWaitingHeadHoldsItsKeyAfterARestart",
 	},
@@ -106,7 +106,7 @@ var relayMutants = []mutant{
 	{
 		rule: "5: the window is given back when the sink is down",
 		file: "relay/engine/breaker.go",
-		old:  "\tt.giveBack()\n",
+		old:  "\tt.returnAll()\n",
 		new:  "",
 		pkg:  "./relay/engine", test: "TestSinkThatStallsGivesTheWindowBack",
 	},
@@ -274,7 +274,7 @@ var relayMutants = []mutant{
 	{
 		rule: "F1: an outage counts no attempt",
 		file: "relay/engine/outcomes.go",
-		old:  "t.openBreaker(string(o.Type), o.Err)\n\t\tt.putBack(m)",
+		old:  "t.openBreaker(string(o.Type), o.Err)\n\t\tt.returnHead(m)",
 		new:  "t.openBreaker(string(o.Type), o.Err)\n\t\tt.refuse(m, o)",
 		pkg:  "./relay/engine", test: "TestSinkThatStallsGivesTheWindowBack",
 	},
@@ -316,8 +316,8 @@ var relayMutants = []mutant{
 	{
 		rule: "5: a chain that the log fills turns into a hold",
 		file: "relay/engine/tailing.go",
-		old:  "\t\tin.holds.drop(m.Key)\n\t\tt.forget(m)\n",
-		new:  "\t\tt.forget(m)\n",
+		old:  "\t\tin.holds.hold(m.Key)\n\t\tt.returned(m)\n",
+		new:  "\t\tt.returned(m)\n",
 		pkg:  "./relay/engine", test: "TestHotKeyOfTheLogKeepsItsOrder",
 	},
 	{

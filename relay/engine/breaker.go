@@ -65,7 +65,7 @@ func (t *term) openBreaker(reason string, err error) {
 		t.breaker.fail(time.Now(), err)
 		t.faults.report(faultSink, slog.String("reason", reason), slog.Any("error", err))
 	}
-	t.giveBack()
+	t.returnAll()
 	t.prober.requests <- probePause.equal(max(1, t.breaker.failures))
 }
 

@@ -27,7 +27,7 @@ type limits struct {
 // its chain is capped so that it cannot fill the memory that the others need.
 //
 // The life of a message: add (queued) → next (published) → reported → release
-// or dropFollowers (its key goes on, or not) → committed (out of the window).
+// or returnFollowers (its key goes on, or not) → committed (out of the window).
 type dispatcher struct {
 	limits
 	ordering Ordering
@@ -138,9 +138,9 @@ func (d *dispatcher) release(m *item) {
 	d.ready.push(c.followers.pop())
 }
 
-// dropFollowers ends the chain of m, which will not be acknowledged now, and
+// returnFollowers ends the chain of m, which will not be acknowledged now, and
 // returns the messages that waited behind it. The caller holds the key.
-func (d *dispatcher) dropFollowers(m *item) []*item {
+func (d *dispatcher) returnFollowers(m *item) []*item {
 	if !d.ordered(m.Message) {
 		return nil
 	}
@@ -150,7 +150,7 @@ func (d *dispatcher) dropFollowers(m *item) []*item {
 }
 
 // committed takes a message out of the window: its outcome is in the table, or
-// it has been given back to the table.
+// it has returned to the table.
 func (d *dispatcher) committed() { d.uncommitted-- }
 
 // waiting is how many messages of the key are in memory and not acknowledged.
@@ -162,17 +162,17 @@ func (d *dispatcher) waiting(key string) int {
 	return 1 + c.followers.len
 }
 
-// dropQueued gives back everything that has not been published. Chains whose
-// head is with the sink stay, so that its key keeps its place.
-func (d *dispatcher) dropQueued() []*item {
-	var dropped []*item
+// returnQueued takes out everything that has not been published, for the table.
+// Chains whose head is with the sink stay, so that its key keeps its place.
+func (d *dispatcher) returnQueued() []*item {
+	var returned []*item
 	for key, c := range d.chains {
-		dropped = d.drain(&c.followers, dropped)
+		returned = d.drain(&c.followers, returned)
 		if !c.published {
 			delete(d.chains, key)
 		}
 	}
-	return d.drain(&d.ready, dropped)
+	return d.drain(&d.ready, returned)
 }
 
 func (d *dispatcher) drain(q *fifo[*item], to []*item) []*item {

@@ -27,7 +27,7 @@ type modelState uint8
 const (
 	modelQueued    modelState = iota
 	modelPublished            // with the sink
-	modelEnded                // the key goes on, or has been dropped; still in the window
+	modelEnded                // the key goes on, or has returned to the table; still in the window
 )
 
 func (m *model) ofKey(key string) []*modelMessage {
@@ -122,17 +122,17 @@ func replay(t *testing.T, script []byte) {
 			if mm := pick(modelPublished, arg); mm != nil {
 				mm.state = modelEnded
 				d.reported(mm.item)
-				dropped := d.dropFollowers(mm.item)
+				returned := d.returnFollowers(mm.item)
 				want := 0
 				m.remove(func(o *modelMessage) bool {
-					drop := mm.Keyed && o.Keyed && o.Key == mm.Key && o.state == modelQueued
-					if drop {
+					returns := mm.Keyed && o.Keyed && o.Key == mm.Key && o.state == modelQueued
+					if returns {
 						want++
 					}
-					return drop
+					return returns
 				})
-				if len(dropped) != want {
-					t.Fatalf("step %d: dropFollowers gave %d messages back, want %d", i, len(dropped), want)
+				if len(returned) != want {
+					t.Fatalf("step %d: returnFollowers returned %d messages, want %d", i, len(returned), want)
 				}
 			}
 		case 6: // a commit
@@ -140,15 +140,15 @@ func replay(t *testing.T, script []byte) {
 				d.committed()
 				m.remove(func(o *modelMessage) bool { return o == mm })
 			}
-		case 7: // the window is given back, now and then
+		case 7: // the queue returns to the table, now and then
 			if arg%8 != 0 {
 				continue
 			}
-			dropped := d.dropQueued()
+			returned := d.returnQueued()
 			want := len(m.messages)
 			m.remove(func(o *modelMessage) bool { return o.state == modelQueued })
-			if want -= len(m.messages); len(dropped) != want {
-				t.Fatalf("step %d: dropQueued gave %d messages back, want %d", i, len(dropped), want)
+			if want -= len(m.messages); len(returned) != want {
+				t.Fatalf("step %d: returnQueued returned %d messages, want %d", i, len(returned), want)
 			}
 		}
 		checkTallies(t, i, d, m)

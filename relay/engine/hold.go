@@ -3,14 +3,14 @@ package engine
 import "hash/maphash"
 
 // holds are the keys whose rows the running pass must not bring: a row of the
-// key was refused or dropped, or waits in the table for its retry, and has to go
+// key was refused or returned, or waits in the table for its retry, and has to go
 // first; or the pass may have gone by one (see Row.Late).
 //
 // Schedule that reorders: rows 1, 2 of a key are in memory, a pass is reading;
 // 1 is refused and will be retried in a minute; the pass brings row 3 of the
 // key and it is published: 3 before 1. So the key is held from the refusal on:
 // what the running pass brings of it is skipped, later chunks leave it out in
-// SQL, and only a pass that begins after the last row was dropped, and after the
+// SQL, and only a pass that begins after the last row returned, and after the
 // refusal was committed, may bring the key's rows again. That pass reads in id
 // order, so it meets the first one first, and if that one is still waiting, it
 // renews the hold.
@@ -43,8 +43,8 @@ func newHolds() *holds {
 	}
 }
 
-// drop holds the key: a row of it went back to the table, or waits there.
-func (h *holds) drop(key string) {
+// hold holds the key: a row of it went back to the table, or waits there.
+func (h *holds) hold(key string) {
 	if _, held := h.writing[key]; held {
 		return
 	}
@@ -64,7 +64,7 @@ func (h *holds) refused(key string) {
 	h.writing[key]--
 	if h.writing[key] == 0 && len(h.writing) > maxHeldKeys {
 		delete(h.writing, key)
-		h.drop(key)
+		h.hold(key)
 	}
 }
 

@@ -27,7 +27,7 @@ func TestHoldEndsOnlyThroughALaterPass(t *testing.T) {
 	if h.blocks("k") {
 		t.Fatal("not released to the next pass")
 	}
-	h.drop("k") // its head is still waiting for the retry
+	h.hold("k") // its head is still waiting for the retry
 	if !h.blocks("k") || !slices.Equal(h.excluded(), []string{"k"}) {
 		t.Fatal("a renewed hold does not hold for the rest of the pass")
 	}
@@ -38,7 +38,7 @@ func TestMillionsOfHeldKeysAreBlockedAndForgotten(t *testing.T) {
 	h.passBegins()
 	const keys = 3 * maxHeldKeys
 	for i := range keys {
-		h.drop(strconv.Itoa(i))
+		h.hold(strconv.Itoa(i))
 	}
 	for i := range keys {
 		h.refuse("refused " + strconv.Itoa(i))
@@ -55,7 +55,7 @@ func TestMillionsOfHeldKeysAreBlockedAndForgotten(t *testing.T) {
 		}
 	}
 	if h.blocks("another") {
-		t.Error("a key is held that nobody dropped")
+		t.Error("a key is held that nobody has held")
 	}
 	h.passBegins()
 	if len(h.writing)+len(h.more) != 0 {

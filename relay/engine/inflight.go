@@ -30,9 +30,9 @@ func (f *inFlight) has(r relay.Ref) bool {
 
 func (f *inFlight) add(m *item) { f.rows[m.Ref] = m }
 
-// drop removes a row that goes back to the table unpublished: the next sweep is
+// returned removes a row that goes back to the table unpublished: the next sweep is
 // meant to bring it again.
-func (f *inFlight) drop(r relay.Ref) { delete(f.rows, r) }
+func (f *inFlight) returned(r relay.Ref) { delete(f.rows, r) }
 
 // settle removes a row whose outcome is committed, as soon as no running
 // statement can bring it as it was before. It returns the row's message, nil if

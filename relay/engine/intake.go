@@ -249,7 +249,7 @@ func (in *intake) take(row relay.Row) bool {
 			return false
 		}
 		if row.Wait > 0 || row.Late {
-			in.holds.drop(m.Key)
+			in.holds.hold(m.Key)
 			in.late = in.late || row.Late
 			return false
 		}
@@ -270,7 +270,7 @@ func (in *intake) take(row relay.Row) bool {
 // comes back to it, a survey has no second look and holds the key.
 func (in *intake) overflow(m *relay.Message) {
 	if in.state == passNone {
-		in.holds.drop(m.Key)
+		in.holds.hold(m.Key)
 		in.overflowed = true
 		return
 	}

@@ -50,22 +50,6 @@ type marker struct {
 	retry         *time.Timer
 }
 
-// outcomes is a batch to write.
-type outcomes struct {
-	marks    []relay.Mark
-	refusals []relay.Refusal
-}
-
-func (o outcomes) empty() bool { return len(o.marks)+len(o.refusals) == 0 }
-
-// settlement says that the outcome of a row is committed. Its fate is 0 for a
-// row that was marked.
-type settlement struct {
-	relay.Ref
-	fate     relay.Fate
-	attempts int
-}
-
 func newMarker(c relay.Control, limit relay.AttemptLimit) *marker {
 	return &marker{
 		control:  c,

@@ -18,6 +18,22 @@ const (
 	faultDuplicate = "message id was already in the stream"
 )
 
+// outcomes is a batch that the marker writes.
+type outcomes struct {
+	marks    []relay.Mark
+	refusals []relay.Refusal
+}
+
+func (o outcomes) empty() bool { return len(o.marks)+len(o.refusals) == 0 }
+
+// settlement says that the outcome of a row is committed. Its fate is 0 for a
+// row that was marked.
+type settlement struct {
+	relay.Ref
+	fate     relay.Fate
+	attempts int
+}
+
 // reported acts on the outcome of a published message.
 func (t *term) reported(m *item, o relay.Outcome) {
 	alone := t.dispatcher.alone
@@ -29,7 +45,7 @@ func (t *term) reported(m *item, o relay.Outcome) {
 		t.refuse(m, o)
 	case relay.Unavailable:
 		t.openBreaker(string(o.Type), o.Err)
-		t.putBack(m)
+		t.returnHead(m)
 	default: // Unknown, and what a sink forgot to classify
 		t.openBreaker(string(o.Type), o.Err)
 		if !t.breaker.lost {
@@ -40,7 +56,7 @@ func (t *term) reported(m *item, o relay.Outcome) {
 		if alone {
 			t.refuse(m, o)
 		} else {
-			t.putBack(m)
+			t.returnHead(m)
 		}
 	}
 }
@@ -63,7 +79,7 @@ func (t *term) acknowledge(m *item, o relay.Outcome) {
 // refuse has the refusal written. The row stays in flight until then, and its
 // key is held, so that nothing overtakes it.
 func (t *term) refuse(m *item, o relay.Outcome) {
-	t.endChain(m)
+	t.returnFollowers(m)
 	if t.dispatcher.ordered(m.Message) {
 		t.holds.refuse(m.Key)
 	}
@@ -81,26 +97,26 @@ func (t *term) refuse(m *item, o relay.Outcome) {
 	})
 }
 
-// putBack leaves the row to the next pass: it was not this message's fault. The
-// breaker is open, so the running pass has been given up and brings no later row
+// returnHead leaves the row to the next pass: it was not this message's fault. The
+// breaker is open, so the running pass has been abandoned and brings no later row
 // of the key.
-func (t *term) putBack(m *item) {
-	t.endChain(m)
+func (t *term) returnHead(m *item) {
+	t.returnFollowers(m)
 	t.dispatcher.committed()
-	t.forget(m)
+	t.returned(m)
 }
 
-// endChain drops the messages that waited behind m. They stay in the table.
-func (t *term) endChain(m *item) {
-	for _, follower := range t.dispatcher.dropFollowers(m) {
-		t.forget(follower)
+// returnFollowers leaves the messages that waited behind m to the table.
+func (t *term) returnFollowers(m *item) {
+	for _, follower := range t.dispatcher.returnFollowers(m) {
+		t.returned(follower)
 	}
 }
 
-// forget leaves a row to the table.
-func (t *term) forget(m *item) {
-	t.flight.drop(m.Ref)
-	t.tail.forget(m)
+// returned notes that a row has left memory unpublished: it is the table's again.
+func (t *term) returned(m *item) {
+	t.flight.returned(m.Ref)
+	t.tail.returned(m)
 }
 
 // settle takes a row out of the window: its outcome is committed.

@@ -1,95 +1,25 @@
 package engine
 
-import (
-	"log/slog"
-	"time"
+import "github.com/outbox-relay/outbox-relay/relay"
 
-	"github.com/outbox-relay/outbox-relay/relay"
-)
-
-// Status returns what the relay is at. Safe for concurrent use.
-func (r *Relay) Status() relay.Status { return *r.told.Load() }
-
-// enter notes the mode, and why it is not another.
-func (r *Relay) enter(m relay.Mode, reason string) {
-	now := time.Now()
-	if r.status.Mode != m || r.status.Since.IsZero() {
-		r.status.Mode, r.status.Since = m, now
-	}
-	if !m.Leads() {
-		r.status = relay.Status{Mode: m, Since: r.status.Since}
-	}
-	r.status.Reason = reason
-	r.publishStatus(now)
+// report is what the sink said of one message.
+type report struct {
+	relay.Ref
+	outcome relay.Outcome
 }
 
-func (r *Relay) publishStatus(now time.Time) {
-	r.status.Turned, r.status.Counters = now, r.count
-	told := r.status
-	r.told.Store(&told)
+// onReport runs on the sink's goroutines.
+func (t *term) onReport(m *relay.Message, o relay.Outcome) {
+	t.reports.put(report{m.Ref, o})
+	t.withSink.Add(-1)
 }
 
-// tellEvery is how old a leader's status may be: it is made anew at each turn of
-// the loop, and that may be many thousand times a second.
-const tellEvery = 100 * time.Millisecond
-
-// tell publishes the status of a leader.
-func (t *term) tell(now time.Time) {
-	mode, reason := relay.Polling, t.tail.explain()
-	if t.tail.reads() {
-		mode = relay.Tailing
+func (t *term) takeReports() {
+	for _, r := range t.reports.take() {
+		t.reported(t.flight.rows[r.Ref], r.outcome)
 	}
-	switch {
-	case t.breaker.open || t.stopping || !t.paused.IsZero():
-		t.tail.missed = now // nobody looks for a tail, or could have one
-	case t.tail.missedLong(now):
-		t.tail.missed = now
-		t.faults.report(faultTail, slog.String("reason", reason))
+	if len(t.acknowledged) > 0 {
+		t.marker.marks.put(t.acknowledged...)
+		t.acknowledged = t.acknowledged[:0]
 	}
-	changed := mode != t.status.Mode || reason != t.status.Reason
-	if !changed && now.Sub(t.status.Turned) < tellEvery {
-		return
-	}
-	t.status.SinkDown, t.status.SinkDownSince = t.sinkDown(now)
-	t.status.InFlight, t.status.Waiting = t.dispatcher.uncommitted, t.dispatcher.queued.rows
-	t.status.HeldKeys = t.holds.size()
-	if changed {
-		t.modeChanged(mode, reason)
-		return
-	}
-	t.publishStatus(now)
-}
-
-// sinkDown is why and since when the sink takes no messages. One that its broker
-// has pause may have all there is in flight, and then reports nothing.
-func (t *term) sinkDown(now time.Time) (string, time.Time) {
-	var pause error
-	if p, ok := t.config.Sink.(relay.Pausing); ok {
-		pause = p.Paused()
-	}
-	switch {
-	case pause == nil:
-		t.paused = time.Time{}
-	case t.paused.IsZero():
-		t.paused = now
-	}
-	switch {
-	case pause != nil:
-		return pause.Error(), t.paused
-	case t.breaker.openFor(now) > 0:
-		return t.breaker.reason, t.breaker.since
-	}
-	return "", time.Time{}
-}
-
-// modeChanged logs that a tail was left, and at growing intervals why there is
-// none to be had.
-func (t *term) modeChanged(mode relay.Mode, reason string) {
-	switch {
-	case t.status.Mode == relay.Tailing && !t.stopping:
-		t.log.Info("polling", slog.String("mode", mode.String()), slog.String("reason", t.tail.left))
-	case t.tail.cause != nil:
-		t.faults.report(faultTail, slog.String("reason", t.tail.left))
-	}
-	t.enter(mode, reason)
 }

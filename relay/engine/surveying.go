@@ -102,15 +102,15 @@ func (t *tailing) takeRow(row relay.Row, reconciles bool, position wal.LSN, now 
 func (t *tailing) postpone(ev relay.TailEvent, now time.Time) {
 	t.forgotten = append(t.forgotten, ev.XID)
 	if ev.Message.Attempts > 0 && t.intake.dispatcher.ordered(ev.Message) {
-		t.intake.holds.drop(ev.Message.Key)
+		t.intake.holds.hold(ev.Message.Key)
 	}
 	if ev.Wait >= 0 {
 		t.wakeAt(now.Add(ev.Wait))
 	}
 }
 
-// forget notes that a row has left memory unpublished.
-func (t *tailing) forget(m *item) {
+// returned notes that a row has left memory unpublished.
+func (t *tailing) returned(m *item) {
 	if m.xid != 0 && t.phase == tailReading {
 		t.forgotten = append(t.forgotten, m.xid)
 	}

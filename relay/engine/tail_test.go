@@ -216,7 +216,7 @@ func TestHotKeyOfTheLogKeepsItsOrder(t *testing.T) {
 
 // The log tells of a row of a held key a moment before others can see it, and the
 // survey that is to end the hold does not see it yet either. (Rule 5: a hold
-// ends only through a sweep that is newer than the last drop.)
+// ends only through a survey that is newer than the last row that returned.)
 func TestHoldOutlastsASurveyThatDoesNotSeeWhatWasDropped(t *testing.T) {
 	var surveys, told atomic.Int64
 	h, url := stalled(t, func(c *engine.Config) {

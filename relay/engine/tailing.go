@@ -207,10 +207,10 @@ func (t *tailing) take(m *item, now time.Time) {
 	in := t.intake
 	switch {
 	case in.dispatcher.ordered(m.Message) && in.holds.blocks(m.Key):
-		t.forget(m)
+		t.returned(m)
 	case !in.dispatcher.add(m):
-		in.holds.drop(m.Key)
-		t.forget(m)
+		in.holds.hold(m.Key)
+		t.returned(m)
 		t.wakeAt(now)
 	default:
 		in.flight.add(m)
@@ -280,9 +280,9 @@ func (t *tailing) stepped(step streamStep, now time.Time) {
 	}
 }
 
-// gaveBack notes that rows have left memory unpublished: what the log has told
+// allReturned notes that rows have left memory unpublished: what the log has told
 // of them is forgotten, so a survey has to come first.
-func (t *tailing) gaveBack(now time.Time) {
+func (t *tailing) allReturned(now time.Time) {
 	switch t.phase {
 	case tailReading:
 		t.restores = true

@@ -35,12 +35,6 @@ type term struct {
 	paused        time.Time    // since when the sink's broker has it pause; zero: it does not
 }
 
-// report is what the sink said of one message.
-type report struct {
-	relay.Ref
-	outcome relay.Outcome
-}
-
 func newTerm(r *Relay, control relay.Control) *term {
 	t := &term{
 		Relay:   r,
@@ -220,22 +214,6 @@ func defectType(err error) relay.ErrorType {
 	return relay.ErrorTypeInvalid
 }
 
-// onReport runs on the sink's goroutines.
-func (t *term) onReport(m *relay.Message, o relay.Outcome) {
-	t.reports.put(report{m.Ref, o})
-	t.withSink.Add(-1)
-}
-
-func (t *term) takeReports() {
-	for _, r := range t.reports.take() {
-		t.reported(t.flight.rows[r.Ref], r.outcome)
-	}
-	if len(t.acknowledged) > 0 {
-		t.marker.marks.put(t.acknowledged...)
-		t.acknowledged = t.acknowledged[:0]
-	}
-}
-
 // swept takes in a result of the sweeper. It returns the errors that end a term.
 func (t *term) swept(res sweepResult) error {
 	now := time.Now()
@@ -264,7 +242,7 @@ func (t *term) swept(res sweepResult) error {
 // memory stays in the table.
 func (t *term) stop() {
 	t.stopping = true
-	t.giveBack()
+	t.returnAll()
 	t.tail.close(time.Now())
 	t.log.Info("stopping", slog.Int("in_flight", t.dispatcher.uncommitted))
 }
@@ -277,13 +255,13 @@ var (
 	errSteppedDown = errors.New("the broker takes no messages")
 )
 
-// giveBack drops all that has not been published, and the running pass. The
+// returnAll returns all that has not been published, and ends the running pass. The
 // rows are in the table, and the next pass, which starts again at the lowest id,
 // brings them in order, behind what is still with the sink.
-func (t *term) giveBack() {
-	for _, m := range t.dispatcher.dropQueued() {
-		t.forget(m)
+func (t *term) returnAll() {
+	for _, m := range t.dispatcher.returnQueued() {
+		t.returned(m)
 	}
 	t.intake.abandon()
-	t.tail.gaveBack(time.Now())
+	t.tail.allReturned(time.Now())
 }
