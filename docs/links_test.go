@@ -15,7 +15,7 @@ import (
 var (
 	link    = regexp.MustCompile(`\[[^\]]*\]\(([^)\s]+)\)`)
 	heading = regexp.MustCompile(`(?m)^#+ (.+)$`)
-	// inSlug is what GitHub keeps of a heading's letters.
+	// notInSlug is what GitHub drops of a heading.
 	notInSlug = regexp.MustCompile(`[^\p{L}\p{N}_ -]`)
 )
 
@@ -102,6 +102,27 @@ func TestReadmesTableIsTheMigrations(t *testing.T) {
 	}
 	if columns == 0 {
 		t.Error("README.md shows no table")
+	}
+}
+
+var variable = regexp.MustCompile(`\bOUTBOX_[A-Z_]*[A-Z]\b`)
+
+// TestVariablesNamedInTheDocsExist compares the pages with the table of
+// docs/configuration.md, which another test compares with the parser.
+func TestVariablesNamedInTheDocsExist(t *testing.T) {
+	known := map[string]bool{}
+	for _, row := range regexp.MustCompile("(?m)^\\| `(OUTBOX_[A-Z_]+)`( \\\\\\*)?").FindAllStringSubmatch(read(t, "docs/configuration.md"), -1) {
+		known[row[1]] = true
+		if row[2] != "" {
+			known[row[1]+"_FILE"] = true
+		}
+	}
+	for _, page := range files(t, ".md") {
+		for _, name := range variable.FindAllString(read(t, page), -1) {
+			if !known[name] {
+				t.Errorf("%s names the variable %s, which docs/configuration.md does not have", page, name)
+			}
+		}
 	}
 }
 
