@@ -1,6 +1,9 @@
 package relay
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Class says what an outcome means for the row and for the sink.
 type Class uint8
@@ -61,4 +64,30 @@ type Outcome struct {
 	// written to last_error.
 	Type ErrorType
 	Err  error
+}
+
+// RefusedOutcome says that the message may succeed later. The error is formatted
+// as by [fmt.Errorf].
+func RefusedOutcome(t ErrorType, format string, args ...any) Outcome {
+	return Outcome{Class: Refused, Type: t, Err: fmt.Errorf(format, args...)}
+}
+
+// RejectedOutcome says that the message can never succeed. Its type is
+// [ErrorTypeTooLarge] where err wraps [ErrTooLarge], else [ErrorTypeInvalid].
+func RejectedOutcome(err error) Outcome {
+	t := ErrorTypeInvalid
+	if errors.Is(err, ErrTooLarge) {
+		t = ErrorTypeTooLarge
+	}
+	return Outcome{Class: Rejected, Type: t, Err: err}
+}
+
+// UnavailableOutcome says that the sink took no message, and not this one.
+func UnavailableOutcome(t ErrorType, err error) Outcome {
+	return Outcome{Class: Unavailable, Type: t, Err: err}
+}
+
+// UnknownOutcome says that the broker may have the message.
+func UnknownOutcome(t ErrorType, err error) Outcome {
+	return Outcome{Class: Unknown, Type: t, Err: err}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 	"github.com/outbox-relay/outbox-relay/sinks/natsjs"
 )
 
@@ -27,7 +28,7 @@ func examineJetStream(ctx context.Context, c config.Config, name string, topics 
 }
 
 func jetStreamOptions(c config.Config, name string, log *slog.Logger) (natsjs.Options, error) {
-	topology, err := natsjs.ParseTopology(string(c.Topology))
+	topology, err := link.ParseTopology(string(c.Topology))
 	if err != nil {
 		return natsjs.Options{}, fmt.Errorf("OUTBOX_TOPOLOGY: %w", err)
 	}

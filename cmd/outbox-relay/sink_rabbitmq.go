@@ -7,6 +7,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 	"github.com/outbox-relay/outbox-relay/sinks/rabbitmq"
 )
 
@@ -27,7 +28,7 @@ func examineRabbitMQ(ctx context.Context, c config.Config, name string, topics [
 }
 
 func rabbitMQOptions(c config.Config, name string, log *slog.Logger) (rabbitmq.Options, error) {
-	topology, err := rabbitmq.ParseTopology(string(c.Topology))
+	topology, err := link.ParseTopology(string(c.Topology))
 	if err != nil {
 		return rabbitmq.Options{}, fmt.Errorf("OUTBOX_TOPOLOGY: %w", err)
 	}

@@ -236,4 +236,25 @@ var connectionMutants = []mutant{
 		new:  "if err == nil {",
 		pkg:  "./sinks/link", test: "TestAwaitAfterTheEndReturnsAtOnce",
 	},
+	{
+		rule: "link: the first cause of a loss wins",
+		file: "sinks/link/life.go",
+		old:  "\tif l.cause == nil {",
+		new:  "\tif true {",
+		pkg:  "./sinks/link", test: "TestFirstCauseOfALossWins",
+	},
+	{
+		rule: "link: a session that ends starts no question",
+		file: "sinks/link/life.go",
+		old:  "if l.ended {",
+		new:  "if false {",
+		pkg:  "./sinks/link", test: "TestEndWaitsForQuestionsAndStartsNone",
+	},
+	{
+		rule: "link: a question has a deadline",
+		file: "sinks/link/life.go",
+		old:  "\tcase <-ctx.Done():\n\t\treturn none, context.Cause(ctx)\n",
+		new:  "",
+		pkg:  "./sinks/link", test: "TestQuestionIsWaitedForUntilItsDeadline",
+	},
 }

@@ -1,15 +1,24 @@
-// Package link is how a sink reaches its broker and stays connected: the servers
-// that were configured, the TLS files, and a [Link] that makes one session after
-// the other. It knows no broker: what a session is, and how one is made, the sink
-// says as a [Broker].
+// Package link has what all sinks share: how a sink reaches its broker and stays
+// connected, and how its goroutines work together. It knows no broker. What a
+// session is, and how one is made, the sink says as a [Broker].
 //
-// Guarantees: a session is replaced as soon as it has ended, for ever, with
-// pauses that grow while that does not help and are jittered, so that many relays
-// do not come back in one moment. A connection that is made and ends at once is
-// no success. One outage is one warning, repeated at growing intervals, and one
-// line when it is over; sessions that end at once, one after the other, are one
-// outage. Errors of this package show no credentials.
+//   - [Servers] and [TLS] are what was configured, [Topology] is whether the sink
+//     may create what the broker lacks.
+//   - A [Link] makes one session after the other.
+//   - A [Life] is the life of one session: why it ended, and the questions to the
+//     broker that its end waits for. [Ask] puts one with a deadline.
+//   - A [Queue] hands messages to a goroutine, and [AwaitTasks] waits for the
+//     goroutines of a sink.
+//   - [ShellQuote] is for the fixes that doctor prints.
 //
-// Concurrency: all methods are safe for concurrent use, but for [Link.Keep],
-// which is called once.
+// Guarantees: a session is replaced as soon as it has ended, without any limit of
+// attempts. The pauses between attempts grow while these fail, and are jittered, so
+// that many relays do not come back at the same moment. A connection that ends at
+// once after it was made does not count as a success. An outage is one warning,
+// which is repeated at growing intervals, and one line when it is over. Sessions
+// that end at once, one after the other, are one outage. Errors of this package
+// show no credentials.
+//
+// Concurrency: all methods are safe for concurrent use, except [Link.Keep] and
+// [Queue.Run], each of which is called once.
 package link

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
 // Names of the checks.
@@ -146,7 +147,7 @@ func (x *examination) noStream(ctx context.Context, topic string, homeless []str
 		subjects = append(subjects, first+".>")
 	}
 	c.Fix = fmt.Sprintf("nats stream add %s --subjects=%s --storage=file --dupe-window=2m --defaults",
-		x.freeName(ctx, first), shellQuote(strings.Join(subjects, ",")))
+		x.freeName(ctx, first), link.ShellQuote(strings.Join(subjects, ",")))
 	x.add(c)
 }
 
@@ -181,9 +182,6 @@ func candidates(base string) func(func(string) bool) {
 	}
 }
 
-// shellQuote makes one word of text that anybody may have written.
-func shellQuote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
-
 // leastWindow is the duplicate window from which a relay that is restarted, or
 // a broker that was away for a moment, makes no duplicates.
 const leastWindow = 2 * time.Minute
@@ -215,7 +213,7 @@ func (x *examination) stream(ctx context.Context, name string) {
 			mends = append(mends, mend)
 		}
 	}
-	edit := "nats stream edit " + shellQuote(name) + " --force "
+	edit := "nats stream edit " + link.ShellQuote(name) + " --force "
 	if config.NoAck {
 		flaw(relay.Fault, "it acknowledges nothing", edit+"--ack")
 	}

@@ -181,7 +181,7 @@ func (s *session) noStream(ctx context.Context, topic string, entries []entry) {
 			}
 			return
 		}
-		refused = outcome(relay.Refused, relay.ErrorTypeUnroutable, "no stream has subject %s, and adding it failed: %w", relay.Quote(topic), err)
+		refused = relay.RefusedOutcome(relay.ErrorTypeUnroutable, "no stream has subject %s, and adding it failed: %w", relay.Quote(topic), err)
 	}
 	for _, e := range entries {
 		e.done(refused)

@@ -10,37 +10,16 @@ import (
 )
 
 // Topology says what happens to a topic that no stream captures.
-type Topology uint8
+type Topology = link.Topology
 
-// The topologies. The zero value is Verify.
+// The topologies.
 const (
 	// Verify: the message is refused; streams are somebody else's.
-	Verify Topology = iota
+	Verify = link.Verify
 	// Create: the topic's first token is added to the stream Options.StreamName,
 	// which is made if missing. For development.
-	Create
+	Create = link.Create
 )
-
-// String returns the word that the configuration uses.
-func (t Topology) String() string {
-	switch t {
-	case Verify:
-		return "verify"
-	case Create:
-		return "create"
-	}
-	return fmt.Sprintf("topology(%d)", uint8(t))
-}
-
-// ParseTopology reads what [Topology.String] writes.
-func ParseTopology(s string) (Topology, error) {
-	for _, t := range [...]Topology{Verify, Create} {
-		if s == t.String() {
-			return t, nil
-		}
-	}
-	return 0, fmt.Errorf("topology %q: want %s or %s", s, Verify, Create)
-}
 
 // TLS names PEM files. With any of them set, a connection without TLS is
 // refused. They are read again for each connection, so that a renewed

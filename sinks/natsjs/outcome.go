@@ -1,7 +1,6 @@
 package natsjs
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -29,66 +28,53 @@ const (
 func refusal(stream string, topic string, err *jetstream.APIError) relay.Outcome {
 	switch err.ErrorCode {
 	case codeStoreFailed, codeTooManyRequests:
-		return outcome(relay.Refused, relay.ErrorTypeFull,
+		return relay.RefusedOutcome(relay.ErrorTypeFull,
 			"stream %q takes no more: %s (error %d): consume or purge it, or raise its limits", stream, err.Description, err.ErrorCode)
 	case codeAccountResources, codeInsufficientResources, codeMemoryResources, codeStorageResources:
-		return outcome(relay.Refused, relay.ErrorTypeFull,
+		return relay.RefusedOutcome(relay.ErrorTypeFull,
 			"no room for stream %q: %s (error %d): raise the limits of the account or the server, or free storage",
 			stream, err.Description, err.ErrorCode)
 	case jetstream.JSErrCodeStreamMessageExceedsMaximum, codeHeaderTooLarge:
-		return outcome(relay.Rejected, relay.ErrorTypeTooLarge,
-			"stream %q: %s (error %d): make the message smaller, or raise max_msg_size of the stream", stream, err.Description, err.ErrorCode)
+		return relay.RejectedOutcome(fmt.Errorf("%w for stream %q: %s (error %d): make it smaller, or raise max_msg_size of the stream",
+			relay.ErrTooLarge, stream, err.Description, err.ErrorCode))
 	case jetstream.JSErrCodeJetStreamNotEnabled, jetstream.JSErrCodeJetStreamNotEnabledForAccount,
 		codeSystemUnavailable, codeNotLeader, codeClusterNoPeers:
-		return outcome(relay.Unavailable, relay.ErrorTypeNotReady, "JetStream: %s (error %d)", err.Description, err.ErrorCode)
+		return relay.UnavailableOutcome(relay.ErrorTypeNotReady, fmt.Errorf("JetStream: %s (error %d)", err.Description, err.ErrorCode))
 	}
-	return outcome(relay.Refused, relay.ErrorTypeNacked,
+	return relay.RefusedOutcome(relay.ErrorTypeNacked,
 		"stream %q refuses subject %s: %s (error %d)", stream, relay.Quote(topic), err.Description, err.ErrorCode)
 }
 
-// invalid translates a failed validation.
-func invalid(err error) relay.Outcome {
-	t := relay.ErrorTypeInvalid
-	if errors.Is(err, relay.ErrTooLarge) {
-		t = relay.ErrorTypeTooLarge
-	}
-	return relay.Outcome{Class: relay.Rejected, Type: t, Err: err}
-}
-
 func unroutable(topic string) relay.Outcome {
-	return outcome(relay.Refused, relay.ErrorTypeUnroutable,
+	return relay.RefusedOutcome(relay.ErrorTypeUnroutable,
 		"no stream has subject %s: add it to the subjects of a stream (or, for development, set OUTBOX_TOPOLOGY=create)", relay.Quote(topic))
 }
 
 // unclaimedRefused is for a message that nobody took while others were taken.
 func unclaimedRefused(topic string, doubt error) relay.Outcome {
-	return outcome(relay.Refused, relay.ErrorTypeUnroutable, "nobody takes subject %s, while other messages are acknowledged (%w): "+
+	return relay.RefusedOutcome(relay.ErrorTypeUnroutable, "nobody takes subject %s, while other messages are acknowledged (%w): "+
 		"see that a stream has it and is up", relay.Quote(topic), doubt)
 }
 
 func notReady(topic string, doubt error) relay.Outcome {
-	return outcome(relay.Unavailable, relay.ErrorTypeNotReady, "nobody takes subject %s: %w", relay.Quote(topic), doubt)
+	return relay.UnavailableOutcome(relay.ErrorTypeNotReady, fmt.Errorf("nobody takes subject %s: %w", relay.Quote(topic), doubt))
 }
 
 func forbidden(topic string) relay.Outcome {
-	return outcome(relay.Refused, relay.ErrorTypeForbidden,
+	return relay.RefusedOutcome(relay.ErrorTypeForbidden,
 		"not permitted to publish to subject %s: grant it to the relay's NATS user", relay.Quote(topic))
 }
 
 func timedOut(topic string) relay.Outcome {
-	return outcome(relay.Refused, relay.ErrorTypeTimeout,
+	return relay.RefusedOutcome(relay.ErrorTypeTimeout,
 		"no acknowledgement for subject %s in time, while the broker works: see that its stream has a leader and a quorum", relay.Quote(topic))
 }
 
 func notAStream(topic string) relay.Outcome {
-	return outcome(relay.Refused, relay.ErrorTypeNacked,
+	return relay.RefusedOutcome(relay.ErrorTypeNacked,
 		"subject %s was answered by something that is not a stream: find who subscribes to it and replies", relay.Quote(topic))
 }
 
 func unavailable(err error) relay.Outcome {
-	return relay.Outcome{Class: relay.Unavailable, Type: relay.ErrorTypeDisconnected, Err: err}
-}
-
-func outcome(c relay.Class, t relay.ErrorType, format string, args ...any) relay.Outcome {
-	return relay.Outcome{Class: c, Type: t, Err: fmt.Errorf(format, args...)}
+	return relay.UnavailableOutcome(relay.ErrorTypeDisconnected, err)
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
 // Probe implements [relay.Sink]. Without a connection it has one attempted at
@@ -39,7 +41,7 @@ func (s *session) probe(ctx context.Context) error {
 func (s *session) roundTrip(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	_, err := call(ctx, s, func(ctx context.Context) (struct{}, error) {
+	_, err := link.Ask(ctx, s.life, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, s.conn.FlushWithContext(ctx)
 	})
 	if err != nil {

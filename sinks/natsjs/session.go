@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -35,12 +34,8 @@ type session struct {
 	requeue func(item) // publishes a message again that nobody took
 	address string     // of the server
 
-	requests sync.WaitGroup // questions to the broker that run; see start
-	closed   chan struct{}  // closed when the client library is done with the connection
-
-	mu    sync.Mutex
-	cause error // why the connection was cut from this side
-	ended bool  // no further requests
+	life   *link.Life
+	closed chan struct{} // closed when the client library is done with the connection
 }
 
 // Timing of a connection. A half-open one is noticed by the pings within
@@ -64,6 +59,7 @@ func openSession(ctx context.Context, o Options, servers []string, requeue func(
 		pending: newPending(o.Window),
 		denials: newDenials(),
 		requeue: requeue,
+		life:    link.NewLife("NATS"),
 		closed:  make(chan struct{}),
 	}
 	s.lookup = newLookup()
@@ -155,11 +151,11 @@ func (s *session) publish(e *encoder, it item, size int64, now time.Time) {
 	}
 	switch {
 	case errors.Is(err, nats.ErrMaxPayload):
-		s.settle(t, outcome(relay.Rejected, relay.ErrorTypeTooLarge, "%w: %w", relay.ErrTooLarge, err))
+		s.settle(t, relay.RejectedOutcome(fmt.Errorf("%w: %w", relay.ErrTooLarge, err)))
 	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining):
 		s.settle(t, unavailable(s.lost())) // refused before it was written
 	case errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrBadHeaderMsg):
-		s.settle(t, invalid(fmt.Errorf("%w: %w", relay.ErrInvalid, err)))
+		s.settle(t, relay.RejectedOutcome(fmt.Errorf("%w: %w", relay.ErrInvalid, err)))
 	default:
 		// The library's buffer went with the failed write, this message and others:
 		// their outcome is unknown.
@@ -202,38 +198,20 @@ func (s *session) answered(m *nats.Msg) {
 
 // cut ends the connection for a reason of this side; the first one counts.
 func (s *session) cut(cause error) {
-	s.mu.Lock()
-	if s.cause == nil {
-		s.cause = cause
-	}
-	s.mu.Unlock()
+	s.life.Fail(cause)
 	s.socket.cut()
 }
 
 // lost is why the connection ended.
-func (s *session) lost() error {
-	s.mu.Lock()
-	cause := s.cause
-	s.mu.Unlock()
-	if cause == nil {
-		cause = s.conn.LastError()
-	}
-	if cause == nil {
-		cause = errors.New("closed by the broker")
-	}
-	return fmt.Errorf("connection to NATS lost: %w", cause)
-}
+func (s *session) lost() error { return s.life.Lost(s.conn.LastError()) }
 
 // end frees the connection and reports what was in flight.
 func (s *session) end() {
-	s.mu.Lock()
-	s.ended = true
-	s.mu.Unlock()
 	s.socket.cut()
 	s.conn.Close()
 	<-s.closed
 	s.reportLost(s.pending.end())
-	s.requests.Wait()
+	s.life.End()
 }
 
 // maxPayloadViolation is how the server names the error for which it closes the
@@ -256,12 +234,12 @@ func (s *session) reportLost(entries []entry) {
 	for i, e := range entries {
 		switch {
 		case i == culprit:
-			e.done(outcome(relay.Rejected, relay.ErrorTypeTooLarge, "%w: %d bytes of headers and payload, and the server says: %w",
-				relay.ErrTooLarge, e.size, lost))
+			e.done(relay.RejectedOutcome(fmt.Errorf("%w: %d bytes of headers and payload, and the server says: %w",
+				relay.ErrTooLarge, e.size, lost)))
 		case e.phase != unanswered: // nobody took it, that is known
 			e.done(unavailable(lost))
 		default:
-			e.done(relay.Outcome{Class: relay.Unknown, Type: errorType, Err: lost})
+			e.done(relay.UnknownOutcome(errorType, lost))
 		}
 	}
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/sinks/link"
-	"github.com/outbox-relay/outbox-relay/sinks/worker"
 )
 
 var _ relay.Sink = (*Sink)(nil)
@@ -19,7 +18,7 @@ var _ relay.Sink = (*Sink)(nil)
 type Sink struct {
 	options   Options
 	addresses addresses
-	queue     *worker.Queue[item]
+	queue     *link.Queue[item]
 	link      *link.Link[*session]
 	limit     atomic.Int64 // the server's max_payload as last told; 0: not known
 
@@ -43,7 +42,7 @@ func Open(o Options) (*Sink, error) {
 		return nil, fmt.Errorf("open JetStream sink: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Sink{options: o, addresses: as, queue: worker.NewQueue[item](), cancel: cancel}
+	s := &Sink{options: o, addresses: as, queue: link.NewQueue[item](), cancel: cancel}
 	s.link = link.New[*session](link.Options{Broker: "NATS", Servers: as.String(), Logger: o.Logger})
 	s.tasks.Go(func() { s.link.Keep(ctx, &broker{sink: s}) })
 	s.tasks.Go(s.publishQueue)
@@ -76,7 +75,7 @@ func (s *Sink) MaxMessageBytes() int64 {
 func (s *Sink) Close(ctx context.Context) error {
 	s.cancel()
 	s.queue.Close()
-	if err := worker.Await(ctx, &s.tasks); err != nil {
+	if err := link.AwaitTasks(ctx, &s.tasks); err != nil {
 		return fmt.Errorf("close JetStream sink: %w", err)
 	}
 	return nil
@@ -85,17 +84,10 @@ func (s *Sink) Close(ctx context.Context) error {
 // publishQueue writes what Publish queued, until the queue is closed.
 func (s *Sink) publishQueue() {
 	var e encoder
-	var items []item
-	for range s.queue.Ready() {
-		var closed bool
-		items, closed = s.queue.Swap(items)
+	s.queue.Run(func(items []item, closed bool) {
 		s.publishItems(&e, items, closed)
-		clear(items) // so that a message reported is a message freed
 		e.forget()
-		if closed {
-			return
-		}
-	}
+	})
 }
 
 func (s *Sink) publishItems(e *encoder, items []item, closed bool) {
@@ -112,7 +104,7 @@ func (s *Sink) publishItems(e *encoder, items []item, closed bool) {
 		size, err := validate(it.message, l)
 		switch {
 		case err != nil:
-			it.done(invalid(err))
+			it.done(relay.RejectedOutcome(err))
 		case closed:
 			it.done(unavailable(errClosing))
 		case sess == nil:

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
 // watch runs while the connection lives: it looks for messages whose time is
@@ -17,7 +19,7 @@ func (s *session) watch(ctx context.Context) {
 	defer cancel()
 	tasks.Go(func() { s.lookUp(ctx) })
 
-	tick := time.NewTicker(min(max(s.options.AckTimeout/20, 5*time.Millisecond), 250*time.Millisecond))
+	tick := time.NewTicker(link.WatchInterval(s.options.AckTimeout))
 	defer tick.Stop()
 	proofs := make(chan proof, 1)
 	asked := false

@@ -67,9 +67,9 @@ func (s *session) closedForAll(ch *channel, left []entry, fault error) {
 	s.setFault(fault)
 	for _, e := range left {
 		if ch.used.Load() == 1 && !e.sent {
-			e.done(unavailable(relay.ErrorTypeNotReady, fault))
+			e.done(relay.UnavailableOutcome(relay.ErrorTypeNotReady, fault))
 		} else {
-			e.done(unknown(relay.ErrorTypeNotReady, fault))
+			e.done(relay.UnknownOutcome(relay.ErrorTypeNotReady, fault))
 		}
 	}
 }
@@ -152,7 +152,7 @@ func (s *session) condemn(e entry, cause *amqp.Error) {
 	m := e.message
 	switch {
 	case cause.Code == amqp.PreconditionFailed && s.sink.limit.Load() > 0 && int64(len(m.Payload)) > s.sink.limit.Load():
-		e.done(outcome(relay.Rejected, relay.ErrorTypeTooLarge, "%w: payload of %d bytes, and the broker says: %w", relay.ErrTooLarge, len(m.Payload), cause))
+		e.done(relay.RejectedOutcome(fmt.Errorf("%w: payload of %d bytes, and the broker says: %w", relay.ErrTooLarge, len(m.Payload), cause)))
 		return
 	case cause.Code == amqp.AccessRefused:
 		s.sink.suspects.add(m.Topic)
@@ -160,7 +160,7 @@ func (s *session) condemn(e entry, cause *amqp.Error) {
 		return
 	}
 	s.sink.suspects.add(m.Topic)
-	e.done(outcome(relay.Refused, relay.ErrorTypeNacked, "the broker closed the channel because of %s: %w", relay.Quote(m.Topic), cause))
+	e.done(relay.RefusedOutcome(relay.ErrorTypeNacked, "the broker closed the channel because of %s: %w", relay.Quote(m.Topic), cause))
 }
 
 // again has messages sent again, by a lane.

@@ -62,7 +62,7 @@ func Examine(ctx context.Context, o Options, topics []string) []relay.Check {
 
 // newExaminer is a connection without channels.
 func newExaminer(o Options, a address) *session {
-	return &session{options: o, address: a}
+	return &session{options: o, address: a, life: newLife(a)}
 }
 
 func (s *session) leave() {

@@ -14,10 +14,10 @@ type item struct {
 // notTaken reports that the message was not written now, and why.
 func (it item) notTaken(t relay.ErrorType, err error) {
 	if it.sent {
-		it.done(unknown(t, err))
+		it.done(relay.UnknownOutcome(t, err))
 		return
 	}
-	it.done(unavailable(t, err))
+	it.done(relay.UnavailableOutcome(t, err))
 }
 
 func (it item) done(o relay.Outcome) { it.report(it.message, o) }

@@ -8,7 +8,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/outbox-relay/outbox-relay/relay"
-	"github.com/outbox-relay/outbox-relay/sinks/worker"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
 // lane is a queue of messages and the goroutine that writes them, one after the
@@ -18,7 +18,7 @@ import (
 type lane struct {
 	sink    *Sink
 	number  int
-	queue   *worker.Queue[item]
+	queue   *link.Queue[item]
 	encoder encoder
 }
 
@@ -31,18 +31,12 @@ func (l *lane) put(it item) {
 
 // run writes what is queued until the queue is closed.
 func (l *lane) run() {
-	var items []item
-	for range l.queue.Ready() {
-		var closed bool
-		items, closed = l.queue.Swap(items)
+	l.queue.Run(func(items []item, _ bool) {
 		for i := range items {
 			l.publish(items[i])
-			items[i] = item{} // a message reported is a message freed
+			items[i] = item{} // the next one may wait for long, and this one is reported
 		}
-		if closed {
-			return
-		}
-	}
+	})
 }
 
 // publish reports the message or passes it on: to the channel's follower once it
@@ -57,7 +51,7 @@ func (l *lane) publish(it item) {
 			frame = sess.frame
 		}
 		if bad := validate(it.message, limits{payload: s.MaxMessageBytes(), frame: frame}); bad != nil {
-			it.done(invalid(bad))
+			it.done(relay.RejectedOutcome(bad))
 			return
 		}
 		switch {

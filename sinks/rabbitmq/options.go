@@ -10,37 +10,16 @@ import (
 )
 
 // Topology says what happens when the exchange is missing.
-type Topology uint8
+type Topology = link.Topology
 
-// The topologies. The zero value is Verify.
+// The topologies.
 const (
 	// Verify: the exchange is awaited; it is somebody else's.
-	Verify Topology = iota
+	Verify = link.Verify
 	// Create: a durable topic exchange is declared, and a quorum queue "outbox" bound
 	// to all of it. For development.
-	Create
+	Create = link.Create
 )
-
-// String returns the word that the configuration uses.
-func (t Topology) String() string {
-	switch t {
-	case Verify:
-		return "verify"
-	case Create:
-		return "create"
-	}
-	return fmt.Sprintf("topology(%d)", uint8(t))
-}
-
-// ParseTopology reads what [Topology.String] writes.
-func ParseTopology(s string) (Topology, error) {
-	for _, t := range [...]Topology{Verify, Create} {
-		if s == t.String() {
-			return t, nil
-		}
-	}
-	return 0, fmt.Errorf("topology %q: want %s or %s", s, Verify, Create)
-}
 
 // TLS names PEM files. They are read again for each connection, so that a renewed
 // certificate is taken up. They need amqps://.

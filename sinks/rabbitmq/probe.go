@@ -9,6 +9,8 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
 // Probe implements [relay.Sink]. Without a connection it has one attempted at
@@ -56,54 +58,68 @@ func ping(conn *amqp.Connection, _ Options) error {
 // that nobody waits for any more goes on until it is answered; the next one waits
 // for it.
 func (s *session) request(ctx context.Context, q question) error {
+	ctx, release := s.untilBlocked(ctx)
+	defer release()
+	if err := s.blocked.Load(); err != nil {
+		return *err
+	}
 	if err := s.awaitTurn(ctx); err != nil {
 		return err
 	}
-	answer := make(chan error, 1)
-	started := s.start(func() {
-		answer <- q(s.conn, s.options)
-		<-s.asking
+	_, err := link.Ask(ctx, s.life, func(context.Context) (struct{}, error) {
+		defer func() { <-s.asking }()
+		return struct{}{}, q(s.conn, s.options)
 	})
-	if !started {
+	switch {
+	case err == nil, errors.Is(err, errBlocked):
+		return err
+	case errors.Is(err, link.ErrEnded): // the question was not put
 		<-s.asking
 		return s.lost()
+	case ctx.Err() != nil:
+		return fmt.Errorf("ask RabbitMQ at %s: %w", s.address.host, err)
+	case s.conn.IsClosed():
+		<-s.down
+		return s.lost()
 	}
-	for {
-		next := s.sink.changed.next()
-		if err := s.blocked.Load(); err != nil {
-			return *err
-		}
-		select {
-		case err := <-answer:
-			if err != nil && s.conn.IsClosed() {
-				<-s.down
-				return s.lost()
-			}
-			return err
-		case <-next:
-		case <-ctx.Done():
-			return fmt.Errorf("ask RabbitMQ at %s: %w", s.address.host, ctx.Err())
-		}
-	}
+	return err
 }
 
 // awaitTurn returns nil once no earlier question is open.
 func (s *session) awaitTurn(ctx context.Context) error {
-	for {
-		next := s.sink.changed.next()
-		if err := s.blocked.Load(); err != nil {
-			return *err
-		}
-		select {
-		case s.asking <- struct{}{}:
-			return nil
-		case <-next:
-		case <-s.down:
-			return s.lost()
-		case <-ctx.Done():
-			return fmt.Errorf("an earlier question to the broker is not answered: %w", ctx.Err())
-		}
+	select {
+	case s.asking <- struct{}{}:
+		return nil
+	case <-s.down:
+		return s.lost()
+	case <-ctx.Done():
 	}
+	if cause := context.Cause(ctx); errors.Is(cause, errBlocked) {
+		return cause
+	}
+	return fmt.Errorf("an earlier question to the broker is not answered: %w", ctx.Err())
+}
+
+// untilBlocked returns a context that ends with ctx, or when the broker blocks: the
+// broker does not read what it is asked then. Its cause is [errBlocked] in that
+// case. The caller calls release.
+func (s *session) untilBlocked(ctx context.Context) (_ context.Context, release func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	s.life.Start(func() {
+		for {
+			next := s.sink.changed.next()
+			if err := s.blocked.Load(); err != nil {
+				cancel(*err)
+				return
+			}
+			select {
+			case <-next:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return ctx, func() { cancel(nil) }
 }
 
 // raise sets a time unless it is later already.

@@ -35,12 +35,12 @@ type session struct {
 	slots     []atomic.Pointer[channel] // by lane; nil while one is being opened
 	leaving   []atomic.Bool             // by lane: a retired channel is not closed yet
 	followers sync.WaitGroup
-	requests  sync.WaitGroup
+	life      *link.Life
 	asking    chan struct{} // holds one: requests go one at a time
 
 	closes  chan *amqp.Error
 	blocks  chan amqp.Blocking
-	down    chan struct{} // closed when the connection has ended and cause is set
+	down    chan struct{} // closed when the connection has ended and life knows why
 	blocked atomic.Pointer[error]
 	fault   atomic.Pointer[error] // why the exchange takes no message at all
 
@@ -51,17 +51,15 @@ type session struct {
 	resumed atomic.Int64 // when the broker last unblocked
 
 	doubted atomic.Bool // a message or an answer is overdue: ask the broker
-
-	mu    sync.Mutex
-	cause error // why the connection ended; the first reason
-	freed bool  // no further requests
 }
+
+func newLife(a address) *link.Life { return link.NewLife("RabbitMQ at " + a.host) }
 
 // openSession connects to one node and opens the channels.
 func openSession(ctx context.Context, sink *Sink, a address) (*session, error) {
 	o := sink.options
 	s := &session{
-		sink: sink, options: o, address: a, began: time.Now(),
+		sink: sink, options: o, address: a, life: newLife(a), began: time.Now(),
 		slots:   make([]atomic.Pointer[channel], o.Channels+1),
 		leaving: make([]atomic.Bool, o.Channels+1),
 		asking:  make(chan struct{}, 1),
@@ -177,17 +175,6 @@ func (s *session) orCause(err error) error {
 	return err
 }
 
-// start runs a request, which end awaits. It returns false once the session ends.
-func (s *session) start(request func()) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.freed {
-		return false
-	}
-	s.requests.Go(request)
-	return true
-}
-
 // hindrance is why no message should be written now, or nil.
 func (s *session) hindrance() error {
 	if err := s.blocked.Load(); err != nil {
@@ -212,28 +199,12 @@ func (s *session) setFault(err error) {
 
 // cut ends the connection for a reason of this side; the first one counts.
 func (s *session) cut(cause error) {
-	s.setCause(cause)
+	s.life.Fail(cause)
 	s.socket.cut(cause)
 }
 
-func (s *session) setCause(cause error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cause == nil {
-		s.cause = cause
-	}
-}
-
 // lost is why the connection ended.
-func (s *session) lost() error {
-	s.mu.Lock()
-	cause := s.cause
-	s.mu.Unlock()
-	if cause == nil {
-		cause = errors.New("closed by the broker")
-	}
-	return fmt.Errorf("connection to RabbitMQ at %s lost: %w", s.address.host, cause)
-}
+func (s *session) lost() error { return s.life.Lost(nil) }
 
 func (s *session) lossType() relay.ErrorType {
 	if err := s.lost(); errors.Is(err, errUnresponsive) || errors.Is(err, errSilent) || errors.Is(err, errNotReading) {
@@ -244,7 +215,7 @@ func (s *session) lossType() relay.ErrorType {
 
 func (s *session) reportLost(left []entry) {
 	for _, e := range left {
-		e.done(unknown(s.lossType(), s.lost()))
+		e.done(relay.UnknownOutcome(s.lossType(), s.lost()))
 	}
 }
 
@@ -260,9 +231,6 @@ func (s *session) end() {
 	s.cut(errClosing)
 	s.sink.changed.tell()
 	s.followers.Wait()
-	s.mu.Lock()
-	s.freed = true
-	s.mu.Unlock()
-	s.requests.Wait()
+	s.life.End()
 	<-s.socket.done
 }

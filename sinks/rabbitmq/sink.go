@@ -9,7 +9,6 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/sinks/link"
-	"github.com/outbox-relay/outbox-relay/sinks/worker"
 )
 
 var (
@@ -58,7 +57,7 @@ func Open(o Options) (*Sink, error) {
 	}
 	s.link = link.New[*session](link.Options{Broker: "RabbitMQ", Servers: as.String(), Logger: o.Logger, Changed: s.changed.tell})
 	for i := range o.Channels + 1 {
-		l := &lane{sink: s, number: i, queue: worker.NewQueue[item](), encoder: newEncoder()}
+		l := &lane{sink: s, number: i, queue: link.NewQueue[item](), encoder: newEncoder()}
 		s.lanes = append(s.lanes, l)
 		s.tasks.Go(l.run)
 	}
@@ -121,7 +120,7 @@ func (s *Sink) Close(ctx context.Context) error {
 		l.queue.Close()
 	}
 	s.changed.tell()
-	if err := worker.Await(ctx, &s.tasks); err != nil {
+	if err := link.AwaitTasks(ctx, &s.tasks); err != nil {
 		return fmt.Errorf("close RabbitMQ sink: %w", err)
 	}
 	return nil

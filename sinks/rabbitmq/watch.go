@@ -9,12 +9,14 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
 // watch runs while the connection lives, and returns when it has ended or ctx
 // has.
 func (s *session) watch(ctx context.Context) {
-	tick := time.NewTicker(min(max(s.options.AckTimeout/20, 5*time.Millisecond), 250*time.Millisecond))
+	tick := time.NewTicker(link.WatchInterval(s.options.AckTimeout))
 	defer tick.Stop()
 	answers := make(chan error, 1)
 	asked := false
@@ -37,7 +39,7 @@ func (s *session) watch(ctx context.Context) {
 			s.answered(err)
 		case <-tick.C:
 			if !asked && s.doubted.Swap(false) {
-				asked = s.start(func() { answers <- s.ask(ctx) })
+				asked = s.life.Start(func() { answers <- s.ask(ctx) })
 			}
 		}
 	}
@@ -57,18 +59,18 @@ func (s *session) ended(err *amqp.Error) {
 	socket := s.socket.cause()
 	switch {
 	case err != nil && err.Server:
-		s.setCause(err)
+		s.life.Fail(err)
 	case socket != nil && !errors.Is(socket, net.ErrClosed):
-		s.setCause(socket)
+		s.life.Fail(socket)
 	case err != nil:
-		s.setCause(err)
+		s.life.Fail(err)
 	}
 	close(s.down)
 }
 
 func (s *session) awaitEnd() {
 	err := <-s.closes
-	s.setCause(errClosing)
+	s.life.Fail(errClosing)
 	s.ended(err)
 }
 

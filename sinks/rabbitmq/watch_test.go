@@ -17,7 +17,7 @@ func TestQuestionThatABlockCutShortEndsNoConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &session{
 			sink: &Sink{changed: newNotice()}, options: Options{Logger: slog.New(slog.DiscardHandler)},
-			socket: deaf(t), asking: make(chan struct{}, 1), down: make(chan struct{}),
+			life: newLife(address{}), socket: deaf(t), asking: make(chan struct{}, 1), down: make(chan struct{}),
 		}
 		s.asking <- struct{}{} // and is not answered
 		answers := make(chan error, 1)

@@ -1,4 +1,4 @@
-package worker
+package link
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func TestAwaitOutlastsItsContextByAGrace(t *testing.T) {
+func TestAwaitTasksOutlastsItsContextByAGrace(t *testing.T) {
 	for _, c := range []struct {
 		name        string
 		last, limit time.Duration // of the tasks, of the context
@@ -18,7 +18,7 @@ func TestAwaitOutlastsItsContextByAGrace(t *testing.T) {
 	}{
 		{"in time", time.Second, time.Minute, time.Second, true},
 		{"within the grace", time.Second, 0, time.Second, true},
-		{"after the grace", time.Minute, time.Second, time.Second + grace, false},
+		{"after the grace", time.Minute, time.Second, time.Second + closeGrace, false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var tasks sync.WaitGroup
@@ -26,7 +26,7 @@ func TestAwaitOutlastsItsContextByAGrace(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), c.limit)
 			defer cancel()
 			begin := time.Now()
-			err := Await(ctx, &tasks)
+			err := AwaitTasks(ctx, &tasks)
 			if took := time.Since(begin); took != c.want {
 				t.Errorf("%s: awaited for %s, want %s", c.name, took, c.want)
 			}
