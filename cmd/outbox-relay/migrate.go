@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
+	"github.com/outbox-relay/outbox-relay/relay/postgres"
 	"github.com/outbox-relay/outbox-relay/schema"
 )
 
@@ -46,12 +47,13 @@ func newMigrateCommand(env []string) *cobra.Command {
 }
 
 func migrate(ctx context.Context, c config.Config, flags *tableFlags, stdout, stderr io.Writer) error {
-	session, err := pgx.ParseConfig(c.DatabaseURL.Reveal())
+	session, err := postgres.ParseURL(c.DatabaseURL.Reveal())
 	if err != nil {
-		return fmt.Errorf("read OUTBOX_DATABASE_URL: %w", err)
+		return err
 	}
 	session.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { printNotice(n, stdout, stderr) }
 	session.RuntimeParams["application_name"] = "outbox-relay migrate"
+	session.RuntimeParams["client_encoding"] = "UTF8"
 	conn, err := pgx.ConnectConfig(ctx, session)
 	if err != nil {
 		return fmt.Errorf("connect to OUTBOX_DATABASE_URL: %w", err)

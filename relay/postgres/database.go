@@ -61,7 +61,7 @@ func New(o Options) (*Database, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	config, err := parseURL(o.URL)
+	config, err := ParseURL(o.URL)
 	if err != nil {
 		return nil, err
 	}

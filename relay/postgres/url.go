@@ -13,24 +13,17 @@ import (
 // connectTimeout bounds the attempt at one host where the URL does not.
 const connectTimeout = 10 * time.Second
 
-// libpqOnly are keywords of libpq that pgx would pass on to the server, which
-// refuses them. Those that ask for something of the connection's safety are not
-// here: they must fail rather than be forgotten.
-var libpqOnly = []string{
-	"keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
-	"fallback_application_name", "load_balance_hosts", "sslcompression",
-}
-
-// parseURL reads OUTBOX_DATABASE_URL. Its errors do not quote it: whatever is
-// wrong with a URL may be wrong because of the password in it.
-func parseURL(url string) (*pgx.ConnConfig, error) {
+// ParseURL reads OUTBOX_DATABASE_URL. Its errors do not quote it: whatever is
+// wrong with a URL may be wrong because of the password in it. Parameters that
+// are not supported are a [KeywordError].
+func ParseURL(url string) (*pgx.ConnConfig, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
 		return nil, fmt.Errorf("parse OUTBOX_DATABASE_URL: %s: write postgres://user:password@host:5432/database, "+
 			"with special characters of the password percent-encoded", urlFault(err))
 	}
-	for _, keyword := range libpqOnly {
-		delete(config.RuntimeParams, keyword)
+	if err := adapt(&config.Config); err != nil {
+		return nil, fmt.Errorf("parse OUTBOX_DATABASE_URL: %w", err)
 	}
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectTimeout

@@ -16,8 +16,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/outbox-relay/outbox-relay/relay/postgres"
 	"github.com/outbox-relay/outbox-relay/relay/tail"
 )
 
@@ -50,6 +52,34 @@ func TestStreamOverTLS(t *testing.T) {
 	s = f.stream()
 	s.Close()
 	f.gone()
+}
+
+// The bounds of libpq's URL hold at a real server: pgx does not know them.
+func TestURLBoundsTheVersionOfTLS(t *testing.T) {
+	t.Parallel()
+	f := setupAlone(t, nil)
+	ca := f.encrypt()
+	f.exec("ALTER SYSTEM SET ssl_max_protocol_version = 'TLSv1.2'")
+	f.exec("SELECT pg_reload_conf()")
+	eventually(t, "the server's bound holds", func() bool { return f.value("SELECT current_setting('ssl_max_protocol_version')") == "TLSv1.2" })
+	url := f.server.URLAs(f.options.Config.User, "", "postgres") + "&sslmode=verify-full&sslrootcert=" + ca
+	for bound, works := range map[string]bool{
+		"&ssl_min_protocol_version=TLSv1.2": true,
+		"&ssl_max_protocol_version=TLSv1.2": true,
+		"&ssl_min_protocol_version=TLSv1.3": false,
+	} {
+		config, err := postgres.ParseURL(url + bound)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := pgx.ConnectConfig(t.Context(), config)
+		if (err == nil) != works {
+			t.Errorf("%s: %v, want a connection: %v", bound, err, works)
+		}
+		if err == nil {
+			_ = conn.Close(t.Context())
+		}
+	}
 }
 
 // encrypt gives the fixture's server a certificate and returns the file of the

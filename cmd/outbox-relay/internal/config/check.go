@@ -2,8 +2,10 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -40,8 +42,18 @@ func (j *judge) fault(variable, problem string) {
 	j.found = append(j.found, Fault{variable, v.show(value), problem})
 }
 
+// assigned is what a file for a shell or Docker holds where one for a _FILE
+// variable holds the value alone. No URL and no key=value string begins so.
+var assigned = regexp.MustCompile(`^\s*(#.*\n\s*)*(export\s+)?([A-Z][A-Z0-9]*_[A-Z0-9_]+\s*=|[A-Za-z_][A-Za-z0-9_]*\s*=\s*["']?[a-z+0-9]+://)`)
+
+var errAssigned = errors.New("it begins with NAME=: expected the value alone, without a name and without quotes")
+
 func (j *judge) url(variable string, url Secret, check func(string) error) {
 	if url.IsZero() {
+		return
+	}
+	if assigned.MatchString(url.Reveal()) {
+		j.fault(variable, errAssigned.Error())
 		return
 	}
 	if err := check(url.Reveal()); err != nil {
@@ -126,6 +138,9 @@ func (j *judge) credentials(c Config) {
 		if way.used {
 			ways = append(ways, way.variable)
 		}
+	}
+	if token := c.NATSToken.Reveal(); strings.HasPrefix(token, "OUTBOX_NATS_TOKEN=") || strings.HasPrefix(token, "NATS_TOKEN=") {
+		j.fault("OUTBOX_NATS_TOKEN", errAssigned.Error())
 	}
 	if hasCredentials(c.SinkURL.Reveal()) {
 		ways = append(ways, "the user in "+sinkURL)

@@ -56,6 +56,10 @@ func secretFiles(t *testing.T) string {
 		"empty":    "\n",
 		"database": "postgres://relay:" + secret + "@db/app\r\n",
 		"sink":     "nats://broker:4222",
+
+		"database.env": "# of the relay\nDATABASE_URL=postgres://relay:" + secret + "@db/app\n",
+		"sink.env":     "export OUTBOX_SINK_URL='nats://broker'\n",
+		"token.env":    "OUTBOX_NATS_TOKEN=" + secret + "\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
@@ -188,6 +192,8 @@ func TestURLsThatWork(t *testing.T) {
 		"postgres:///app?host=/var/run/postgresql&user=me@corp", "postgres://relay:pa?ss#word=x@db/app", "postgres://[::1]:5432/app",
 		"host=db", "host = db  password = 'it\\'s @ my = /secret' ", "host=a,b port=1,2 dbname=app", "user=relay password=",
 		"postgres://db/app?sslpassword=a%3Db&application_name=me@host",
+		"postgres://db/app?gssencmode=prefer&requiressl=0&client_encoding=auto&ssl_min_protocol_version=TLSv1.2&keepalives=1&gssdelegation=0",
+		"host=db password=a;b user=relay", "host=db password='host=a;port=b'",
 	} {
 		if err := checkDatabaseURL(url); err != nil {
 			t.Errorf("database %s: %v", url, err)

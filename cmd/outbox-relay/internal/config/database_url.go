@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
 // What is wrong with a database URL, in words that quote none of it: where a
@@ -17,11 +19,20 @@ var (
 	errDatabaseEscape = errors.New("a special character has to be percent-encoded in the user name and password: @ is %40, / is %2F, : is %3A, % is %25")
 	errDatabasePairs  = errors.New("expected key=value pairs separated by spaces; a value with spaces or quotes goes in single quotes: password='it\\'s'")
 	errDatabaseQuery  = errors.New("expected key=value pairs after the ?, separated by &")
-	errDatabase       = errors.New("PostgreSQL's driver does not accept it; check host, port and parameters")
+	errDatabaseJDBC   = errors.New("expected a URL without jdbc: and with the user in it: postgres://user:password@host:5432/database")
+	errDatabaseADO    = errors.New("that is an ADO.NET connection string: expected postgres://user:password@host:5432/database, " +
+		"or key=value pairs separated by spaces, such as host=db port=5432 dbname=app user=relay password=secret")
+	errDatabase = errors.New("PostgreSQL's driver does not accept it; check host, port and parameters")
 )
 
 // checkDatabaseURL says whether the driver accepts url, and why not.
 func checkDatabaseURL(url string) error {
+	switch {
+	case strings.HasPrefix(url, "jdbc:"):
+		return errDatabaseJDBC
+	case isADO(url):
+		return errDatabaseADO
+	}
 	rest, isURL := strings.CutPrefix(url, "postgres://")
 	if !isURL {
 		rest, isURL = strings.CutPrefix(url, "postgresql://")
@@ -39,7 +50,35 @@ func checkDatabaseURL(url string) error {
 	if _, err := pgx.ParseConfig(url); err != nil {
 		return withoutURL(err, secrets)
 	}
-	return nil
+	_, err = postgres.ParseURL(url)
+	if unsupported, ok := errors.AsType[*postgres.KeywordError](err); ok {
+		return unsupported
+	}
+	return err
+}
+
+// keysADO are keys of ADO.NET's connection strings, as Npgsql reads them.
+var keysADO = []string{
+	"host", "server", "data source", "port", "database", "initial catalog", "username", "user name", "user id", "userid", "uid",
+	"user", "password", "pwd", "ssl mode", "sslmode", "trust server certificate", "pooling", "maximum pool size", "minimum pool size",
+	"timeout", "command timeout", "search path", "include error detail", "keepalive", "integrated security", "encoding",
+}
+
+// isADO says whether a text is key=value pairs separated by semicolons, with keys
+// that ADO.NET knows. To libpq it would be one pair whose value has semicolons.
+func isADO(text string) bool {
+	pairs := strings.FieldsFunc(text, func(r rune) bool { return r == ';' })
+	if len(pairs) < 2 || strings.Count(pairs[0], "=") > 1 { // several pairs of libpq's, with a semicolon in a value
+		return false
+	}
+	known := 0
+	for _, pair := range pairs {
+		key, _, found := strings.Cut(pair, "=")
+		if found && slices.Contains(keysADO, strings.ToLower(strings.TrimSpace(key))) {
+			known++
+		}
+	}
+	return known >= 2
 }
 
 // dissectURL takes a URL apart as libpq does, without its scheme, and returns
