@@ -7,26 +7,56 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
+	"github.com/outbox-relay/outbox-relay/sinks/natsjs"
+	"github.com/outbox-relay/outbox-relay/sinks/rabbitmq"
 )
+
+// brokers has the sink of each broker that OUTBOX_SINK_URL may name.
+var brokers = [...]broker{
+	config.NATS:     newBroker(natsOptions, natsjs.Open, natsjs.Examine),
+	config.RabbitMQ: newBroker(rabbitMQOptions, rabbitmq.Open, rabbitmq.Examine),
+}
 
 // broker is what the commands need of one: the relay opens a sink, doctor has it
 // examined.
 type broker struct {
-	open    func(c config.Config, name string, log *slog.Logger) (relay.Sink, error)
-	examine func(ctx context.Context, c config.Config, name string, topics []string) ([]relay.Check, error)
+	open    func(c config.Config, s sinkSettings) (relay.Sink, error)
+	examine func(ctx context.Context, c config.Config, s sinkSettings, topics []string) []relay.Check
 }
 
-// brokerOf is the broker that the sink URL's scheme names; config has let only
-// known schemes through.
-func brokerOf(c config.Config) broker {
-	if c.RabbitMQ() {
-		return broker{openRabbitMQ, examineRabbitMQ}
+// sinkSettings are those that the configuration does not have as they are.
+type sinkSettings struct {
+	name     string // how the broker shows the connection
+	topology link.Topology
+	tls      link.TLS
+	log      *slog.Logger // nil: silence
+}
+
+// newBroker joins the functions of a sink's package. O is its options.
+func newBroker[O any, S relay.Sink](
+	options func(config.Config, sinkSettings) O, open func(O) (S, error), examine func(context.Context, O, []string) []relay.Check,
+) broker {
+	return broker{
+		open: func(c config.Config, s sinkSettings) (relay.Sink, error) {
+			sink, err := open(options(c, s))
+			if err != nil {
+				return nil, err // and no interface that holds a nil pointer
+			}
+			return sink, nil
+		},
+		examine: func(ctx context.Context, c config.Config, s sinkSettings, topics []string) []relay.Check {
+			return examine(ctx, options(c, s), topics)
+		},
 	}
-	return broker{openJetStream, examineJetStream}
 }
 
 func openSink(c config.Config, host string, log *slog.Logger) (relay.Sink, error) {
-	sink, err := brokerOf(c).open(c, sinkName(c, host), log)
+	s, err := newSinkSettings(c, host, log)
+	if err != nil {
+		return nil, err
+	}
+	sink, err := brokers[c.Broker()].open(c, s)
 	if err != nil {
 		return nil, fmt.Errorf("open sink: %w", err)
 	}
@@ -34,10 +64,22 @@ func openSink(c config.Config, host string, log *slog.Logger) (relay.Sink, error
 }
 
 func examineSink(ctx context.Context, c config.Config, host string, topics []string) ([]relay.Check, error) {
-	return brokerOf(c).examine(ctx, c, sinkName(c, host), topics)
+	s, err := newSinkSettings(c, host, nil)
+	if err != nil {
+		return nil, err
+	}
+	return brokers[c.Broker()].examine(ctx, c, s, topics), nil
 }
 
-// sinkName is how the broker shows the connection.
-func sinkName(c config.Config, host string) string {
-	return "outbox-relay " + host + " " + c.Table.String()
+func newSinkSettings(c config.Config, host string, log *slog.Logger) (sinkSettings, error) {
+	topology, err := link.ParseTopology(string(c.Topology))
+	if err != nil {
+		return sinkSettings{}, fmt.Errorf("OUTBOX_TOPOLOGY: %w", err)
+	}
+	return sinkSettings{
+		name:     "outbox-relay " + host + " " + c.Table.String(),
+		topology: topology,
+		tls:      link.TLS{CAFile: c.TLSCAFile, CertFile: c.TLSCertFile, KeyFile: c.TLSKeyFile},
+		log:      log,
+	}, nil
 }

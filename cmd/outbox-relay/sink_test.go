@@ -13,13 +13,19 @@ func TestAckTimeoutReachesBothSinks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		onNATS, err := jetStreamOptions(c, "", nil)
-		if err != nil || onNATS.AckTimeout != want {
-			t.Errorf("%q: NATS waits %s (%v), want %s", text, onNATS.AckTimeout, err, want)
+		if got := natsOptions(c, sinkSettings{}).AckTimeout; got != want {
+			t.Errorf("%q: NATS waits %s, want %s", text, got, want)
 		}
-		onRabbitMQ, err := rabbitMQOptions(c, "", nil)
-		if err != nil || onRabbitMQ.AckTimeout != want {
-			t.Errorf("%q: RabbitMQ waits %s (%v), want %s", text, onRabbitMQ.AckTimeout, err, want)
+		if got := rabbitMQOptions(c, sinkSettings{}).AckTimeout; got != want {
+			t.Errorf("%q: RabbitMQ waits %s, want %s", text, got, want)
+		}
+	}
+}
+
+func TestEachSchemeHasItsSink(t *testing.T) {
+	for _, s := range config.SinkSchemes() {
+		if int(s.Broker) >= len(brokers) || brokers[s.Broker].open == nil || brokers[s.Broker].examine == nil {
+			t.Errorf("%s:// is %s, which has no sink", s.Name, s.Broker)
 		}
 	}
 }

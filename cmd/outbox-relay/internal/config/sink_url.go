@@ -2,14 +2,72 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
 
+// Broker is what a relay publishes to.
+type Broker uint8
+
+// The brokers.
+const (
+	NATS Broker = iota
+	RabbitMQ
+)
+
+var brokerNames = [...]string{"NATS", "RabbitMQ"}
+
+// String returns the broker's name as its makers write it.
+func (b Broker) String() string {
+	if int(b) >= len(brokerNames) {
+		return fmt.Sprintf("broker(%d)", uint8(b))
+	}
+	return brokerNames[b]
+}
+
+// SinkScheme is one that OUTBOX_SINK_URL may have.
+type SinkScheme struct {
+	Name    string
+	Broker  Broker
+	example string
+	vhost   bool // a virtual host may follow host and port
+}
+
+var sinkSchemes = [...]SinkScheme{
+	{Name: "nats", Broker: NATS, example: "nats://host:4222"},
+	{Name: "tls", Broker: NATS, example: "tls://host:4222"},
+	{Name: "amqp", Broker: RabbitMQ, example: "amqp://host:5672", vhost: true},
+	{Name: "amqps", Broker: RabbitMQ, example: "amqps://host:5671", vhost: true},
+}
+
+// SinkSchemes returns all schemes that OUTBOX_SINK_URL may have.
+func SinkSchemes() []SinkScheme { return sinkSchemes[:] }
+
+// findScheme returns the scheme before :// in a sink URL, and what follows it.
+func findScheme(text string) (s SinkScheme, rest string, known bool) {
+	name, rest, found := strings.Cut(text, "://")
+	i := slices.IndexFunc(sinkSchemes[:], func(s SinkScheme) bool { return s.Name == name })
+	if !found || i < 0 {
+		return SinkScheme{}, "", false
+	}
+	return sinkSchemes[i], rest, true
+}
+
+func errScheme() error {
+	var examples []string
+	for _, s := range sinkSchemes {
+		examples = append(examples, s.example)
+	}
+	last := len(examples) - 1
+	return fmt.Errorf("expected %s or %s, several hosts separated by commas", strings.Join(examples[:last], ", "), examples[last])
+}
+
 // What is wrong with a sink URL, in words that quote none of it.
 var (
-	errSinkScheme      = errors.New("expected nats://host:4222, tls://host:4222, amqp://host:5672 or amqps://host:5671, several hosts separated by commas")
+	errSinkScheme      = errScheme()
 	errSinkSyntax      = errors.New("expected host or host:port after the scheme, such as nats://host:4222")
 	errSinkHost        = errors.New("expected a host after the scheme, and a port from 1 to 65535 if any, such as nats://host:4222")
 	errSinkVhost       = errors.New("expected at most a virtual host after host and port, its own slashes as %2F: amqp://host:5672/vhost; options have variables of their own")
@@ -23,11 +81,8 @@ var (
 // checkSinkURL says whether url names servers of a sink that is built in, and
 // why not. One scheme is enough for a list: nats://a,b.
 func checkSinkURL(text string) error {
-	scheme, rest, found := strings.Cut(text, "://")
-	switch {
-	case !found:
-		return errSinkScheme
-	case !isRabbitMQ(scheme) && scheme != "nats" && scheme != "tls":
+	scheme, rest, known := findScheme(text)
+	if !known {
 		return errSinkScheme
 	}
 	hosts := strings.Split(rest, ",")
@@ -36,7 +91,7 @@ func checkSinkURL(text string) error {
 	for _, host := range hosts {
 		host = strings.TrimSpace(host)
 		if own, after, found := strings.Cut(host, "://"); found {
-			if own != scheme {
+			if own != scheme.Name {
 				return errSinkMixed
 			}
 			host = after
@@ -59,22 +114,20 @@ func checkSinkURL(text string) error {
 	if users != 0 && users != len(hosts) {
 		return errSinkCredentials
 	}
-	if isRabbitMQ(scheme) && len(vhosts) > 1 {
+	if scheme.vhost && len(vhosts) > 1 {
 		return errSinkVhosts
 	}
 	return nil
 }
 
-func isRabbitMQ(scheme string) bool { return scheme == "amqp" || scheme == "amqps" }
-
-// checkPath judges what follows the host: nothing, or RabbitMQ's virtual host.
-func checkPath(scheme string, u *url.URL) error {
+// checkPath judges what follows host and port: nothing, or a virtual host.
+func checkPath(scheme SinkScheme, u *url.URL) error {
 	path := strings.TrimPrefix(u.EscapedPath(), "/")
 	rest := u.RawQuery != "" || u.Fragment != ""
 	switch {
-	case isRabbitMQ(scheme) && (rest || strings.Contains(path, "/")):
+	case scheme.vhost && (rest || strings.Contains(path, "/")):
 		return errSinkVhost
-	case !isRabbitMQ(scheme) && (rest || strings.Trim(path, "/") != ""):
+	case !scheme.vhost && (rest || strings.Trim(path, "/") != ""):
 		return errSinkRest
 	}
 	return nil
@@ -103,8 +156,9 @@ func parseServer(host string) (*url.URL, error) {
 // hasCredentials says whether a sink URL carries a user.
 func hasCredentials(text string) bool { return strings.Contains(text, "@") }
 
-// RabbitMQ says whether the scheme of the sink URL chooses RabbitMQ.
-func (c Config) RabbitMQ() bool {
-	scheme, _, _ := strings.Cut(c.SinkURL.Reveal(), "://")
-	return isRabbitMQ(scheme)
+// Broker is the one that the scheme of the sink URL names. [Load] has let only
+// known schemes through.
+func (c Config) Broker() Broker {
+	scheme, _, _ := findScheme(c.SinkURL.Reveal())
+	return scheme.Broker
 }

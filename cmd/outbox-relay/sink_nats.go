@@ -1,0 +1,25 @@
+package main
+
+import (
+	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
+	"github.com/outbox-relay/outbox-relay/sinks/natsjs"
+)
+
+func natsOptions(c config.Config, s sinkSettings) natsjs.Options {
+	return natsjs.Options{
+		URLs:            c.SinkURL.Reveal(),
+		Window:          c.MaxInFlight,
+		CredsFile:       c.NATSCredsFile,
+		NKeyFile:        c.NATSNKeyFile,
+		Token:           c.NATSToken.Reveal(),
+		InboxPrefix:     c.NATSInboxPrefix,
+		Domain:          c.NATSDomain,
+		TLS:             s.tls,
+		Topology:        s.topology,
+		StreamName:      c.NATSStream,
+		Name:            s.name,
+		Logger:          s.log,
+		MaxMessageBytes: int64(c.MaxMessageBytes),
+		AckTimeout:      c.AckTimeout,
+	}
+}
