@@ -10,21 +10,21 @@ import (
 // Broker makes sessions of type S and serves them. Its methods are called one
 // after the other, by the goroutine of [Link.Keep].
 type Broker[S any] interface {
-	// Connect makes a session, or says why it could not and what a person has to
-	// mend, without credentials. It blocks, but not for long once ctx has ended.
+	// Connect makes a session, or returns why it could not and how to fix that,
+	// without credentials. It blocks, but only for a moment once ctx has ended.
 	Connect(ctx context.Context) (S, error)
 	// Describe names the session's server for the log.
 	Describe(session S) []slog.Attr
-	// Serve blocks while the session lives and ctx has not ended, and returns why it
-	// ended, which is never nil. The session is the current one meanwhile.
+	// Serve blocks until the session or ctx has ended, and returns why the session
+	// ended, which is never nil. Meanwhile the session is the current one.
 	Serve(ctx context.Context, session S) error
-	// End frees the session, which is not the current one any more. It returns once
+	// End frees the session, which is no longer the current one. It returns once
 	// every goroutine of the session has ended and every message on it is reported.
 	End(session S)
 }
 
-// Pauses between attempts to connect double from the first to the second, with
-// jitter, so that many relays do not come back in one moment.
+// Pauses between attempts to connect double from pauseMin to pauseMax, with jitter,
+// so that many relays do not come back at the same moment.
 const (
 	pauseMin = 100 * time.Millisecond
 	pauseMax = 5 * time.Second
@@ -39,12 +39,12 @@ func pause(failures int) time.Duration {
 }
 
 // Keep makes one session after the other until ctx ends. It returns when the
-// last one has ended; [Link.Current] says [ErrClosed] from then on.
+// last one has ended. From then on [Link.Current] returns [ErrClosed].
 func (l *Link[S]) Keep(ctx context.Context, b Broker[S]) {
-	out := outage{broker: l.options.Broker, log: l.options.Logger}
+	out := outage{broker: l.options.Broker, logger: l.options.Logger}
 	for failures := 0; ctx.Err() == nil; {
-		// A session that is made and ends at once is no success: a broker that takes
-		// connections only to close them would be stormed.
+		// A session that ends at once does not count as a success: a broker that
+		// accepts connections only to close them would be flooded with attempts.
 		if l.attempt(ctx, b, &out) > pauseMax {
 			failures = 0
 			l.wait(ctx, rand.N(pauseMin))
@@ -58,23 +58,23 @@ func (l *Link[S]) Keep(ctx context.Context, b Broker[S]) {
 }
 
 // attempt makes a session and serves it until it has ended. It returns how long
-// there was one; 0: it could not be made.
+// the session lived, or 0 if it could not be made.
 func (l *Link[S]) attempt(ctx context.Context, b Broker[S], out *outage) time.Duration {
 	var none S
 	session, err := b.Connect(ctx)
 	select {
-	case <-l.nudge: // who asked for a connection meanwhile has got this attempt
+	case <-l.nudge: // this attempt answers whoever asked for one meanwhile
 	default:
 	}
 	if err != nil {
 		err = l.failure(err)
 		l.set(none, err)
-		out.failed(err)
+		out.noteFailed(err)
 		return 0
 	}
 	began := time.Now()
 	l.set(session, nil)
-	ended := out.made(b.Describe(session))
+	ended := out.noteMade(b.Describe(session))
 
 	lost := b.Serve(ctx, session)
 	lived := time.Since(began)
@@ -85,7 +85,7 @@ func (l *Link[S]) attempt(ctx context.Context, b Broker[S], out *outage) time.Du
 	l.set(none, lost)
 	b.End(session)
 	if ctx.Err() == nil {
-		out.lost(lost, lived)
+		out.noteLost(lost, lived)
 	}
 	return lived
 }

@@ -20,15 +20,15 @@ type Options struct {
 	Servers string       // without credentials
 	Logger  *slog.Logger // never nil
 	// Changed is called after each change of what [Link.Current] returns, by the
-	// goroutine of Keep, and must not block. Nil: nobody wants to know.
+	// goroutine of Keep, and must not block. It may be nil.
 	Changed func()
 }
 
-// Link is the present session, or why there is none. S is a pointer, nil while
-// there is none.
+// Link holds the current session, or why there is none. S is a pointer type, nil
+// while there is none.
 type Link[S any] struct {
 	options Options
-	nudge   chan struct{} // has room for one: do not wait, connect now
+	nudge   chan struct{} // holds one: connect now, without the pause
 
 	mu      sync.Mutex
 	session S
@@ -36,7 +36,7 @@ type Link[S any] struct {
 	changed chan struct{} // closed and replaced at each attempt's end
 }
 
-// New returns a link without a session. [Link.Keep] makes them.
+// New returns a link without a session. [Link.Keep] makes sessions.
 func New[S any](o Options) *Link[S] {
 	l := &Link[S]{options: o, nudge: make(chan struct{}, 1), changed: make(chan struct{})}
 	l.err = l.failure(errConnecting)
@@ -48,22 +48,23 @@ func (l *Link[S]) failure(err error) error {
 }
 
 // Current returns the session, or why there is none: the error of the last
-// attempt, what ended the last session, or [ErrClosed]. It does not block. The
-// session may have ended by itself a moment ago.
+// attempt, the end of the last session, or [ErrClosed]. It does not block. The
+// session may have ended a moment ago.
 func (l *Link[S]) Current() (S, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.session, l.err
 }
 
-// Await returns the session. Without one it has a connection attempted at once,
-// not after the pause, and returns what came of that, or the error of ctx with
-// the last known reason. After the end it returns [ErrClosed] at once.
+// Await returns the session. If there is none, an attempt to connect is made at
+// once, without the pause, and Await returns its result. If ctx ends first, it
+// returns the error of ctx with the last known reason. Once Keep has returned, it
+// returns [ErrClosed] at once.
 func (l *Link[S]) Await(ctx context.Context) (S, error) {
 	l.mu.Lock()
 	session, err, changed := l.session, l.err, l.changed
 	l.mu.Unlock()
-	if err == nil || errors.Is(err, ErrClosed) { // nothing comes after the end
+	if err == nil || errors.Is(err, ErrClosed) { // no session follows
 		return session, err
 	}
 	select {

@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// outage says once that the session is gone, then at growing intervals that it
-// still is, and once that it is back. Sessions that are lost at once are part of
-// one outage. One goroutine owns it.
+// outage logs the loss of a session once, repeats at growing intervals that there
+// is none, and logs once that there is one again. Sessions that end at once belong
+// to one outage. One goroutine owns it.
 type outage struct {
 	broker string
-	log    *slog.Logger
+	logger *slog.Logger
 	since  time.Time // of the fault; zero before the first
 	next   time.Time
 	every  time.Duration
-	// flapping: the last session was lost at once, and the log's last word is that.
-	// The next one has to last before it is spoken of.
+	// flapping: the last session ended at once, and the log ends with its loss. The
+	// next session is logged only after it has lasted for pauseMax.
 	flapping bool
 }
 
@@ -26,12 +26,12 @@ const (
 	repeatMax = 10 * time.Minute
 )
 
-// lost notes the end of a session that lived for so long.
-func (o *outage) lost(err error, lived time.Duration) {
+// noteLost logs the end of a session that lived for so long.
+func (o *outage) noteLost(err error, lived time.Duration) {
 	now := time.Now()
 	short := lived < pauseMax
 	if short && o.flapping {
-		o.again(now, "sessions with "+o.broker+" are lost at once, trying on", err)
+		o.logAgain(now, "sessions with "+o.broker+" end at once, retrying", err)
 		return
 	}
 	if !short || o.since.IsZero() {
@@ -40,43 +40,44 @@ func (o *outage) lost(err error, lived time.Duration) {
 	o.flapping = short
 	o.every = repeatMin
 	o.next = now.Add(o.every)
-	o.say(slog.LevelWarn, "connection to "+o.broker+" lost", slog.Any("error", err))
+	o.log(slog.LevelWarn, "connection to "+o.broker+" lost", slog.Any("error", err))
 }
 
-// failed notes that no session could be made.
-func (o *outage) failed(err error) {
+// noteFailed logs that no session could be made.
+func (o *outage) noteFailed(err error) {
 	now := time.Now()
 	if o.since.IsZero() {
 		o.since, o.next = now, now
 	}
-	o.again(now, "cannot connect to "+o.broker+", trying on", err)
+	o.logAgain(now, "cannot connect to "+o.broker+", retrying", err)
 }
 
-// again says what goes on, unless it was said a moment ago.
-func (o *outage) again(now time.Time, message string, err error) {
+// logAgain logs that the outage goes on, unless it was logged a moment ago.
+func (o *outage) logAgain(now time.Time, message string, err error) {
 	if now.Before(o.next) {
 		return
 	}
 	o.every = min(max(2*o.every, repeatMin), repeatMax)
 	o.next = now.Add(o.every)
-	o.say(slog.LevelWarn, message, slog.Any("error", err), slog.Duration("for", now.Sub(o.since).Round(time.Second)))
+	o.log(slog.LevelWarn, message, slog.Any("error", err), slog.Duration("for", now.Sub(o.since).Round(time.Second)))
 }
 
-// made notes that there is a session, of this server. The caller calls ended when
-// it has ended, before lost.
-func (o *outage) made(server []slog.Attr) (ended func()) {
+// noteMade logs that there is a session with this server: at once, or while
+// flapping once it has lasted. The caller calls ended when the session has ended,
+// and then noteLost.
+func (o *outage) noteMade(server []slog.Attr) (ended func()) {
 	if !o.flapping {
-		o.over(server)
+		o.logMade(server)
 		return func() {}
 	}
 	end := make(chan struct{})
 	var lasting sync.WaitGroup
-	lasting.Go(func() { // the caller leaves the outage alone meanwhile
+	lasting.Go(func() { // until ended, the caller calls no other method
 		timer := time.NewTimer(pauseMax)
 		defer timer.Stop()
 		select {
 		case <-timer.C:
-			o.over(server)
+			o.logMade(server)
 		case <-end:
 		}
 	})
@@ -86,16 +87,15 @@ func (o *outage) made(server []slog.Attr) (ended func()) {
 	}
 }
 
-// over says that there is a session. Should that be lost at once, the outage goes
-// on.
-func (o *outage) over(server []slog.Attr) {
+// logMade logs that there is a session. If that ends at once, the outage goes on.
+func (o *outage) logMade(server []slog.Attr) {
 	if !o.since.IsZero() {
 		server = append(server, slog.Duration("after", time.Since(o.since).Round(time.Millisecond)))
 	}
 	o.flapping = false
-	o.say(slog.LevelInfo, "connected to "+o.broker, server...)
+	o.log(slog.LevelInfo, "connected to "+o.broker, server...)
 }
 
-func (o *outage) say(level slog.Level, message string, attrs ...slog.Attr) {
-	o.log.LogAttrs(context.Background(), level, message, attrs...) //nolint:sloglint // of all that varies the message has the broker's name, which is constant for a process
+func (o *outage) log(level slog.Level, message string, attrs ...slog.Attr) {
+	o.logger.LogAttrs(context.Background(), level, message, attrs...) //nolint:sloglint // the one part of the message that varies is the broker's name, which is constant for a process
 }

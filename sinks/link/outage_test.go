@@ -14,12 +14,12 @@ import (
 func TestRepeatedFailureIsLoggedAtGrowingIntervals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		o := outage{broker: "Broker", log: slog.New(slog.NewTextHandler(&out, nil))}
+		o := outage{broker: "Broker", logger: slog.New(slog.NewTextHandler(&out, nil))}
 		begin := time.Now()
 		var at []time.Duration
 		for time.Since(begin) < time.Hour {
 			before := out.Len()
-			o.failed(errors.New("refused"))
+			o.noteFailed(errors.New("refused"))
 			if out.Len() > before {
 				at = append(at, time.Since(begin).Round(time.Second))
 			}
@@ -30,7 +30,7 @@ func TestRepeatedFailureIsLoggedAtGrowingIntervals(t *testing.T) {
 			t.Errorf("logged at %v, want %v and so on", at, want)
 		}
 		out.Reset()
-		o.over([]slog.Attr{slog.String("address", "h:1")})
+		o.logMade([]slog.Attr{slog.String("address", "h:1")})
 		if text := out.String(); !strings.Contains(text, `msg="connected to Broker" address=h:1 after=1h`) {
 			t.Errorf("the recovery is logged as %s", text)
 		}
@@ -40,23 +40,23 @@ func TestRepeatedFailureIsLoggedAtGrowingIntervals(t *testing.T) {
 func TestLossIsLoggedOnceAndCountsFromItsBeginning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		o := outage{broker: "Broker", log: slog.New(slog.NewTextHandler(&out, nil))}
-		o.over(nil)
+		o := outage{broker: "Broker", logger: slog.New(slog.NewTextHandler(&out, nil))}
+		o.logMade(nil)
 		if text := out.String(); strings.Contains(text, "after") {
 			t.Errorf("the first connection is logged as %s", text)
 		}
 		out.Reset()
-		o.lost(errors.New("reset by peer"), time.Hour)
+		o.noteLost(errors.New("reset by peer"), time.Hour)
 		for range 9 {
 			time.Sleep(time.Second)
-			o.failed(errors.New("refused"))
+			o.noteFailed(errors.New("refused"))
 		}
 		if text := out.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "connection to Broker lost") {
 			t.Errorf("nine seconds after the loss the log is %s", text)
 		}
 		time.Sleep(time.Second)
-		o.failed(errors.New("refused"))
-		if text := out.String(); !strings.Contains(text, "cannot connect to Broker, trying on") || !strings.Contains(text, "for=10s") {
+		o.noteFailed(errors.New("refused"))
+		if text := out.String(); !strings.Contains(text, "cannot connect to Broker, retrying") || !strings.Contains(text, "for=10s") {
 			t.Errorf("ten seconds after the loss the log is %s", text)
 		}
 	})
@@ -103,18 +103,18 @@ func TestSessionsThatAreLostAtOnceAreOneOutage(t *testing.T) {
 func TestLastWordAboutASessionThatWasLostAtOnceIsItsLoss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		o := outage{broker: "Broker", log: slog.New(slog.NewTextHandler(&out, nil))}
-		o.lost(errors.New("reset by peer"), time.Hour)
+		o := outage{broker: "Broker", logger: slog.New(slog.NewTextHandler(&out, nil))}
+		o.noteLost(errors.New("reset by peer"), time.Hour)
 		time.Sleep(time.Hour)
-		o.made(nil)()
+		o.noteMade(nil)()
 		time.Sleep(time.Second)
 		out.Reset()
-		o.lost(errors.New("reset by peer"), time.Second)
+		o.noteLost(errors.New("reset by peer"), time.Second)
 		if text := out.String(); !strings.Contains(text, "connection to Broker lost") {
 			t.Errorf("the loss is logged as %s", text)
 		}
 		out.Reset()
-		ended := o.made(nil)
+		ended := o.noteMade(nil)
 		time.Sleep(pauseMax)
 		synctest.Wait()
 		ended()

@@ -17,10 +17,10 @@ type Scheme struct {
 // Servers are those that were configured, each with host name and port.
 type Servers []*url.URL
 
-// ParseServers reads a comma separated list of URLs. An element without a scheme
-// has that of the one before, the first one the first of the schemes. Its errors
-// show no credentials: neither url.Parse's own, which quotes the whole URL, nor
-// the URL itself.
+// ParseServers reads a list of URLs that are separated by commas. An element
+// without a scheme has that of the one before it, or else the first of schemes. Its
+// errors show no credentials: they quote neither the URL nor the error of
+// url.Parse, which has the whole URL in it.
 func ParseServers(list string, schemes ...Scheme) (Servers, error) {
 	var servers Servers
 	scheme := schemes[0].Name
@@ -67,8 +67,8 @@ func complete(u *url.URL, schemes []Scheme) error {
 	return fmt.Errorf("scheme is %q, want %s", u.Scheme, strings.Join(names, " or "))
 }
 
-// reason is the part of a parse error that does not quote the URL. Even that
-// may quote a piece of a password ("invalid port"), so nothing quoted is kept.
+// reason is the part of a parse error that quotes nothing: what it quotes may be a
+// piece of a password ("invalid port").
 func reason(err error) string {
 	if parse, ok := errors.AsType[*url.Error](err); ok {
 		err = parse.Err

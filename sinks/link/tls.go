@@ -15,9 +15,9 @@ type TLS struct {
 	KeyFile  string
 }
 
-// Config reads the files, for a server with that name in its certificate; empty:
-// whoever dials fills it in. Called for each connection it takes up a renewed
-// certificate. Its errors name the file that a person has to mend.
+// Config reads the files. The name is that of the server in its certificate; if it
+// is empty, whoever dials sets it. Config is called for each connection, so that a
+// renewed certificate is used. Its errors name the file at fault.
 func (t TLS) Config(name string) (*tls.Config, error) {
 	if (t.CertFile == "") != (t.KeyFile == "") {
 		return nil, errors.New("client certificate and key go together: set both files or neither")
