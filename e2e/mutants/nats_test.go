@@ -1,0 +1,85 @@
+//go:build mutants
+
+package mutants
+
+// natsMutants are the rules of the JetStream sink, and those of the wire that
+// all sinks share.
+var natsMutants = []mutant{
+	{
+		rule: "NATS: messages carry the message id",
+		file: "sinks/natsjs/encode.go",
+		old:  "\te.set(headerMessageID, m.MessageID.String())\n",
+		new:  "",
+		pkg:  "./sinks/natsjs", test: "TestConformance/what_is_acknowledged_is_stored_as_it_was",
+	},
+	{
+		rule: "NATS: an answer that is no stream's acknowledges nothing",
+		file: "sinks/natsjs/reply.go",
+		old:  `case ack.Stream == "" || ack.Sequence == 0:`,
+		new:  "case false:",
+		pkg:  "./sinks/natsjs", test: "TestAnswerThatIsNoStreamsIsARefusal",
+	},
+	{
+		rule: "NATS: a second answer to one publish acknowledges no other",
+		file: "sinks/natsjs/pending.go",
+		old:  "p.slots[t.slot].number != t.number {\n\t\treturn item{}, false",
+		new:  "p.slots[t.slot].number == 0 {\n\t\treturn item{}, false",
+		pkg:  "./sinks/natsjs", test: "TestSecondAnswerForOnePublishAcknowledgesNothingElse",
+	},
+	{
+		rule: "NATS: an acknowledgement says whether it is of a duplicate",
+		file: "sinks/natsjs/reply.go",
+		old:  "duplicate: ack.Duplicate, ",
+		new:  "",
+		pkg:  "./sinks/natsjs", test: "TestConformance/a_message_id_the_broker_has_is_a_duplicate",
+	},
+	{
+		rule: "NATS: a late message is refused only where the broker works",
+		file: "sinks/natsjs/watch.go",
+		old:  "&& (e.number < acked || seen.After(e.deadline))",
+		new:  "&& (true || e.number < acked || seen.After(e.deadline))",
+		pkg:  "./sinks/natsjs", test: "TestConformance/a_half_open_connection_is_given_up",
+	},
+	{
+		rule: "NATS: a topic that nobody takes stops no other",
+		file: "sinks/natsjs/watch.go",
+		old:  "return e.phase == undecided && e.number < acked",
+		new:  "return e.phase == undecided && e.number < acked && false",
+		pkg:  "./sinks/natsjs", test: "TestPublishOnlyRightsSuffice",
+	},
+	{
+		rule: "NATS: no topic is a wildcard",
+		file: "sinks/natsjs/validate.go",
+		old:  "return errWildcard",
+		new:  "continue",
+		pkg:  "./sinks/natsjs", test: "TestConformance/what_breaks_the_rules_of_the_wire_is_rejected_before",
+	},
+	{
+		rule: "NATS: no topic is the server's",
+		file: "sinks/natsjs/validate.go",
+		old:  "if topic[0] == '$' || ",
+		new:  "if ",
+		pkg:  "./sinks/natsjs", test: "TestConformance/what_breaks_the_rules_of_the_wire_is_rejected_before",
+	},
+	{
+		rule: "NATS: a payload fits the limit",
+		file: "sinks/natsjs/validate.go",
+		old:  "case l.payload > 0 && payload > l.payload:",
+		new:  "case false:",
+		pkg:  "./sinks/natsjs", test: "TestOwnLimitLowersTheServers",
+	},
+	{
+		rule: "W2: a value ends no header early",
+		file: "relay/validate.go",
+		old:  "case HasControl(h.Value):",
+		new:  "case false:",
+		pkg:  "./relay", test: "TestValidateSaysWhatToMend",
+	},
+	{
+		rule: "W2: a row does not choose the relay's headers",
+		file: "relay/validate.go",
+		old:  "strings.EqualFold(h.Name[:len(p)], p) {",
+		new:  "strings.EqualFold(h.Name[:len(p)], p) && false {",
+		pkg:  "./relay", test: "TestValidateSaysWhatToMend",
+	},
+}
