@@ -54,6 +54,9 @@ func runScript(ctx context.Context, conn *pgx.Conn, script string, table Table) 
 		if err := conn.PgConn().Exec(ctx, "ROLLBACK").Close(); err != nil {
 			return fmt.Errorf("roll back: %w", err)
 		}
+		if codeOf(err) == codeReadOnly {
+			return explainReadOnly(ctx, conn, err)
+		}
 		if !isLockConflict(err) {
 			return describe(err)
 		}
@@ -83,20 +86,47 @@ func wait(ctx context.Context, d time.Duration) error {
 
 // isLockConflict says whether the same script may succeed a moment later.
 func isLockConflict(err error) bool {
-	var pg *pgconn.PgError
-	if !errors.As(err, &pg) {
-		return false
+	code := codeOf(err)
+	return code == "55P03" || code == "40P01" // lock_not_available, deadlock_detected
+}
+
+const (
+	codeReadOnly              = "25006"
+	codeInsufficientPrivilege = "42501"
+)
+
+// codeOf is the SQLSTATE of an error of the server's, or nothing.
+func codeOf(err error) string {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return pg.Code
 	}
-	return pg.Code == "55P03" || pg.Code == "40P01" // lock_not_available, deadlock_detected
+	return ""
 }
 
 // describe adds the server's hint, which says what to run.
 func describe(err error) error {
-	var pg *pgconn.PgError
-	if !errors.As(err, &pg) || pg.Hint == "" {
-		return err
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	switch {
+	case ok && pg.Hint != "":
+		return fmt.Errorf("%w: %s", err, pg.Hint)
+	case ok && pg.Code == codeInsufficientPrivilege:
+		return fmt.Errorf("%w: set OUTBOX_DATABASE_URL to the owner or to a superuser", err)
 	}
-	return fmt.Errorf("%w: %s", err, pg.Hint)
+	return err
+}
+
+// explainReadOnly says why nothing can be changed in this session.
+func explainReadOnly(ctx context.Context, conn *pgx.Conn, cause error) error {
+	var standby bool
+	if err := conn.QueryRow(ctx, "SELECT pg_catalog.pg_is_in_recovery()").Scan(&standby); err != nil {
+		return errors.Join(cause, err)
+	}
+	if standby {
+		return fmt.Errorf("the server is a standby: name the primary in OUTBOX_DATABASE_URL, "+
+			"or all hosts with target_session_attrs=read-write: %w", cause)
+	}
+	return fmt.Errorf("the session is read-only, since default_transaction_read_only is on for the role, the database or the server: "+
+		"for this command, give OUTBOX_DATABASE_URL the parameter default_transaction_read_only=off: %w", cause)
 }
 
 // blockers names the sessions that hold locks on the table, oldest transaction

@@ -7,6 +7,9 @@
 BEGIN;
 
 SET LOCAL client_encoding = 'UTF8';
+SET LOCAL standard_conforming_strings = on;
+-- Types are compared as format_type prints them.
+SET LOCAL quote_all_identifiers = off;
 -- Nothing below may resolve to an object that somebody placed in another schema.
 SET LOCAL search_path = pg_catalog, pg_temp;
 SET LOCAL statement_timeout = 0;
@@ -22,6 +25,8 @@ END $outbox$;
 
 -- The table.
 DO $outbox$
+DECLARE
+  other text;
 BEGIN
   IF to_regnamespace({{schema_text}}) IS NULL THEN
     IF NOT has_database_privilege(current_database(), 'CREATE') THEN
@@ -43,6 +48,15 @@ BEGIN
     RAISE EXCEPTION '% may not create a table in schema %', quote_ident(current_user), {{schema_text}}
       USING ERRCODE = 'insufficient_privilege', HINT = format(
         'As its owner or a superuser run: GRANT USAGE, CREATE ON SCHEMA %I TO %I', {{schema_name}}, current_user);
+  END IF;
+
+  SELECT format('%I.%I', n.nspname, c.relname) INTO other
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE lower(n.nspname) = lower({{schema_name}}) AND lower(c.relname) = lower({{table_name}}) AND c.relkind IN ('r', 'p')
+    ORDER BY 1 LIMIT 1;
+  IF other IS NOT NULL THEN
+    RAISE WARNING 'there is also a table %', other
+      USING HINT = format('If that is the outbox table, drop %s, and set OUTBOX_TABLE with the quotes: %L', {{table_text}}, other);
   END IF;
 
   CREATE TABLE {{table}} (
@@ -183,6 +197,7 @@ DO $outbox$
 DECLARE
   tab  oid := to_regclass({{table_text}});
   old  text;
+  own  name; -- who owns the function
   -- The trigger's WHEN has let through only row versions whose xmin is this
   -- transaction's xid or a later one, among them those of savepoints and of
   -- EXCEPTION blocks, which have xids of their own. Later ones may also be of
@@ -213,12 +228,18 @@ BEGIN
 END
 $guard$;
 BEGIN
-  SELECT prosrc INTO old FROM pg_proc WHERE oid = to_regprocedure({{guard_call}});
+  SELECT prosrc, pg_get_userbyid(proowner) INTO old, own FROM pg_proc WHERE oid = to_regprocedure({{guard_call}});
   IF old NOT LIKE '%outbox-relay:%' THEN
     RAISE EXCEPTION 'the function % exists and is not the guard of outbox-relay', {{guard_call}}
       USING ERRCODE = 'duplicate_function', HINT = 'Rename that function, and run this again.';
   END IF;
   IF old IS DISTINCT FROM body THEN
+    IF NOT pg_has_role(own, 'USAGE') THEN
+      RAISE EXCEPTION 'the function % is out of date and belongs to %: % may not replace it',
+          {{guard_call}}, quote_ident(own), quote_ident(current_user)
+        USING ERRCODE = 'insufficient_privilege', HINT = format(
+          'As %I or a superuser run: ALTER FUNCTION %s OWNER TO %I', own, {{guard_call}}, current_user);
+    END IF;
     EXECUTE format(
       'CREATE OR REPLACE FUNCTION %s RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS %L',
       {{guard_call}}, body);

@@ -5,6 +5,8 @@
 BEGIN;
 
 SET LOCAL client_encoding = 'UTF8';
+SET LOCAL standard_conforming_strings = on;
+SET LOCAL quote_all_identifiers = off;
 SET LOCAL search_path = pg_catalog, pg_temp;
 SET LOCAL lock_timeout = '500ms';
 

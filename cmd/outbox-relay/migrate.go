@@ -59,6 +59,13 @@ func migrate(ctx context.Context, c config.Config, flags *tableFlags, stdout, st
 		return fmt.Errorf("connect to OUTBOX_DATABASE_URL: %w", err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
+	// Any of these could have been set for the role or the database: a script is
+	// parsed as a whole before its own settings hold, a lock that is not had in time
+	// must not end the session, and notices tell what was changed.
+	const pinned = "SET standard_conforming_strings = on; SET exit_on_error = off; SET client_min_messages = notice; SET statement_timeout = 0"
+	if _, err := conn.Exec(ctx, pinned, pgx.QueryExecModeSimpleProtocol); err != nil {
+		return fmt.Errorf("set session parameters: %w", err)
+	}
 
 	if err := schema.Migrate(ctx, conn, flags.options(c)); err != nil {
 		return err

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/outbox-relay/outbox-relay/relay"
@@ -107,13 +109,33 @@ const mendMigrate = "outbox-relay migrate  # with OUTBOX_DATABASE_URL of the tab
 const readOnlyMend = "the server is read-only: name the primary in OUTBOX_DATABASE_URL, " +
 	"or all hosts with target_session_attrs=read-write"
 
-// missingTable is what Connect says before any statement has failed.
-func missingTable(table schema.Table) error {
-	return &flaw{
-		found:  fmt.Sprintf("table %s does not exist", table),
+// missingTable is what Connect says before any statement has failed. Where only
+// the case of the name differs, or its schema, it names the table that is there:
+// without quotes SQL folds a name to lower case.
+func (s *session) missingTable(ctx context.Context) error {
+	missing := &flaw{
+		found:  fmt.Sprintf("table %s does not exist", s.table),
 		advice: "run outbox-relay migrate",
 		mend:   mendMigrate,
 	}
+	const sql = `SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE lower(c.relname) = lower($2) AND c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_'
+		ORDER BY lower(n.nspname) <> lower($1), n.nspname, c.relname LIMIT 1`
+	var other schema.Table
+	err := s.conn.QueryRow(ctx, sql, s.table.Schema, s.table.Name).Scan(&other.Schema, &other.Name)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return missing
+	case err != nil:
+		return s.explain("look for tables of that name", err)
+	}
+	missing.found += ", but " + other.String() + " does"
+	missing.mend = "set OUTBOX_TABLE=" + other.String()
+	missing.advice = "set OUTBOX_TABLE=" + other.String()
+	if strings.Contains(other.String(), `"`) {
+		missing.advice += ", with the quotes"
+	}
+	return missing
 }
 
 // isStale: "cached plan must not change result type", or an unknown statement.

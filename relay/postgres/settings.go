@@ -26,6 +26,12 @@ var pinned = []setting{
 	{"DateStyle", "ISO, YMD"},
 	{"TimeZone", "UTC"},
 	{"client_min_messages", "warning"},
+	// Names of types and roles are compared as the catalogs print them.
+	{"quote_all_identifiers", "off"},
+	// An error, such as that of a lock not had in time, must not end the session.
+	{"exit_on_error", "off"},
+	// NULL in an array is no text.
+	{"array_nulls", "on"},
 	// So that a relay whose host has gone does not hold the lock for hours.
 	{"tcp_keepalives_idle", "5"},
 	{"tcp_keepalives_interval", "5"},

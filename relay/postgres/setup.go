@@ -87,7 +87,7 @@ func (s *session) lookUpTable(ctx context.Context) (tableFacts, error) {
 		Scan(&t.oid, &kind, &t.role, &t.usage, &t.deletable, &t.rowSecurity, &t.writers)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return t, missingTable(s.table)
+		return t, s.missingTable(ctx)
 	case err != nil:
 		return t, s.explain("look up the table", err)
 	case kind != "r" && kind != "p":

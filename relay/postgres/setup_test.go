@@ -196,6 +196,7 @@ func TestSettingsArePinned(t *testing.T) {
 		"default_transaction_isolation": "serializable", "default_transaction_read_only": "on", "default_transaction_deferrable": "on",
 		"search_path": "nowhere", "standard_conforming_strings": "off", "client_encoding": "LATIN1", "synchronous_commit": "remote_apply",
 		"application_name": "mine", "idle_session_timeout": "'100s'", "enable_indexscan": "off", "jit": "on", "plan_cache_mode": "force_generic_plan",
+		"quote_all_identifiers": "on", "exit_on_error": "on", "array_nulls": "off",
 	} {
 		f.exec(fmt.Sprintf("ALTER ROLE %s SET %s = %s", f.role(), setting, value))
 		f.exec(fmt.Sprintf("ALTER DATABASE %s SET %s = %s", database, setting, value))

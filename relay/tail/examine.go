@@ -89,8 +89,7 @@ func (x *examination) connect(ctx context.Context) (*pgconn.PgConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	// So that a query's forms are those that are read here.
-	if err := pg.Exec(ctx, "SET search_path = pg_catalog, pg_temp; SET standard_conforming_strings = on").Close(); err != nil {
+	if err := pin(ctx, pg, x.options.Options); err != nil {
 		return nil, errors.Join(err, pg.Close(ctx))
 	}
 	return pg, nil

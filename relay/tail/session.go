@@ -40,6 +40,8 @@ var pinned = []string{
 	"DateStyle = 'ISO, YMD'",
 	"TimeZone = 'UTC'",
 	"client_min_messages = warning",
+	"quote_all_identifiers = off",
+	"exit_on_error = off",
 	// So that the server notices a host that has gone, and frees the slot.
 	"tcp_keepalives_idle = 5",
 	"tcp_keepalives_interval = 5",
