@@ -14,8 +14,8 @@ func parseAddresses(list string) (addresses, error) {
 	return addresses{servers}, err
 }
 
-// urls are the servers to try: the configured ones and those they made known,
-// which get the credentials of the first configured one.
+// urls are the servers to try: the configured ones, and those that they made known.
+// The latter get the credentials of the first configured one.
 func (as addresses) urls(discovered []string) []string {
 	known := make(map[string]bool)
 	var all []string

@@ -8,8 +8,8 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// credentials reads the files that authenticate, into options of the client
-// library. It is called once to find mistakes early, and for each connection.
+// credentials reads the files for authentication and returns them as options of the
+// client library. It is called once to find mistakes early, and for each connection.
 func (o Options) credentials() ([]nats.Option, error) {
 	var options []nats.Option
 	switch {

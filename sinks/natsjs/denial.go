@@ -10,10 +10,10 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// brokerError takes an error that the server sent beside all replies, on the
-// library's goroutine for callbacks. Errors that end the connection are seen
-// there.
-func (s *session) brokerError(err error) {
+// takeError takes an error that the server sent outside of any reply. It runs on the
+// library's goroutine for callbacks. An error that ends the connection is handled
+// where the connection ends.
+func (s *session) takeError(err error) {
 	subject, ok := publishViolation(err)
 	if !ok {
 		return
@@ -22,16 +22,15 @@ func (s *session) brokerError(err error) {
 		s.denials.deny(operation)
 		return
 	}
-	// The server tells every violation; the first one settles all that are in
-	// flight on the subject, since they were all written to it with the same
-	// rights.
+	// The server reports every violation. The first one settles all messages in flight
+	// to the subject, because they were all written with the same rights.
 	for _, e := range s.pending.takeIf(func(e *entry, _ uint64) bool { return e.message.Topic == subject }) {
 		e.done(forbidden(subject))
 	}
 }
 
-// publishViolation finds the subject in the server's error for a publish that
-// is not permitted, which quotes it as Go does.
+// publishViolation finds the subject in the server's error for a publish that is not
+// permitted. The error quotes it as Go does.
 func publishViolation(err error) (subject string, ok bool) {
 	if !errors.Is(err, nats.ErrPermissionViolation) {
 		return "", false
@@ -58,8 +57,8 @@ func apiOperation(subject string) (operation string, ok bool) {
 	return operation, ok
 }
 
-// denials are the operations of the JetStream API that the server does not
-// permit. They hold for the connection.
+// denials are the operations of the JetStream API that the server does not permit
+// on this connection.
 type denials struct {
 	mu      sync.Mutex
 	denied  map[string]bool
@@ -75,8 +74,8 @@ func newDenials() *denials {
 	return &denials{denied: make(map[string]bool), waiting: make(map[*wait]struct{})}
 }
 
-// watch cancels a request with errDenied when its operation is denied. It says
-// whether that is known already; else done ends the watching.
+// watch cancels a request with errDenied when its operation is denied. It returns
+// denied if that is known already. If not, the caller calls done after the request.
 func (d *denials) watch(operation string, cancel context.CancelCauseFunc) (done func(), denied bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

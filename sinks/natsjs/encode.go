@@ -8,25 +8,25 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// encoder turns messages into the client library's form. The library copies
-// what it is given before it returns, so one header map and one message do for
-// all: 2 allocations of 96 bytes for each message, not 7 of 640, and a third of
-// the time less (measured with three headers).
+// encoder turns messages into the client library's form. The library copies what it
+// is given before it returns, so one header map and one message serve all. Measured
+// with three headers, a message takes 2 allocations of 96 bytes instead of 7 of 640
+// bytes, and a third less time.
 type encoder struct {
 	msg    nats.Msg
 	values []string // backs the header map's values
 	reply  []byte
 }
 
-// encode takes in a message. It is the last to read it: once the message is
-// pending, the end of the connection may report it at any moment, and then it is
-// the relay's again.
+// encode takes in a message. Nothing reads the message after that: once it is
+// pending, the end of the connection may report it at any moment, and then it
+// belongs to the relay again.
 func (e *encoder) encode(m *relay.Message) {
 	if e.msg.Header == nil {
 		e.msg.Header = make(nats.Header)
 	}
 	clear(e.msg.Header)
-	// Room for all first: growing would leave the map with the old array.
+	// Make room for all of them first: to grow later would leave old values in the map.
 	e.values = slices.Grow(e.values[:0], 3+len(m.Headers))
 	e.set(headerMessageID, m.MessageID.String())
 	if m.ContentType != "" {
@@ -41,8 +41,8 @@ func (e *encoder) encode(m *relay.Message) {
 	e.msg.Subject, e.msg.Data = m.Topic, m.Payload
 }
 
-// addressed returns the message taken in last, with the reply subject of its
-// ticket; valid until the next call.
+// addressed returns the message that was taken in last, with the reply subject of
+// its ticket. It is valid until the next call.
 func (e *encoder) addressed(inbox string, t ticket) *nats.Msg {
 	e.reply = t.append(append(e.reply[:0], inbox...))
 	e.msg.Reply = string(e.reply)

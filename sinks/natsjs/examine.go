@@ -24,9 +24,9 @@ const (
 	nameRights = "broker's rights" // to look streams up
 )
 
-// Examine looks whether the broker takes messages, whether a stream has each of
-// the topics, and whether these streams are fit for it. It changes nothing and
-// publishes nothing. Mends are commands of the nats program.
+// Examine checks whether the broker takes messages, whether a stream has each of
+// the topics, and whether the configuration of these streams is safe. It changes
+// and publishes nothing. Its fixes are commands of the nats program.
 func Examine(ctx context.Context, o Options, topics []string) []relay.Check {
 	o = o.withDefaults()
 	as, err := parseAddresses(o.URLs)
@@ -67,7 +67,7 @@ type examination struct {
 
 func (x *examination) add(c relay.Check) { x.checks = append(x.checks, c) }
 
-// broker says whether there is anything more to ask.
+// broker checks the broker, and returns whether its streams can be examined.
 func (x *examination) broker(ctx context.Context) bool {
 	c := relay.Check{Name: nameBroker, Found: fmt.Sprintf("NATS %s at %s, with JetStream", x.conn.ConnectedServerVersion(), x.address)}
 	_, err := ask(ctx, x.session, askAccount, x.js.AccountInfo)
@@ -89,7 +89,7 @@ func (x *examination) broker(ctx context.Context) bool {
 	return c.Severity == relay.Fine
 }
 
-// topics looks each of them up. Those that no stream has get one mend together
+// topics looks each of them up. Those that no stream has get one fix together
 // with the others of their first token, since they will get one stream.
 func (x *examination) topics(ctx context.Context, topics []string) {
 	var homeless []string
@@ -138,7 +138,7 @@ func (x *examination) noStream(ctx context.Context, topic string, homeless []str
 			subjects = append(subjects, other)
 		}
 	}
-	// All that may follow, unless a stream has a part of it already.
+	// All subjects that begin with the token, unless a stream has one of them.
 	_, err := ask(ctx, x.session, askNames, func(ctx context.Context) (string, error) {
 		return x.js.StreamNameBySubject(ctx, first+".>")
 	})
@@ -151,7 +151,7 @@ func (x *examination) noStream(ctx context.Context, topic string, homeless []str
 	x.add(c)
 }
 
-// freeName makes a stream's name of a token, one that no stream has.
+// freeName makes a name for a stream out of a token, one that no stream has.
 func (x *examination) freeName(ctx context.Context, token string) string {
 	base := strings.Map(func(r rune) rune {
 		if 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_' {
@@ -161,7 +161,7 @@ func (x *examination) freeName(ctx context.Context, token string) string {
 	}, strings.ToUpper(token))
 	for name := range candidates(base) {
 		_, err := ask(ctx, x.session, askInfo+name, func(ctx context.Context) (jetstream.Stream, error) { return x.js.Stream(ctx, name) })
-		if err != nil { // none, most likely; if not, adding it tells
+		if err != nil { // most likely there is none; else the command says so
 			return name
 		}
 	}
@@ -182,8 +182,8 @@ func candidates(base string) func(func(string) bool) {
 	}
 }
 
-// leastWindow is the duplicate window from which a relay that is restarted, or
-// a broker that was away for a moment, makes no duplicates.
+// leastWindow is the shortest duplicate window with which a restart of the relay, or
+// a short outage of the broker, leads to no duplicates.
 const leastWindow = 2 * time.Minute
 
 // askInfo is followed by the stream's name.
@@ -205,12 +205,12 @@ func (x *examination) stream(ctx context.Context, name string) {
 	info := stream.CachedInfo()
 	config := info.Config
 	clustered := info.Cluster != nil && info.Cluster.Name != ""
-	var found, mends []string
-	flaw := func(severity relay.Severity, what, mend string) {
+	var found, fixes []string
+	flaw := func(severity relay.Severity, what, fix string) {
 		c.Severity = max(c.Severity, severity)
 		found = append(found, what)
-		if mend != "" {
-			mends = append(mends, mend)
+		if fix != "" {
+			fixes = append(fixes, fix)
 		}
 	}
 	edit := "nats stream edit " + link.ShellQuote(name) + " --force "
@@ -228,7 +228,7 @@ func (x *examination) stream(ctx context.Context, name string) {
 		flaw(relay.Warning, fmt.Sprintf("it has %d of the 3 replicas that outlive the loss of a server", config.Replicas), edit+"--replicas=3")
 	}
 	c.Found = strings.Join(found, "; ")
-	c.Fix = strings.Join(mends, "\n")
+	c.Fix = strings.Join(fixes, "\n")
 	if len(found) == 0 {
 		c.Found = fmt.Sprintf("%d replicas, remembers message ids for %s", config.Replicas, config.Duplicates)
 	}

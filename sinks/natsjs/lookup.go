@@ -13,44 +13,44 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// lookup finds out why nobody took a message: because no stream has its topic,
-// or because JetStream or the stream is not up. One goroutine asks, one topic at
-// a time; many messages of a topic cost one question.
+// lookup finds out why no stream took a message: either no stream has its topic, or
+// JetStream or the stream is not up. One goroutine asks about one topic at a time,
+// so many messages of a topic cost one question.
 type lookup struct {
-	ready chan struct{} // has room for one: topics are waiting
+	ready chan struct{} // holds one: topics are waiting
 
 	mu     sync.Mutex
 	topics []string
 
-	answers map[string]answer // the asking goroutine's own
+	answers map[string]answer // owned by the goroutine that asks
 }
 
 // answer is what is known of a topic, for a short while.
 type answer struct {
 	until time.Time
-	// err is errNoStream, errNotReady, errStreamSilent or the reason for knowing
-	// nothing; never nil.
+	// err is errNoStream, errNotReady, errStreamSilent, or why nothing is known. It is
+	// never nil.
 	err error
 }
 
 var (
 	errNoStream = errors.New("no stream has it")
 	errNotReady = errors.New("JetStream is not ready")
-	// errStreamSilent: a stream has the topic, and yet nobody took the message.
+	// errStreamSilent: a stream has the topic, but did not take the message.
 	errStreamSilent = errors.New("has it and does not answer")
 )
 
 const (
-	// answerAge is how long an answer serves: a burst of messages of one topic
-	// asks once, and a stream made meanwhile is found a second later.
+	// answerAge is how long an answer is used: a burst of messages of one topic asks
+	// once, and a stream that is created meanwhile is found a second later.
 	answerAge = time.Second
-	// answersKept bounds the memory where topics are made up by the thousand.
+	// answersKept bounds the memory if an application makes up thousands of topics.
 	answersKept = 1000
-	// decideAfter is how long messages that nobody took wait for others to be
-	// acknowledged, where the look-up tells nothing.
+	// decideAfter is how long messages that no stream took wait for others to be
+	// acknowledged, if the look-up says nothing.
 	decideAfter = time.Second
-	// routeTries is how often a message is published after a stream was made for
-	// it. More than once: another relay may change the stream at the same moment.
+	// routeTries is how often a message is published after a stream was created for
+	// it: more than once, because another relay may change the stream at the same time.
 	routeTries = 3
 )
 
@@ -58,7 +58,7 @@ func newLookup() *lookup {
 	return &lookup{ready: make(chan struct{}, 1), answers: make(map[string]answer)}
 }
 
-// ask has the messages of the topic that are in phase unclaimed settled.
+// ask has the messages of the topic settled that are in phase unclaimed.
 func (l *lookup) ask(topic string) {
 	l.mu.Lock()
 	l.topics = append(l.topics, topic)
@@ -77,7 +77,7 @@ func (l *lookup) take() []string {
 	return topics
 }
 
-// lookUp answers until ctx ends.
+// lookUp settles the topics that are asked about, until ctx ends.
 func (s *session) lookUp(ctx context.Context) {
 	for {
 		select {
@@ -98,7 +98,7 @@ func (s *session) lookUp(ctx context.Context) {
 	}
 }
 
-// settleUnclaimed decides about all messages of the topic that nobody took.
+// settleUnclaimed settles all messages of the topic that no stream took.
 func (s *session) settleUnclaimed(ctx context.Context, topic string) {
 	err := s.findStream(ctx, topic)
 	unclaimedHere := func(e *entry, _ uint64) bool { return e.phase == unclaimed && e.message.Topic == topic }
@@ -114,9 +114,9 @@ func (s *session) settleUnclaimed(ctx context.Context, topic string) {
 	}
 }
 
-// retry publishes again what nobody took though a stream has its topic: the
-// stream may have been made, or have come up, a moment after the publish. Else,
-// and at the second time, other evidence has to decide.
+// retry publishes messages again, once, that no stream took although one has their
+// topic: the stream may have been created, or have come up, a moment after the
+// publish. All others become undecided: what becomes of other messages settles them.
 func (s *session) retry(topic string, doubt error) {
 	if errors.Is(doubt, errStreamSilent) {
 		for _, e := range s.pending.takeIf(func(e *entry, _ uint64) bool {
@@ -126,10 +126,10 @@ func (s *session) retry(topic string, doubt error) {
 			s.requeue(e.item)
 		}
 	}
-	s.pending.doubt(topic, doubt, time.Now().Add(min(decideAfter, s.options.AckTimeout)))
+	s.pending.markUndecided(topic, doubt, time.Now().Add(min(decideAfter, s.options.AckTimeout)))
 }
 
-// findStream returns why nobody took a message of the topic.
+// findStream returns why no stream took a message of the topic.
 func (s *session) findStream(ctx context.Context, topic string) error {
 	now := time.Now()
 	if a, ok := s.lookup.answers[topic]; ok && now.Before(a.until) {
@@ -161,7 +161,7 @@ func explain(stream string, err error) error {
 	return fmt.Errorf("cannot look up its stream: %w", err)
 }
 
-// noStream refuses the messages, or makes a stream for their topic and has them
+// noStream refuses the messages, or creates a stream for their topic and has them
 // published again.
 func (s *session) noStream(ctx context.Context, topic string, entries []entry) {
 	if len(entries) == 0 {

@@ -14,16 +14,15 @@ type Topology = link.Topology
 
 // The topologies.
 const (
-	// Verify: the message is refused; streams are somebody else's.
+	// Verify: the message is refused. Streams are somebody else's task.
 	Verify = link.Verify
 	// Create: the topic's first token is added to the stream Options.StreamName,
 	// which is made if missing. For development.
 	Create = link.Create
 )
 
-// TLS names PEM files. With any of them set, a connection without TLS is
-// refused. They are read again for each connection, so that a renewed
-// certificate is taken up.
+// TLS names PEM files. If any of them is set, a connection without TLS is refused.
+// They are read again for each connection, so that a renewed certificate is used.
 type TLS = link.TLS
 
 // Options of a sink. Only URLs is required.
@@ -32,8 +31,8 @@ type Options struct {
 	// optional user:password@ or token@. Servers that these make known are used
 	// too.
 	URLs string
-	// Window is the number of messages outstanding that Publish is made for;
-	// more work as well.
+	// Window is the number of outstanding messages that memory is reserved for.
+	// More of them work as well.
 	Window int
 	// At most one of these authenticates, beside or instead of the URLs.
 	CredsFile string
@@ -80,7 +79,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// check finds what a person has to mend before a connection can be tried.
+// check finds what a person has to fix before a connection can be tried.
 func (o Options) check() error {
 	set := 0
 	for _, s := range [...]string{o.CredsFile, o.NKeyFile, o.Token} {

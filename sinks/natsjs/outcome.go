@@ -8,7 +8,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// Error codes of JetStream that say what to do; see errors.json of the server.
+// Error codes of JetStream that are told apart. See errors.json of the server.
 const (
 	codeAccountResources      jetstream.ErrorCode = 10002
 	codeClusterNoPeers        jetstream.ErrorCode = 10005
@@ -23,8 +23,8 @@ const (
 	codeTooManyRequests       jetstream.ErrorCode = 10167 // the stream's own queue is full
 )
 
-// refusal translates a stream's error. What is about one stream or one message
-// is a refusal of this message, so that it does not stop the others.
+// refusal translates a stream's error. What concerns one stream or one message
+// refuses this message only, so that it does not stop the others.
 func refusal(stream string, topic string, err *jetstream.APIError) relay.Outcome {
 	switch err.ErrorCode {
 	case codeStoreFailed, codeTooManyRequests:
@@ -50,14 +50,14 @@ func unroutable(topic string) relay.Outcome {
 		"no stream has subject %s: add it to the subjects of a stream (or, for development, set OUTBOX_TOPOLOGY=create)", relay.Quote(topic))
 }
 
-// unclaimedRefused is for a message that nobody took while others were taken.
+// unclaimedRefused is for a message that no stream took while others were taken.
 func unclaimedRefused(topic string, doubt error) relay.Outcome {
-	return relay.RefusedOutcome(relay.ErrorTypeUnroutable, "nobody takes subject %s, while other messages are acknowledged (%w): "+
+	return relay.RefusedOutcome(relay.ErrorTypeUnroutable, "no stream takes subject %s, while other messages are acknowledged (%w): "+
 		"see that a stream has it and is up", relay.Quote(topic), doubt)
 }
 
 func notReady(topic string, doubt error) relay.Outcome {
-	return relay.UnavailableOutcome(relay.ErrorTypeNotReady, fmt.Errorf("nobody takes subject %s: %w", relay.Quote(topic), doubt))
+	return relay.UnavailableOutcome(relay.ErrorTypeNotReady, fmt.Errorf("no stream takes subject %s: %w", relay.Quote(topic), doubt))
 }
 
 func forbidden(topic string) relay.Outcome {

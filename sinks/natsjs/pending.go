@@ -15,7 +15,7 @@ import (
 type item struct {
 	message *relay.Message
 	report  relay.Report
-	// tries counts the publishes that nobody took and that are repeated.
+	// tries counts the publishes that no stream took and that were repeated.
 	tries int
 }
 
@@ -31,29 +31,28 @@ type entry struct {
 	doubt    error // why nothing is decided yet, in phase undecided
 }
 
-// phase is how far the answer to a message is.
+// phase is what is known of a message in flight.
 type phase uint8
 
 const (
-	unanswered phase = iota // nothing came back yet
-	unclaimed               // no responders: nobody took it; a stream is looked up
-	undecided               // unclaimed, and the look-up does not tell why
+	unanswered phase = iota // no reply yet
+	unclaimed               // no responders: no stream took it; one is looked up
+	undecided               // unclaimed, and the look-up does not say why
 )
 
-// pending holds the messages in flight on one connection. Whoever takes an
-// entry out reports it, so that each is reported once. It is pure: no I/O, no
-// clock.
+// pending holds the messages in flight on one connection. Whoever takes an entry
+// out reports it, so that each is reported once. It has no I/O and no clock.
 //
-// Slots are used again, a ticket is not: two streams of different domains may
-// both answer one publish, and the second answer must not be taken for that of
-// the slot's next message, which would lose it.
+// A slot is used again, but a ticket is not. Two streams of different domains may
+// both answer one publish. If the second answer were taken for that of the slot's
+// next message, that message could be lost.
 type pending struct {
 	mu    sync.Mutex
 	slots []entry
 	free  []uint32 // indexes of slots without a message
-	last  uint64   // number given last
-	// acked is the highest number acknowledged so far: that the broker works was
-	// seen after every message with a lower number had been written.
+	last  uint64   // the number given last
+	// acked is the highest number that was acknowledged. It proves that the broker
+	// worked after every message with a lower number had been written.
 	acked uint64
 	ended bool // no further entries
 }
@@ -71,7 +70,7 @@ func (t ticket) append(b []byte) []byte {
 	return strconv.AppendUint(b, t.number, 36)
 }
 
-// ticketBytes is the longest ticket.
+// ticketBytes is the length of the longest ticket.
 const ticketBytes = 7 + 1 + 13
 
 func parseTicket(s string) (ticket, bool) {
@@ -94,7 +93,7 @@ func newPending(window int) *pending {
 	return &pending{slots: make([]entry, 0, window), free: make([]uint32, 0, window)}
 }
 
-// add takes a message in, before it is written. It refuses once ended.
+// add takes in a message before it is written. It returns false once end was called.
 func (p *pending) add(it item, size int64, deadline time.Time) (ticket, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -120,8 +119,8 @@ func (p *pending) take(t ticket) (item, bool) {
 	return p.takeLocked(t)
 }
 
-// acknowledge is take for an acknowledged message. An acknowledgement that
-// comes too late for its own message still proves that the broker works.
+// acknowledge is take for an acknowledged message. An acknowledgement that comes too
+// late for its message still proves that the broker works.
 func (p *pending) acknowledge(t ticket) (item, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -140,14 +139,14 @@ func (p *pending) takeLocked(t ticket) (item, bool) {
 	return it, true
 }
 
-// clear frees a slot; the message must not stay referenced.
+// clear frees a slot and drops the reference to its message.
 func (p *pending) clear(slot uint32) {
 	p.slots[slot] = entry{}
 	p.free = append(p.free, slot)
 }
 
-// unclaim notes that nobody took the message, and returns its topic.
-func (p *pending) unclaim(t ticket) (topic string, ok bool) {
+// markUnclaimed notes that no stream took the message, and returns its topic.
+func (p *pending) markUnclaimed(t ticket) (topic string, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if int(t.slot) >= len(p.slots) || t.number == 0 || p.slots[t.slot].number != t.number {
@@ -158,9 +157,9 @@ func (p *pending) unclaim(t ticket) (topic string, ok bool) {
 	return e.message.Topic, true
 }
 
-// doubt notes that a look-up for the unclaimed messages of a topic has decided
-// nothing, and until when to wait for other evidence.
-func (p *pending) doubt(topic string, why error, deadline time.Time) {
+// markUndecided notes that a look-up for the unclaimed messages of a topic has
+// decided nothing, why, and until when they wait for other evidence.
+func (p *pending) markUndecided(topic string, why error, deadline time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i := range p.slots {
@@ -170,8 +169,9 @@ func (p *pending) doubt(topic string, why error, deadline time.Time) {
 	}
 }
 
-// takeIf removes the messages for which the condition holds, in the order in
-// which they were published. The condition gets the highest number acknowledged.
+// takeIf removes the messages for which the condition holds, and returns them in the
+// order in which they were published. The condition is given the highest number that
+// was acknowledged.
 func (p *pending) takeIf(condition func(e *entry, acked uint64) bool) []entry {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -186,7 +186,7 @@ func (p *pending) takeIf(condition func(e *entry, acked uint64) bool) []entry {
 	return taken
 }
 
-// any says whether the condition holds for a message.
+// any returns whether the condition holds for a message.
 func (p *pending) any(condition func(e *entry) bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -198,7 +198,7 @@ func (p *pending) any(condition func(e *entry) bool) bool {
 	return false
 }
 
-// end refuses further messages and removes those that are there.
+// end refuses further messages, and removes and returns those that are there.
 func (p *pending) end() []entry {
 	p.mu.Lock()
 	p.ended = true
@@ -206,7 +206,7 @@ func (p *pending) end() []entry {
 	return p.takeIf(func(*entry, uint64) bool { return true })
 }
 
-// valid says whether the slots and the free list agree; for tests.
+// valid returns whether the slots and the free list agree. It is for tests.
 func (p *pending) valid() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

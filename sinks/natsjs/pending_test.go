@@ -84,7 +84,7 @@ func FuzzPending(f *testing.F) {
 				got, want = ok, there
 			case 5:
 				tk := pick(b >> 3)
-				gotTopic, ok := p.unclaim(tk)
+				gotTopic, ok := p.markUnclaimed(tk)
 				wantTopic := ""
 				e, there := m.flight[tk]
 				if there {
@@ -92,7 +92,7 @@ func FuzzPending(f *testing.F) {
 				}
 				got, want = fmt.Sprint(gotTopic, ok), fmt.Sprint(wantTopic, there)
 			case 6:
-				p.doubt(topic, errors.New("doubt"), epoch)
+				p.markUndecided(topic, errors.New("doubt"), epoch)
 				for _, e := range m.flight {
 					if e.phase == unclaimed && e.message.Topic == topic {
 						e.phase, e.deadline = undecided, epoch

@@ -12,9 +12,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
-// Probe implements [relay.Sink]. Without a connection it has one attempted at
-// once. With one it asks JetStream; where the rights do not allow that, a round
-// trip to the server has to do.
+// Probe implements [relay.Sink]. If there is no connection, it has one attempted at
+// once. If there is one, it asks JetStream, or makes a round trip to the server if
+// the user may not ask.
 func (s *Sink) Probe(ctx context.Context) error {
 	sess, err := s.link.Await(ctx)
 	if err != nil {
@@ -50,9 +50,9 @@ func (s *session) roundTrip(ctx context.Context) error {
 	return nil
 }
 
-// mend adds to an error of connecting what a person has to do, where that is
-// not waiting. The error shows no credentials: the library's do not.
-func mend(err error) error {
+// withAdvice adds the fix to an error of connecting, unless the fix is to wait. The
+// error shows no credentials, because the library's errors show none.
+func withAdvice(err error) error {
 	if advice := advise(err); advice != "" {
 		return fmt.Errorf("%w: %s", err, advice)
 	}

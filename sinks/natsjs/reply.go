@@ -42,9 +42,9 @@ var (
 	ackSequence = []byte(`","seq":`)
 )
 
-// parsePubAck reads a stream's answer. The ordinary one, {"stream":"S","seq":1},
-// is recognized as it stands; all others go through the JSON parser, which took
-// 2.7 µs where this takes 35 ns.
+// parsePubAck reads a stream's answer. The usual one, {"stream":"S","seq":1}, is
+// recognized byte by byte, in 35 ns. All others go through the JSON parser, which
+// takes 2.7 µs.
 func parsePubAck(data []byte) reply {
 	if plainPubAck(data) {
 		return reply{kind: acknowledged}
@@ -66,7 +66,7 @@ func parsePubAck(data []byte) reply {
 	return reply{kind: acknowledged, duplicate: ack.Duplicate, stream: ack.Stream}
 }
 
-// plainPubAck says whether data is an acknowledgement with a stream's name and a
+// plainPubAck returns whether data is an acknowledgement with a stream's name, a
 // sequence above 0, and nothing else.
 func plainPubAck(data []byte) bool {
 	rest, ok := bytes.CutPrefix(data, ackStart)

@@ -27,19 +27,19 @@ type session struct {
 	socket  *socket
 	conn    *nats.Conn
 	js      jetstream.JetStream
-	inbox   string // the reply subjects' beginning
+	inbox   string // what all reply subjects begin with
 	pending *pending
 	lookup  *lookup
 	denials *denials
-	requeue func(item) // publishes a message again that nobody took
+	requeue func(item) // publishes a message again that no stream took
 	address string     // of the server
 
 	life   *link.Life
 	closed chan struct{} // closed when the client library is done with the connection
 }
 
-// Timing of a connection. A half-open one is noticed by the pings within
-// pingInterval times 3, earlier where messages wait for acknowledgements.
+// Timing of a connection. Pings find a half-open one within three times
+// pingInterval. If messages wait for acknowledgements it is found earlier.
 const (
 	connectTimeout = 5 * time.Second
 	pingInterval   = 5 * time.Second
@@ -63,7 +63,7 @@ func openSession(ctx context.Context, o Options, servers []string, requeue func(
 		closed:  make(chan struct{}),
 	}
 	s.lookup = newLookup()
-	// A connection that is being made does not know ctx.
+	// The library heeds no context while it connects.
 	defer context.AfterFunc(ctx, s.socket.cut)()
 	conn, err := nats.Connect("", append(s.connOptions(servers), credentials...)...)
 	if err != nil {
@@ -82,7 +82,7 @@ func openSession(ctx context.Context, o Options, servers []string, requeue func(
 
 func (s *session) connOptions(servers []string) []nats.Option {
 	options := []nats.Option{
-		// Not a list in one text: a password may contain a comma.
+		// Not one text with commas: a password may contain one.
 		func(o *nats.Options) error { o.Servers = servers; return nil },
 		nats.Name(s.options.Name),
 		nats.NoReconnect(), // the package's documentation says why
@@ -91,10 +91,10 @@ func (s *session) connOptions(servers []string) []nats.Option {
 		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(pingsOut),
 		nats.FlusherTimeout(writeTimeout),
-		// A flush that fails drops what it had to write; without this the
+		// A flush that fails drops what it had to write. Without this option the
 		// connection would go on as if nothing had happened.
 		nats.ReconnectOnFlusherError(),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { s.brokerError(err) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { s.takeError(err) }),
 		nats.ClosedHandler(func(*nats.Conn) { close(s.closed) }),
 	}
 	if s.options.InboxPrefix != "" {
@@ -103,8 +103,8 @@ func (s *session) connOptions(servers []string) []nats.Option {
 	return options
 }
 
-// prepare subscribes to the replies and waits until the server has taken that:
-// without it no acknowledgement would ever arrive.
+// prepare subscribes to the replies, and waits until the server has accepted that:
+// without the subscription no acknowledgement would ever arrive.
 func (s *session) prepare() error {
 	if !s.conn.HeadersSupported() {
 		return errOldServer
@@ -119,18 +119,18 @@ func (s *session) prepare() error {
 		return fmt.Errorf("prepare JetStream requests: %w", err)
 	}
 	s.inbox = s.conn.NewInbox() + "."
-	sub, err := s.conn.Subscribe(s.inbox+"*", s.answered)
+	sub, err := s.conn.Subscribe(s.inbox+"*", s.takeReply)
 	if err != nil {
 		return fmt.Errorf("subscribe to acknowledgements: %w", err)
 	}
-	// The library drops messages over its limits; the window is the limit here.
+	// The library drops messages over its limits. Here the window is the limit.
 	if err := sub.SetPendingLimits(-1, -1); err != nil {
 		return fmt.Errorf("subscribe to acknowledgements: %w", err)
 	}
 	if err := s.conn.FlushTimeout(connectTimeout); err != nil {
 		return fmt.Errorf("subscribe to acknowledgements: %w", err)
 	}
-	// A violation is told before the answer to the flush.
+	// The server reports a violation before it answers the flush.
 	if err := s.conn.LastError(); errors.Is(err, nats.ErrPermissionViolation) {
 		return fmt.Errorf("subscribe to acknowledgements: %w: grant the subscription, or set OUTBOX_NATS_INBOX_PREFIX", err)
 	}
@@ -157,8 +157,8 @@ func (s *session) publish(e *encoder, it item, size int64, now time.Time) {
 	case errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrBadHeaderMsg):
 		s.settle(t, relay.RejectedOutcome(fmt.Errorf("%w: %w", relay.ErrInvalid, err)))
 	default:
-		// The library's buffer went with the failed write, this message and others:
-		// their outcome is unknown.
+		// The failed write has lost the library's buffer, with this message and others
+		// in it. Their outcome is unknown.
 		s.cut(fmt.Errorf("write to the broker: %w", err))
 	}
 }
@@ -169,8 +169,9 @@ func (s *session) settle(t ticket, o relay.Outcome) {
 	}
 }
 
-// answered takes a reply, on the library's goroutine for the subscription.
-func (s *session) answered(m *nats.Msg) {
+// takeReply settles the message that a reply is for. It runs on the library's
+// goroutine for the subscription.
+func (s *session) takeReply(m *nats.Msg) {
 	t, ok := parseTicket(strings.TrimPrefix(m.Subject, s.inbox))
 	if !ok {
 		return
@@ -182,7 +183,7 @@ func (s *session) answered(m *nats.Msg) {
 			it.done(relay.Outcome{Class: relay.Acknowledged, Duplicate: r.duplicate})
 		}
 	case noResponders:
-		if topic, ok := s.pending.unclaim(t); ok {
+		if topic, ok := s.pending.markUnclaimed(t); ok {
 			s.lookup.ask(topic)
 		}
 	case refused:
@@ -196,7 +197,7 @@ func (s *session) answered(m *nats.Msg) {
 	}
 }
 
-// cut ends the connection for a reason of this side; the first one counts.
+// cut ends the connection for a cause on this side. The first cause wins.
 func (s *session) cut(cause error) {
 	s.life.Fail(cause)
 	s.socket.cut()
@@ -214,8 +215,8 @@ func (s *session) end() {
 	s.life.End()
 }
 
-// maxPayloadViolation is how the server names the error for which it closes the
-// connection. The client library gives it as text only.
+// maxPayloadViolation is in the error with which the server closes the connection.
+// The client library passes it on as text only.
 const maxPayloadViolation = "maximum payload violation"
 
 func (s *session) reportLost(entries []entry) {
@@ -236,7 +237,7 @@ func (s *session) reportLost(entries []entry) {
 		case i == culprit:
 			e.done(relay.RejectedOutcome(fmt.Errorf("%w: %d bytes of headers and payload, and the server says: %w",
 				relay.ErrTooLarge, e.size, lost)))
-		case e.phase != unanswered: // nobody took it, that is known
+		case e.phase != unanswered: // it is known that no stream took it
 			e.done(unavailable(lost))
 		default:
 			e.done(relay.UnknownOutcome(errorType, lost))
@@ -244,9 +245,9 @@ func (s *session) reportLost(entries []entry) {
 	}
 }
 
-// largest finds the message that is over the limit, whatever the limit is now
-// (it was changed under a living connection): the one that the server refused
-// is over it, and the largest is not smaller.
+// largest finds a message that is over the limit, although the limit is not known
+// (it was changed while the connection lived): the server refused a message that is
+// over it, and the largest one is not smaller than that.
 func largest(entries []entry) int {
 	at := 0
 	for i, e := range entries {

@@ -13,20 +13,20 @@ import (
 
 var _ relay.Sink = (*Sink)(nil)
 
-// Sink publishes to JetStream. Three goroutines beside those of the client
+// Sink publishes to JetStream. It has three goroutines, beside those of the client
 // library: one publishes, one keeps a connection, one looks up streams.
 type Sink struct {
 	options   Options
 	addresses addresses
 	queue     *link.Queue[item]
 	link      *link.Link[*session]
-	limit     atomic.Int64 // the server's max_payload as last told; 0: not known
+	limit     atomic.Int64 // the newest max_payload of the server, in bytes; 0: not known
 
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 }
 
-// Open starts a sink. It fails only for what a person has to mend: addresses,
+// Open starts a sink. It fails only for what a person has to fix: addresses,
 // unreadable files, options that exclude each other. It does not wait for the
 // broker, which may be down for any time. The caller closes the sink.
 func Open(o Options) (*Sink, error) {

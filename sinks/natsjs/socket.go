@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// socket dials for the client library and keeps hold of the connection, so
-// that it can be cut at any time: the library writes while it holds a lock that
-// everything else needs, and a stalled server keeps it there.
+// socket dials for the client library and keeps the connection, so that it can be
+// cut at any time. The library holds a lock while it writes, which everything else
+// needs, and a stalled server makes it hold that lock for ever.
 type socket struct {
 	ctx     context.Context
 	timeout time.Duration
 
 	mu   sync.Mutex
 	conn net.Conn
-	err  error // of the last dial; the library itself hides "connection refused"
+	err  error // of the last dial; the library hides "connection refused"
 }
 
 // Dial implements nats.CustomDialer. The library tries one address after the
@@ -35,7 +35,7 @@ func (s *socket) Dial(network, address string) (net.Conn, error) {
 	return conn, nil
 }
 
-// cut ends the connection at once; whatever is written or read fails.
+// cut ends the connection at once. Whatever is written or read fails.
 func (s *socket) cut() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

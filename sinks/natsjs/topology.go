@@ -12,12 +12,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// createTimeout bounds the making of a stream.
+// createTimeout bounds the creation of a stream.
 const createTimeout = 5 * time.Second
 
-// createRoute adds a topic's first token, alone and with all that may follow,
-// to the subjects of the configured stream, and makes the stream if it is
-// missing.
+// createRoute adds two subjects to the configured stream: the topic's first token,
+// and that token followed by anything. It creates the stream if it is missing.
 func (s *session) createRoute(ctx context.Context, topic string) error {
 	ctx, cancel := context.WithTimeout(ctx, createTimeout)
 	defer cancel()
@@ -33,7 +32,7 @@ func (s *session) createRoute(ctx context.Context, topic string) error {
 		})
 		switch {
 		case errors.Is(err, jetstream.ErrStreamNameAlreadyInUse):
-			return nil // by another relay, this moment: the next publish tells
+			return nil // another relay has just created it: the next publish shows
 		case err != nil:
 			return fmt.Errorf("create stream %q with subjects %q: %w", name, subjects, explainOverlap(err))
 		}
@@ -51,7 +50,7 @@ func (s *session) createRoute(ctx context.Context, topic string) error {
 		}
 	}
 	if len(config.Subjects) == before {
-		return nil // by another relay, this moment
+		return nil // another relay has just added them
 	}
 	if _, err := s.js.UpdateStream(ctx, config); err != nil {
 		return fmt.Errorf("add subjects %q to stream %q: %w", subjects, name, explainOverlap(err))

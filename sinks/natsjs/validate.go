@@ -16,9 +16,10 @@ const (
 	headerKey         = "Outbox-Key"
 )
 
-// Limits of the server that it does not tell. It closes the connection over the
-// first (max_control_line; lower values are possible and would make a poison
-// message of a long topic), a stream refuses messages over the second.
+// Limits that the server does not tell. Over the first one, max_control_line, it
+// closes the connection. (A lower value can be configured. Then a message with a long
+// topic would end each connection that it is sent on.) A stream refuses messages over
+// the second one.
 const (
 	maxControlLine = 4096
 	maxHeaderBytes = math.MaxUint16
@@ -31,9 +32,9 @@ type limits struct {
 	inbox   string
 }
 
-// validate says whether the message would arrive as it is and harm nobody. It
-// returns its size on the wire, or an error that wraps relay.ErrInvalid or
-// relay.ErrTooLarge.
+// validate checks that the message would arrive unchanged and not end the
+// connection. It returns the message's size on the wire, in bytes, or an error that
+// wraps relay.ErrInvalid or relay.ErrTooLarge.
 func validate(m *relay.Message, l limits) (size int64, err error) {
 	if err := relay.Validate(m); err != nil {
 		return 0, err
@@ -65,8 +66,7 @@ var (
 	errLongTopic  = errors.New("is longer than the server's max_control_line allows")
 )
 
-// reservedTokens are first tokens that mean something to servers or clients:
-// replies to requests, and the servers' own.
+// reservedTokens are first tokens that have a meaning for servers or clients.
 var reservedTokens = [...]string{"_INBOX", "_R_", "_GR_"}
 
 func checkTopic(topic, inbox string) error {
@@ -82,7 +82,7 @@ func checkTopic(topic, inbox string) error {
 			return errReserved
 		}
 	}
-	// $JS, $SYS, $KV and what is still to come.
+	// $JS, $SYS, $KV and what the server may add.
 	if topic[0] == '$' || topic == inbox || inbox != "" && strings.HasPrefix(topic, inbox+".") {
 		return errReserved
 	}
@@ -94,8 +94,8 @@ func checkTopic(topic, inbox string) error {
 	return nil
 }
 
-// checkTokens is about the form of a subject without wildcards. Control
-// characters are not its business.
+// checkTokens checks the form of a subject without wildcards. Control characters are
+// checked elsewhere.
 func checkTokens(subject string) error {
 	if subject[0] == '.' {
 		return errEmptyToken
@@ -107,8 +107,8 @@ func checkTokens(subject string) error {
 				return errEmptyToken
 			}
 		case '*', '>':
-			// Within a token neither is a wildcard, but streams and permissions written
-			// for such a subject are (ADR-6 forbids it).
+			// Within a token neither is a wildcard, but in the streams and permissions that
+			// are written for such a subject they are (ADR-6 forbids it).
 			return errWildcard
 		case ' ', '\t', '\r', '\n':
 			return errSpace
@@ -117,8 +117,8 @@ func checkTokens(subject string) error {
 	return nil
 }
 
-// headerName marks the bytes that a header name may have: those of the client
-// library, which every client can read.
+// headerName marks the bytes that a header name may have: those that the client
+// library allows, and that every client can read.
 var headerName = func() (set [256]bool) {
 	for c := 33; c <= 126; c++ {
 		set[c] = !strings.ContainsRune(`"()/,:;<=>?@[\]{}`, rune(c))
@@ -146,7 +146,7 @@ func checkHeaders(m *relay.Message) error {
 	return nil
 }
 
-// trimmed says whether the protocol would take spaces off a header's value.
+// trimmed returns whether the protocol would strip spaces off a header's value.
 func trimmed(s string) bool {
 	return s != "" && (s[0] == ' ' || s[len(s)-1] == ' ')
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
-// watch runs while the connection lives: it looks for messages whose time is
-// over, and looks up the streams of those that nobody took. It returns when the
-// connection has ended, or ctx. It starts goroutines and awaits them.
+// watch runs until the connection or ctx has ended. It looks for messages whose
+// time is over, and looks up the streams of those that no stream took. It waits for
+// the goroutines that it starts.
 func (s *session) watch(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	var tasks sync.WaitGroup
@@ -39,7 +39,7 @@ func (s *session) watch(ctx context.Context) {
 			}
 			seen = p.asked
 		case now := <-tick.C:
-			s.decide(now)
+			s.settleUndecided(now)
 			s.refuseLate(now, seen)
 			if !asked && s.overdue(now) {
 				asked = true
@@ -49,9 +49,9 @@ func (s *session) watch(ctx context.Context) {
 	}
 }
 
-// refuseLate refuses messages whose time is over, where the broker is seen to
-// work: it acknowledged a message published later, or answered when asked after
-// their time was over.
+// refuseLate refuses messages whose time is over, if the broker is seen to work: it
+// acknowledged a message that was published later, or answered a question that was
+// asked after their time was over.
 func (s *session) refuseLate(now, seen time.Time) {
 	for _, e := range s.pending.takeIf(func(e *entry, acked uint64) bool {
 		return e.phase == unanswered && now.After(e.deadline) && (e.number < acked || seen.After(e.deadline))
@@ -60,19 +60,19 @@ func (s *session) refuseLate(now, seen time.Time) {
 	}
 }
 
-// overdue says whether messages wait whose time is over.
+// overdue returns whether a message waits whose time is over.
 func (s *session) overdue(now time.Time) bool {
 	return s.pending.any(func(e *entry) bool { return e.phase == unanswered && now.After(e.deadline) })
 }
 
-// proof is whether the broker answered a question other than a publish.
+// proof is what came of a question to the broker that was not a publish.
 type proof struct {
 	asked time.Time
 	err   error
 }
 
-// prove asks JetStream something. Where it cannot be asked, nothing tells a
-// slow stream from a dead broker, and the connection is given up.
+// prove asks JetStream something. If there is no answer, a slow stream cannot be
+// told from a dead broker, and the connection is given up.
 func (s *session) prove(ctx context.Context, now time.Time) proof {
 	_, err := ask(ctx, s, askAccount, s.js.AccountInfo)
 	if err != nil && ctx.Err() == nil {
@@ -81,9 +81,9 @@ func (s *session) prove(ctx context.Context, now time.Time) proof {
 	return proof{now, nil}
 }
 
-// decide settles the messages that nobody took and for which a look-up told
-// nothing: other publishes do.
-func (s *session) decide(now time.Time) {
+// settleUndecided settles the messages that no stream took and about which the
+// look-up said nothing, by what became of other messages.
+func (s *session) settleUndecided(now time.Time) {
 	for _, e := range s.pending.takeIf(func(e *entry, acked uint64) bool {
 		return e.phase == undecided && e.number < acked
 	}) {

@@ -9,10 +9,10 @@ import (
 
 var _ link.Broker[*session] = (*broker)(nil)
 
-// broker is NATS as the sink's link sees it.
+// broker connects the sink's link to NATS.
 type broker struct {
 	sink       *Sink
-	discovered []string // servers that the last one made known
+	discovered []string // servers that the last session made known
 }
 
 // Connect implements [link.Broker].
@@ -20,7 +20,7 @@ func (b *broker) Connect(ctx context.Context) (*session, error) {
 	s := b.sink
 	sess, err := openSession(ctx, s.options, s.addresses.urls(b.discovered), s.requeue)
 	if err != nil {
-		return nil, mend(err)
+		return nil, withAdvice(err)
 	}
 	s.limit.Store(sess.conn.MaxPayload())
 	return sess, nil
