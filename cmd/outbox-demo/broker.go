@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"time"
+
+	"github.com/outbox-relay/outbox-relay/e2e/oracle"
 )
 
 const topic = "clicks"
@@ -28,12 +30,13 @@ type broker interface {
 	// fetch collects a batch for at most fetchWait. A broker that is away is an
 	// empty batch.
 	fetch(ctx context.Context) ([]delivery, error)
-	// backlog is how many messages the consumer has not acknowledged yet.
+	// backlog is how many messages the consumer has not acknowledged yet, as far as
+	// the broker says.
 	backlog(ctx context.Context) (int, error)
 	// awaitMessage returns when the next message comes through.
 	awaitMessage(ctx context.Context) error
-	// stored are the ids of all messages that ever came, in the broker's order.
-	stored(ctx context.Context) ([]string, error)
+	// stored are all messages that ever came, in the broker's order.
+	stored(ctx context.Context) ([]oracle.Delivery, error)
 
 	stop(ctx context.Context) error
 	restart(ctx context.Context) error

@@ -16,7 +16,7 @@ const countClick = `
 WITH fresh AS (
 	INSERT INTO received (message_id) VALUES ($1::uuid) ON CONFLICT DO NOTHING RETURNING message_id
 ), effect AS (
-	INSERT INTO counted (message_id, click, code, seq) SELECT message_id, $3::uuid, $4, $5::bigint FROM fresh
+	INSERT INTO counted (message_id, click, code, seq, referrer) SELECT message_id, $3::uuid, $4, $5::bigint, $6 FROM fresh
 )
 INSERT INTO dropped (message_id, stream_seq)
 	SELECT $1::uuid, $2::bigint WHERE NOT EXISTS (SELECT FROM fresh)`
@@ -67,7 +67,7 @@ func (c *consumer) count(ctx context.Context, conn *pgx.Conn, deliveries []deliv
 		if err := json.Unmarshal(d.body, &m); err != nil {
 			return fmt.Errorf("decode message %d (id %q): %w", d.place, d.id, err)
 		}
-		batch.Queue(countClick, d.id, d.place, m.Click, m.Code, m.Seq)
+		batch.Queue(countClick, d.id, d.place, m.Click, m.Code, m.Seq, m.Referrer)
 	}
 	effects := len(deliveries)
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {

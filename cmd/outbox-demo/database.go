@@ -43,7 +43,9 @@ CREATE TABLE click (
 // and has no constraint on purpose: an effect that happens twice is seen twice.
 const statisticsSQL = `
 CREATE TABLE received (message_id uuid PRIMARY KEY);
-CREATE TABLE counted (message_id uuid NOT NULL, click uuid NOT NULL, code text NOT NULL, seq bigint NOT NULL);
+CREATE TABLE counted (
+	message_id uuid NOT NULL, click uuid NOT NULL, code text NOT NULL, seq bigint NOT NULL, referrer text NOT NULL
+);
 CREATE TABLE dropped (message_id uuid NOT NULL, stream_seq bigint NOT NULL);`
 
 // prepareDatabases makes both databases, migrates the outbox into the

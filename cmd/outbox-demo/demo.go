@@ -78,7 +78,7 @@ func (s *stage) script(ctx context.Context, deadline time.Time) error {
 	}
 	judging, cancel := context.WithTimeout(ctx, afterwards)
 	defer cancel()
-	v, judgeErr := s.judge(judging, faults.unmarked)
+	v, judgeErr := s.judge(judging, faults)
 	if judgeErr != nil {
 		return errors.Join(err, judgeErr)
 	}
@@ -97,7 +97,7 @@ func (s *stage) script(ctx context.Context, deadline time.Time) error {
 	if s.keep {
 		s.keepRunning(ctx)
 	}
-	if len(v.faults) > 0 {
+	if !v.kept() {
 		return errFalse
 	}
 	return nil
@@ -116,8 +116,7 @@ func (s *stage) play(ctx context.Context, f *faults) error {
 	return s.awaitSettled(ctx)
 }
 
-// awaitSettled returns when no row is pending and the consumer has acknowledged
-// all messages.
+// awaitSettled returns when no row is pending and the consumer has had all messages.
 func (s *stage) awaitSettled(ctx context.Context) error {
 	return withConn(ctx, s.pg.URL(shortenerDB), func(conn *pgx.Conn) error {
 		// As last seen: an answer that did not come changes nothing.
@@ -126,7 +125,7 @@ func (s *stage) awaitSettled(ctx context.Context) error {
 			if n, err := countPending(ctx, conn); err == nil {
 				pending = n
 			}
-			if n, err := s.broker.backlog(ctx); err == nil {
+			if n, err := s.backlog(ctx); err == nil {
 				backlog = n
 			}
 			if pending == 0 && backlog == 0 {
@@ -139,8 +138,19 @@ func (s *stage) awaitSettled(ctx context.Context) error {
 	})
 }
 
+// backlog is how many messages the consumer has not had. A broker that says that
+// there are none is not believed: RabbitMQ calls a quorum queue empty whose leader
+// does not answer within a quarter of a second.
+func (s *stage) backlog(ctx context.Context) (int, error) {
+	n, err := s.broker.backlog(ctx)
+	if err != nil || n > 0 {
+		return n, err
+	}
+	return unseen(ctx, s.pg.URL(statisticsDB), s.broker)
+}
+
 // judge reads what there is and compares it with what was to be.
-func (s *stage) judge(ctx context.Context, unmarked []string) (verdict, error) {
+func (s *stage) judge(ctx context.Context, f *faults) (verdict, error) {
 	h, err := readHistory(ctx, s.pg.URL(shortenerDB), s.pg.URL(statisticsDB), s.broker)
 	if err != nil {
 		return verdict{}, err
@@ -149,16 +159,15 @@ func (s *stage) judge(ctx context.Context, unmarked []string) (verdict, error) {
 		clicks:        s.clicks,
 		rolledBack:    int(s.load.undone.Load()),
 		minRolledBack: s.clicks * minRolledBackPercent / 100,
-		unmarked:      unmarked,
-	}), nil
+		faults:        f.kills + 1, // and the broker's stop
+		unmarked:      f.unmarked,
+	})
 }
 
 // announce prints the last line, behind the reasons if it is not as it should be.
 func (s *stage) announce(v verdict) {
-	for _, fault := range v.faults {
-		s.progress.plain("broken: " + fault)
-	}
-	if len(v.faults) > 0 {
+	if !v.kept() {
+		s.progress.plain(v.reasons())
 		s.progress.plain("the relay's log ends:\n" + s.relay.LastWords())
 	}
 	s.progress.plain(v.String())

@@ -26,6 +26,7 @@ const (
 // faults is what is done to the parts while they work.
 type faults struct {
 	*stage
+	kills int // of the relay
 	// unmarked are the message ids that were in the stream and not marked in the
 	// table while the relay was dead.
 	unmarked []string
@@ -36,8 +37,8 @@ func (f *faults) run(ctx context.Context) error {
 	if err := f.awaitWritten(ctx, killAt); err != nil {
 		return err
 	}
-	for attempt := 1; len(f.unmarked) == 0; attempt++ {
-		if attempt > killAttempts {
+	for ; len(f.unmarked) == 0; f.kills++ {
+		if f.kills == killAttempts {
 			return fmt.Errorf("the relay was killed %d times and all acknowledged rows were marked each time", killAttempts)
 		}
 		if err := f.killRelay(ctx); err != nil {
@@ -98,13 +99,13 @@ func (f *faults) findUnmarked(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	ids, err := f.broker.stored(ctx)
+	deliveries, err := f.broker.stored(ctx)
 	if err != nil {
 		return nil, err
 	}
-	stored := make(map[string]bool, len(ids))
-	for _, id := range ids {
-		stored[id] = true
+	stored := make(map[string]bool, len(deliveries))
+	for _, d := range deliveries {
+		stored[d.MessageID] = true
 	}
 	var unmarked []string
 	for _, id := range pending {

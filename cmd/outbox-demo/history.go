@@ -5,37 +5,32 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/outbox-relay/outbox-relay/e2e/oracle"
+	"github.com/outbox-relay/outbox-relay/relay"
 )
 
 // history is what the two databases and the broker say in the end.
 type history struct {
-	clicks     []click  // the application's, all committed
-	outbox     []row    // the table in between
-	rolledBack int      // outbox rows that took an id and are not there
-	stream     []string // message ids in the broker's order
-	counted    []effect // the consumer's effects
-	dropped    []string // message ids of the copies that the consumer dropped
+	clicks     []message // the application's, all committed
+	outbox     []row     // the table in between
+	table      oracle.Table
+	rolledBack int               // outbox rows that took an id and are not there
+	stream     []oracle.Delivery // what the broker has, in its order
+	effects    []effect          // the consumer's
+	dropped    []string          // message ids of the copies that the consumer dropped
 }
 
-// click is a click by its own id and by its place in the link's order.
-type click struct {
-	id   string
-	code string
-	seq  int64
-}
-
-// row is an outbox row with the click that its payload tells of.
+// row is an outbox row, by the click that its payload tells of.
 type row struct {
-	messageID string
-	click     click
-	sent      bool
-	dead      bool
+	relay.Ref
+	click string
 }
 
 // effect is one click counted by the consumer.
 type effect struct {
 	messageID string
-	click     click
+	click     message
 }
 
 // readHistory reads it all anew, on connections of its own.
@@ -55,18 +50,26 @@ func readHistory(ctx context.Context, shortenerURL, statisticsURL string, b brok
 
 func (h *history) readShortener(ctx context.Context, conn *pgx.Conn) error {
 	var err error
-	h.clicks, err = collect(ctx, conn, "SELECT id::text, code, seq FROM click", func(r pgx.CollectableRow) (c click, err error) {
-		return c, r.Scan(&c.id, &c.code, &c.seq)
-	})
+	h.clicks, err = collect(ctx, conn, "SELECT id::text, code, seq, referrer FROM click",
+		func(r pgx.CollectableRow) (c message, err error) {
+			return c, r.Scan(&c.Click, &c.Code, &c.Seq, &c.Referrer)
+		})
 	if err != nil {
 		return err
 	}
-	h.outbox, err = collect(ctx, conn, `
-		SELECT message_id::text, payload->>'click', key, (payload->>'seq')::bigint, sent_at IS NOT NULL, dead_at IS NOT NULL
-		FROM outbox`, func(r pgx.CollectableRow) (o row, err error) {
-		return o, r.Scan(&o.messageID, &o.click.id, &o.click.code, &o.click.seq, &o.sent, &o.dead)
-	})
+	h.outbox, err = collect(ctx, conn, "SELECT id, message_id::text, payload->>'click' FROM outbox",
+		func(r pgx.CollectableRow) (o row, err error) {
+			var messageID string
+			if err := r.Scan(&o.ID, &messageID, &o.click); err != nil {
+				return o, err
+			}
+			o.MessageID, err = relay.ParseMessageID(messageID)
+			return o, err
+		})
 	if err != nil {
+		return err
+	}
+	if h.table, err = oracle.ReadTable(ctx, conn, outbox); err != nil {
 		return err
 	}
 	// The sequence of ids does not roll back with the transactions that drew them.
@@ -80,15 +83,38 @@ func (h *history) readShortener(ctx context.Context, conn *pgx.Conn) error {
 
 func (h *history) readStatistics(ctx context.Context, conn *pgx.Conn) error {
 	var err error
-	h.counted, err = collect(ctx, conn, "SELECT message_id::text, click::text, code, seq FROM counted",
+	h.effects, err = collect(ctx, conn, "SELECT message_id::text, click::text, code, seq, referrer FROM counted",
 		func(r pgx.CollectableRow) (e effect, err error) {
-			return e, r.Scan(&e.messageID, &e.click.id, &e.click.code, &e.click.seq)
+			return e, r.Scan(&e.messageID, &e.click.Click, &e.click.Code, &e.click.Seq, &e.click.Referrer)
 		})
 	if err != nil {
 		return err
 	}
 	h.dropped, err = collect(ctx, conn, "SELECT message_id::text FROM dropped", pgx.RowTo[string])
 	return err
+}
+
+// unseen is how many of the messages that the broker has did not come to the
+// consumer as often as the broker has them.
+func unseen(ctx context.Context, statisticsURL string, b broker) (int, error) {
+	stored, err := b.stored(ctx)
+	if err != nil {
+		return 0, err
+	}
+	missing := make(map[string]int, len(stored))
+	for _, d := range stored {
+		missing[d.MessageID]++
+	}
+	err = withConn(ctx, statisticsURL, func(conn *pgx.Conn) error {
+		came, err := collect(ctx, conn, "SELECT message_id::text FROM received UNION ALL SELECT message_id::text FROM dropped", pgx.RowTo[string])
+		for _, id := range came {
+			if missing[id]--; missing[id] <= 0 {
+				delete(missing, id)
+			}
+		}
+		return err
+	})
+	return len(missing), err
 }
 
 func collect[T any](ctx context.Context, conn *pgx.Conn, sql string, scan pgx.RowToFunc[T]) ([]T, error) {

@@ -118,16 +118,8 @@ func (b *natsBroker) awaitMessage(ctx context.Context) error {
 	return nil
 }
 
-func (b *natsBroker) stored(ctx context.Context) ([]string, error) {
-	deliveries, err := oracle.Collect(ctx, b.URL(), stream)
-	if err != nil {
-		return nil, err
-	}
-	ids := make([]string, len(deliveries))
-	for i, d := range deliveries {
-		ids[i] = d.MessageID
-	}
-	return ids, nil
+func (b *natsBroker) stored(ctx context.Context) ([]oracle.Delivery, error) {
+	return oracle.Collect(ctx, b.URL(), stream)
 }
 
 func (b *natsBroker) stop(context.Context) error {

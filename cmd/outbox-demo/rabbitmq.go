@@ -9,6 +9,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/outbox-relay/outbox-relay/e2e/oracle"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/rabbitserver"
 )
 
@@ -20,15 +21,18 @@ const (
 	journal = "journal"
 )
 
-// rabbitBroker is a private RabbitMQ node, and a connection that is made again
-// after its stops.
+// prefetch is how many messages RabbitMQ sends ahead of their acknowledgement.
+const prefetch = 4 * batchSize
+
+// rabbitBroker is a private RabbitMQ node, and the consumer's connection, which is
+// made again after the node's stops.
 type rabbitBroker struct {
 	*rabbitserver.Server
 
-	mu     sync.Mutex // also for what the channel is used for
-	conn   *amqp.Connection
-	ch     *amqp.Channel
-	inHand int // fetched and not acknowledged
+	mu       sync.Mutex
+	conn     *amqp.Connection
+	messages <-chan amqp.Delivery // what the consumer gets; nil: it has to subscribe
+	inHand   int                  // got on conn and not acknowledged
 }
 
 func startRabbitMQ(ctx context.Context) (broker, error) {
@@ -45,43 +49,76 @@ func startRabbitMQ(ctx context.Context) (broker, error) {
 }
 
 func (b *rabbitBroker) declare() error {
+	return b.onChannel(func(ch *amqp.Channel) error {
+		if err := ch.ExchangeDeclare(exchange, amqp.ExchangeTopic, true, false, false, false, nil); err != nil {
+			return fmt.Errorf("declare exchange %s: %w", exchange, err)
+		}
+		for queue, kind := range map[string]string{work: amqp.QueueTypeQuorum, journal: amqp.QueueTypeClassic} {
+			if _, err := ch.QueueDeclare(queue, true, false, false, false, amqp.Table{amqp.QueueTypeArg: kind}); err != nil {
+				return fmt.Errorf("declare queue %s: %w", queue, err)
+			}
+			if err := ch.QueueBind(queue, "#", exchange, false, nil); err != nil {
+				return fmt.Errorf("bind queue %s: %w", queue, err)
+			}
+		}
+		return nil
+	})
+}
+
+// onChannel runs f on a channel of its own of the consumer's connection, so that an
+// error, which ends its channel, does not end the consumer's.
+func (b *rabbitBroker) onChannel(f func(*amqp.Channel) error) error {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if err := b.connect(); err != nil {
+	err := b.connect()
+	conn := b.conn
+	b.mu.Unlock()
+	if err != nil {
 		return err
 	}
-	if err := b.ch.ExchangeDeclare(exchange, amqp.ExchangeTopic, true, false, false, false, nil); err != nil {
-		return fmt.Errorf("declare exchange %s: %w", exchange, err)
+	ch, err := conn.Channel()
+	if err != nil {
+		return fmt.Errorf("open channel: %w", err)
 	}
-	for queue, kind := range map[string]string{work: amqp.QueueTypeQuorum, journal: amqp.QueueTypeClassic} {
-		if _, err := b.ch.QueueDeclare(queue, true, false, false, false, amqp.Table{amqp.QueueTypeArg: kind}); err != nil {
-			return fmt.Errorf("declare queue %s: %w", queue, err)
-		}
-		if err := b.ch.QueueBind(queue, "#", exchange, false, nil); err != nil {
-			return fmt.Errorf("bind queue %s: %w", queue, err)
-		}
+	defer ch.Close()
+	return f(ch)
+}
+
+// connect makes the connection if there is none. What was in hand comes again. The
+// caller holds mu.
+func (b *rabbitBroker) connect() error {
+	if b.conn != nil && !b.conn.IsClosed() {
+		return nil
 	}
+	b.conn, b.messages, b.inHand = nil, nil, 0
+	conn, err := amqp.Dial(b.URL())
+	if err != nil {
+		return fmt.Errorf("connect to RabbitMQ: %w", err)
+	}
+	b.conn = conn
 	return nil
 }
 
-// connect makes the connection if there is none. What was in hand comes again.
-func (b *rabbitBroker) connect() error {
-	if b.conn != nil && !b.conn.IsClosed() && !b.ch.IsClosed() {
-		return nil
+// subscribe returns what the consumer gets, on the connection conn.
+func (b *rabbitBroker) subscribe() (<-chan amqp.Delivery, *amqp.Connection, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.connect(); err != nil {
+		return nil, nil, err
 	}
-	if b.conn != nil {
-		_ = b.conn.Close()
+	if b.messages != nil {
+		return b.messages, b.conn, nil
 	}
-	b.inHand = 0
-	var err error
-	if b.conn, err = amqp.Dial(b.URL()); err != nil {
-		b.conn = nil
-		return fmt.Errorf("connect to RabbitMQ: %w", err)
+	ch, err := b.conn.Channel()
+	if err != nil {
+		return nil, nil, fmt.Errorf("open channel: %w", err)
 	}
-	if b.ch, err = b.conn.Channel(); err != nil {
-		return fmt.Errorf("open channel: %w", err)
+	if err := ch.Qos(prefetch, 0, false); err != nil {
+		return nil, nil, fmt.Errorf("set prefetch: %w", err)
 	}
-	return nil
+	if b.messages, err = ch.Consume(work, "statistics", false, false, false, false, nil); err != nil {
+		return nil, nil, fmt.Errorf("consume from %s: %w", work, err)
+	}
+	return b.messages, b.conn, nil
 }
 
 func (b *rabbitBroker) name() string { return "RabbitMQ" }
@@ -92,77 +129,72 @@ func (b *rabbitBroker) place() string {
 func (b *rabbitBroker) relayEnv() []string { return []string{"OUTBOX_RABBITMQ_EXCHANGE=" + exchange} }
 
 func (b *rabbitBroker) fetch(ctx context.Context) ([]delivery, error) {
-	batch, err := b.get()
-	if err != nil || len(batch) == 0 {
-		return batch, pause(ctx, fetchWait/10) // away, or empty
+	messages, conn, err := b.subscribe()
+	if err != nil {
+		return nil, pause(ctx, fetchWait) // away
 	}
-	return batch, nil
-}
-
-func (b *rabbitBroker) get() ([]delivery, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if err := b.connect(); err != nil {
-		return nil, err
-	}
+	full := time.NewTimer(fetchWait)
+	defer full.Stop()
 	var batch []delivery
-	ch := b.ch
 	for len(batch) < batchSize {
-		d, ok, err := ch.Get(work, false)
-		if err != nil {
-			return nil, fmt.Errorf("get from %s: %w", work, err)
+		select {
+		case d, ok := <-messages:
+			if !ok {
+				b.count(conn, -len(batch))
+				return nil, b.unsubscribe(ctx, messages)
+			}
+			b.count(conn, 1)
+			batch = append(batch, delivery{place: int64(d.DeliveryTag), id: d.MessageId, body: d.Body, ack: func() error {
+				defer b.count(conn, -1)
+				return d.Ack(false)
+			}})
+		case <-full.C:
+			return batch, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
-		if !ok {
-			break
-		}
-		b.inHand++
-		batch = append(batch, delivery{place: int64(d.DeliveryTag), id: d.MessageId, body: d.Body, ack: func() error { return b.ack(ch, d) }})
 	}
 	return batch, nil
 }
 
-func (b *rabbitBroker) ack(ch *amqp.Channel, d amqp.Delivery) error {
+// unsubscribe has the next fetch subscribe again.
+func (b *rabbitBroker) unsubscribe(ctx context.Context, messages <-chan amqp.Delivery) error {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	err := d.Ack(false)
-	if ch == b.ch && err == nil {
-		b.inHand--
+	if b.messages == messages {
+		b.messages = nil
 	}
-	return err
+	b.mu.Unlock()
+	return pause(ctx, fetchWait)
 }
 
-func (b *rabbitBroker) backlog(context.Context) (int, error) {
+// count changes the number of messages in hand, unless they came by an earlier
+// connection.
+func (b *rabbitBroker) count(conn *amqp.Connection, n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err := b.connect(); err != nil {
-		return 0, err
+	if b.conn == conn {
+		b.inHand += n
 	}
-	ready, err := rabbitserver.QueueLength(b.ch, work)
-	if err != nil {
-		return 0, fmt.Errorf("ask for the consumer's backlog: %w", err)
-	}
-	return ready + b.inHand, nil
 }
 
-// own runs f on a connection of its own, which ends with ctx.
-func (b *rabbitBroker) own(ctx context.Context, f func(*amqp.Channel) error) error {
-	conn, err := amqp.Dial(b.URL())
-	if err != nil {
-		return fmt.Errorf("connect to RabbitMQ: %w", err)
-	}
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { _ = conn.CloseDeadline(time.Now().Add(time.Second)) })()
-	ch, err := conn.Channel()
-	if err != nil {
-		return fmt.Errorf("open channel: %w", err)
-	}
-	return f(ch)
+func (b *rabbitBroker) backlog(context.Context) (n int, err error) {
+	err = b.onChannel(func(ch *amqp.Channel) error {
+		q, err := ch.QueueDeclarePassive(work, true, false, false, false, nil)
+		if err != nil {
+			return fmt.Errorf("ask for the consumer's backlog: %w", err)
+		}
+		n = q.Messages
+		return nil
+	})
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return n + b.inHand, err
 }
 
 var errEnded = errors.New("the connection ended")
 
 func (b *rabbitBroker) awaitMessage(ctx context.Context) error {
-	return b.own(ctx, func(ch *amqp.Channel) error {
+	return b.onChannel(func(ch *amqp.Channel) error {
 		q, err := ch.QueueDeclare("", false, true, true, false, nil)
 		if err != nil {
 			return fmt.Errorf("watch the broker: %w", err)
@@ -174,35 +206,20 @@ func (b *rabbitBroker) awaitMessage(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("watch the broker: %w", err)
 		}
-		if _, ok := <-messages; !ok {
+		select {
+		case _, ok := <-messages:
+			if ok {
+				return nil
+			}
 			return fmt.Errorf("wait for a message to kill the relay at: %w", errEnded)
+		case <-ctx.Done():
+			return fmt.Errorf("wait for a message to kill the relay at: %w", ctx.Err())
 		}
-		return nil
 	})
 }
 
-// stored reads the journal without acknowledging: it all goes back, in order.
-func (b *rabbitBroker) stored(ctx context.Context) ([]string, error) {
-	var ids []string
-	err := b.own(ctx, func(ch *amqp.Channel) error {
-		q, err := ch.QueueDeclarePassive(journal, true, false, false, false, nil)
-		if err != nil {
-			return fmt.Errorf("look up %s: %w", journal, err)
-		}
-		messages, err := ch.Consume(journal, "", false, true, false, false, nil)
-		if err != nil {
-			return fmt.Errorf("read %s: %w", journal, err)
-		}
-		for len(ids) < q.Messages {
-			m, ok := <-messages
-			if !ok {
-				return fmt.Errorf("read %s: %w after %d of %d messages", journal, errEnded, len(ids), q.Messages)
-			}
-			ids = append(ids, m.MessageId)
-		}
-		return nil
-	})
-	return ids, err
+func (b *rabbitBroker) stored(ctx context.Context) ([]oracle.Delivery, error) {
+	return oracle.PeekQueue(ctx, b.URL(), journal)
 }
 
 func (b *rabbitBroker) stop(ctx context.Context) error    { return b.Stop(ctx) }

@@ -1,6 +1,16 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/outbox-relay/outbox-relay/e2e/oracle"
+)
+
+// window is how many messages the relay has in flight at most: the default of
+// OUTBOX_MAX_IN_FLIGHT.
+const window = 4096
 
 // claims is what the run was meant to be: a history that is clean because
 // nothing happened proves nothing.
@@ -8,6 +18,7 @@ type claims struct {
 	clicks        int // planned
 	rolledBack    int // as the writers counted
 	minRolledBack int
+	faults        int // each explains copies of what was in flight
 	// unmarked are the messages that had been acknowledged and were not marked
 	// when the relay was killed. Each has to come again.
 	unmarked []string
@@ -27,8 +38,10 @@ type verdict struct {
 	// copies are the messages that are in the stream again. Beside them the broker
 	// delivers messages again whose acknowledgement by the consumer it has lost:
 	// redelivered counts both.
-	copies int
-	faults []string
+	copies  int
+	broker  []oracle.Finding // between the outbox and the broker
+	effects []oracle.Finding // between the outbox and the consumer's effects
+	faults  []string         // whatever else is not as it should be
 }
 
 // String is the line that the demonstration ends with.
@@ -37,14 +50,47 @@ func (v verdict) String() string {
 		v.written, v.rolledBack, v.consumed, v.marked, v.redelivered, v.duplicates, v.lost, v.orderViolations)
 }
 
-// judge compares the ends of the pipeline. It is pure.
-func judge(h history, c claims) verdict {
+// kept says whether everything is as it should be.
+func (v verdict) kept() bool { return len(v.faults)+len(v.broker)+len(v.effects) == 0 }
+
+// reasons says for a person what is not as it should be.
+func (v verdict) reasons() string {
+	var b strings.Builder
+	for _, fault := range v.faults {
+		fmt.Fprintf(&b, "broken: %s\n", fault)
+	}
+	for _, part := range []struct {
+		name     string
+		findings []oracle.Finding
+	}{{"what the broker has", v.broker}, {"what the consumer did", v.effects}} {
+		if len(part.findings) > 0 {
+			fmt.Fprintf(&b, "%s, compared with what was committed:\n%s", part.name, oracle.Report(part.findings))
+		}
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// judge compares the ends of the pipeline. It does no I/O.
+func judge(h history, c claims) (verdict, error) {
 	v := verdict{written: len(h.clicks), rolledBack: h.rolledBack, redelivered: len(h.dropped)}
-	v.judgeOutbox(h)
-	v.judgeEffects(h)
-	v.judgeStream(h, c)
+	committed, err := v.pair(h)
+	if err != nil {
+		return v, err
+	}
+	effects := make([]oracle.Delivery, len(h.effects))
+	for i, e := range h.effects {
+		digest, err := e.click.digest()
+		if err != nil {
+			return v, err
+		}
+		effects[i] = oracle.Delivery{StreamSeq: uint64(i + 1), MessageID: e.messageID, Digest: digest}
+	}
+	v.broker = oracle.Judge(committed, h.stream, h.table, oracle.Limits{Redeliveries: c.faults * window})
+	v.effects = slices.DeleteFunc(oracle.Judge(committed, effects, h.table, oracle.Limits{Unordered: true}), ofTable)
+	v.count(h, committed)
+	v.judgeCopies(h, c)
 	v.judgeClaims(c)
-	return v
+	return v, nil
 }
 
 // blame notes n things that must not be; none is fine.
@@ -54,95 +100,86 @@ func (v *verdict) blame(n int, what string) {
 	}
 }
 
-// judgeOutbox: each click has its one row, and each row is marked.
-func (v *verdict) judgeOutbox(h history) {
-	rows := make(map[click]int, len(h.outbox))
-	dead := 0
+// pair finds each click's one row, and makes of the two what was committed: the
+// content is the click's, the identity the row's.
+func (v *verdict) pair(h history) ([]oracle.Written, error) {
+	rows := make(map[string][]row, len(h.outbox))
 	for _, r := range h.outbox {
-		rows[r.click]++
-		if r.sent {
-			v.marked++
-		}
-		if r.dead {
-			dead++
-		}
+		rows[r.click] = append(rows[r.click], r)
 	}
+	var committed []oracle.Written
 	without := 0
 	for _, c := range h.clicks {
-		if rows[c] != 1 {
+		digest, err := c.digest()
+		if err != nil {
+			return nil, err
+		}
+		if len(rows[c.Click]) != 1 {
 			without++
 		}
-		delete(rows, c)
+		for _, r := range rows[c.Click] {
+			committed = append(committed, oracle.Written{
+				Ref: r.Ref, Key: c.Code, Keyed: true, Seq: c.Seq, Digest: digest, Expect: oracle.Delivered,
+			})
+		}
+		delete(rows, c.Click)
 	}
 	v.blame(without, "clicks without exactly one outbox row")
-	v.blame(len(rows), "outbox rows without their click")
-	v.blame(dead, "outbox rows given up as dead")
-	v.blame(len(h.outbox)-v.marked, "outbox rows not marked as sent")
+	v.blame(len(rows), "clicks in outbox rows that were not committed")
+	return committed, nil
 }
 
-// judgeEffects: each click is counted once, by its own message, and nothing else.
-func (v *verdict) judgeEffects(h history) {
-	effects := make(map[click]int, len(h.counted))
-	rows := make(map[string]click, len(h.outbox))
-	for _, r := range h.outbox {
-		rows[r.messageID] = r.click
+// ofTable says that a finding is about the table alone, which is judged beside the
+// broker.
+func ofTable(f oracle.Finding) bool {
+	switch f.Clause() {
+	case oracle.ClauseSettled, oracle.ClauseKept, oracle.ClauseAlive:
+		return true
+	default:
+		return false
 	}
-	ghosts := 0
-	for _, e := range h.counted {
-		effects[e.click]++
-		if c, committed := rows[e.messageID]; !committed || c != e.click {
-			ghosts++
-		}
-	}
-	for _, c := range h.clicks {
-		n := effects[c]
-		v.duplicates += max(0, n-1)
-		if n == 0 {
-			v.lost++
-		} else {
-			v.consumed++
-		}
-	}
-	v.blame(v.lost, "clicks lost: committed and never counted")
-	v.blame(v.duplicates, "clicks counted again: the effect happened twice")
-	v.blame(ghosts, "ghosts: counted for a message that no committed row explains")
 }
 
-// judgeStream: first deliveries of a link come in the order of its clicks; what
-// came once had its effect, what came again was dropped.
-func (v *verdict) judgeStream(h history, c claims) {
-	rows := make(map[string]click, len(h.outbox))
-	for _, r := range h.outbox {
-		rows[r.messageID] = r.click
+// count fills in the last line.
+func (v *verdict) count(h history, committed []oracle.Written) {
+	for _, state := range h.table {
+		if state.Sent {
+			v.marked++
+		}
 	}
-	copies := make(map[string]int, len(rows))
-	newest := map[string]int64{} // by link
-	ghosts := 0
-	for _, id := range h.stream {
-		at, committed := rows[id]
-		if !committed {
-			ghosts++
-			continue
-		}
-		copies[id]++
-		if copies[id] > 1 {
-			continue
-		}
-		if at.seq < newest[at.code] {
+	for _, f := range v.broker {
+		if _, ok := f.(oracle.Overtaken); ok {
 			v.orderViolations++
 		}
-		newest[at.code] = max(newest[at.code], at.seq)
+	}
+	for _, f := range v.effects {
+		switch f := f.(type) {
+		case oracle.Lost:
+			v.lost++
+		case oracle.Repeated:
+			v.duplicates += f.Copies
+		case oracle.Reidentified:
+			v.duplicates++
+		}
+	}
+	v.consumed = len(committed) - v.lost
+}
+
+// judgeCopies: what was unmarked at the relay's kill came again, and what is in the
+// stream again the consumer dropped.
+func (v *verdict) judgeCopies(h history, c claims) {
+	times := make(map[string]int, len(h.stream))
+	for _, d := range h.stream {
+		times[d.MessageID]++
 	}
 	unproved := 0
 	for _, id := range c.unmarked {
-		if copies[id] < 2 {
+		if times[id] < 2 {
 			unproved++
 		}
 	}
-	v.blame(ghosts, "messages in the stream that no committed row explains")
-	v.blame(v.orderViolations, "clicks first delivered after a later click of their link")
+	v.copies = len(h.stream) - len(times)
 	v.blame(unproved, "messages unmarked at the relay's kill that were not sent again")
-	v.copies = len(h.stream) - ghosts - len(copies)
 	v.blame(max(0, v.copies-v.redelivered), "copies in the stream that the consumer did not drop")
 }
 

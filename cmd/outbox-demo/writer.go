@@ -10,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/outbox-relay/outbox-relay/e2e/oracle"
 )
 
 const (
@@ -144,6 +146,21 @@ type message struct {
 	Referrer string `json:"referrer"`
 }
 
+// content is what the broker has to have of a click.
+func (m message) content() (oracle.Content, error) {
+	payload, err := json.Marshal(m)
+	if err != nil {
+		return oracle.Content{}, fmt.Errorf("encode message: %w", err)
+	}
+	return oracle.Content{Topic: topic, Key: m.Code, Keyed: true, ContentType: "application/json", Payload: payload}, nil
+}
+
+// digest stands for the content.
+func (m message) digest() (oracle.Digest, error) {
+	c, err := m.content()
+	return c.Digest(), err
+}
+
 var referrers = [...]string{"https://news.example.org/", "https://search.example.com/", ""}
 
 // record is the outbox pattern: the click and the message about it, in one
@@ -159,11 +176,11 @@ func record(ctx context.Context, tx pgx.Tx, code string) error {
 	if err != nil {
 		return fmt.Errorf("insert click: %w", err)
 	}
-	payload, err := json.Marshal(m)
+	c, err := m.content()
 	if err != nil {
-		return fmt.Errorf("encode message: %w", err)
+		return err
 	}
-	_, err = tx.Exec(ctx, "INSERT INTO outbox (topic, key, payload) VALUES ($1, $2, $3)", topic, code, string(payload))
+	_, err = tx.Exec(ctx, "INSERT INTO outbox (topic, key, payload) VALUES ($1, $2, $3)", c.Topic, c.Key, string(c.Payload))
 	if err != nil {
 		return fmt.Errorf("insert into outbox: %w", err)
 	}

@@ -9,10 +9,25 @@ import (
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/rabbitserver"
 )
 
+// prefetch is how many deliveries may wait for their acknowledgement.
+const prefetch = 1000
+
 // CollectQueue takes what a RabbitMQ queue has when it begins, in queue order, on
 // a connection of its own, acknowledged by hand. The place in the order is the
 // delivery's own number, since the queue has none.
 func CollectQueue(ctx context.Context, url, queue string) ([]Delivery, error) {
+	return readQueue(ctx, url, queue, prefetch)
+}
+
+// PeekQueue reads like [CollectQueue] and leaves the messages where they are. It
+// wants a classic queue: a quorum queue counts each return of a message, and from
+// RabbitMQ 4 on drops one that was returned often.
+func PeekQueue(ctx context.Context, url, queue string) ([]Delivery, error) {
+	return readQueue(ctx, url, queue, 0)
+}
+
+// readQueue acknowledges twice in each window; without one, it acknowledges nothing.
+func readQueue(ctx context.Context, url, queue string, window int) ([]Delivery, error) {
 	conn, err := amqp.Dial(url)
 	if err != nil {
 		return nil, fmt.Errorf("connect consumer: %w", err)
@@ -26,7 +41,7 @@ func CollectQueue(ctx context.Context, url, queue string) ([]Delivery, error) {
 	if err != nil || length == 0 {
 		return nil, err
 	}
-	if err := ch.Qos(prefetch, 0, false); err != nil {
+	if err := ch.Qos(window, 0, false); err != nil {
 		return nil, fmt.Errorf("set prefetch: %w", err)
 	}
 	messages, err := ch.ConsumeWithContext(ctx, queue, "oracle-consumer", false, false, false, false, nil)
@@ -37,7 +52,7 @@ func CollectQueue(ctx context.Context, url, queue string) ([]Delivery, error) {
 	for m := range messages {
 		deliveries = append(deliveries, newQueueDelivery(m, uint64(len(deliveries)+1)))
 		last := len(deliveries) == length
-		if last || len(deliveries)%(prefetch/2) == 0 {
+		if window > 0 && (last || len(deliveries)%(window/2) == 0) {
 			if err := m.Ack(true); err != nil {
 				return nil, fmt.Errorf("acknowledge %d messages: %w", len(deliveries), err)
 			}
@@ -48,9 +63,6 @@ func CollectQueue(ctx context.Context, url, queue string) ([]Delivery, error) {
 	}
 	return nil, fmt.Errorf("read queue %s: ended after %d of %d messages: %w", queue, len(deliveries), length, context.Cause(ctx))
 }
-
-// prefetch is how many deliveries may wait for their acknowledgement.
-const prefetch = 1000
 
 func newQueueDelivery(m amqp.Delivery, place uint64) Delivery {
 	content := Content{Topic: m.RoutingKey, ContentType: m.ContentType, Payload: m.Body, Headers: map[string]string{}}
