@@ -170,17 +170,11 @@ func TestDoctorNamesThePooler(t *testing.T) {
 		says     string
 	}{
 		{pgserver.PoolTransaction, relay.Fault, "PgBouncer is in between, in transaction mode"},
+		{pgserver.PoolStatement, relay.Fault, "PgBouncer is in between, in transaction mode"},
 		{pgserver.PoolSession, relay.Warning, "PgBouncer is in between, in session mode"},
 	} {
-		pooler, err := pgserver.StartPooler(t.Context(), p.server, c.mode)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := pooler.Close(); err != nil {
-				t.Error(err)
-			}
-		})
+		pooler := pgtest.Pooler(t, p.server, c.mode)
+		var err error
 		if p.env["OUTBOX_DATABASE_URL"], err = pooler.Through(direct); err != nil {
 			t.Fatal(err)
 		}

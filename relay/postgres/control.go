@@ -73,7 +73,7 @@ func (c *control) AwaitHandover(ctx context.Context, d time.Duration) error {
 			return nil
 		case err != nil:
 			return c.explain("wait for a hand-over", err)
-		case n.PID != c.pg.PID(): // not this session's own farewell
+		case n.PID != c.route.backend: // not this session's own farewell
 			return nil
 		}
 	}

@@ -95,7 +95,7 @@ func (d *Database) OpenSweep(ctx context.Context, leader relay.Control) (relay.S
 	if !ok {
 		return nil, fmt.Errorf("open sweep session: the control session is a %T, not one of this package", leader)
 	}
-	s, err := d.open(ctx, sweepSettings)
+	s, err := d.openVia(ctx, c.sameRoute, sweepSettings)
 	if err != nil {
 		return nil, err
 	}

@@ -10,8 +10,13 @@
 // error: the caller closes it, and the server frees the lock with it.
 //
 // Whatever a role, a database or the URL has set, a session works with the
-// settings of session.go, and every statement has a deadline, on the client's
+// settings of settings.go, and every statement has a deadline, on the client's
 // side: a server that is frozen or cut off is an error after seconds.
+//
+// Nothing is set or locked before the way to the server is known: through a pooler
+// that lends its connections out for a transaction, [Database.Connect] fails and
+// says what to do. Through one in session mode all works but, with most of them,
+// the tail.
 //
 // # Guarantees
 //

@@ -121,23 +121,24 @@ func (d *Database) examineConnection(ctx context.Context, e *Examination) bool {
 	}
 	defer first.close()
 	var version string
-	var backend uint32
-	var behind *string
-	err = first.conn.QueryRow(ctx, `SELECT current_setting('server_version'), pg_backend_pid(),
-		host(inet_server_addr()) || ':' || inet_server_port()`).Scan(&version, &backend, &behind)
-	if err != nil {
+	if err := first.conn.QueryRow(ctx, `SELECT current_setting('server_version')`).Scan(&version); err != nil {
 		e.judge(checkConnection, "", first.explain("ask PostgreSQL for its version", err))
+		return false
+	}
+	r, err := askRoute(ctx, first.pg)
+	if err != nil {
+		e.judge(checkConnection, "", err)
 		return false
 	}
 	e.add(relay.Check{
 		Name:  checkConnection,
 		Found: fmt.Sprintf("PostgreSQL %s at %s as %s", version, address(first.pg), d.config.User),
 	})
-	if backend == first.pg.PID() {
+	if r.pooler == "" {
 		e.add(relay.Check{Name: checkPooler, Found: "none in between"})
 		return true
 	}
-	check := d.examinePooler(ctx, first, behind)
+	check := d.examinePooler(ctx, first, r)
 	e.add(check)
 	return check.Severity != relay.Fault
 }

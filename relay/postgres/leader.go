@@ -36,12 +36,13 @@ func (s *session) identify(ctx context.Context) (server, error) {
 // checkLeader looks, from the server that a second session has reached, whether
 // the control session holds the lock there. With several hosts in the URL, or
 // after a failover, the two may have reached different servers. It uses the
-// simple protocol, which replication sessions have alone.
+// simple protocol, which replication sessions have alone, and the process that the
+// server knows: a pooler tells its clients another one.
 func (c *control) checkLeader(ctx context.Context, pg *pgconn.PgConn) error {
 	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
 	defer cancel()
 	sql := fmt.Sprintf(`SELECT %s = %d AND %s = %s, EXISTS (SELECT FROM pg_locks WHERE mode = 'ExclusiveLock' AND pid = %d AND %s)`,
-		serverStarted, c.server.started, serverAddress, quoteLiteral(c.server.address), c.pg.PID(), c.lock.isHeld())
+		serverStarted, c.server.started, serverAddress, quoteLiteral(c.server.address), c.route.backend, c.lock.isHeld())
 	results, err := pg.Exec(ctx, sql).ReadAll()
 	if err != nil {
 		return c.explain("look up the leadership lock", err)
@@ -54,6 +55,16 @@ func (c *control) checkLeader(ctx context.Context, pg *pgconn.PgConn) error {
 		return fmt.Errorf("the control session does not hold the lock of %s: %w", c.table, relay.ErrNotLeader)
 	}
 	return nil
+}
+
+// sameRoute finds the route of a second session. The first one has proved what
+// its pooler does; another one may lend its connections out.
+func (c *control) sameRoute(ctx context.Context, pg *pgconn.PgConn) (route, error) {
+	r, err := askRoute(ctx, pg)
+	if err == nil && r.pooler != "" && r.pooler != c.route.pooler {
+		err = fmt.Errorf("a pooler is in between at %s, which the control session did not reach: %w", r.pooler, relay.ErrNotLeader)
+	}
+	return r, err
 }
 
 // quoteLiteral returns s as a string constant under standard_conforming_strings.

@@ -33,12 +33,30 @@ type session struct {
 	conn     *pgx.Conn
 	pg       *pgconn.PgConn // of conn
 	dialer   *dialer
+	route    route
 	table    schema.Table
 	prepared map[string]*pgconn.StatementDescription
 }
 
 func (d *Database) open(ctx context.Context, settings []setting) (*session, error) {
-	return d.openAs(ctx, d.config.Copy(), func(ctx context.Context, pg *pgconn.PgConn) error { return pin(ctx, pg, settings) })
+	return d.openVia(ctx, d.findRoute, settings)
+}
+
+// openVia pins the settings once find has found that the way to the server will do.
+func (d *Database) openVia(ctx context.Context, find func(context.Context, *pgconn.PgConn) (route, error), settings []setting) (*session, error) {
+	var found route
+	s, err := d.openAs(ctx, d.config.Copy(), func(ctx context.Context, pg *pgconn.PgConn) error {
+		var err error
+		if found, err = find(ctx, pg); err != nil {
+			return err
+		}
+		return pin(ctx, pg, settings)
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.route = found
+	return s, nil
 }
 
 // openAs connects as config says and has the connection prepared before anything
@@ -46,7 +64,7 @@ func (d *Database) open(ctx context.Context, settings []setting) (*session, erro
 func (d *Database) openAs(ctx context.Context, config *pgx.ConnConfig, prepare func(context.Context, *pgconn.PgConn) error) (*session, error) {
 	s := &session{dialer: newDialer(), table: d.options.Table, prepared: make(map[string]*pgconn.StatementDescription)}
 	config.DialFunc = s.dialer.dial
-	config.RuntimeParams["application_name"] = applicationName(d.options.Table, d.options.Host)
+	config.RuntimeParams["application_name"] = d.applicationName()
 	config.RuntimeParams["client_encoding"] = "UTF8"
 	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		d.options.Logger.LogAttrs(context.Background(), slog.LevelDebug, "notice from PostgreSQL",
@@ -73,9 +91,12 @@ func (d *Database) openAs(ctx context.Context, config *pgx.ConnConfig, prepare f
 // maxName is PostgreSQL's NAMEDATALEN - 1.
 const maxName = 63
 
-func applicationName(table schema.Table, host string) string {
-	return cut("outbox-relay "+table.String()+" "+host, maxName)
+func (d *Database) applicationName() string {
+	return cut(relaysOf(d.options.Table)+d.options.Host, maxName)
 }
+
+// relaysOf begins the application_name of the sessions of all relays of a table.
+func relaysOf(table schema.Table) string { return "outbox-relay " + table.String() + " " }
 
 // cut returns the first n bytes of s, fewer where a character would be split.
 func cut(s string, n int) string {
@@ -89,7 +110,7 @@ func cut(s string, n int) string {
 }
 
 // close ends the session. It sends a farewell but waits for no answer; when a
-// statement was cut off, it takes at most closeGrace.
+// statement was cut off, or a pooler is in between, it takes at most closeGrace.
 func (s *session) close() {
 	if s.pg.IsClosed() {
 		timer := time.NewTimer(closeGrace)
@@ -100,6 +121,7 @@ func (s *session) close() {
 		}
 	} else {
 		ctx, cancel := context.WithTimeout(context.Background(), closeGrace)
+		s.reset(ctx)
 		_ = s.conn.Close(ctx) // it is closed either way
 		cancel()
 	}

@@ -22,7 +22,7 @@ func (d *Database) OpenTail(ctx context.Context, leader relay.Control, limit fun
 		Config:          &d.config.Config,
 		Table:           d.options.Table,
 		Publication:     d.options.Publication,
-		ApplicationName: applicationName(d.options.Table, d.options.Host),
+		ApplicationName: d.applicationName(),
 		MaxMessageBytes: limit,
 		Accept: func(ctx context.Context, pg *pgconn.PgConn) error {
 			return c.checkLeader(ctx, pg)

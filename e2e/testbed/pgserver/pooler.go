@@ -37,8 +37,8 @@ var ErrNoPooler = errors.New("pgbouncer is not installed: on Debian or Ubuntu ru
 
 // StartPooler starts the real PgBouncer before the server and returns when a
 // query has been answered through it. Everybody may come in, as at the server.
-// The caller closes the pooler.
-func StartPooler(ctx context.Context, s *Server, mode PoolMode) (*Pooler, error) {
+// The settings are further lines of its configuration. The caller closes the pooler.
+func StartPooler(ctx context.Context, s *Server, mode PoolMode, settings ...string) (*Pooler, error) {
 	program, err := poolerProgram()
 	if err != nil {
 		return nil, err
@@ -52,7 +52,7 @@ func StartPooler(ctx context.Context, s *Server, mode PoolMode) (*Pooler, error)
 		Name: "PgBouncer", Dir: dir, Ports: 1, Ready: p.ask,
 		Prepare: func(_ context.Context, ports []int) error {
 			p.port = ports[0]
-			return p.configure(s, mode)
+			return p.configure(s, mode, settings)
 		},
 		Command: func() (*exec.Cmd, error) { return s.adapt(exec.Command(program, p.config())), nil },
 	})
@@ -76,7 +76,7 @@ func poolerProgram() (string, error) {
 
 func (p *Pooler) config() string { return p.dir.Join("pgbouncer.ini") }
 
-func (p *Pooler) configure(s *Server, mode PoolMode) error {
+func (p *Pooler) configure(s *Server, mode PoolMode, settings []string) error {
 	users := p.dir.Join("users.txt")
 	text := fmt.Sprintf(`[databases]
 * = host=127.0.0.1 port=%d
@@ -90,7 +90,8 @@ auth_query = SELECT rolname::text, ''::text FROM pg_catalog.pg_roles WHERE rolna
 auth_user = %s
 pool_mode = %s
 ignore_startup_parameters = extra_float_digits
-`, s.port, p.port, users, Superuser, mode)
+%s
+`, s.port, p.port, users, Superuser, mode, strings.Join(settings, "\n"))
 	for path, content := range map[string]string{p.config(): text, users: fmt.Sprintf("%q \"\"\n", Superuser)} {
 		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
 			return fmt.Errorf("configure PgBouncer: %w", err)

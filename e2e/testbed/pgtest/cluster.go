@@ -109,6 +109,22 @@ func Standby(t testing.TB, primary *pgserver.Server, o pgserver.StandbyOptions) 
 	return s
 }
 
+// Pooler starts a PgBouncer before the server, with further lines of its
+// configuration, and closes it at the test's end.
+func Pooler(t testing.TB, s *pgserver.Server, mode pgserver.PoolMode, settings ...string) *pgserver.Pooler {
+	t.Helper()
+	p, err := pgserver.StartPooler(t.Context(), s, mode, settings...)
+	if err != nil {
+		t.Fatal("start a pooler:", err)
+	}
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			t.Error("close the pooler:", err)
+		}
+	})
+	return p
+}
+
 func closeAtEnd(t testing.TB, s *pgserver.Server) {
 	t.Helper()
 	t.Cleanup(func() {

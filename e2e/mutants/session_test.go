@@ -1,0 +1,57 @@
+//go:build mutants
+
+package mutants
+
+// sessionMutants are the rules about the relay's sessions with PostgreSQL: who is
+// in between, who holds the lock, what a frozen relay leaves behind.
+var sessionMutants = []mutant{
+	{
+		rule: "20: nothing is set through a transaction pooler",
+		file: "relay/postgres/pooler.go",
+		old:  "\tcase shared:\n\t\treturn r,",
+		new:  "\tcase shared && false:\n\t\treturn r,",
+		pkg:  "./relay/postgres", test: "TestNothingIsSetThroughATransactionPooler",
+	},
+	{
+		rule: "20: the first client asks again, for poolers that lend in turn",
+		file: "relay/postgres/pooler.go",
+		old:  "err != nil || again.backend != owned.backend {",
+		new:  "err != nil {",
+		pkg:  "./relay/postgres", test: "TestNothingIsSetThroughATransactionPooler",
+	},
+	{
+		rule: "20: a connection that others have used meanwhile is no client's own",
+		file: "relay/postgres/pooler.go",
+		old:  "r.backend == owned.backend || r.otherUsed {",
+		new:  "r.backend == owned.backend {",
+		pkg:  "./relay/postgres", test: "TestTransactionPoolerIsRecognisedUnderLoad",
+	},
+	{
+		rule: "20: a pooler that refuses transactions keeps no sessions",
+		file: "relay/postgres/pooler.go",
+		old:  "if codeOf(err) == codeProtocolViolation {",
+		new:  "if false {",
+		pkg:  "./relay/postgres", test: "TestNothingIsSetThroughAStatementPooler",
+	},
+	{
+		rule: "20: the lock is looked up by the process that the server knows",
+		file: "relay/postgres/leader.go",
+		old:  "c.route.backend, c.lock",
+		new:  "c.pg.PID(), c.lock",
+		pkg:  "./relay/postgres", test: "TestRelayWorksThroughASessionPooler",
+	},
+	{
+		rule: "20: a second session takes no other pooler than the first",
+		file: "relay/postgres/leader.go",
+		old:  "r.pooler != c.route.pooler {",
+		new:  "false {",
+		pkg:  "./relay/postgres", test: "TestSweepThroughAnotherPoolerIsRefused",
+	},
+	{
+		rule: "20: a session is given back to its pooler as it was",
+		file: "relay/postgres/session.go",
+		old:  "\t\ts.reset(ctx)\n",
+		new:  "",
+		pkg:  "./relay/postgres", test: "TestSessionsAreGivenBackToThePoolerAsTheyWere",
+	},
+}
