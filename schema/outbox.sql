@@ -169,21 +169,21 @@ BEGIN
   -- Due now, or refused before: the sweep, in id order. It sees also the rows that
   -- wait for a retry, because these hold back the later rows of their key.
   IF {{due_index_name}} <> ALL (present) THEN
-    CREATE INDEX {{due_index}} ON {{table}} (id)
-      WHERE sent_at IS NULL AND dead_at IS NULL AND (available_at IS NULL OR attempts > 0);
+    CREATE INDEX {{due_index}} ON {{table}} ({{due_columns}})
+      WHERE {{due_rows}};
     RAISE NOTICE 'created index %', {{due_index_name}};
   END IF;
   -- Scheduled by the application and never tried: they cost a sweep nothing until
   -- their time has come.
   IF {{scheduled_index_name}} <> ALL (present) THEN
-    CREATE INDEX {{scheduled_index}} ON {{table}} (available_at, id)
-      WHERE sent_at IS NULL AND dead_at IS NULL AND available_at IS NOT NULL AND attempts = 0;
+    CREATE INDEX {{scheduled_index}} ON {{table}} ({{scheduled_columns}})
+      WHERE {{scheduled_rows}};
     RAISE NOTICE 'created index %', {{scheduled_index_name}};
   END IF;
   -- Dead letters.
   IF {{dead_index_name}} <> ALL (present) THEN
-    CREATE INDEX {{dead_index}} ON {{table}} (id)
-      WHERE sent_at IS NULL AND dead_at IS NOT NULL;
+    CREATE INDEX {{dead_index}} ON {{table}} ({{dead_columns}})
+      WHERE {{dead_rows}};
     RAISE NOTICE 'created index %', {{dead_index_name}};
   END IF;
 END $outbox$;

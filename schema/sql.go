@@ -59,8 +59,10 @@ func SQL(o Options) string {
 	addTable(values, o.Table)
 	addName(values, "publication", cmp.Or(o.Publication, DefaultPublication))
 	addName(values, "guard", o.Table.Guard())
-	for i, placeholder := range []string{"due_index", "scheduled_index", "dead_index"} {
-		addName(values, placeholder, o.Table.Indexes()[i])
+	for i, kind := range []string{"due", "scheduled", "dead"} {
+		index := o.Table.Indexes()[i]
+		addName(values, kind+"_index", index.Name)
+		values[kind+"_columns"], values[kind+"_rows"] = index.Columns, index.Rows
 	}
 	return expand(outboxSQL, values)
 }
@@ -77,10 +79,34 @@ func RoleSQL(o RoleOptions) string {
 // Guard is the name of the trigger that the migration puts on the table.
 func (t Table) Guard() string { return t.derive("guard") }
 
-// Indexes are the names of the migration's partial indexes: of the rows that are
-// due or being retried, of those that are scheduled, and of the dead ones.
-func (t Table) Indexes() []string {
-	return []string{t.derive("due_idx"), t.derive("scheduled_idx"), t.derive("dead_idx")}
+// What a row is, as SQL conditions. The partial indexes are made with them, and a
+// statement that repeats one word for word is answered from its index.
+const (
+	// Pending rows are neither sent nor dead. Each is either due or scheduled.
+	Pending = `sent_at IS NULL AND dead_at IS NULL`
+	// Due rows may be sent now, or wait for a retry.
+	Due = Pending + ` AND (available_at IS NULL OR attempts > 0)`
+	// Scheduled rows have a time that the application has set, and were never tried.
+	Scheduled = Pending + ` AND available_at IS NOT NULL AND attempts = 0`
+	// Dead rows were given up.
+	Dead = `sent_at IS NULL AND dead_at IS NOT NULL`
+)
+
+// Index is a partial index of the migration.
+type Index struct {
+	Name    string // unquoted
+	Columns string // a list, as SQL
+	Rows    string // the condition of the rows that it holds, as SQL
+}
+
+// Indexes are the migration's partial indexes: of the due rows, of the scheduled
+// ones, and of the dead ones.
+func (t Table) Indexes() [3]Index {
+	return [3]Index{
+		{Name: t.derive("due_idx"), Columns: "id", Rows: Due},
+		{Name: t.derive("scheduled_idx"), Columns: "available_at, id", Rows: Scheduled},
+		{Name: t.derive("dead_idx"), Columns: "id", Rows: Dead},
+	}
 }
 
 // derive names an object that belongs to the table. Where the table's name

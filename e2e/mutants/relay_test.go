@@ -6,9 +6,9 @@ package mutants
 var relayMutants = []mutant{
 	{
 		rule: "1: a pass is bounded by the largest id of its first snapshot",
-		file: "relay/postgres/pass.go",
-		old:  "AND id <= $2::bigint`",
-		new:  "AND id <= $2::bigint + 1000`",
+		file: "relay/postgres/sql/parts.sql",
+		old:  "AND o.id <= @bound::bigint",
+		new:  "AND o.id <= @bound::bigint + 1000",
 		pkg:  "./relay/postgres", test: "TestPassDoesNotGoBeyondItsBound",
 	},
 	{
@@ -182,9 +182,9 @@ var relayMutants = []mutant{
 	},
 	{
 		rule: "2: a mark names the message id too",
-		file: "relay/postgres/write.go",
-		old:  "const matching = `o.id = m.id AND o.message_id = m.message_id`",
-		new:  "const matching = `o.id = m.id AND m.message_id IS NOT NULL`",
+		file: "relay/postgres/sql/mark.sql",
+		old:  "WHERE o.id = m.id AND o.message_id = m.message_id",
+		new:  "WHERE o.id = m.id",
 		pkg:  "./relay/engine", test: "TestTruncateRestartIdentityWithRowsInFlight",
 	},
 	{
@@ -204,13 +204,13 @@ var relayMutants = []mutant{
 	{
 		rule: "11: a locked row stops no other row's mark",
 		file: "relay/postgres/write.go",
-		old:  "err := c.query(ctx, writeDeadline, st, params",
-		new:  "err := c.query(ctx, writeDeadline, w.plain, params",
+		old:  "err := c.query(ctx, writeDeadline, st, given",
+		new:  "err := c.query(ctx, writeDeadline, w.plain, given",
 		pkg:  "./relay/postgres", test: "TestLockedRowHoldsUpNoOther",
 	},
 	{
 		rule: "11: refusals commit durably",
-		file: "relay/postgres/refuse.go",
+		file: "relay/postgres/sql/refuse.sql",
 		old:  "set_config('synchronous_commit', 'on', true)",
 		new:  "set_config('synchronous_commit', 'off', true)",
 		pkg:  "./relay/postgres", test: "TestRefusalsCommitDurablyAndMarksDoNot",

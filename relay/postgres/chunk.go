@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 
 	"github.com/outbox-relay/outbox-relay/relay"
@@ -94,36 +93,41 @@ type scanned struct {
 // scan reads rows until they no longer fit. What comes after that is dropped as
 // it comes: the statement is over soon and nothing waits for anything.
 func (s *sweep) scan(ctx context.Context, req relay.ChunkRequest, rows int) (*scanned, error) {
-	st, params := s.scanOf(req, rows)
+	kind, given := scanArgs(req, rows)
 	result := &scanned{last: req.After}
 	d := newDecoder(req)
-	err := s.querySweep(ctx, st, params, func(row [][]byte) {
-		result.seen++
-		if result.cut {
-			return
+	err := s.querySweep(ctx, s.statements.scan[kind], given, func(c *columns) func([][]byte) {
+		read := d.scanned(c, s.payload.Weight, s.expansion)
+		return func(row [][]byte) {
+			result.seen++
+			if !result.cut {
+				result.add(read(row), req.Bytes)
+			}
 		}
-		e := d.entry(row, s.payload.weight, s.expansion)
-		e.writer = wal.XID(binary.BigEndian.Uint32(row[11]))
-		if result.bytes+e.size > req.Bytes && len(result.entries) > 0 {
-			result.cut = true
-			return
-		}
-		if !e.large {
-			e.excess = e.size > req.Bytes
-		}
-		result.bytes += e.size
-		result.last = e.row.ID
-		result.entries = append(result.entries, e)
 	})
 	return result, err
 }
 
+// add takes an entry in, unless it no longer fits into so many bytes.
+func (r *scanned) add(e entry, bytes int64) {
+	if r.bytes+e.size > bytes && len(r.entries) > 0 {
+		r.cut = true
+		return
+	}
+	if !e.large {
+		e.excess = e.size > bytes
+	}
+	r.bytes += e.size
+	r.last = e.row.ID
+	r.entries = append(r.entries, e)
+}
+
 // querySweep leaves stale statements to [sweep.Chunk]: the payload may have got
 // another type.
-func (s *sweep) querySweep(ctx context.Context, st statement, params [][]byte, row func([][]byte)) error {
+func (s *sweep) querySweep(ctx context.Context, st statement, given args, read reader) error {
 	ctx, cancel := context.WithTimeout(ctx, sweepDeadline)
 	defer cancel()
-	return s.try(ctx, st, params, row)
+	return s.try(ctx, st, given, read)
 }
 
 // assemble takes the entries in order until they no longer fit.
@@ -151,17 +155,18 @@ func (r *scanned) assemble(req relay.ChunkRequest) relay.Chunk {
 
 // readDefect reads the names of one row that the server fails on.
 func (s *sweep) readDefect(ctx context.Context, req relay.ChunkRequest, cause error) (relay.Chunk, error) {
-	st, params := s.scanOf(req, 1)
-	st = statement{
-		name: "name_" + st.name, formats: binaryFormat,
-		sql: `SELECT id, message_id, created_at, attempts FROM (` + st.sql + `) AS names`,
-	}
+	kind, given := scanArgs(req, 1)
 	chunk := relay.Chunk{Cursor: req.After}
-	err := s.querySweep(ctx, st, params, func(row [][]byte) {
-		m := newDecoder(req).head(row)
-		unreadable(m, cause)
-		chunk.Rows = append(chunk.Rows, relay.Row{Message: m})
-		chunk.Cursor = m.ID
+	err := s.querySweep(ctx, s.statements.name[kind], given, func(c *columns) func([][]byte) {
+		head := newDecoder(req).head(c)
+		return func(row [][]byte) {
+			var v relay.RowValues
+			head(row, &v)
+			m := &relay.Message{Ref: v.Ref, CreatedAt: v.CreatedAt, Attempts: v.Attempts}
+			unreadable(m, cause)
+			chunk.Rows = append(chunk.Rows, relay.Row{Message: m})
+			chunk.Cursor = m.ID
+		}
 	})
 	if err != nil {
 		return relay.Chunk{}, s.explain("read the row that PostgreSQL fails on", err)

@@ -45,8 +45,10 @@ func (s *sweep) findLate(ctx context.Context, req relay.ChunkRequest, entries []
 // before the pass, which began without looking for such rows: it may be the first
 // of its key.
 func (s *sweep) isScheduledDue(ctx context.Context, pass relay.Pass) (due bool, err error) {
-	exists := statement{name: "scheduled", formats: binaryFormat, sql: `SELECT EXISTS (SELECT FROM ` + s.table.Quoted() +
-		` WHERE ` + isScheduled + ` AND available_at <= $1::timestamptz)`}
-	err = s.query(ctx, sweepDeadline, exists, [][]byte{instantParam(pass.Start)}, func(row [][]byte) { due = row[0][0] != 0 })
+	given := args{"start": instantParam(pass.Start)}
+	err = s.query(ctx, sweepDeadline, s.statements.scheduled, given, func(c *columns) func([][]byte) {
+		at := c.at("due")
+		return func(row [][]byte) { due = boolOf(row[at]) }
+	})
 	return due, err
 }

@@ -4,49 +4,7 @@ import (
 	"context"
 
 	"github.com/outbox-relay/outbox-relay/relay"
-	"github.com/outbox-relay/outbox-relay/schema"
 )
-
-const markBatch = `unnest($1::bigint[], $2::uuid[], $3::text[]) AS m (id, message_id, note)`
-
-// markUpdate sets sent_at. Acknowledged is acknowledged: a row that somebody has
-// declared dead meanwhile is sent, and dead no more. last_error keeps the last
-// refusal unless there is a note.
-func markUpdate(table schema.Table) write {
-	set := `UPDATE ` + table.Quoted() + ` AS o SET sent_at = now(), dead_at = NULL, last_error = coalesce(m.note, o.last_error) `
-	plain, patient := writeName("mark")
-	return write{
-		plain: statement{
-			name: plain, formats: binaryFormat,
-			sql: set + `FROM ` + markBatch + ` WHERE ` + matching + ` AND o.sent_at IS NULL` + returningRefs,
-		},
-		patient: statement{
-			name: patient, formats: binaryFormat,
-			sql: `WITH free AS MATERIALIZED (SELECT o.id, o.message_id, m.note FROM ` + markBatch +
-				` JOIN ` + table.Quoted() + ` AS o ON ` + matching + ` AND o.sent_at IS NULL FOR NO KEY UPDATE OF o SKIP LOCKED) ` +
-				set + `FROM free AS m WHERE ` + matching + ` AND o.sent_at IS NULL` + returningRefs,
-		},
-	}
-}
-
-// markDelete deletes acknowledged rows, sent ones of an earlier configuration
-// included. The notes go with them.
-func markDelete(table schema.Table) write {
-	plain, patient := writeName("delete")
-	from := `DELETE FROM ` + table.Quoted() + ` AS o USING `
-	return write{
-		plain: statement{
-			name: plain, formats: binaryFormat,
-			sql: from + markBatch + ` WHERE ` + matching + returningRefs,
-		},
-		patient: statement{
-			name: patient, formats: binaryFormat,
-			sql: `WITH free AS MATERIALIZED (SELECT o.id, o.message_id FROM ` + markBatch +
-				` JOIN ` + table.Quoted() + ` AS o ON ` + matching + ` FOR UPDATE OF o SKIP LOCKED) ` +
-				from + `free AS m WHERE ` + matching + returningRefs,
-		},
-	}
-}
 
 // Mark records acknowledged rows as sent, or deletes them.
 func (c *control) Mark(ctx context.Context, marks []relay.Mark) ([]relay.Ref, error) {
@@ -58,7 +16,7 @@ func (c *control) markAgain(ctx context.Context, marks []relay.Mark, again bool)
 		return nil, nil
 	}
 	row := func(i int) absent { return absent{marks[i].Ref, marks[i].XID} }
-	settled, leftOut, err := execute(ctx, c, c.writes.mark, c.markParams(marks), refOf)
+	settled, leftOut, err := execute(ctx, c, c.writes.mark, c.markArgs(marks), readRef)
 	if err != nil {
 		return nil, c.explain("mark rows sent", err)
 	}
@@ -78,7 +36,7 @@ func (c *control) markAgain(ctx context.Context, marks []relay.Mark, again bool)
 	return append(settled, more...), err
 }
 
-func (c *control) markParams(marks []relay.Mark) [][]byte {
+func (c *control) markArgs(marks []relay.Mark) args {
 	notes := newArray(oidText, len(marks), 0)
 	for _, m := range marks {
 		if m.Note == "" {
@@ -87,7 +45,9 @@ func (c *control) markParams(marks []relay.Mark) [][]byte {
 			notes.text(c.clean(m.Note))
 		}
 	}
-	return append(refParamsOf(len(marks), func(i int) relay.Ref { return marks[i].Ref }), notes.buf)
+	batch := batchArgs(len(marks), func(i int) relay.Ref { return marks[i].Ref })
+	batch["notes"] = notes.buf
+	return batch
 }
 
 func setOf(refs []relay.Ref) map[relay.Ref]struct{} {

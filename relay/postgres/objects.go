@@ -41,7 +41,8 @@ func (s *session) examineIndexes(ctx context.Context, t tableFacts) (relay.Check
 	}
 	var found, mends []string
 	missing := false
-	for _, name := range s.table.Indexes() {
+	for _, index := range s.table.Indexes() {
+		name := index.Name
 		is, exists := valid[name]
 		switch {
 		case !exists:
@@ -124,8 +125,8 @@ func (s *session) examineRepeats(ctx context.Context, e *Examination) {
 	// Both indexes of pending rows, as in counting.
 	table := s.table.Quoted()
 	rows, err := s.conn.Query(ctx, fmt.Sprintf(`SELECT message_id::text FROM (
-			(SELECT message_id FROM %[1]s WHERE `+isDue+` ORDER BY id LIMIT %[2]d)
-			UNION ALL (SELECT message_id FROM %[1]s WHERE `+isScheduled+` ORDER BY available_at LIMIT %[2]d)
+			(SELECT message_id FROM %[1]s WHERE `+schema.Due+` ORDER BY id LIMIT %[2]d)
+			UNION ALL (SELECT message_id FROM %[1]s WHERE `+schema.Scheduled+` ORDER BY available_at LIMIT %[2]d)
 		) AS pending GROUP BY message_id HAVING count(*) > 1 ORDER BY message_id LIMIT %[3]d`, table, repeatsCap, repeatsNamed+1))
 	var ids []string
 	if err == nil {
@@ -155,8 +156,8 @@ const topicsSeen = 10_000
 // topics are those of pending rows, else of the newest rows.
 func (s *session) topics(ctx context.Context, limit int) ([]string, error) {
 	table := s.table.Quoted()
-	pending := fmt.Sprintf(`(SELECT topic FROM %[1]s WHERE `+isDue+` ORDER BY id LIMIT %[2]d)
-		UNION ALL (SELECT topic FROM %[1]s WHERE `+isScheduled+` ORDER BY available_at LIMIT %[2]d)`, table, topicsSeen)
+	pending := fmt.Sprintf(`(SELECT topic FROM %[1]s WHERE `+schema.Due+` ORDER BY id LIMIT %[2]d)
+		UNION ALL (SELECT topic FROM %[1]s WHERE `+schema.Scheduled+` ORDER BY available_at LIMIT %[2]d)`, table, topicsSeen)
 	newest := fmt.Sprintf(`SELECT topic FROM %s ORDER BY id DESC LIMIT %d`, table, topicsSeen)
 	for _, from := range []string{pending, newest} {
 		rows, err := s.conn.Query(ctx, `SELECT DISTINCT topic FROM (`+from+`) AS seen ORDER BY topic LIMIT $1`, limit)

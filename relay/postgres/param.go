@@ -26,7 +26,16 @@ const postgresEpoch = 946_684_800_000_000
 
 func int8Param(v int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(v)) }
 
-func instantParam(t time.Time) []byte { return int8Param(t.UnixMicro() - postgresEpoch) }
+func instantParam(t time.Time) []byte { return int8Param(microseconds(t)) }
+
+// microseconds is a time as PostgreSQL counts it.
+func microseconds(t time.Time) int64 { return t.UnixMicro() - postgresEpoch }
+
+func int64Of(b []byte) int64 { return int64(binary.BigEndian.Uint64(b)) }
+
+func int32Of(b []byte) int32 { return int32(binary.BigEndian.Uint32(b)) }
+
+func boolOf(b []byte) bool { return b[0] != 0 }
 
 // instant converts a timestamptz. Infinities and the years beyond Go's time have
 // no time of their own: they become the zero time.

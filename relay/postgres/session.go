@@ -35,7 +35,7 @@ type session struct {
 	dialer   *dialer
 	route    route
 	table    schema.Table
-	prepared map[string]*pgconn.StatementDescription
+	prepared map[string]prepared
 }
 
 func (d *Database) open(ctx context.Context, settings []setting) (*session, error) {
@@ -62,7 +62,7 @@ func (d *Database) openVia(ctx context.Context, find func(context.Context, *pgco
 // openAs connects as config says and has the connection prepared before anything
 // else is asked of it.
 func (d *Database) openAs(ctx context.Context, config *pgx.ConnConfig, prepare func(context.Context, *pgconn.PgConn) error) (*session, error) {
-	s := &session{dialer: newDialer(), table: d.options.Table, prepared: make(map[string]*pgconn.StatementDescription)}
+	s := &session{dialer: newDialer(), table: d.options.Table, prepared: make(map[string]prepared)}
 	config.DialFunc = s.dialer.dial
 	config.RuntimeParams["application_name"] = d.applicationName()
 	config.RuntimeParams["client_encoding"] = "UTF8"

@@ -2,62 +2,94 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// statement is prepared at its first use and then known by its name.
-type statement struct {
-	name    string
-	sql     string
-	formats []int16 // of the result's columns
-}
+// reader is made for each run of a statement: it looks the columns up, and returns
+// what is called for each row. The values of a row are valid only during the call.
+type reader func(c *columns) func(row [][]byte)
 
-// query runs a statement with binary parameters and calls row for each row of
-// its result, whose values are valid only during the call.
-//
-// A statement that the server cannot run any more because the table's shape has
-// changed since it was prepared is prepared again, once.
-func (s *session) query(ctx context.Context, d time.Duration, st statement, params [][]byte, row func([][]byte)) error {
+// query runs a statement. One that the server cannot run any more because the
+// table's shape has changed since it was prepared is prepared again, once.
+func (s *session) query(ctx context.Context, d time.Duration, st statement, given args, read reader) error {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
-	err := s.try(ctx, st, params, row)
+	err := s.try(ctx, st, given, read)
 	if isStale(err) {
 		s.forget(ctx)
-		err = s.try(ctx, st, params, row)
+		err = s.try(ctx, st, given, read)
 	}
 	return err
 }
 
-func (s *session) try(ctx context.Context, st statement, params [][]byte, row func([][]byte)) error {
+func (s *session) try(ctx context.Context, st statement, given args, read reader) error {
 	if s.pg.IsClosed() {
 		return errClosed
 	}
-	if _, err := s.prepare(ctx, st); err != nil {
+	params, err := st.order(given)
+	if err != nil {
 		return err
 	}
-	result := s.pg.ExecPrepared(ctx, st.name, params, binaryFormat, st.formats)
+	p, err := s.prepare(ctx, st)
+	if err != nil {
+		return err
+	}
+	c := columns{positions: p.positions}
+	row := read(&c)
+	if c.unknown != "" {
+		return fmt.Errorf("statement %s has no column %s", st.name, c.unknown)
+	}
+	result := s.pg.ExecPrepared(ctx, st.name, params, binaryFormat, p.formats)
 	for result.NextRow() {
 		row(result.Values())
 	}
-	_, err := result.Close()
+	_, err = result.Close()
 	return err
 }
 
 // binaryFormat, alone, stands for all parameters.
 var binaryFormat = []int16{1}
 
-func (s *session) prepare(ctx context.Context, st statement) (*pgconn.StatementDescription, error) {
-	if description, ok := s.prepared[st.name]; ok {
-		return description, nil
+// prepared is what the server has told of a statement's result.
+type prepared struct {
+	formats   []int16
+	positions map[string]int
+}
+
+// columns tells where a result's columns are.
+type columns struct {
+	positions map[string]int
+	unknown   string
+}
+
+// at is the position of a column.
+func (c *columns) at(name string) int {
+	position, ok := c.positions[name]
+	if !ok {
+		c.unknown = name
+	}
+	return position
+}
+
+func (s *session) prepare(ctx context.Context, st statement) (prepared, error) {
+	if p, ok := s.prepared[st.name]; ok {
+		return p, nil
 	}
 	description, err := s.pg.Prepare(ctx, st.name, st.sql, nil)
 	if err != nil {
-		return nil, err
+		return prepared{}, err
 	}
-	s.prepared[st.name] = description
-	return description, nil
+	p := prepared{formats: make([]int16, len(description.Fields)), positions: make(map[string]int, len(description.Fields))}
+	for i, field := range description.Fields {
+		p.positions[field.Name] = i
+		// The binary format of text and json is the text. That of a jsonb has a byte more.
+		if field.DataTypeOID != oidJSONB {
+			p.formats[i] = 1
+		}
+	}
+	s.prepared[st.name] = p
+	return p, nil
 }
 
 // forget drops all prepared statements, here and on the server.

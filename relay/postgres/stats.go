@@ -59,46 +59,28 @@ func (d *Database) Stats(ctx context.Context) (Stats, error) {
 	return s.count(ctx)
 }
 
-// count judges by PostgreSQL's clock. The first branch is the index of what is
-// due or is being retried; rows that were scheduled and whose time has come are
-// due too, and in the other index.
+// count judges by PostgreSQL's clock.
 func (s *session) count(ctx context.Context) (Stats, error) {
-	table := s.table.Quoted()
-	const dueSince = `greatest(created_at, available_at)`
-	sql := fmt.Sprintf(`WITH head AS (
-			SELECT `+dueSince+` AS since, attempts > 0 AS refused, available_at IS NULL OR available_at <= statement_timestamp() AS due
-			FROM `+table+` WHERE `+isDue+` ORDER BY id LIMIT %[1]d + 1
-		), come AS (
-			SELECT `+dueSince+` AS since FROM `+table+`
-			WHERE `+isScheduled+` AND available_at <= statement_timestamp() ORDER BY available_at LIMIT %[1]d + 1
-		), planned AS (
-			SELECT FROM `+table+`
-			WHERE `+isScheduled+` AND available_at > statement_timestamp() ORDER BY available_at LIMIT %[1]d + 1
-		), buried AS (
-			SELECT FROM `+table+` WHERE `+isDead+` ORDER BY id LIMIT %[1]d + 1
-		)
-		SELECT (SELECT count(*) FROM head), (SELECT count(*) FROM head WHERE due), (SELECT count(*) FROM head WHERE refused),
-			(SELECT count(*) FROM come), (SELECT count(*) FROM planned), (SELECT count(*) FROM buried),
-			coalesce(extract(epoch FROM statement_timestamp() - least(
-				(SELECT min(since) FROM head WHERE due), (SELECT min(since) FROM come))), 0)::float8`, countCap)
-	ctx, cancel := context.WithTimeout(ctx, countDeadline)
-	defer cancel()
-	var head, due, refused, come, planned, buried int64
-	var oldest float64
-	err := s.conn.QueryRow(ctx, sql).Scan(&head, &due, &refused, &come, &planned, &buried, &oldest)
+	var stats Stats
+	given := args{"most": int8Param(countCap + 1)}
+	statement := newStatement("stats", "", newReadBlanks(s.table, payloadKind{}))
+	err := s.query(ctx, countDeadline, statement, given, func(c *columns) func([][]byte) {
+		head, due, refused, come := c.at("head"), c.at("due"), c.at("refused"), c.at("come")
+		planned, buried, oldest := c.at("planned"), c.at("buried"), c.at("oldest")
+		return func(row [][]byte) {
+			cut := int64Of(row[head]) > countCap
+			count := func(n int64, cut bool) Count { return Count{Rows: min(n, countCap), More: cut || n > countCap} }
+			stats = Stats{
+				Due:       count(int64Of(row[due])+int64Of(row[come]), cut),
+				Scheduled: count(int64Of(row[planned]), false),
+				Retrying:  count(int64Of(row[refused]), cut),
+				Dead:      count(int64Of(row[buried]), false),
+				OldestAge: max(0, time.Duration(int64Of(row[oldest]))*time.Microsecond),
+			}
+		}
+	})
 	if err != nil {
 		return Stats{}, s.explain("count the rows", err)
 	}
-	cut := head > countCap
-	capped := func(n int64, cut bool) Count { return Count{Rows: min(n, countCap), More: cut || n > countCap} }
-	return Stats{
-		Due:       capped(due+come, cut),
-		Scheduled: capped(planned, false),
-		Retrying:  capped(refused, cut),
-		Dead:      capped(buried, false),
-		OldestAge: max(0, time.Duration(oldest*float64(time.Second))),
-	}, nil
+	return stats, nil
 }
-
-// isDead is true of dead letters, in the words of their index.
-const isDead = `sent_at IS NULL AND dead_at IS NOT NULL`

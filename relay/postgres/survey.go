@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"time"
 
@@ -103,32 +102,21 @@ func (s *sweep) readAll(ctx context.Context, req relay.ChunkRequest) (relay.Surv
 // beforeAllIDs is a cursor.
 const beforeAllIDs = -1 << 63
 
-// frame takes the survey's snapshot, and looks up what goes with it. The position
-// is read while the statement runs, and so after its snapshot was taken.
+// frame takes the survey's snapshot, and looks up what goes with it.
 func (s *sweep) frame(ctx context.Context) (relay.Survey, relay.Pass, error) {
-	table := s.table.Quoted()
-	scheduled := `FROM ` + table + ` WHERE ` + isScheduled + ` AND available_at`
-	frame := statement{name: "frame", formats: binaryFormat, sql: `SELECT
-		coalesce((SELECT max(id) FROM ` + table + `), 0), statement_timestamp(),
-		EXISTS (SELECT ` + scheduled + ` <= statement_timestamp()),
-		(SELECT min(available_at) ` + scheduled + ` > statement_timestamp() AND available_at < 'infinity'),
-		pg_current_snapshot()::text, pg_current_wal_insert_lsn() - '0/0'::pg_lsn,
-		current_setting('synchronous_standby_names') <> ''`}
-	frame.sql = `SELECT bound, start, due, next, snapshot, position::int8, synchronous FROM (` + frame.sql +
-		`) AS f (bound, start, due, next, snapshot, position, synchronous)`
 	var survey relay.Survey
 	var pass relay.Pass
 	var parseErr error
-	err := s.try(ctx, frame, nil, func(row [][]byte) {
-		start := int64Of(row[1])
-		pass = relay.Pass{Bound: int64Of(row[0]), Start: instant(start), Scheduled: row[2][0] != 0}
-		if row[3] != nil {
-			d := decoder{start: start}
-			survey.NextScheduled = d.wait(row[3])
+	err := s.try(ctx, s.statements.frame, nil, func(c *columns) func([][]byte) {
+		read, next, position, synchronous := readPass(c, &parseErr), c.at("next_scheduled"), c.at("position"), c.at("synchronous")
+		return func(row [][]byte) {
+			pass = read(row)
+			d := decoder{start: microseconds(pass.Start)}
+			survey.NextScheduled = d.wait(row[next])
+			survey.Snapshot, pass.Snapshot = pass.Snapshot, wal.Snapshot{} // all of a survey is of one snapshot
+			survey.Position = wal.LSN(int64Of(row[position]))
+			survey.Synchronous = boolOf(row[synchronous])
 		}
-		survey.Snapshot, parseErr = wal.ParseSnapshot(string(row[4]))
-		survey.Position = wal.LSN(binary.BigEndian.Uint64(row[5]))
-		survey.Synchronous = row[6][0] != 0
 	})
 	return survey, pass, errors.Join(err, parseErr)
 }

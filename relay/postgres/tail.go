@@ -81,13 +81,15 @@ func asNoTail(err error) error {
 	return err
 }
 
+var snapshotStatement = newStatement("snapshot", "", nil)
+
 // Snapshot is what a statement sees now.
 func (s *session) Snapshot(ctx context.Context) (wal.Snapshot, error) {
 	var taken wal.Snapshot
 	var parseErr error
-	now := statement{name: "snapshot", sql: `SELECT pg_current_snapshot()::text`, formats: binaryFormat}
-	err := s.query(ctx, shortDeadline, now, nil, func(row [][]byte) {
-		taken, parseErr = wal.ParseSnapshot(string(row[0]))
+	err := s.query(ctx, shortDeadline, snapshotStatement, nil, func(c *columns) func([][]byte) {
+		at := c.at("snapshot")
+		return func(row [][]byte) { taken, parseErr = wal.ParseSnapshot(string(row[at])) }
 	})
 	if err := errors.Join(err, parseErr); err != nil {
 		return wal.Snapshot{}, s.explain("take a snapshot", err)

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/binary"
 
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/wal"
@@ -23,25 +22,42 @@ type writes struct {
 	pending statement
 }
 
+// writeBlanks fill in the files of the writes.
+type writeBlanks struct {
+	Table   string // quoted
+	Delete  bool   // acknowledged rows are deleted
+	Patient bool   // see [write]
+}
+
 func newWrites(table schema.Table, after AfterSend) writes {
-	w := writes{mark: markUpdate(table), refuse: refuseUpdate(table)}
-	unsent := " AND o.sent_at IS NULL"
-	if after == Delete {
-		w.mark, unsent = markDelete(table), ""
+	blanks := writeBlanks{Table: table.Quoted(), Delete: after == Delete}
+	mark := "mark"
+	if blanks.Delete {
+		mark = "delete"
 	}
-	w.pending = statement{name: "pending", formats: binaryFormat, sql: `SELECT o.id, o.message_id
-		FROM unnest($1::bigint[], $2::uuid[]) AS m (id, message_id)
-		JOIN ` + table.Quoted() + ` AS o ON o.id = m.id AND o.message_id = m.message_id` + unsent}
+	return writes{
+		mark:    newWrite(mark, blanks),
+		refuse:  newWrite("refuse", blanks),
+		pending: newStatement("pending", "", blanks),
+	}
+}
+
+func newWrite(file string, blanks writeBlanks) write {
+	w := write{plain: newStatement(file, "", blanks)}
+	blanks.Patient = true
+	w.patient = newStatement(file, "_patient", blanks)
 	return w
 }
 
 // execute runs a write, returns what it answers, and says whether locked rows
 // may have been left out. The answers of a write that fails in the end, perhaps
 // only in its commit, where deferred triggers of the application run, are none.
-func execute[T any](ctx context.Context, c *control, w write, params [][]byte, read func([][]byte) T) (answers []T, leftOut bool, err error) {
+func execute[T any](
+	ctx context.Context, c *control, w write, given args, read func(*columns) func([][]byte) T,
+) (answers []T, leftOut bool, err error) {
 	attempt := func(st statement) ([]T, error) {
 		var answers []T
-		err := c.query(ctx, writeDeadline, st, params, func(row [][]byte) { answers = append(answers, read(row)) })
+		err := c.query(ctx, writeDeadline, st, given, collect(&answers, read))
 		if err != nil {
 			return nil, err
 		}
@@ -103,8 +119,10 @@ func (c *control) settled(ctx context.Context, rows []absent, leftOut, again boo
 		return nil, nil, err
 	}
 	pending := make(map[relay.Ref]struct{})
-	err = c.query(ctx, writeDeadline, c.writes.pending, refParams(missing), func(row [][]byte) {
-		pending[refOf(row)] = struct{}{}
+	batch := batchArgs(len(missing), func(i int) relay.Ref { return missing[i] })
+	err = c.query(ctx, writeDeadline, c.writes.pending, batch, func(c *columns) func([][]byte) {
+		ref := readRef(c)
+		return func(row [][]byte) { pending[ref(row)] = struct{}{} }
 	})
 	if isLocked(err) {
 		return nil, nil, nil
@@ -129,24 +147,31 @@ func (c *control) settled(ctx context.Context, rows []absent, leftOut, again boo
 	return gone, kept, nil
 }
 
-// refParams are the ids and the message ids of rows, as two arrays.
-func refParams(refs []relay.Ref) [][]byte {
-	return refParamsOf(len(refs), func(i int) relay.Ref { return refs[i] })
+// collect appends what is read of each row.
+func collect[T any](list *[]T, read func(*columns) func([][]byte) T) reader {
+	return func(c *columns) func([][]byte) {
+		one := read(c)
+		return func(row [][]byte) { *list = append(*list, one(row)) }
+	}
 }
 
-func refParamsOf(n int, ref func(int) relay.Ref) [][]byte {
+// batchArgs are the ids and the message ids of n rows.
+func batchArgs(n int, ref func(int) relay.Ref) args {
 	ids, messageIDs := newArray(oidInt8, n, 8), newArray(oidUUID, n, 16)
 	for i := range n {
 		r := ref(i)
 		ids.int8(r.ID)
 		messageIDs.bytes(r.MessageID[:])
 	}
-	return [][]byte{ids.buf, messageIDs.buf}
+	return args{"ids": ids.buf, "message_ids": messageIDs.buf}
 }
 
-// refOf reads the first two columns of a result.
-func refOf(row [][]byte) relay.Ref {
-	return relay.Ref{ID: int64(binary.BigEndian.Uint64(row[0])), MessageID: relay.MessageID(row[1])}
+// readRef reads what names a row.
+func readRef(c *columns) func([][]byte) relay.Ref {
+	id, messageID := c.at("id"), c.at("message_id")
+	return func(row [][]byte) relay.Ref {
+		return relay.Ref{ID: int64Of(row[id]), MessageID: relay.MessageID(row[messageID])}
+	}
 }
 
 // missingFrom returns the rows of a batch of n that are not in done.
@@ -164,11 +189,3 @@ func isIn(set map[relay.Ref]struct{}, r relay.Ref) bool {
 	_, ok := set[r]
 	return ok
 }
-
-// matching is the join of a batch, known as m, with the table, known as o.
-const matching = `o.id = m.id AND o.message_id = m.message_id`
-
-// returningRefs is what a write answers for each row.
-const returningRefs = ` RETURNING o.id, o.message_id`
-
-func writeName(kind string) (plain, patient string) { return kind, kind + "_patient" }

@@ -3,6 +3,7 @@ package tail
 import (
 	"fmt"
 
+	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/wal"
 	"github.com/outbox-relay/outbox-relay/schema"
 )
@@ -18,7 +19,7 @@ type decoder struct {
 	limit func() int64
 
 	layout *layout // of the table, as the log last told; nil before
-	rows   rowReader
+	rows   relay.RowReader
 
 	// Between a Begin and its Commit.
 	open      bool
@@ -103,13 +104,13 @@ func (d *decoder) insert(in *input, lsn wal.LSN) (Event, bool, error) {
 	if kind := in.byte(); kind != 'N' {
 		return Event{}, false, fmt.Errorf("%w: an insert with a tuple of the kind %q", ErrProtocol, kind)
 	}
-	limit := payloadLimit(d.limit())
+	limit := relay.PayloadLimit(d.limit())
 	t := readTuple(in, d.layout, limit)
 	if in.err != nil {
 		return Event{}, false, in.err
 	}
 	ev := Event{Kind: Row, LSN: lsn, XID: d.xid, CommitTime: d.committed.time()}
-	if err := d.rows.event(&ev, &t, d.committed, limit); err != nil {
+	if err := d.describeRow(&ev, &t, limit); err != nil {
 		return Event{}, false, err
 	}
 	return ev, true, nil

@@ -73,11 +73,7 @@ func TestRowGetsTheMessageThatASweepWouldMakeOfIt(t *testing.T) {
 				if !bytes.Equal(got.Payload, want.Payload) {
 					t.Errorf("%s: payload %.200q, by a sweep %.200q", got.Topic, got.Payload, want.Payload)
 				}
-				// A sweep that measures a row before it fetches it counts empty headers.
-				if got.Size > want.Size || got.Size < want.Size-8 {
-					t.Errorf("%s: size %d, by a sweep %d", got.Topic, got.Size, want.Size)
-				}
-				got.Payload, want.Payload, got.Defect, want.Defect, got.Size, want.Size = nil, nil, nil, nil, 0, 0
+				got.Payload, want.Payload, got.Defect, want.Defect = nil, nil, nil, nil
 				if !reflect.DeepEqual(got, want) {
 					t.Errorf("by the tail  %+v\nby a sweep %+v", got, want)
 				}

@@ -7,19 +7,10 @@ import (
 )
 
 // tuple is one row as the log has it. The values may be parts of the message and
-// are good only until the next one; the payload is a copy.
+// are good only until the next one; the payload is a copy. A column that the table
+// lacks is as good as NULL.
 type tuple struct {
-	values  [columns]value
-	payload []byte // nil where it is NULL or over the limit
-	// payloadLength is how many bytes the payload has, also where it was skipped.
-	payloadLength int64
-}
-
-// value is a column's text. What is too long to be of use has only a length.
-type value struct {
-	text   []byte
-	length int
-	null   bool
+	values [columns]relay.Value
 }
 
 // The kinds of value in a tuple.
@@ -34,9 +25,6 @@ const (
 // longer than limit is passed over too.
 func readTuple(in *input, l *layout, limit int64) tuple {
 	var t tuple
-	for i := range t.values {
-		t.values[i].null = true
-	}
 	if n := int(in.uint16()); n != len(l.columns) && in.err == nil {
 		in.fail(fmt.Errorf("%w: a row of %d columns, its relation has %d", ErrProtocol, n, len(l.columns)))
 	}
@@ -50,13 +38,12 @@ func readTuple(in *input, l *layout, limit int64) tuple {
 		case c == other:
 			in.skip(length)
 		case c == columnPayload:
-			t.values[c].null = false
-			t.readPayload(in, l, length, limit)
+			t.values[c] = readPayload(in, l, length, limit)
 		case length > relay.MaxPlain:
-			t.values[c] = value{length: length}
+			t.values[c] = relay.Value{Set: true, Length: int64(length)}
 			in.skip(length)
 		default:
-			t.values[c] = value{text: in.next(length), length: length}
+			t.values[c] = relay.Value{Set: true, Bytes: in.next(length), Length: int64(length)}
 		}
 	}
 	if in.err != nil {
@@ -86,23 +73,23 @@ func readLength(in *input, c column) (length int, ok bool) {
 	}
 }
 
-func (t *tuple) readPayload(in *input, l *layout, length int, limit int64) {
-	digits := length
+// readPayload reads a payload, or passes over one that is longer than limit.
+func readPayload(in *input, l *layout, length int, limit int64) relay.Value {
+	digits, v := length, relay.Value{Set: true, Length: int64(length)}
 	if l.bytea {
 		if prefix := in.next(2); in.err == nil && string(prefix) != `\x` {
 			in.fail(fmt.Errorf("%w: a bytea payload that is not in hexadecimal digits", ErrProtocol))
 		}
 		digits = length - 2
-		t.payloadLength = int64(digits / 2)
-	} else {
-		t.payloadLength = int64(length)
+		v.Length = int64(digits / 2)
 	}
 	switch {
-	case t.payloadLength > limit:
+	case v.Length > limit:
 		in.skip(digits)
 	case l.bytea:
-		t.payload = in.unhexed(digits)
+		v.Bytes = in.unhexed(digits)
 	default:
-		t.payload = in.copied(digits)
+		v.Bytes = in.copied(digits)
 	}
+	return v
 }

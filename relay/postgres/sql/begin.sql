@@ -1,0 +1,7 @@
+-- Starts a pass. Each question is answered by the end of an index, so that an idle
+-- table costs next to nothing.
+SELECT
+	coalesce((SELECT max(id) FROM {{.Table}}), 0) AS bound,
+	statement_timestamp() AS start,
+	EXISTS (SELECT FROM {{.Table}} WHERE {{.ScheduledRows}} AND available_at <= statement_timestamp()) AS scheduled,
+	pg_current_snapshot()::text AS snapshot

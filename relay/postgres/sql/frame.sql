@@ -1,0 +1,11 @@
+-- Takes the survey's snapshot, and looks up what goes with it. The position is read
+-- while the statement runs, and so after its snapshot was taken.
+SELECT
+	coalesce((SELECT max(id) FROM {{.Table}}), 0) AS bound,
+	statement_timestamp() AS start,
+	EXISTS (SELECT FROM {{.Table}} WHERE {{.ScheduledRows}} AND available_at <= statement_timestamp()) AS scheduled,
+	(SELECT min(available_at) FROM {{.Table}}
+		WHERE {{.ScheduledRows}} AND available_at > statement_timestamp() AND available_at < 'infinity') AS next_scheduled,
+	pg_current_snapshot()::text AS snapshot,
+	(pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint AS position,
+	current_setting('synchronous_standby_names') <> '' AS synchronous

@@ -1,0 +1,28 @@
+{{- /* Parts of several statements. */ -}}
+
+{{- /* What a sweep reads, and no more: a table may have columns of the application's
+that the role may not see. */ -}}
+{{define "columns"}}o.id, o.message_id, o.created_at, o.attempts, o.available_at, o.topic, o.key, o.content_type, o.headers, o.payload{{end}}
+
+{{- /* Judged by the start of the pass; what is not due waits for its retry. */ -}}
+{{define "is_due"}}(o.available_at IS NULL OR o.available_at <= @start::timestamptz){{end}}
+
+{{- /* The rows of a pass after a cursor, of the keys that are asked for. The collation
+is the one by which the relay compares keys: bytes. A list of keys is hashed, and so
+no slower for 20,000 than for one. */ -}}
+{{define "next_rows"}}
+	SELECT {{template "columns"}}, o.xmin AS writer FROM {{.Table}} AS o
+	WHERE o.id > @after::bigint AND o.id <= @bound::bigint
+		{{- if eq .Keys "except"}} AND (o.key IS NULL OR o.key COLLATE "C" NOT IN (SELECT unnest(@keys::text[]))){{end}}
+		{{- if eq .Keys "only"}} AND o.key COLLATE "C" = @key::text{{end}}
+{{- end}}
+
+{{- /* The first rows of a pass after a cursor. Those that the application has scheduled
+are in another index, and are looked for only where some are due. */ -}}
+{{define "pass_rows"}}
+	({{template "next_rows" .}} AND {{.Due}} ORDER BY o.id LIMIT @rows::bigint)
+{{- if .Scheduled}}
+	UNION ALL
+	({{template "next_rows" .}} AND {{.ScheduledRows}} AND o.available_at <= @start::timestamptz ORDER BY o.id LIMIT @rows::bigint)
+{{- end}}
+{{- end -}}

@@ -1,0 +1,27 @@
+-- Counts a refusal. A row that is dead already stays dead.
+--
+-- The commit has to be durable, on a session where others are not: set_config with
+-- is_local does for this transaction what SET LOCAL would in another round trip.
+WITH batch AS (
+	SELECT * FROM unnest(@ids::bigint[], @message_ids::uuid[], @reasons::text[], @delays::bigint[], @finals::boolean[])
+		AS b (id, message_id, reason, delay, final)
+)
+{{- if .Patient}}, free AS MATERIALIZED (
+	SELECT m.* FROM batch AS m JOIN {{.Table}} AS o ON o.id = m.id AND o.message_id = m.message_id AND o.sent_at IS NULL
+	FOR NO KEY UPDATE OF o SKIP LOCKED
+)
+{{- end}}
+UPDATE {{.Table}} AS o
+SET attempts = least(o.attempts, 2147483646) + 1,
+	last_error = m.reason,
+	first_attempt_at = coalesce(o.first_attempt_at, now()),
+	available_at = now() + m.delay * interval '1 microsecond',
+	dead_at = CASE
+		WHEN o.dead_at IS NOT NULL THEN o.dead_at
+		WHEN m.final THEN now()
+		WHEN o.attempts + 1::bigint >= @limit::bigint
+			AND coalesce(o.first_attempt_at, now()) <= now() - @age::bigint * interval '1 microsecond' THEN now()
+	END
+FROM (SELECT set_config('synchronous_commit', 'on', true)) AS durable (setting), {{if .Patient}}free{{else}}batch{{end}} AS m
+WHERE o.id = m.id AND o.message_id = m.message_id AND o.sent_at IS NULL AND durable.setting IS NOT NULL
+RETURNING o.id, o.message_id, o.attempts, o.dead_at IS NOT NULL AS dead
