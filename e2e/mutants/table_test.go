@@ -6,16 +6,16 @@ package mutants
 var tableMutants = []mutant{
 	{
 		rule: "T1: a scheduled row is in the index of scheduled rows only",
-		file: "schema/outbox.sql",
-		old:  "AND dead_at IS NULL AND (available_at IS NULL OR attempts > 0);",
-		new:  "AND dead_at IS NULL;",
+		file: "schema/sql.go",
+		old:  "Columns: \"id\", Rows: Due}",
+		new:  "Columns: \"id\", Rows: Pending}",
 		pkg:  "./schema", test: "TestAPendingRowIsInExactlyOnePendingIndex",
 	},
 	{
 		rule: "T1: a sent row is in no index",
-		file: "schema/outbox.sql",
-		old:  "WHERE sent_at IS NULL AND dead_at IS NULL AND (available_at IS NULL OR attempts > 0);",
-		new:  "WHERE dead_at IS NULL AND (available_at IS NULL OR attempts > 0);",
+		file: "schema/sql.go",
+		old:  "Columns: \"id\", Rows: Due}",
+		new:  "Columns: \"id\", Rows: `dead_at IS NULL AND (available_at IS NULL OR attempts > 0)`}",
 		pkg:  "./schema", test: "TestScheduledAndSentRowsCostASweepNothing",
 	},
 	{
