@@ -2,7 +2,8 @@
 
 package mutants
 
-// tableMutants are the rules of the table and of its migration.
+// tableMutants are the rules of the table, its migration and the sessions that use
+// it.
 var tableMutants = []mutant{
 	{
 		rule: "T1: a scheduled row is in the index of scheduled rows only",
@@ -45,5 +46,19 @@ var tableMutants = []mutant{
 		old:  "PERFORM pg_advisory_xact_lock(",
 		new:  "PERFORM (",
 		pkg:  "./schema", test: "TestConcurrentMigrationsBothSucceed",
+	},
+	{
+		rule: "T4: rows that a policy hides are an error",
+		file: "relay/postgres/settings.go",
+		old:  `{"row_security", "off"}`,
+		new:  `{"row_security", "on"}`,
+		pkg:  "./relay/postgres", test: "TestRowLevelSecurityThatHidesRowsIsAnError",
+	},
+	{
+		rule: "T4: a role that is read-only by default stops no mark",
+		file: "relay/postgres/settings.go",
+		old:  "\t{\"default_transaction_read_only\", \"off\"},\n",
+		new:  "",
+		pkg:  "./relay/postgres", test: "TestSettingsArePinned",
 	},
 }
