@@ -13,16 +13,16 @@ var relayMutants = []mutant{
 	},
 	{
 		rule: "1: what ended after the pass began is left to the next one",
-		file: "relay/engine/intake.go",
-		old:  "row.Wait > 0 || row.Late",
-		new:  "row.Wait > 0",
+		file: "relay/engine/admission.go",
+		old:  "case ordered && row.Late:",
+		new:  "case false:",
 		pkg:  "./relay/engine", test: "TestTransactionThatCommitsBetweenChunksKeepsItsOrder",
 	},
 	{
 		rule: "1: a pass that has turned late ends",
 		file: "relay/engine/intake.go",
-		old:  "in.late = in.late || row.Late",
-		new:  "in.late = false",
+		old:  "p.late = true",
+		new:  "p.late = false",
 		pkg:  "./relay/engine", test: "TestPassThatHasTurnedLateEnds",
 	},
 	{
@@ -49,15 +49,15 @@ var relayMutants = []mutant{
 	{
 		rule: "1: a cursor does not outlive its pass",
 		file: "relay/engine/intake.go",
-		old:  "in.cursor, in.scanned, in.taken, in.late = math.MinInt64, false, 0, false",
-		new:  "in.cursor, in.scanned, in.taken, in.late = max(in.cursor, math.MinInt64+1), false, 0, false",
+		old:  "func (in *intake) begin(now time.Time) {\n\tin.pass = newPass()\n",
+		new:  "var kept pass\n\nfunc (in *intake) begin(now time.Time) {\n\tkept = pass{cursor: kept.cursor}\n\tin.pass = &kept\n",
 		pkg:  "./relay/engine", test: "TestRowWithALowIDThatCommitsLateIsFound",
 	},
 	{
 		rule: "2: a row in flight is not taken twice",
-		file: "relay/engine/intake.go",
-		old:  "if in.flight.has(m.Ref) {\n\t\treturn false\n\t}\n",
-		new:  "",
+		file: "relay/engine/admission.go",
+		old:  "case in.flight.has(m.Ref):",
+		new:  "case false:",
 		pkg:  "./relay/engine", test: "TestRowInFlightIsNotPublishedAgain",
 	},
 	{
@@ -91,7 +91,7 @@ var relayMutants = []mutant{
 	},
 	{
 		rule: "5: a head that waits for its retry renews the hold",
-		file: "relay/engine/intake.go",
+		file: "relay/engine/admission.go",
 		old:  "\t\t\tin.holds.hold(m.Key)\n",
 		new:  "",
 		pkg:  "./relay/engine", test: "TestWaitingHeadHoldsItsKeyAfterARestart",
@@ -99,7 +99,7 @@ var relayMutants = []mutant{
 	{
 		rule: "5: a key whose chain is full is parked",
 		file: "relay/engine/intake.go",
-		old:  "\tin.parked[m.Key] = m.ID - 1\n",
+		old:  "\t\t\tp.parked.park(row.Message)\n",
 		new:  "",
 		pkg:  "./relay/engine", test: "TestChainLongerThanItsCapKeepsItsOrder",
 	},
@@ -113,8 +113,8 @@ var relayMutants = []mutant{
 	{
 		rule: "9: a parked key is read on within its pass",
 		file: "relay/engine/intake.go",
-		old:  "\t\tdefault:\n\t\t\tin.readParked()\n",
-		new:  "\t\tdefault:\n\t\t\tclear(in.parked)\n",
+		old:  "\tdefault:\n\t\tin.refillParked()\n",
+		new:  "\tdefault:\n\t\tclear(p.parked.after)\n",
 		pkg:  "./relay/engine", test: "TestHotKeyIsReadOnWithinItsPass",
 	},
 	{

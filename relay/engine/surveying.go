@@ -42,12 +42,11 @@ func (t *tailing) survey(now time.Time) {
 	t.overdue = false
 	in := t.intake
 	in.holds.passBegins()
-	in.flight.statementBegins()
 	// Rows that are in memory come once more: half a buffer for all, so that both
 	// together are bounded too.
-	req := in.request(math.MinInt64, in.limits.rows, in.limits.bytes/2)
+	req := in.request(relay.Pass{}, math.MinInt64, in.limits.rows, in.limits.bytes/2)
 	req.ExcludeKeys = in.holds.excluded()
-	t.send(sweepRequest{kind: askSurvey, chunk: req})
+	in.reader.ask(sweepRequest{kind: readSurvey, chunk: req})
 }
 
 // takeSurvey takes in the rows of a survey and installs its snapshot.
@@ -87,13 +86,14 @@ func (t *tailing) takeSurvey(s relay.Survey, now time.Time) {
 func (t *tailing) takeRow(row relay.Row, reconciles bool, position wal.LSN, now time.Time) {
 	in := t.intake
 	wasHeld := in.dispatcher.ordered(row.Message) && in.holds.wasHeld(row.Key)
-	taken := in.take(row)
+	admitted := in.take(row)
 	switch {
 	case row.Wait > 0:
 		t.wakeAt(now.Add(row.Wait))
-	case in.overflowed:
+	case admitted == rowFull: // a survey does not come back to it
+		in.holds.hold(row.Key)
 		t.wakeAt(now)
-	case taken && reconciles && !wasHeld && row.Attempts == 0 && !row.Scheduled:
+	case admitted == rowTaken && reconciles && !wasHeld && row.Attempts == 0 && !row.Scheduled:
 		t.unconfirmed.brought(row.Ref, position)
 	}
 }

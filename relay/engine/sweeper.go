@@ -23,29 +23,17 @@ type sweeper struct {
 	results  chan sweepResult
 }
 
-// askKind is what the sweeper is asked for.
-type askKind uint8
-
-const (
-	askNothing    askKind = iota
-	askBegin              // the beginning of a pass
-	askChunk              // a chunk of one
-	askSurvey             // the rest is for the tail
-	askSnapshot           //
-	askInspection         //
-)
-
 // sweepRequest asks for one thing.
 type sweepRequest struct {
-	kind  askKind
-	chunk relay.ChunkRequest // of askChunk and askSurvey
-	tail  relay.Tail         // of askInspection
+	kind  statement
+	chunk relay.ChunkRequest // of readChunk, refillKey and readSurvey
+	tail  relay.Tail         // of inspectTail
 }
 
 // sweepResult answers a request. After an error the session has been closed;
 // the next request opens another.
 type sweepResult struct {
-	kind     askKind
+	kind     statement
 	pass     relay.Pass
 	chunk    relay.Chunk
 	survey   relay.Survey
@@ -91,22 +79,22 @@ func (s *sweeper) answer(ctx context.Context, req sweepRequest) sweepResult {
 		}
 	}
 	switch req.kind {
-	case askBegin:
+	case beginPass:
 		res.pass, res.err = s.session.Begin(ctx)
-	case askChunk:
+	case readChunk, refillKey:
 		res.chunk, res.err = s.session.Chunk(ctx, req.chunk)
 		faultpoint("during-sweep")
-	case askSurvey:
+	case readSurvey:
 		res.survey, res.err = s.session.Survey(ctx, req.chunk)
 		faultpoint("during-survey")
-	case askSnapshot:
+	case readSnapshot:
 		res.snapshot, res.err = s.session.Snapshot(ctx)
-	case askInspection:
+	case inspectTail:
 		res.lag, res.err = s.session.InspectTail(ctx, req.tail)
 		if errors.Is(res.err, relay.ErrNoTail) {
 			res.refusal, res.err = res.err, nil
 		}
-	case askNothing:
+	case noStatement:
 	}
 	if res.err != nil {
 		s.close()

@@ -37,8 +37,6 @@ const (
 	// tailProved is how long a tail must have been read for the next try at one to
 	// come soon after its end.
 	tailProved = time.Minute
-	// quickPass is the longest pass after which a tail is worth its opening.
-	quickPass = time.Second
 )
 
 // tailing is the life of the tail beside the polling: when one is opened, how
@@ -77,8 +75,7 @@ type tailing struct {
 	// missed is since when there is no tail that is read, or when that was told last.
 	missed time.Time
 
-	asked   askKind // the statement of the tail's that the sweeper is at
-	overdue bool    // a survey has to come before the log is read on
+	overdue bool // a survey has to come before the log is read on
 	// restores says that the next survey brings rows that were given back: the log
 	// has told of them.
 	restores bool
@@ -101,7 +98,7 @@ type tailing struct {
 }
 
 // polls says whether passes may run.
-func (t *tailing) polls() bool { return t.phase <= tailClosing && t.asked == askNothing }
+func (t *tailing) polls() bool { return t.phase <= tailClosing && !t.intake.reader.out.ofTail() }
 
 // reads says whether the log is being read.
 func (t *tailing) reads() bool { return t.phase == tailReading }
@@ -112,11 +109,11 @@ func (t *tailing) advance(now time.Time) {
 	case tailNone:
 		// An answer that is still to come was asked for the last tail: its snapshot
 		// is older than the next slot.
-		if t.wanted && t.asked == askNothing && !now.Before(t.next) && t.intake.keepsUp() {
+		if t.wanted && !t.intake.reader.out.ofTail() && !now.Before(t.next) && t.intake.keepsUp() {
 			t.phase, t.stream = tailOpening, t.openStream()
 		}
 	case tailJoining:
-		if t.asked == askNothing && t.intake.state == passNone {
+		if !t.intake.reader.busy() && !t.intake.running() {
 			t.survey(now)
 		}
 	case tailReading:
@@ -128,44 +125,35 @@ func (t *tailing) advance(now time.Time) {
 // ask has the sweeper do what the tail needs next.
 func (t *tailing) ask(now time.Time) {
 	switch {
-	case t.asked != askNothing:
+	case t.intake.reader.busy():
 	case !now.Before(t.surveyDue(now)):
 		t.survey(now)
 	case t.gate.waiting != nil && !now.Before(t.gate.next):
-		t.send(sweepRequest{kind: askSnapshot})
+		t.intake.reader.ask(sweepRequest{kind: readSnapshot})
 	case now.Sub(t.inspected) >= t.lag.pause():
 		t.inspected = now
-		t.send(sweepRequest{kind: askInspection, tail: t.stream.tail})
+		t.intake.reader.ask(sweepRequest{kind: inspectTail, tail: t.stream.tail})
 	}
-}
-
-func (t *tailing) send(req sweepRequest) {
-	t.asked = req.kind
-	t.intake.requests <- req
 }
 
 // result takes in what the sweeper answers to the tail. It is not the place to
 // judge errors of the session: the loop does.
 func (t *tailing) result(res sweepResult, now time.Time) {
-	t.asked = askNothing
-	if res.kind == askSurvey {
-		defer t.intake.flight.statementEnded()
-	}
 	if t.phase <= tailClosing {
 		return // left meanwhile
 	}
 	switch {
 	case res.err != nil:
 		t.leave(now, "the table cannot be read beside the log", res.err)
-	case res.kind == askSurvey:
+	case res.kind == readSurvey:
 		t.took = res.took
 		t.takeSurvey(res.survey, now)
-	case res.kind == askSnapshot:
+	case res.kind == readSnapshot:
 		t.gate.visible = res.snapshot
 		if ev, ok := t.gate.take(); ok {
 			t.read(ev, now)
 		}
-	case res.kind == askInspection:
+	case res.kind == inspectTail:
 		t.inspection(res, now)
 	}
 }
@@ -228,7 +216,7 @@ func (t *tailing) readable(now time.Time, sinkDown bool) bool {
 	}
 	memory := t.intake.dispatcher.memory()
 	limits := t.intake.limits
-	if !sinkDown && t.asked != askSurvey && !t.overdue && t.gate.waiting == nil &&
+	if !sinkDown && t.intake.reader.out != readSurvey && !t.overdue && t.gate.waiting == nil &&
 		memory.rows < limits.rows && memory.bytes < limits.bytes {
 		t.unread = time.Time{}
 		return true
@@ -245,7 +233,7 @@ func (t *tailing) neglected(now time.Time) {
 		return
 	}
 	switch {
-	case t.asked == askSurvey:
+	case t.intake.reader.out == readSurvey:
 		t.leave(now, "the table cannot be read in time beside the log", nil)
 	case t.gate.waiting != nil:
 		t.leave(now, "a transaction in the log is not visible yet: it waits for the synchronous standby", nil)
@@ -347,7 +335,7 @@ func (t *tailing) until(now time.Time) time.Duration {
 		if !t.unread.IsZero() {
 			sooner(t.unread.Add(unreadLimit))
 		}
-		if t.asked == askNothing {
+		if !t.intake.reader.busy() {
 			sooner(t.surveyDue(now))
 			sooner(t.inspected.Add(t.lag.pause()))
 			if t.gate.waiting != nil {

@@ -18,6 +18,7 @@ type term struct {
 	*Relay
 	marker     *marker
 	sweeper    *sweeper
+	reader     *reader
 	prober     *prober
 	dispatcher *dispatcher
 	flight     *inFlight
@@ -51,13 +52,14 @@ func newTerm(r *Relay, control relay.Control) *term {
 		reports:  newMailbox[report](),
 	}
 	t.prober = newProber(r)
+	t.reader = &reader{requests: t.sweeper.requests, flight: t.flight}
 	t.intake = &intake{
 		limits:       bufferLimits{rows: readAhead * r.config.MaxInFlight, bytes: r.config.BufferBytes},
 		dispatcher:   t.dispatcher,
 		flight:       t.flight,
 		holds:        t.holds,
 		pace:         pacer{interval: r.config.PollInterval},
-		requests:     t.sweeper.requests,
+		reader:       t.reader,
 		messageLimit: r.messageLimit,
 	}
 	t.tail = &tailing{
@@ -182,7 +184,7 @@ func (t *term) advance(wake *time.Timer) {
 		t.publish()
 		now = time.Now()
 		pause = min(pause, t.tail.until(now))
-		if t.tail.polls() && t.intake.state == passNone {
+		if t.tail.polls() && !t.intake.running() {
 			pause = min(pause, t.intake.pace.until(now))
 		}
 	}
@@ -217,12 +219,14 @@ func defectType(err error) relay.ErrorType {
 // swept takes in a result of the sweeper. It returns the errors that end a term.
 func (t *term) swept(res sweepResult) error {
 	now := time.Now()
-	if res.kind == askBegin || res.kind == askChunk {
-		t.intake.result(res, now)
-	} else {
+	t.reader.answered()
+	if res.kind.ofTail() {
 		t.tail.result(res, now)
 		t.reconciled()
+	} else {
+		t.intake.result(res, now)
 	}
+	t.reader.takenIn()
 	const fault = "cannot read the outbox table"
 	switch {
 	case res.err == nil:

@@ -1,0 +1,57 @@
+package engine
+
+import "github.com/outbox-relay/outbox-relay/relay"
+
+// admission is what became of a row that a pass or a survey brought.
+type admission uint8
+
+const (
+	rowTaken    admission = iota + 1 // the dispatcher has it
+	rowInFlight                      // it is on its way already
+	rowHeld                          // its key is held, or parked
+	rowWaiting                       // it waits for its retry, or for its time
+	rowLate                          // the pass may have gone by another row of its key
+	rowFull                          // its key's chain takes no more
+)
+
+var admissionNames = [...]string{"", "taken", "in flight", "held", "waiting", "late", "full"}
+
+// String returns the admission in lower case.
+func (a admission) String() string { return admissionNames[a] }
+
+// take hands one row to the dispatcher, unless it is on its way already or has to
+// wait for another row of its key. A row that waits, or is late, holds its key. What
+// becomes of a row whose chain is full is up to the caller: a pass comes back to
+// it, and a survey does not.
+//
+// Schedule that reorders, which is why late rows are left to the next pass: a
+// transaction inserts rows 1 and 9 of a key while others insert 2 to 8 and 10,
+// and commit. The pass begins, bounded by 10, and its first chunk ends with 5. The
+// transaction commits. The second chunk brings 9, and the pass has gone by 1.
+func (in *intake) take(row relay.Row) admission {
+	m := row.Message
+	ordered := in.dispatcher.ordered(m)
+	switch {
+	case in.flight.has(m.Ref):
+		return rowInFlight
+	case ordered && (in.parks(m.Key) || in.holds.blocks(m.Key)):
+		return rowHeld
+	case ordered && row.Late:
+		in.holds.hold(m.Key)
+		return rowLate
+	case row.Wait > 0:
+		if ordered {
+			in.holds.hold(m.Key)
+		}
+		return rowWaiting
+	}
+	it := &item{Message: m}
+	if !in.dispatcher.add(it) {
+		return rowFull
+	}
+	in.flight.add(it)
+	return rowTaken
+}
+
+// parks says whether the running pass has parked the key.
+func (in *intake) parks(key string) bool { return in.pass != nil && in.pass.parked.has(key) }

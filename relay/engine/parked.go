@@ -1,0 +1,77 @@
+package engine
+
+import "github.com/outbox-relay/outbox-relay/relay"
+
+// parkedKeys are the keys that a pass reads on without, because their chains are
+// full. As a chain empties, the pass reads more rows of its key, from where the key
+// was parked. Like all of the pass those rows are bounded, so for its key it is a
+// slow pass and nothing else. The zero value has no keys.
+type parkedKeys struct {
+	after map[string]int64 // of each key, the id to go on after
+	// refilling is the key whose rows are being read.
+	refilling string
+	// nextSize is the size of the row that did not fit into the last refill, in
+	// bytes; 0 where there was none.
+	nextSize int64
+}
+
+func (p *parkedKeys) empty() bool { return len(p.after) == 0 }
+
+func (p *parkedKeys) has(key string) bool {
+	_, parked := p.after[key]
+	return parked
+}
+
+// park leaves the row, and those of its key that follow, to a refill.
+func (p *parkedKeys) park(m *relay.Message) {
+	p.parkAfter(m.Key, m.ID-1)
+}
+
+func (p *parkedKeys) parkAfter(key string, id int64) {
+	if p.after == nil {
+		p.after = make(map[string]int64)
+	}
+	p.after[key] = id
+}
+
+// appendTo appends the keys, for a chunk that leaves them out.
+func (p *parkedKeys) appendTo(keys []string) []string {
+	for key := range p.after {
+		keys = append(keys, key)
+	}
+	return keys
+}
+
+// refill is a request for rows of a parked key.
+type refill struct {
+	key   string
+	after int64 // rows with a larger id
+	rows  int   // at most so many
+}
+
+// next picks a key whose chain is half empty, if there is one. On the way it takes
+// out keys that are held by now: they are left to the next pass.
+func (p *parkedKeys) next(d *dispatcher, h *holds) (refill, bool) {
+	for key, after := range p.after {
+		switch waiting := d.waiting(key); {
+		case h.blocks(key):
+			delete(p.after, key)
+		case waiting <= d.chain/2:
+			p.refilling = key
+			return refill{key: key, after: after, rows: d.chain - waiting}, true
+		}
+	}
+	return refill{}, false
+}
+
+// unpark takes out the key that was refilled, so that its rows can be taken in.
+func (p *parkedKeys) unpark() { delete(p.after, p.refilling) }
+
+// refilled parks the key again, after the last row that was read, unless there are
+// no more. Where the chain filled up before that, the key is parked already.
+func (p *parkedKeys) refilled(c relay.Chunk, h *holds) {
+	p.nextSize = c.NextSize
+	if !p.has(p.refilling) && !c.Done && !h.blocks(p.refilling) {
+		p.parkAfter(p.refilling, c.Cursor)
+	}
+}

@@ -1,0 +1,53 @@
+package engine
+
+import (
+	"math"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// Bounds of a pass.
+const (
+	// passTurn is how long a pass may last before it makes way for another, which
+	// sees what has become due meanwhile. So in a long backlog no retry and no
+	// scheduled row waits much longer than this.
+	passTurn = 2 * time.Second
+	// passWorth is how many windows of rows a pass takes in before it makes way:
+	// where its statements are slow, it shall be worth its beginning. After slowTurn
+	// one row is enough.
+	passWorth = 16
+	slowTurn  = time.Minute
+	// readAhead is how many windows of rows are kept in memory.
+	readAhead = 4
+	// quickPass: a tail is opened only after a complete pass that was shorter.
+	quickPass = time.Second
+)
+
+// pass is one run over the table, in chunks in id order. It is made when the run
+// begins and dropped whole when it ends.
+//
+// Every pass starts at the lowest id. If a cursor outlived its pass, it would step
+// over a row with a low id that commits late. A pass ends at the largest id that
+// its first snapshot saw: a row that commits after a late one of its key has a
+// larger id than that, and waits for the next pass with it.
+type pass struct {
+	frame   relay.Pass // what the first statement found
+	cursor  int64
+	scanned bool // the cursor is at the end
+	parked  parkedKeys
+	taken   int // rows brought into memory
+	// late says that the pass has met a row that it leaves to the next pass. The
+	// pass ends: the rows that follow are likely to be late too.
+	late bool
+	// nextSize is the size of the row that did not fit into the last chunk, in bytes;
+	// 0 where there was none.
+	nextSize int64
+	// abandoned says that the statement that is out is the last.
+	abandoned bool
+}
+
+func newPass() *pass { return &pass{cursor: math.MinInt64} }
+
+// done says whether there is nothing left to read.
+func (p *pass) done() bool { return p.scanned && p.parked.empty() }

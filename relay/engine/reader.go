@@ -1,0 +1,53 @@
+package engine
+
+// statement is what the sweeper's session runs for the loop.
+type statement uint8
+
+const (
+	noStatement statement = iota
+	beginPass             // the beginning of a pass
+	readChunk             // a chunk of one
+	refillKey             // rows of one parked key
+	readSurvey            // from here on for the tail
+	readSnapshot
+	inspectTail
+)
+
+var statementNames = [...]string{"none", "begin pass", "chunk", "refill", "survey", "snapshot", "inspection"}
+
+// String returns the statement in lower case.
+func (s statement) String() string { return statementNames[s] }
+
+// ofTail says whether the tail asked, and not a pass.
+func (s statement) ofTail() bool { return s >= readSurvey }
+
+// bringsRows says whether the answer may have a row as it was when the statement
+// began.
+func (s statement) bringsRows() bool { return s >= beginPass && s <= readSurvey }
+
+// reader is the loop's side of the sweeper: it asks for one statement after the
+// other and knows which one is out. Passes and the tail share it, as they share
+// the session.
+type reader struct {
+	requests chan<- sweepRequest
+	flight   *inFlight
+	out      statement
+}
+
+// busy says whether a statement is out.
+func (r *reader) busy() bool { return r.out != noStatement }
+
+// ask sends a request. The caller has seen that the reader is not busy.
+func (r *reader) ask(req sweepRequest) {
+	r.out = req.kind
+	if req.kind.bringsRows() {
+		r.flight.statementBegins()
+	}
+	r.requests <- req
+}
+
+// answered notes that the statement has ended. Its rows are still to be taken in.
+func (r *reader) answered() { r.out = noStatement }
+
+// takenIn notes that the rows of the answer have been taken in.
+func (r *reader) takenIn() { r.flight.statementEnded() }
