@@ -1,37 +1,53 @@
 // Package engine is the relay at work: it moves the rows of an outbox table to a
 // message broker. Its contract is that of package relay.
 //
-// The table is the only state: unsent rows are what there is to do, and a relay
+// The table is the only state. Unsent rows are what there is to do, and a relay
 // that is killed at any point loses nothing but its place. The intake reads pending
 // rows, the dispatcher decides which may go next, a [relay.Sink] publishes them,
 // and the marker writes what became of them through the [relay.Control] session,
 // which also holds the lock that makes this relay the leader.
 //
 //	log ───► tail ──┐
-//	         sweep ─┴► intake ─► dispatcher ─► sink ─► broker
+//	       reader ──┴► intake ─► dispatcher ─► sink ─► broker
 //	           ▲                    ▲          │ outcome
 //	         table ◄─── marker ◄────┴──────────┘
 //
-// Polling is the base state: passes read the table in chunks. A [relay.Tail], which
-// reads the write-ahead log, is an upgrade that makes delivery fast; surveys join
-// it to the table and reconcile the two, and whatever breaks it, the relay is
-// polling again.
+// Polling is the base state. A [relay.Tail], which reads the write-ahead log, is an
+// upgrade that makes delivery fast. Whatever breaks it, the relay is polling again.
+//
+// # Words
+//
+// Each has one meaning, here and in the log:
+//
+//   - A pass reads due rows in chunks, while polling.
+//   - A survey reads all due rows in one snapshot, while tailing.
+//   - A hold makes the rows of a key wait in the table. A parked key waits too, but
+//     only until its chain in memory empties, and within one pass.
+//   - A row returns to the table when it leaves memory unpublished, and is left to
+//     the table when it never came into memory.
+//   - A row is late if the running pass may have gone by another row of its key.
+//   - A suspect is a message that was in flight at two losses of the connection in a
+//     row, and may be their cause.
+//   - A stall is a time without progress, whatever the cause.
+//   - A tail is one replication slot's life, from its making to its end.
 //
 // # Concurrency
 //
 // One term of leadership is four goroutines, and a fifth while there is a tail.
 // The loop (term.go) owns all state: what is in flight, which keys are held, the
-// chains and the window, how far the tail has got. The sweeper and the marker
-// each own one database session and do what the loop asks; a stream owns the
-// session that reads the log. The prober asks a broken sink whether it is back.
-// The sink has its own.
-// They speak through channels and mailboxes; nothing here is shared.
+// chains and the window, how far the tail has got. The sweeper and the marker each
+// own one database session and do what the loop asks; a stream owns the session that
+// reads the log. The prober asks a broken sink whether it is back. The sink has its
+// own. They speak through channels and mailboxes; nothing here is shared.
+//
+// What can be decided without a server is plain arithmetic, stepped by tests: the
+// dispatcher, holds, parkedKeys, horizon, surveyClock, lagWatch, pacer.
 //
 // # Rules
 //
 // Several types close a schedule that would lose, double or reorder a message.
-// Their comments tell the schedule: inFlight, holds, dispatcher, suspects,
-// pacer, marker, tailing, lagWatch, gate and unconfirmed.
+// Their comments tell the schedule: inFlight, holds, intake.take, pass, dispatcher,
+// suspects, marker, horizon, gate and unconfirmed.
 //
 // This package imports no adapter.
 package engine

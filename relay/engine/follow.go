@@ -15,36 +15,20 @@ const (
 	faultReconciled = "rows were found that the write-ahead log had not told of"
 )
 
-// tailSteps is nil, so that a select passes over it, while there is no stream.
-func (t *term) tailSteps() <-chan streamStep {
-	if t.tail.stream == nil {
-		return nil
-	}
-	return t.tail.stream.steps
-}
-
-// tailEvents is nil while the log is not to be read.
-func (t *term) tailEvents() <-chan relay.TailEvent {
-	if !t.tail.readable(time.Now(), t.breaker.open || t.stopping) {
-		return nil
-	}
-	return t.tail.stream.events
-}
-
 // eventsPerTurn bounds what one turn of the loop takes from the stream.
 const eventsPerTurn = 64
 
 // follow takes in an event, and those that are there already.
 func (t *term) follow(ev relay.TailEvent) {
 	now := time.Now()
-	s := t.tail.stream
-	s.taken(ev)
-	t.tail.read(ev, now)
-	for more := eventsPerTurn - 1; more > 0 && t.tail.readable(now, false); more-- {
+	tail := t.tailing.tail
+	tail.stream.taken(ev)
+	tail.read(ev, now)
+	for more := eventsPerTurn - 1; more > 0 && tail.readable(false); more-- {
 		select {
-		case ev = <-s.events:
-			s.taken(ev)
-			t.tail.read(ev, now)
+		case ev = <-tail.stream.events:
+			tail.stream.taken(ev)
+			tail.read(ev, now)
 		default:
 			more = 0
 		}
@@ -53,20 +37,18 @@ func (t *term) follow(ev relay.TailEvent) {
 }
 
 func (t *term) stepped(step streamStep) {
-	before := t.tail.phase
-	t.tail.stepped(step, time.Now())
-	if t.tail.reads() && before != t.tail.phase {
+	read := t.tailing.reads()
+	t.tailing.stepped(step, time.Now())
+	if t.tailing.reads() && !read {
 		t.faults.recovered(faultTail)
-		t.log.Info("tailing", slog.String("mode", relay.Tailing.String()), slog.String("slot", t.tail.stream.tail.Slot()))
+		t.log.Info("tailing", slog.String("mode", relay.Tailing.String()), slog.String("slot", t.tailing.tail.stream.tail.Slot()))
 	}
 }
 
-// reconciled tells of rows that the tail has missed.
+// reconciled tells of rows that the log has missed.
 func (t *term) reconciled() {
-	if t.tail.reconciled == 0 {
-		return
+	if missed := t.tailing.takeMissed(); missed > 0 {
+		t.count.Reconciled += uint64(missed)
+		t.faults.report(faultReconciled, slog.Int("rows", missed))
 	}
-	t.count.Reconciled += uint64(t.tail.reconciled)
-	t.faults.report(faultReconciled, slog.Int("rows", t.tail.reconciled))
-	t.tail.reconciled = 0
 }

@@ -26,14 +26,15 @@ const (
 // So a row passes only once a statement sees its transaction, which PostgreSQL
 // allows after the standby has confirmed it.
 //
-// It keeps back one row, and what the log tells after it waits in the stream.
+// It keeps back one event. What the log tells after it waits in the stream.
 type gate struct {
 	setting     VisibilityGate
 	synchronous bool         // as the last survey found it
 	visible     wal.Snapshot // the newest known; the zero value sees nothing
 	waiting     *relay.TailEvent
-	pause       time.Duration // before the next look
-	next        time.Time
+	next        time.Time // of the next look at what is visible
+	pause       time.Duration
+	tried       wal.XID // the transaction that the pause has grown for
 }
 
 // The pauses between two looks at a transaction that is not visible.
@@ -42,24 +43,26 @@ const (
 	gatePauseMax = 50 * time.Millisecond
 )
 
-func (g *gate) on() bool {
-	return g.setting == GateOn || g.setting == GateAuto && g.synchronous
+// passes says whether rows of the transaction may go.
+func (g *gate) passes(x wal.XID) bool {
+	return g.setting == GateOff || g.setting == GateAuto && !g.synchronous || g.visible.Sees(x)
 }
 
-// passes says whether the row may go, and keeps it back if not.
-func (g *gate) passes(ev relay.TailEvent, now time.Time) bool {
-	if !g.on() || g.visible.Sees(ev.XID) {
-		g.pause = 0
-		return true
+// keep keeps the event back until a later look. The first look comes at once.
+func (g *gate) keep(ev relay.TailEvent, now time.Time) {
+	if g.tried != ev.XID {
+		g.tried, g.pause = ev.XID, 0
 	}
 	g.waiting = &ev
 	g.next = now.Add(g.pause)
 	g.pause = min(max(gatePauseMin, 2*g.pause), gatePauseMax)
-	return false
 }
 
-// take returns the row that was kept back, if there is one.
-func (g *gate) take() (relay.TailEvent, bool) {
+// holdsBack says whether an event is kept back.
+func (g *gate) holdsBack() bool { return g.waiting != nil }
+
+// giveOut returns the event that was kept back, if there is one, to be judged again.
+func (g *gate) giveOut() (relay.TailEvent, bool) {
 	if g.waiting == nil {
 		return relay.TailEvent{}, false
 	}

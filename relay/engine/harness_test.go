@@ -113,6 +113,9 @@ func (h *harness) run() (stop func()) {
 		if err := <-done; err != nil {
 			h.Errorf("relay: %v", err)
 		}
+		if log := h.log.String(); strings.Contains(log, "this is a bug") {
+			h.Errorf("the relay found a mistake in itself:\n%s", log)
+		}
 	})
 	h.Cleanup(stop)
 	return stop

@@ -68,10 +68,10 @@ func (h *holds) refused(key string) {
 	}
 }
 
-// passBegins is called before the pass takes its first snapshot. It ends the
-// holds whose reasons are in that snapshot; the pass meets them in the table. If
-// it ends early, the next one begins at the lowest id again.
-func (h *holds) passBegins() {
+// snapshotBegins is called before a pass takes its first snapshot, and before a
+// survey. It ends the holds whose reasons are in that snapshot: the rows are met in
+// the table. If the pass ends early, the next one begins at the lowest id again.
+func (h *holds) snapshotBegins() {
 	clear(h.ended)
 	for key, writing := range h.writing {
 		if writing == 0 {

@@ -10,12 +10,12 @@ import (
 
 func TestHoldEndsOnlyThroughALaterPass(t *testing.T) {
 	h := newHolds()
-	h.passBegins()
+	h.snapshotBegins()
 	h.refuse("k")
 	if !h.blocks("k") {
 		t.Fatal("a key refused during a pass is not held in that pass")
 	}
-	h.passBegins()
+	h.snapshotBegins()
 	if !h.blocks("k") {
 		t.Fatal("released before the refusal was committed")
 	}
@@ -23,7 +23,7 @@ func TestHoldEndsOnlyThroughALaterPass(t *testing.T) {
 	if !h.blocks("k") {
 		t.Fatal("released to a pass whose snapshot is older than the commit of the refusal")
 	}
-	h.passBegins()
+	h.snapshotBegins()
 	if h.blocks("k") {
 		t.Fatal("not released to the next pass")
 	}
@@ -35,7 +35,7 @@ func TestHoldEndsOnlyThroughALaterPass(t *testing.T) {
 
 func TestMillionsOfHeldKeysAreBlockedAndForgotten(t *testing.T) {
 	h := newHolds()
-	h.passBegins()
+	h.snapshotBegins()
 	const keys = 3 * maxHeldKeys
 	for i := range keys {
 		h.hold(strconv.Itoa(i))
@@ -57,7 +57,7 @@ func TestMillionsOfHeldKeysAreBlockedAndForgotten(t *testing.T) {
 	if h.blocks("another") {
 		t.Error("a key is held that nobody has held")
 	}
-	h.passBegins()
+	h.snapshotBegins()
 	if len(h.writing)+len(h.more) != 0 {
 		t.Errorf("%d holds outlived their reasons", len(h.writing)+len(h.more))
 	}

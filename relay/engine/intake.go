@@ -69,7 +69,7 @@ func (in *intake) turnIsOver(now time.Time) bool {
 func (in *intake) begin(now time.Time) {
 	in.pass = newPass()
 	in.pace.passBegins(now)
-	in.holds.passBegins()
+	in.holds.snapshotBegins()
 	in.reader.ask(sweepRequest{kind: beginPass})
 }
 

@@ -29,12 +29,11 @@ func TestLagWatch(t *testing.T) {
 	} {
 		var w lagWatch
 		now := time.Now()
-		var falls bool
 		for _, look := range c.looks {
 			now = now.Add(c.pause)
-			falls = w.falls(look, now)
+			w.inspected(look, now)
 		}
-		if falls != c.falls {
+		if falls := w.fallsBehind(); falls != c.falls {
 			t.Errorf("%s: falls behind %t, want %t", name, falls, c.falls)
 		}
 	}

@@ -116,7 +116,7 @@ func (t *term) returnFollowers(m *item) {
 // returned notes that a row has left memory unpublished: it is the table's again.
 func (t *term) returned(m *item) {
 	t.flight.returned(m.Ref)
-	t.tail.returned(m)
+	t.tailing.returned(m)
 }
 
 // settle takes a row out of the window: its outcome is committed.
@@ -133,10 +133,10 @@ func (t *term) settle(s settlement) {
 		t.holds.refused(m.Key)
 	}
 	if s.fate == relay.Waiting {
-		t.tail.wakeAt(time.Now().Add(m.retry))
+		t.tailing.wakeAt(time.Now().Add(m.retry))
 		return
 	}
-	t.tail.wakeAt(time.Now()) // its key goes on
+	t.tailing.wakeAt(time.Now()) // its key goes on
 	t.suspects.cleared(s.Ref)
 	if s.fate == relay.Dead {
 		t.count.Dead++

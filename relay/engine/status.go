@@ -7,7 +7,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// Status returns what the relay is at. Safe for concurrent use.
+// Status returns what the relay is doing. Safe for concurrent use.
 func (r *Relay) Status() relay.Status { return *r.told.Load() }
 
 // enter notes the mode, and why it is not another.
@@ -35,15 +35,15 @@ const tellEvery = 100 * time.Millisecond
 
 // tell publishes the status of a leader.
 func (t *term) tell(now time.Time) {
-	mode, reason := relay.Polling, t.tail.explain()
-	if t.tail.reads() {
+	mode, reason := relay.Polling, t.tailing.explain()
+	if t.tailing.reads() {
 		mode = relay.Tailing
 	}
 	switch {
 	case t.breaker.open || t.stopping || !t.paused.IsZero():
-		t.tail.missed = now // nobody looks for a tail, or could have one
-	case t.tail.missedLong(now):
-		t.tail.missed = now
+		t.tailing.pollingSince = now // nobody looks for a tail, or could have one
+	case t.tailing.pollsTooLong(now):
+		t.tailing.pollingSince = now
 		t.faults.report(faultTail, slog.String("reason", reason))
 	}
 	changed := mode != t.status.Mode || reason != t.status.Reason
@@ -87,9 +87,9 @@ func (t *term) sinkDown(now time.Time) (string, time.Time) {
 func (t *term) modeChanged(mode relay.Mode, reason string) {
 	switch {
 	case t.status.Mode == relay.Tailing && !t.stopping:
-		t.log.Info("polling", slog.String("mode", mode.String()), slog.String("reason", t.tail.left))
-	case t.tail.cause != nil:
-		t.faults.report(faultTail, slog.String("reason", t.tail.left))
+		t.log.Info("polling", slog.String("mode", mode.String()), slog.String("reason", t.tailing.left))
+	case t.tailing.cause != nil:
+		t.faults.report(faultTail, slog.String("reason", t.tailing.left))
 	}
 	t.enter(mode, reason)
 }

@@ -26,7 +26,7 @@ type term struct {
 	suspects   *suspects
 	breaker    breaker
 	intake     *intake
-	tail       *tailing
+	tailing    *tailing
 	reports    *mailbox[report]
 	tasks      sync.WaitGroup
 
@@ -62,9 +62,12 @@ func newTerm(r *Relay, control relay.Control) *term {
 		reader:       t.reader,
 		messageLimit: r.messageLimit,
 	}
-	t.tail = &tailing{
-		intake: t.intake, wanted: r.config.Tail, reconcile: r.config.ReconcileInterval, maxWAL: r.config.MaxWAL,
-		retry: r.config.TailRetry, gate: gate{setting: r.config.Gate}, unconfirmed: newUnconfirmed(), missed: time.Now(),
+	t.tailing = &tailing{
+		tailSettings: tailSettings{
+			wanted: r.config.Tail, reconcile: r.config.ReconcileInterval, maxWAL: r.config.MaxWAL,
+			retry: r.config.TailRetry, gate: r.config.Gate,
+		},
+		intake: t.intake, pollingSince: time.Now(),
 	}
 	return t
 }
@@ -98,7 +101,7 @@ func (r *Relay) lead(ctx context.Context, control relay.Control) error {
 		}
 	})()
 
-	t.tail.openStream = t.streams(hard, control)
+	t.tailing.openStream = t.streams(hard, control)
 	stopMarker := make(chan struct{})
 	markerDone := make(chan error, 1)
 	t.tasks.Go(func() { markerDone <- t.marker.run(hard, stopMarker) })
@@ -157,9 +160,9 @@ func (t *term) loop(ctx context.Context, markerDone <-chan error) error {
 			}
 		case err := <-t.prober.results:
 			t.probed(err)
-		case step := <-t.tailSteps():
+		case step := <-t.tailing.steps():
 			t.stepped(step)
-		case ev := <-t.tailEvents():
+		case ev := <-t.tailing.events(t.idle()):
 			t.follow(ev)
 		case <-wake.C:
 		}
@@ -173,24 +176,28 @@ const turn = time.Second
 // is due next.
 func (t *term) advance(wake *time.Timer) {
 	now := time.Now()
-	t.tail.neglected(now)
+	t.tailing.leaveIfUnread(now)
 	t.tell(now) // before a survey begins, which ends holds for as long as it takes
 	pause := turn
-	if !t.stopping && !t.breaker.open {
-		t.tail.advance(now)
-		if t.tail.polls() {
+	if !t.idle() {
+		t.tailing.advance(now)
+		if t.tailing.polls() {
 			t.intake.advance(now)
 		}
 		t.publish()
 		now = time.Now()
-		pause = min(pause, t.tail.until(now))
-		if t.tail.polls() && !t.intake.running() {
+		pause = t.tailing.until(now, pause)
+		if t.tailing.polls() && !t.intake.running() {
 			pause = min(pause, t.intake.pace.until(now))
 		}
 	}
+	t.tailing.noteUnread(now, t.idle())
 	t.marker.countStandbys.Store(t.breaker.openFor(now) > t.config.StepDownAfter/2)
 	wake.Reset(pause)
 }
+
+// idle says whether nothing new is read or published.
+func (t *term) idle() bool { return t.breaker.open || t.stopping }
 
 // publish hands the sink what the window has room for.
 func (t *term) publish() {
@@ -221,7 +228,7 @@ func (t *term) swept(res sweepResult) error {
 	now := time.Now()
 	t.reader.answered()
 	if res.kind.ofTail() {
-		t.tail.result(res, now)
+		t.tailing.result(res, now)
 		t.reconciled()
 	} else {
 		t.intake.result(res, now)
@@ -247,7 +254,7 @@ func (t *term) swept(res sweepResult) error {
 func (t *term) stop() {
 	t.stopping = true
 	t.returnAll()
-	t.tail.close(time.Now())
+	t.tailing.close(time.Now())
 	t.log.Info("stopping", slog.Int("in_flight", t.dispatcher.uncommitted))
 }
 
@@ -267,5 +274,5 @@ func (t *term) returnAll() {
 		t.returned(m)
 	}
 	t.intake.abandon()
-	t.tail.allReturned(time.Now())
+	t.tailing.allReturned(time.Now())
 }

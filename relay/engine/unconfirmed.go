@@ -55,3 +55,13 @@ func (u *unconfirmed) clear() {
 	clear(u.rows)
 	u.least = math.MaxUint64
 }
+
+// valid checks what is written at the fields.
+func (u *unconfirmed) valid() bool {
+	for _, survey := range u.rows {
+		if survey < u.least {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,138 @@
+package engine
+
+import (
+	"slices"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/wal"
+)
+
+// verdict says what is to be done with an event of the log.
+type verdict uint8
+
+const (
+	eventSkip  verdict = iota + 1 // nothing: a survey has brought the row, or nobody wants it
+	eventWait                     // it waits until its transaction is visible, and the log with it
+	eventLeave                    // the row is left to the table, for a later survey
+	eventTake                     // the row may go to the dispatcher
+)
+
+var verdictNames = [...]string{"", "skip", "wait", "leave to the table", "take"}
+
+// String returns the verdict in lower case.
+func (v verdict) String() string { return verdictNames[v] }
+
+// horizon joins the log to the table: it knows what the newest survey saw, and
+// judges each event of the log by it. It is arithmetic, without I/O, clock and
+// goroutine.
+//
+// Joining. The slot is created beside the passes. When it is there, and all that
+// committed before it is visible, a survey reads all that is due as one snapshot
+// sees it. Then the log is read. A transaction that the snapshot sees was surveyed,
+// and its rows are skipped when the log tells of them; all others are in the log.
+// So nothing is missed, and nothing is taken twice. While the log is read, further
+// surveys move the horizon on. From then on the log is judged by the newer snapshot,
+// row by row: a survey may come in the middle of a transaction.
+//
+// Schedule that reorders, which is why only a complete survey moves the horizon:
+// rows 1 and 2 of a key are committed. The survey ends early, with 2 unread. Its
+// snapshot sees both, the log's 2 is skipped, and 3 goes before 2.
+//
+// Schedule that reorders, which is why it has to see all that was left to the table:
+// the log tells of row 1 a moment before its transaction is visible to others. Its
+// key is held, so the row is left to the next survey. That one does not see it yet,
+// and ends the hold. 2 goes before 1.
+type horizon struct {
+	seen wal.Snapshot // of the newest complete survey
+	// left are the transactions of rows that the log has told of and that were left
+	// to the table since then.
+	left []wal.XID
+	gate gate
+	// unconfirmed are rows that surveys have brought and the log has not told of yet.
+	unconfirmed *unconfirmed
+	// restores says that the next survey brings rows that were returned to the table:
+	// the log may have told of them.
+	restores bool
+	// reconciles says that the newest survey brought what the log has not told of.
+	reconciles bool
+}
+
+func newHorizon(g VisibilityGate) horizon {
+	return horizon{gate: gate{setting: g}, unconfirmed: newUnconfirmed()}
+}
+
+// judge says what is to be done with an event. The row may be in flight, and its
+// key may be held.
+func (h *horizon) judge(ev relay.TailEvent, inFlight, held bool) verdict {
+	switch {
+	case ev.Message == nil:
+		return eventSkip
+	case h.seen.Sees(ev.XID):
+		return eventSkip
+	case !ev.Pending, inFlight:
+		return eventSkip
+	case !ev.Due:
+		return eventLeave
+	case !h.gate.passes(ev.XID):
+		return eventWait
+	case held:
+		return eventLeave
+	}
+	return eventTake
+}
+
+// passed notes how far the log has been read, and returns how many rows it has
+// missed up to there.
+func (h *horizon) passed(position wal.LSN) int { return h.unconfirmed.passed(position) }
+
+// told notes that the log has told of a row, which is skipped.
+func (h *horizon) told(r relay.Ref) { h.unconfirmed.told(r) }
+
+// keep keeps back an event that has to wait.
+func (h *horizon) keep(ev relay.TailEvent, now time.Time) { h.gate.keep(ev, now) }
+
+// leave notes that a row of the transaction is left to the table.
+func (h *horizon) leave(x wal.XID) { h.left = append(h.left, x) }
+
+// leaveAll notes that all rows in memory have been returned to the table. What the
+// log has told of them is of no use any more.
+func (h *horizon) leaveAll() {
+	h.restores = true
+	if ev, ok := h.gate.giveOut(); ok {
+		h.leave(ev.XID)
+	}
+	h.unconfirmed.clear()
+}
+
+// covers says whether the snapshot sees all that was left to the table.
+func (h *horizon) covers(s wal.Snapshot) bool {
+	return !slices.ContainsFunc(h.left, func(x wal.XID) bool { return !s.Sees(x) })
+}
+
+// moveTo moves the horizon to a survey, which is complete and covers what was left
+// to the table.
+func (h *horizon) moveTo(s relay.Survey) {
+	h.reconciles = !h.seen.IsZero() && !h.restores
+	h.restores, h.left = false, nil
+	h.seen, h.gate.visible, h.gate.synchronous = s.Snapshot, s.Snapshot, s.Synchronous
+}
+
+// brought notes that the survey has brought a row that the log should tell of. The
+// position is the survey's.
+func (h *horizon) brought(r relay.Ref, position wal.LSN) {
+	if h.reconciles {
+		h.unconfirmed.brought(r, position)
+	}
+}
+
+// valid checks what holds once an event that the gate gave out has been judged.
+func (h *horizon) valid() bool {
+	if ev := h.gate.waiting; ev != nil && h.gate.passes(ev.XID) {
+		return false
+	}
+	if h.gate.visible.Xmin() < h.seen.Xmin() { // a look at what is visible is newer than the survey
+		return false
+	}
+	return h.unconfirmed.valid() && (len(h.unconfirmed.rows) == 0 || !h.seen.IsZero())
+}

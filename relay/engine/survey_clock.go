@@ -1,0 +1,53 @@
+package engine
+
+import "time"
+
+// overdueAfter is the longest pause before a survey for which the log waits,
+// whatever the poll interval: long before a tail that is not read is left.
+const overdueAfter = unreadLimit / 5
+
+// surveyClock says when the next survey is due: after the reconcile interval, or
+// when a row that waits in the table is due, or a hold can end; and at once where
+// the log waits for it. It is arithmetic, without a clock of its own.
+//
+// Surveys take no more than a fifth of the time.
+type surveyClock struct {
+	reconcile time.Duration // the longest pause between two
+	interval  time.Duration // the shortest
+	wake      time.Time     // when the next is wanted
+	began     time.Time     // when the last one did
+	took      time.Duration // how long it took
+	// overdue says that the log is not read before the next survey was complete.
+	overdue bool
+}
+
+// begins notes that a survey begins, which will see all that was wanted of it.
+func (c *surveyClock) begins(now time.Time) {
+	c.began, c.wake, c.overdue = now, now.Add(c.reconcile), false
+}
+
+// ended notes how long it took.
+func (c *surveyClock) ended(took time.Duration) { c.took = took }
+
+// wakeAt has a survey made at that time, or before.
+func (c *surveyClock) wakeAt(at time.Time) {
+	if at.Before(c.wake) {
+		c.wake = at
+	}
+}
+
+// demand has the log wait for a survey. One that is out does not count: it may have
+// begun too early.
+func (c *surveyClock) demand() { c.overdue = true }
+
+// due is when the next survey is wanted and affordable.
+func (c *surveyClock) due(now time.Time) time.Time {
+	wanted, pause := c.wake, c.interval
+	if c.overdue {
+		wanted, pause = now, min(pause, overdueAfter)
+	}
+	if affordable := c.began.Add(max(pause, restFactor*c.took)); affordable.After(wanted) {
+		return affordable
+	}
+	return wanted
+}

@@ -1,0 +1,206 @@
+package engine
+
+import (
+	"fmt"
+	"time"
+)
+
+// Bounds of a tail.
+const (
+	// unreadLimit is how long a stream may stay unread: PostgreSQL cannot shut down
+	// while it waits for us to read.
+	unreadLimit = 5 * time.Second
+	// tailProved is how long a tail must have been read for the next try at one to
+	// come soon after its end.
+	tailProved = time.Minute
+)
+
+// tail is one replication slot's life: how the log is joined to what the table has
+// brought, when surveys are made, and when the tail is left. It is made when its
+// slot is, and dropped whole. Its owner is [tailing].
+type tail struct {
+	owner  *tailing
+	intake *intake
+	reader *reader
+	stream *stream
+	phase  tailPhase
+
+	horizon horizon
+	surveys surveyClock
+	lag     lagWatch
+	maxWAL  int64 // bytes of its log that the server may keep for the slot
+
+	began  time.Time // of reading
+	unread time.Time // since when the log is not read; zero while it is
+	missed int       // rows that the log has not told of, since the loop last asked
+}
+
+// enter is the one place where the phase changes.
+func (t *tail) enter(to tailPhase, now time.Time) {
+	if !t.phase.leadsTo(to) {
+		t.leave(now, "", fmt.Errorf("%w from %s to %s", errNoEdge, t.phase, to))
+		return
+	}
+	t.phase = to
+}
+
+// advance asks for what the tail needs next. It is not called while the sink is
+// down.
+func (t *tail) advance(now time.Time) {
+	if t.reader.busy() {
+		return
+	}
+	switch t.phase {
+	case tailJoining:
+		if !t.intake.running() {
+			t.survey(now)
+		}
+	case tailReading:
+		t.ask(now)
+	case tailOpening, tailStarting, tailClosing, tailEnded:
+	}
+}
+
+// ask has a statement run that is due while the log is read.
+func (t *tail) ask(now time.Time) {
+	switch {
+	case !now.Before(t.surveys.due(now)):
+		t.survey(now)
+	case t.horizon.gate.holdsBack() && !now.Before(t.horizon.gate.next):
+		t.reader.ask(sweepRequest{kind: readSnapshot})
+	case !now.Before(t.lag.due()):
+		t.lag.request(now)
+		t.reader.ask(sweepRequest{kind: inspectTail, tail: t.stream.tail})
+	}
+}
+
+// result takes in the answer to a statement. It is not the place to judge errors of
+// the session: the loop does.
+func (t *tail) result(res sweepResult, now time.Time) {
+	switch {
+	case t.phase.polls(): // left meanwhile
+	case res.err != nil:
+		t.leave(now, "the table cannot be read beside the log", res.err)
+	case res.kind == readSurvey:
+		t.surveys.ended(res.took)
+		t.takeSurvey(res.survey, now)
+	case res.kind == readSnapshot:
+		t.horizon.gate.visible = res.snapshot
+		t.readAgain(now)
+	case res.kind == inspectTail:
+		t.inspected(res, now)
+	}
+}
+
+// inspected leaves a tail that cannot be trusted, or costs more than it gives.
+func (t *tail) inspected(res sweepResult, now time.Time) {
+	switch {
+	case res.refusal != nil:
+		t.leave(now, "", res.refusal)
+	case res.lag.Retained > t.maxWAL:
+		t.leave(now, fmt.Sprintf("the server keeps %d bytes of its log for the slot, more than OUTBOX_MAX_WAL=%d: "+
+			"look for a transaction that is open or prepared for long (outbox-relay doctor)", res.lag.Retained, t.maxWAL), nil)
+	case !t.unread.IsZero(): // then it is no wonder that the tail is behind
+	default:
+		if t.lag.inspected(res.lag, now); t.lag.fallsBehind() {
+			t.leave(now, "the log is written faster than the server decodes it, as in a bulk load", nil)
+		}
+	}
+}
+
+// stepped takes in how far the stream has got.
+func (t *tail) stepped(step streamStep, now time.Time) {
+	switch step.kind {
+	case streamOpened:
+		t.stream.tail = step.tail
+		if t.phase == tailOpening {
+			t.enter(tailJoining, now)
+			t.intake.abandon()
+		}
+	case streamStarted:
+		if t.phase == tailStarting {
+			t.enter(tailReading, now)
+			t.began = now
+			t.owner.joined()
+		}
+	case streamEnded:
+		t.leave(now, "", step.err)
+		t.enter(tailEnded, now)
+	}
+}
+
+// readable says whether the loop shall take in more of the log.
+func (t *tail) readable(sinkDown bool) bool {
+	memory, limits := t.intake.dispatcher.memory(), t.intake.limits
+	return t.phase == tailReading && !sinkDown &&
+		t.reader.out != readSurvey && !t.surveys.overdue && !t.horizon.gate.holdsBack() &&
+		memory.rows < limits.rows && memory.bytes < limits.bytes
+}
+
+// noteUnread notes since when the log is not read.
+func (t *tail) noteUnread(now time.Time, sinkDown bool) {
+	switch {
+	case t.readable(sinkDown):
+		t.unread = time.Time{}
+	case t.phase == tailReading && t.unread.IsZero():
+		t.unread = now
+	}
+}
+
+// leaveIfUnread leaves a tail that has not been read for too long.
+func (t *tail) leaveIfUnread(now time.Time) {
+	if t.phase != tailReading || t.unread.IsZero() || now.Sub(t.unread) < unreadLimit {
+		return
+	}
+	reason := "the broker does not keep up"
+	switch {
+	case t.reader.out == readSurvey:
+		reason = "the table cannot be read in time beside the log"
+	case t.horizon.gate.holdsBack():
+		reason = "a transaction in the log is not visible yet: it waits for the synchronous standby"
+	case t.surveys.overdue:
+		reason = "the broker was away, or a transaction that the log has told of is not visible yet"
+	}
+	t.leave(now, reason, nil)
+}
+
+// leave gives the tail up, for the reason given or the error. The log is not read
+// from here on, and the owner awaits the stream's last step. A tail that was left
+// already stays as it is.
+func (t *tail) leave(now time.Time, reason string, cause error) {
+	if !t.phase.leadsTo(tailClosing) {
+		return
+	}
+	t.owner.lost(now, t.began, reason, cause)
+	t.enter(tailClosing, now)
+	t.stream.cancel()
+	t.intake.pace.next = now
+}
+
+// next is when the tail has to be advanced again, or the zero time where only what
+// happens to it counts.
+func (t *tail) next(now time.Time) time.Time {
+	if t.phase != tailReading {
+		return time.Time{}
+	}
+	var at time.Time
+	if !t.unread.IsZero() {
+		at = t.unread.Add(unreadLimit)
+	}
+	if t.reader.busy() {
+		return at
+	}
+	at = sooner(at, sooner(t.surveys.due(now), t.lag.due()))
+	if t.horizon.gate.holdsBack() {
+		at = sooner(at, t.horizon.gate.next)
+	}
+	return at
+}
+
+// sooner is the earlier of two times, of which the first may be none.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
+}
