@@ -16,11 +16,13 @@ func relayConfig(c config.Config, database relay.Database, sink relay.Sink, log 
 		Logger:   log,
 		Ordering: c.Ordering,
 
-		PollInterval:      c.PollInterval,
-		Tail:              c.Mode != config.PollingMode,
-		ReconcileInterval: c.ReconcileInterval,
-		Gate:              visibilityGate(c.VisibilityGate),
-		MaxWAL:            int64(c.MaxWAL),
+		PollInterval: c.PollInterval,
+		Tail: engine.TailConfig{
+			Wanted:            c.Mode != config.PollingMode,
+			ReconcileInterval: c.ReconcileInterval,
+			Gate:              visibilityGate(c.VisibilityGate),
+			MaxWAL:            int64(c.MaxWAL),
+		},
 
 		MaxInFlight:     c.MaxInFlight,
 		BufferBytes:     int64(c.BufferBytes),

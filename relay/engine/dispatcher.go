@@ -11,6 +11,11 @@ const (
 	OrderNone                  // every message is delivered as soon as the window has room
 )
 
+var orderingNames = [...]string{"key", "none"}
+
+// String returns the ordering as OUTBOX_ORDERING has it.
+func (o Ordering) String() string { return orderingNames[o] }
+
 // limits bound what the dispatcher holds.
 type limits struct {
 	window      int   // messages published whose outcome is not committed

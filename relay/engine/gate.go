@@ -18,6 +18,11 @@ const (
 	GateOff
 )
 
+var gateNames = [...]string{"auto", "on", "off"}
+
+// String returns the setting as OUTBOX_VISIBILITY_GATE has it.
+func (g VisibilityGate) String() string { return gateNames[g] }
+
 // gate keeps back what the log tells of before others can see it.
 //
 // Schedule that invents a message: X commits and waits for the synchronous

@@ -72,7 +72,7 @@ func TestGateSettings(t *testing.T) {
 			h := newHorizon(setting)
 			h.moveTo(relay.Survey{Complete: true, Snapshot: parseSnapshot(t, "100:100:"), Synchronous: synchronous})
 			if got := h.judge(told(100, nil), false, false) == eventTake; got != passes[i] {
-				t.Errorf("setting %d, synchronous %t: passes %t", setting, synchronous, got)
+				t.Errorf("gate %s, synchronous %t: passes %t", setting, synchronous, got)
 			}
 		}
 	}

@@ -46,8 +46,8 @@ func newTestTail(t *testing.T, now time.Time) (*tailing, *tail) {
 	_, cancel := context.WithCancel(t.Context())
 	flight := newInFlight()
 	search := &tailing{
-		tailSettings: tailSettings{wanted: true, reconcile: time.Minute, maxWAL: 1 << 30, retry: Backoff{time.Second, time.Minute}},
-		openStream:   func() *stream { return newStream(cancel, 1) },
+		config:     TailConfig{Wanted: true, ReconcileInterval: time.Minute, MaxWAL: 1 << 30, Retry: Backoff{time.Second, time.Minute}},
+		openStream: func() *stream { return newStream(cancel, 1) },
 		intake: &intake{
 			limits:     bufferLimits{rows: 16, bytes: 1 << 20},
 			dispatcher: newDispatcher(limits{window: 4, windowBytes: 1 << 20, chain: 4}, OrderByKey),

@@ -21,15 +21,7 @@ type Config struct {
 	Ordering Ordering
 
 	PollInterval time.Duration
-	// Tail has the log read where that is possible. Without it the relay polls.
-	Tail bool
-	// ReconcileInterval is how often the table is surveyed while the log is read.
-	ReconcileInterval time.Duration
-	Gate              VisibilityGate
-	// MaxWAL is how many bytes of its log the server may keep for the tail's slot.
-	MaxWAL int64
-	// TailRetry are the pauses between tries at a tail. Zero: 1 s to 1 min.
-	TailRetry Backoff
+	Tail         TailConfig
 
 	MaxInFlight int   // messages published whose outcome is not committed
 	BufferBytes int64 // of messages in memory, those in flight included
@@ -44,9 +36,23 @@ type Config struct {
 	StepDownAfter time.Duration
 }
 
+// TailConfig is what a relay does about the write-ahead log.
+type TailConfig struct {
+	// Wanted has the log read where that is possible. Without it the relay polls, and
+	// the other fields mean nothing.
+	Wanted bool
+	// ReconcileInterval is how often the table is surveyed while the log is read.
+	ReconcileInterval time.Duration
+	Gate              VisibilityGate
+	// MaxWAL is how many bytes of its log the server may keep for the tail's slot.
+	MaxWAL int64
+	// Retry are the pauses between tries at a tail. Zero: 1 s to 1 min.
+	Retry Backoff
+}
+
 func (c Config) withDefaults() Config {
-	if c.TailRetry == (Backoff{}) {
-		c.TailRetry = Backoff{time.Second, time.Minute}
+	if c.Tail.Retry == (Backoff{}) {
+		c.Tail.Retry = Backoff{time.Second, time.Minute}
 	}
 	if c.StepDownAfter == 0 {
 		c.StepDownAfter = time.Minute

@@ -8,7 +8,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// stream is one try at a tail, from the creation of its slot to its end, on a
+// stream is one tail, from the creation of its slot to its end, on a
 // goroutine of its own. The loop owns what is written here and asks for the end
 // by cancel; the end always comes as the last step.
 type stream struct {
@@ -38,6 +38,11 @@ const (
 	streamStarted                     // events follow
 	streamEnded                       // the goroutine has ended
 )
+
+var stepNames = [...]string{"", "opened", "started", "ended"}
+
+// String returns the step in lower case.
+func (k stepKind) String() string { return stepNames[k] }
 
 // eventsAhead is how many events the reading goroutine may be ahead of the loop:
 // enough that the two need not meet for each row.

@@ -38,7 +38,7 @@ func newTailCampaign(t *testing.T) *tailCampaign {
 	t.Helper()
 	h, url := stalled(t, func(c *engine.Config) {
 		tailed(c)
-		c.TailRetry = engine.Backoff{Min: time.Millisecond, Max: 10 * time.Millisecond}
+		c.Tail.Retry = engine.Backoff{Min: time.Millisecond, Max: 10 * time.Millisecond}
 		c.MaxInFlight = 1024
 	}, nil)
 	if err := oracle.Install(t.Context(), h.conn); err != nil {

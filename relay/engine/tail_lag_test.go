@@ -68,7 +68,7 @@ func TestTailThatKeepsUpStays(t *testing.T) {
 // of the log.
 func TestOutageOfTheBrokerIsNoFaultOfTheLog(t *testing.T) {
 	t.Parallel()
-	h := start(t, func(c *engine.Config) { tailed(c); c.TailRetry.Max = 3 * time.Second }, nil)
+	h := start(t, func(c *engine.Config) { tailed(c); c.Tail.Retry.Max = 3 * time.Second }, nil)
 	h.run()
 	h.untilTailing()
 	h.broker.Shutdown()
@@ -76,7 +76,7 @@ func TestOutageOfTheBrokerIsNoFaultOfTheLog(t *testing.T) {
 	h.untilPolling("the broker was away")
 	h.until("the outage has lasted", func() bool {
 		s := h.relay.Status()
-		return s.SinkDown != "" && time.Since(s.SinkDownSince) > unreadLimit+2*h.config.TailRetry.Max
+		return s.SinkDown != "" && time.Since(s.SinkDownSince) > unreadLimit+2*h.config.Tail.Retry.Max
 	})
 	if err := h.broker.Restart(t.Context()); err != nil {
 		t.Fatal(err)

@@ -18,7 +18,7 @@ func TestSurveyThatDoesNotFitLeavesTheTail(t *testing.T) {
 	h := start(t, func(c *engine.Config) {
 		tailed(c)
 		c.MaxInFlight = 4 // a buffer of 16 rows
-		c.ReconcileInterval = 50 * time.Millisecond
+		c.Tail.ReconcileInterval = 50 * time.Millisecond
 		c.Database = &slowDatabase{Database: c.Database, told: func(relay.TailEvent) { log.wait() }}
 	}, func(h *harness) { h.valves = append(h.valves, &log) })
 	h.run()
@@ -59,7 +59,7 @@ func TestTailThatIsNotReadIsLeft(t *testing.T) {
 // The log that the server keeps for the slot is bounded. (Rule 7: OUTBOX_MAX_WAL.)
 func TestTailIsLeftWhenItsSlotKeepsTooMuch(t *testing.T) {
 	url := pgtest.Own(t, nil).URL("postgres") // an open transaction is in everybody's way
-	h := startOn(t, url, func(c *engine.Config) { tailed(c); c.MaxWAL = 1 << 20 }, nil)
+	h := startOn(t, url, func(c *engine.Config) { tailed(c); c.Tail.MaxWAL = 1 << 20 }, nil)
 	h.run()
 	h.untilTailing()
 	open := h.begin()
@@ -80,7 +80,7 @@ func TestTailIsLeftWhenItsSlotKeepsTooMuch(t *testing.T) {
 // any more, and says nothing. (Rule 7: reconciliation, and the publication is
 // looked at.)
 func TestPublicationThatLosesTheTableIsFoundOut(t *testing.T) {
-	h := start(t, func(c *engine.Config) { tailed(c); c.ReconcileInterval = 50 * time.Millisecond }, nil)
+	h := start(t, func(c *engine.Config) { tailed(c); c.Tail.ReconcileInterval = 50 * time.Millisecond }, nil)
 	h.run()
 	h.untilTailing()
 	h.exec("ALTER PUBLICATION outbox_relay DROP TABLE " + h.table)
@@ -105,7 +105,7 @@ func TestRowsThatTheLogHasMissedAreCounted(t *testing.T) {
 	var deaf atomic.Bool
 	h := start(t, func(c *engine.Config) {
 		tailed(c)
-		c.ReconcileInterval = 50 * time.Millisecond
+		c.Tail.ReconcileInterval = 50 * time.Millisecond
 		c.Database = &deafDatabase{Database: c.Database, deaf: &deaf}
 	}, nil)
 	h.run()

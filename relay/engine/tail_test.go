@@ -23,10 +23,10 @@ import (
 // tailed is the configuration of a relay that reads the log. Surveys come only
 // where a rule asks for one.
 func tailed(c *engine.Config) {
-	c.Tail = true
-	c.ReconcileInterval = time.Hour
-	c.MaxWAL = 1 << 30
-	c.TailRetry = engine.Backoff{Min: 10 * time.Millisecond, Max: time.Second}
+	c.Tail.Wanted = true
+	c.Tail.ReconcileInterval = time.Hour
+	c.Tail.MaxWAL = 1 << 30
+	c.Tail.Retry = engine.Backoff{Min: 10 * time.Millisecond, Max: time.Second}
 }
 
 // untilTailing waits until the log is read.
@@ -93,7 +93,7 @@ func TestRowThatASurveyHasBroughtIsNotTakenFromTheLogAgain(t *testing.T) {
 	var log valve // shut while the log is silent
 	h := start(t, func(c *engine.Config) {
 		tailed(c)
-		c.ReconcileInterval = 30 * time.Millisecond
+		c.Tail.ReconcileInterval = 30 * time.Millisecond
 		c.Database = &slowDatabase{Database: c.Database, told: func(relay.TailEvent) { log.wait() }}
 	}, func(h *harness) { h.valves = append(h.valves, &log) })
 	h.run()
@@ -115,7 +115,7 @@ func TestRowThatASurveyHasBroughtIsNotTakenFromTheLogAgain(t *testing.T) {
 func TestSurveysInTheMiddleOfTransactionsChangeNothing(t *testing.T) {
 	h := start(t, func(c *engine.Config) {
 		tailed(c)
-		c.PollInterval, c.ReconcileInterval = time.Millisecond, time.Millisecond
+		c.PollInterval, c.Tail.ReconcileInterval = time.Millisecond, time.Millisecond
 		c.MaxInFlight = 1024
 	}, nil)
 	h.run()
@@ -221,9 +221,9 @@ func TestHoldOutlastsASurveyThatDoesNotSeeWhatWasDropped(t *testing.T) {
 	var surveys, told atomic.Int64
 	h, url := stalled(t, func(c *engine.Config) {
 		tailed(c)
-		c.Gate = engine.GateOff
+		c.Tail.Gate = engine.GateOff
 		c.Retry = engine.Backoff{Min: time.Hour, Max: time.Hour}
-		c.ReconcileInterval = 20 * time.Millisecond
+		c.Tail.ReconcileInterval = 20 * time.Millisecond
 		c.Database = &slowDatabase{
 			Database: c.Database,
 			surveyed: func(relay.Survey) { surveys.Add(1) },
@@ -267,8 +267,8 @@ func TestHoldOutlastsASurveyThatDoesNotSeeWhatWasDropped(t *testing.T) {
 func TestRowThatIsNotVisibleYetIsNotTakenForGone(t *testing.T) {
 	h, url := stalled(t, func(c *engine.Config) {
 		tailed(c)
-		c.Gate = engine.GateOff
-		c.ReconcileInterval = 50 * time.Millisecond
+		c.Tail.Gate = engine.GateOff
+		c.Tail.ReconcileInterval = 50 * time.Millisecond
 	}, nil)
 	app := h.application()
 	h.run()

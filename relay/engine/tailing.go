@@ -10,7 +10,7 @@ import (
 // long to wait after one that did not last, and why there is none. It owns the tail
 // that there is. Whatever goes wrong with that one, the relay is polling again.
 type tailing struct {
-	tailSettings
+	config     TailConfig
 	intake     *intake
 	openStream func() *stream
 
@@ -23,15 +23,6 @@ type tailing struct {
 	// pollingSince is when the log was last read, or when the log of the relay last
 	// said why it is not.
 	pollingSince time.Time
-}
-
-// tailSettings are what a relay's configuration says of tails.
-type tailSettings struct {
-	wanted    bool
-	reconcile time.Duration
-	maxWAL    int64
-	retry     Backoff
-	gate      VisibilityGate
 }
 
 // polls says whether passes may run. An answer that the last tail has asked for
@@ -51,7 +42,7 @@ func (t *tailing) advance(now time.Time) {
 		t.tail.advance(now)
 	case t.intake.reader.out.ofTail():
 		// Asked for by the last tail: the answer is older than the next slot.
-	case t.wanted && !now.Before(t.next) && t.intake.keepsUp():
+	case t.config.Wanted && !now.Before(t.next) && t.intake.keepsUp():
 		t.tail = t.newTail()
 	}
 }
@@ -62,9 +53,9 @@ func (t *tailing) newTail() *tail {
 		intake:  t.intake,
 		reader:  t.intake.reader,
 		stream:  t.openStream(),
-		horizon: newHorizon(t.gate),
-		surveys: surveyClock{reconcile: t.reconcile, interval: t.intake.pace.interval},
-		maxWAL:  t.maxWAL,
+		horizon: newHorizon(t.config.Gate),
+		surveys: surveyClock{reconcile: t.config.ReconcileInterval, interval: t.intake.pace.interval},
+		maxWAL:  t.config.MaxWAL,
 	}
 }
 
@@ -95,7 +86,7 @@ func (t *tailing) lost(now, began time.Time, reason string, cause error) {
 		}
 	}
 	t.failures++
-	t.next = now.Add(t.retry.equal(t.failures))
+	t.next = now.Add(t.config.Retry.equal(t.failures))
 	t.left, t.cause = reason, cause
 	if cause != nil && reason == "" {
 		t.left = cause.Error()
@@ -104,7 +95,7 @@ func (t *tailing) lost(now, began time.Time, reason string, cause error) {
 
 // close ends the tail for good.
 func (t *tailing) close(now time.Time) {
-	t.wanted = false
+	t.config.Wanted = false
 	if t.tail != nil {
 		t.tail.leave(now, "", nil)
 	}
@@ -178,7 +169,7 @@ func (t *tailing) until(now time.Time, most time.Duration) time.Duration {
 	switch {
 	case t.tail != nil:
 		at = t.tail.next(now)
-	case t.wanted && t.next.After(now):
+	case t.config.Wanted && t.next.After(now):
 		at = t.next
 	}
 	if at.IsZero() {
@@ -190,14 +181,14 @@ func (t *tailing) until(now time.Time, most time.Duration) time.Duration {
 // pollsTooLong says whether there has been no tail for longer than a few tries at
 // one take.
 func (t *tailing) pollsTooLong(now time.Time) bool {
-	return t.wanted && !t.reads() && now.Sub(t.pollingSince) > t.retry.Max
+	return t.config.Wanted && !t.reads() && now.Sub(t.pollingSince) > t.config.Retry.Max
 }
 
 // explain is what there is to say to people about the tail; empty where it is
 // read, or not wanted.
 func (t *tailing) explain() string {
 	switch {
-	case !t.wanted || t.reads():
+	case !t.config.Wanted || t.reads():
 		return ""
 	case t.left != "":
 		return t.left

@@ -63,11 +63,7 @@ func newTerm(r *Relay, control relay.Control) *term {
 		messageLimit: r.messageLimit,
 	}
 	t.tailing = &tailing{
-		tailSettings: tailSettings{
-			wanted: r.config.Tail, reconcile: r.config.ReconcileInterval, maxWAL: r.config.MaxWAL,
-			retry: r.config.TailRetry, gate: r.config.Gate,
-		},
-		intake: t.intake, pollingSince: time.Now(),
+		config: r.config.Tail, intake: t.intake, pollingSince: time.Now(),
 	}
 	return t
 }
