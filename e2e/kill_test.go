@@ -20,7 +20,7 @@ var faultPoints = []struct {
 	{"after-ack", 400, nil},                                           // per message
 	{"before-mark", 20, nil},                                          // per batch
 	{"after-mark", 20, nil},                                           // per batch
-	{"during-sweep", 10, []string{"OUTBOX_MODE", "polling"}},          // per chunk
+	{"during-pass", 10, []string{"OUTBOX_MODE", "polling"}},           // per chunk
 	{"during-survey", 2, []string{"OUTBOX_RECONCILE_INTERVAL", "1s"}}, // per survey
 }
 

@@ -35,9 +35,9 @@
 //
 // One term of leadership is four goroutines, and a fifth while there is a tail.
 // The loop (term.go) owns all state: what is in flight, which keys are held, the
-// chains and the window, how far the tail has got. The sweeper and the marker each
-// own one database session and do what the loop asks; a stream owns the session that
-// reads the log. The prober asks a broken sink whether it is back. The sink has its
+// chains and the window, how far the tail has got. A read session and the
+// marker each own one database session and do what the loop asks; a stream owns the
+// session that reads the log. The prober asks a broken sink whether it is back. The sink has its
 // own. They speak through channels and mailboxes; nothing here is shared.
 //
 // What can be decided without a server is plain arithmetic, stepped by tests: the

@@ -2,15 +2,15 @@ package engine
 
 import "github.com/outbox-relay/outbox-relay/relay"
 
-// inFlight is the one answer to "is this row on its way?". A row that a sweep
-// brings and that is in here is not taken a second time.
+// inFlight is the one answer to "is this row on its way?". A row that is in here
+// is not taken a second time, whatever brings it.
 //
-// A row must not leave too early. Schedule that doubles a message: a sweep's
-// statement takes its snapshot; the row's mark commits; the row leaves; the
-// sweep's result arrives with the row, still unsent in that snapshot, and it is
+// A row must not leave too early. Schedule that doubles a message: a statement that
+// reads the table takes its snapshot. The row's mark commits. The row leaves. The
+// statement's result arrives with the row, still unsent in that snapshot, and it is
 // published again. So a row whose outcome is committed lingers until the result
 // of the statement that was running then has been taken in. The next statement
-// of the sweep has a snapshot of its own, which sees the commit.
+// has a snapshot of its own, which sees the commit.
 //
 // Rows are known by (id, message id): after TRUNCATE … RESTART IDENTITY the same
 // id is another row, which must not be mistaken for the one in flight.
@@ -18,7 +18,7 @@ type inFlight struct {
 	// rows holds the message, or nil for a row that lingers.
 	rows      map[relay.Ref]*item
 	lingering []relay.Ref
-	reading   bool // a statement of the sweep is running
+	reading   bool // a statement that may bring rows is running
 }
 
 func newInFlight() *inFlight { return &inFlight{rows: make(map[relay.Ref]*item)} }
@@ -30,8 +30,8 @@ func (f *inFlight) has(r relay.Ref) bool {
 
 func (f *inFlight) add(m *item) { f.rows[m.Ref] = m }
 
-// returned removes a row that goes back to the table unpublished: the next sweep is
-// meant to bring it again.
+// returned removes a row that returns to the table unpublished: the next pass or
+// survey is meant to bring it again.
 func (f *inFlight) returned(r relay.Ref) { delete(f.rows, r) }
 
 // settle removes a row whose outcome is committed, as soon as no running
@@ -50,7 +50,7 @@ func (f *inFlight) settle(r relay.Ref) *item {
 	return m
 }
 
-// statementBegins is called before a statement of the sweep is sent.
+// statementBegins is called before a statement that may bring rows is sent.
 func (f *inFlight) statementBegins() { f.reading = true }
 
 // statementEnded is called once the statement's rows have been taken in.

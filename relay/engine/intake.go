@@ -70,7 +70,7 @@ func (in *intake) begin(now time.Time) {
 	in.pass = newPass()
 	in.pace.passBegins(now)
 	in.holds.snapshotBegins()
-	in.reader.ask(sweepRequest{kind: beginPass})
+	in.reader.ask(readRequest{kind: beginPass})
 }
 
 // readChunk asks for the next chunk once a worthwhile one fits the buffer, and
@@ -88,7 +88,7 @@ func (in *intake) readChunk() bool {
 	}
 	req := in.request(p.frame, p.cursor, rows, free)
 	req.ExcludeKeys = p.parked.appendTo(in.holds.excluded())
-	in.reader.ask(sweepRequest{kind: readChunk, chunk: req})
+	in.reader.ask(readRequest{kind: readChunk, chunk: req})
 	return true
 }
 
@@ -109,7 +109,7 @@ func (in *intake) refillParked() {
 	// one of a kind, and the chain is short.
 	req := in.request(in.pass.frame, next.after, next.rows, max(free, parked.nextSize))
 	req.OnlyKey = &next.key
-	in.reader.ask(sweepRequest{kind: refillKey, chunk: req})
+	in.reader.ask(readRequest{kind: refillKey, chunk: req})
 }
 
 func (in *intake) request(frame relay.Pass, after int64, rows int, bytes int64) relay.ChunkRequest {
@@ -118,7 +118,7 @@ func (in *intake) request(frame relay.Pass, after int64, rows int, bytes int64) 
 
 // result takes in what a statement of the pass has brought. After an error the
 // pass ends.
-func (in *intake) result(res sweepResult, now time.Time) {
+func (in *intake) result(res readResult, now time.Time) {
 	p := in.pass
 	if res.err != nil || p.abandoned {
 		in.end(now, false)

@@ -7,7 +7,7 @@ import "time"
 //
 // A pass that reads a million rows waiting for their retries takes a second of
 // the database's time and finds little. Four times the time it wasted passes
-// before the next one, so sweeping never takes more than a fifth of one of the
+// before the next one, so passes never take more than a fifth of one of the
 // database's cores. Time is wasted only as far as the rows taken in do not
 // account for it, and only by a pass that has read all there is: one that was
 // cut short in a backlog is followed by the next at once.
@@ -20,7 +20,7 @@ type pacer struct {
 }
 
 // worthPerRow is the reading time that one row taken in accounts for: 20 µs is
-// a slow read (a sweep reads a row of 370 bytes in 1 to 2 µs).
+// a slow read (a chunk reads a row of 370 bytes in 1 to 2 µs).
 const worthPerRow = 20 * time.Microsecond
 
 // restFactor is how much longer than the wasted time the pause is.

@@ -52,7 +52,7 @@ func newTestTail(t *testing.T, now time.Time) (*tailing, *tail) {
 			limits:     bufferLimits{rows: 16, bytes: 1 << 20},
 			dispatcher: newDispatcher(limits{window: 4, windowBytes: 1 << 20, chain: 4}, OrderByKey),
 			flight:     flight, holds: newHolds(), quick: true, messageLimit: func() int64 { return 0 },
-			reader: &reader{requests: make(chan sweepRequest, 1), flight: flight},
+			reader: &reader{requests: make(chan readRequest, 1), flight: flight},
 		},
 	}
 	if search.advance(now); search.tail == nil {
@@ -100,8 +100,8 @@ func TestTailIsDroppedWhole(t *testing.T) {
 	if search.advance(later); search.tail != nil || search.polls() {
 		t.Fatal("a tail is opened, or a pass may begin, before the survey of the last tail was answered")
 	}
-	search.intake.reader.answered()
-	search.result(sweepResult{kind: readSurvey}, later)
+	search.intake.reader.answered(nil)
+	search.result(readResult{kind: readSurvey}, later)
 	if search.advance(later); search.tail == nil || search.tail == first || !search.polls() {
 		t.Fatal("no new tail is opened once the survey of the last one was answered")
 	}

@@ -1,6 +1,6 @@
 package engine
 
-// statement is what the sweeper's session runs for the loop.
+// statement is what the loop has run on the session that reads the table.
 type statement uint8
 
 const (
@@ -25,20 +25,21 @@ func (s statement) ofTail() bool { return s >= readSurvey }
 // began.
 func (s statement) bringsRows() bool { return s >= beginPass && s <= readSurvey }
 
-// reader is the loop's side of the sweeper: it asks for one statement after the
-// other and knows which one is out. Passes and the tail share it, as they share
-// the session.
+// reader is the loop's side of the session that reads the table: it asks for one
+// statement after the other and knows which one is out. Passes and the tail share
+// it, as they share the session.
 type reader struct {
-	requests chan<- sweepRequest
+	requests chan<- readRequest
 	flight   *inFlight
 	out      statement
+	failures int // in a row
 }
 
 // busy says whether a statement is out.
 func (r *reader) busy() bool { return r.out != noStatement }
 
 // ask sends a request. The caller has seen that the reader is not busy.
-func (r *reader) ask(req sweepRequest) {
+func (r *reader) ask(req readRequest) {
 	r.out = req.kind
 	if req.kind.bringsRows() {
 		r.flight.statementBegins()
@@ -46,8 +47,16 @@ func (r *reader) ask(req sweepRequest) {
 	r.requests <- req
 }
 
-// answered notes that the statement has ended. Its rows are still to be taken in.
-func (r *reader) answered() { r.out = noStatement }
+// answered notes that the statement has ended, with an error or not. Its rows are
+// still to be taken in.
+func (r *reader) answered(err error) {
+	r.out = noStatement
+	if err == nil {
+		r.failures = 0
+	} else {
+		r.failures++
+	}
+}
 
 // takenIn notes that the rows of the answer have been taken in.
 func (r *reader) takenIn() { r.flight.statementEnded() }

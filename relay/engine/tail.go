@@ -67,16 +67,16 @@ func (t *tail) ask(now time.Time) {
 	case !now.Before(t.surveys.due(now)):
 		t.survey(now)
 	case t.horizon.gate.holdsBack() && !now.Before(t.horizon.gate.next):
-		t.reader.ask(sweepRequest{kind: readSnapshot})
+		t.reader.ask(readRequest{kind: readSnapshot})
 	case !now.Before(t.lag.due()):
 		t.lag.request(now)
-		t.reader.ask(sweepRequest{kind: inspectTail, tail: t.stream.tail})
+		t.reader.ask(readRequest{kind: inspectTail, tail: t.stream.tail})
 	}
 }
 
 // result takes in the answer to a statement. It is not the place to judge errors of
 // the session: the loop does.
-func (t *tail) result(res sweepResult, now time.Time) {
+func (t *tail) result(res readResult, now time.Time) {
 	switch {
 	case t.phase.polls(): // left meanwhile
 	case res.err != nil:
@@ -93,7 +93,7 @@ func (t *tail) result(res sweepResult, now time.Time) {
 }
 
 // inspected leaves a tail that cannot be trusted, or costs more than it gives.
-func (t *tail) inspected(res sweepResult, now time.Time) {
+func (t *tail) inspected(res readResult, now time.Time) {
 	switch {
 	case res.refusal != nil:
 		t.leave(now, "", res.refusal)

@@ -10,7 +10,7 @@ import (
 // lagWatch finds a tail that falls behind. A server decodes the whole log of a
 // database, one transaction after the other: a bulk load into any of its tables,
 // or more commits than one process decodes, keep a tail at work for minutes, and
-// new rows wait behind that. Sweeps see them at once.
+// new rows wait behind that. Passes see them at once.
 //
 // A tail that catches up by itself is let alone: it has begun behind, or has not
 // been read for a moment.

@@ -81,7 +81,7 @@ func (t *tail) survey(now time.Time) {
 	// together are bounded too.
 	req := in.request(relay.Pass{}, math.MinInt64, in.limits.rows, in.limits.bytes/2)
 	req.ExcludeKeys = in.holds.excluded()
-	t.reader.ask(sweepRequest{kind: readSurvey, chunk: req})
+	t.reader.ask(readRequest{kind: readSurvey, chunk: req})
 }
 
 // takeSurvey takes in the rows of a survey and moves the horizon to it, or has

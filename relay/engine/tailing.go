@@ -60,7 +60,7 @@ func (t *tailing) newTail() *tail {
 }
 
 // result hands an answer to the tail that asked, if it is still there.
-func (t *tailing) result(res sweepResult, now time.Time) {
+func (t *tailing) result(res readResult, now time.Time) {
 	if t.tail != nil {
 		t.tail.result(res, now)
 	}

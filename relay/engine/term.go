@@ -17,7 +17,7 @@ import (
 type term struct {
 	*Relay
 	marker     *marker
-	sweeper    *sweeper
+	session    *readSession
 	reader     *reader
 	prober     *prober
 	dispatcher *dispatcher
@@ -31,7 +31,6 @@ type term struct {
 	tasks      sync.WaitGroup
 
 	stopping      bool
-	sweepFailures int          // in a row
 	acknowledged  []relay.Mark // for the marker, collected over one turn of the loop
 	paused        time.Time    // since when the sink's broker has it pause; zero: it does not
 }
@@ -40,7 +39,7 @@ func newTerm(r *Relay, control relay.Control) *term {
 	t := &term{
 		Relay:   r,
 		marker:  newMarker(control, r.config.AttemptLimit),
-		sweeper: newSweeper(r.config.Database, control),
+		session: newReadSession(r.config.Database, control),
 		dispatcher: newDispatcher(limits{
 			window:      r.config.MaxInFlight,
 			windowBytes: r.config.BufferBytes / 2,
@@ -52,7 +51,7 @@ func newTerm(r *Relay, control relay.Control) *term {
 		reports:  newMailbox[report](),
 	}
 	t.prober = newProber(r)
-	t.reader = &reader{requests: t.sweeper.requests, flight: t.flight}
+	t.reader = &reader{requests: t.session.requests, flight: t.flight}
 	t.intake = &intake{
 		limits:       bufferLimits{rows: readAhead * r.config.MaxInFlight, bytes: r.config.BufferBytes},
 		dispatcher:   t.dispatcher,
@@ -101,7 +100,7 @@ func (r *Relay) lead(ctx context.Context, control relay.Control) error {
 	stopMarker := make(chan struct{})
 	markerDone := make(chan error, 1)
 	t.tasks.Go(func() { markerDone <- t.marker.run(hard, stopMarker) })
-	t.tasks.Go(func() { t.sweeper.run(hard) })
+	t.tasks.Go(func() { t.session.run(hard) })
 	t.tasks.Go(func() { t.prober.run(hard) })
 
 	err := t.loop(ctx, markerDone)
@@ -150,8 +149,8 @@ func (t *term) loop(ctx context.Context, markerDone <-chan error) error {
 			for _, s := range t.marker.settled.take() {
 				t.settle(s)
 			}
-		case res := <-t.sweeper.results:
-			if err := t.swept(res); err != nil {
+		case res := <-t.session.results:
+			if err := t.answered(res); err != nil {
 				return err
 			}
 		case err := <-t.prober.results:
@@ -219,10 +218,10 @@ func defectType(err error) relay.ErrorType {
 	return relay.ErrorTypeInvalid
 }
 
-// swept takes in a result of the sweeper. It returns the errors that end a term.
-func (t *term) swept(res sweepResult) error {
+// answered takes in the answer to a statement. It returns the errors that end a term.
+func (t *term) answered(res readResult) error {
 	now := time.Now()
-	t.reader.answered()
+	t.reader.answered(res.err)
 	if res.kind.ofTail() {
 		t.tailing.result(res, now)
 		t.reconciled()
@@ -233,13 +232,11 @@ func (t *term) swept(res sweepResult) error {
 	const fault = "cannot read the outbox table"
 	switch {
 	case res.err == nil:
-		t.sweepFailures = 0
 		t.faults.recovered(fault)
 	case errors.Is(res.err, relay.ErrNotLeader), errors.Is(res.err, relay.ErrSetup):
 		return res.err
 	default:
-		t.sweepFailures++
-		t.intake.pace.next = now.Add(reconnect.equal(t.sweepFailures))
+		t.intake.pace.next = now.Add(reconnect.equal(t.reader.failures))
 		t.faults.report(fault, slog.Any("error", res.err))
 	}
 	return nil

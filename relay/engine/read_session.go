@@ -10,29 +10,29 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
-// sweeper does what the loop asks of the sweep session, one statement at a
-// time: it opens the session when it has none, begins passes, reads chunks. It
-// owns the session, decides nothing, and never waits for the sink, since each
-// statement's result is in memory when it answers.
-type sweeper struct {
+// readSession runs what the loop asks for on the session that reads the table, one
+// statement at a time. It opens the session when it has none. It owns the session,
+// decides nothing, and never waits for the sink: each statement's result is in memory
+// when it answers.
+type readSession struct {
 	database relay.Database
 	control  relay.Control
 	session  relay.Sweep
 
-	requests chan sweepRequest
-	results  chan sweepResult
+	requests chan readRequest
+	results  chan readResult
 }
 
-// sweepRequest asks for one thing.
-type sweepRequest struct {
+// readRequest asks for one thing.
+type readRequest struct {
 	kind  statement
 	chunk relay.ChunkRequest // of readChunk, refillKey and readSurvey
 	tail  relay.Tail         // of inspectTail
 }
 
-// sweepResult answers a request. After an error the session has been closed;
+// readResult answers a request. After an error the session has been closed;
 // the next request opens another.
-type sweepResult struct {
+type readResult struct {
 	kind     statement
 	pass     relay.Pass
 	chunk    relay.Chunk
@@ -44,19 +44,19 @@ type sweepResult struct {
 	err      error
 }
 
-func newSweeper(db relay.Database, c relay.Control) *sweeper {
-	return &sweeper{
+func newReadSession(db relay.Database, c relay.Control) *readSession {
+	return &readSession{
 		database: db,
 		control:  c,
-		requests: make(chan sweepRequest, 1),
-		results:  make(chan sweepResult, 1),
+		requests: make(chan readRequest, 1),
+		results:  make(chan readResult, 1),
 	}
 }
 
 // run answers requests until ctx ends. Each request gets one result, and the
 // loop sends no second request before it has the first one's result, so
 // neither channel ever blocks.
-func (s *sweeper) run(ctx context.Context) {
+func (s *readSession) run(ctx context.Context) {
 	defer s.close()
 	for {
 		select {
@@ -68,13 +68,13 @@ func (s *sweeper) run(ctx context.Context) {
 	}
 }
 
-func (s *sweeper) answer(ctx context.Context, req sweepRequest) sweepResult {
+func (s *readSession) answer(ctx context.Context, req readRequest) readResult {
 	start := time.Now()
-	res := sweepResult{kind: req.kind}
+	res := readResult{kind: req.kind}
 	if s.session == nil {
 		if s.session, res.err = s.database.OpenSweep(ctx, s.control); res.err != nil {
 			s.session = nil
-			res.err = fmt.Errorf("open sweep session: %w", res.err)
+			res.err = fmt.Errorf("open the session that reads: %w", res.err)
 			return res
 		}
 	}
@@ -83,7 +83,7 @@ func (s *sweeper) answer(ctx context.Context, req sweepRequest) sweepResult {
 		res.pass, res.err = s.session.Begin(ctx)
 	case readChunk, refillKey:
 		res.chunk, res.err = s.session.Chunk(ctx, req.chunk)
-		faultpoint("during-sweep")
+		faultpoint("during-pass")
 	case readSurvey:
 		res.survey, res.err = s.session.Survey(ctx, req.chunk)
 		faultpoint("during-survey")
@@ -98,13 +98,13 @@ func (s *sweeper) answer(ctx context.Context, req sweepRequest) sweepResult {
 	}
 	if res.err != nil {
 		s.close()
-		res.err = fmt.Errorf("sweep: %w", res.err)
+		res.err = fmt.Errorf("read: %w", res.err)
 	}
 	res.took = time.Since(start)
 	return res
 }
 
-func (s *sweeper) close() {
+func (s *readSession) close() {
 	if s.session != nil {
 		s.session.Close()
 		s.session = nil
