@@ -30,9 +30,9 @@ type term struct {
 	reports    *mailbox[report]
 	tasks      sync.WaitGroup
 
-	stopping      bool
-	acknowledged  []relay.Mark // for the marker, collected over one turn of the loop
-	paused        time.Time    // since when the sink's broker has it pause; zero: it does not
+	stopping     bool
+	acknowledged []relay.Mark // for the marker, collected over one turn of the loop
+	paused       time.Time    // since when the sink's broker has it pause; zero: it does not
 }
 
 func newTerm(r *Relay, control relay.Control) *term {
