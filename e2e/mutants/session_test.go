@@ -54,4 +54,18 @@ var sessionMutants = []mutant{
 		new:  "",
 		pkg:  "./relay/postgres", test: "TestSessionsAreGivenBackToThePoolerAsTheyWere",
 	},
+	{
+		rule: "21: a transaction of a frozen relay is ended",
+		file: "relay/postgres/settings.go",
+		old:  `{"idle_in_transaction_session_timeout", "10s"}`,
+		new:  `{"idle_in_transaction_session_timeout", "0"}`,
+		pkg:  "./e2e", test: "TestRelayFrozenInASurveyDoesNotStopTheApplication",
+	},
+	{
+		rule: "21: a result that nobody reads is given up",
+		file: "relay/postgres/settings.go",
+		old:  `{"tcp_user_timeout", "15s"}`,
+		new:  `{"tcp_user_timeout", "0"}`,
+		pkg:  "./relay/postgres", test: "TestServerGivesUpAClientThatReadsNothing",
+	},
 }

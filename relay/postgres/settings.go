@@ -15,7 +15,9 @@ import (
 var pinned = []setting{
 	{"search_path", "pg_catalog, pg_temp"},
 	{"statement_timeout", "0"},
-	{"idle_in_transaction_session_timeout", "0"},
+	// A relay that is frozen in the middle of a survey would keep its lock on the
+	// table: an ALTER TABLE waits behind that, and every INSERT behind it. (Rule 21.)
+	{"idle_in_transaction_session_timeout", "10s"},
 	// An error beats silently seeing no rows.
 	{"row_security", "off"},
 	{"default_transaction_isolation", "read committed"},
@@ -32,7 +34,10 @@ var pinned = []setting{
 	{"exit_on_error", "off"},
 	// NULL in an array is no text.
 	{"array_nulls", "on"},
-	// So that a relay whose host has gone does not hold the lock for hours.
+	// So that a relay whose host has gone does not hold the lock for hours. The last
+	// one also ends a session whose relay is frozen while it is sent a result: its
+	// kernel goes on answering, and no timeout of SQL applies. (Rule 21. Over a Unix
+	// socket nothing does.)
 	{"tcp_keepalives_idle", "5"},
 	{"tcp_keepalives_interval", "5"},
 	{"tcp_keepalives_count", "3"},
