@@ -61,4 +61,11 @@ var tableMutants = []mutant{
 		new:  "",
 		pkg:  "./relay/postgres", test: "TestSettingsArePinned",
 	},
+	{
+		rule: "T4: a role's timeout ends no statement of the relay",
+		file: "relay/postgres/settings.go",
+		old:  "\t{\"statement_timeout\", \"0\"},\n",
+		new:  "",
+		pkg:  "./relay/postgres", test: "TestSettingsArePinned",
+	},
 }

@@ -189,6 +189,9 @@ func TestSettingsArePinned(t *testing.T) {
 	t.Parallel()
 	f := setup(t, shape{})
 	f.insert(3)
+	// A mark takes longer than the timeouts below, on a fast machine too.
+	f.exec(`CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END$$`)
+	f.exec(`CREATE TRIGGER slow BEFORE UPDATE ON {t} FOR EACH ROW EXECUTE FUNCTION slow()`)
 	database := f.value(`SELECT current_database()`).(string)
 	for setting, value := range map[string]string{
 		"statement_timeout": "'1ms'", "idle_in_transaction_session_timeout": "'1ms'", "lock_timeout": "'1ms'",
