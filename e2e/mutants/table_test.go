@@ -2,8 +2,8 @@
 
 package mutants
 
-// tableMutants are the rules of the table, its migration and the sessions that use
-// it.
+// tableMutants are the rules of the table, its migration, the sessions that use it,
+// and refusals.
 var tableMutants = []mutant{
 	{
 		rule: "T1: a scheduled row is in the index of scheduled rows only",
@@ -67,5 +67,40 @@ var tableMutants = []mutant{
 		old:  "\t{\"statement_timeout\", \"0\"},\n",
 		new:  "",
 		pkg:  "./relay/postgres", test: "TestSettingsArePinned",
+	},
+	{
+		rule: "F2: a refusal counts an attempt",
+		file: "relay/postgres/sql/refuse.sql",
+		old:  "attempts = least(o.attempts, 2147483646) + 1,",
+		new:  "attempts = least(o.attempts, 2147483646),",
+		pkg:  "./relay/postgres", test: "TestRefuseWritesTheRetry",
+	},
+	{
+		rule: "F2: a row's first refusal is remembered",
+		file: "relay/postgres/sql/refuse.sql",
+		old:  "first_attempt_at = coalesce(o.first_attempt_at, now()),",
+		new:  "first_attempt_at = now(),",
+		pkg:  "./relay/postgres", test: "TestRefuseWritesTheRetry",
+	},
+	{
+		rule: "F2: a young row is not dead, however often it was refused",
+		file: "relay/postgres/sql/refuse.sql",
+		old:  "<= now() - @age::bigint",
+		new:  "<= now() + @age::bigint",
+		pkg:  "./relay/postgres", test: "TestRefusedRowsDie",
+	},
+	{
+		rule: "F6: what can never be sent is dead at once",
+		file: "relay/postgres/sql/refuse.sql",
+		old:  "\t\tWHEN m.final THEN now()\n",
+		new:  "",
+		pkg:  "./relay/postgres", test: "TestRefusedRowsDie",
+	},
+	{
+		rule: "11: a sent row is not refused",
+		file: "relay/postgres/sql/refuse.sql",
+		old:  "AND o.sent_at IS NULL AND durable.setting",
+		new:  "AND durable.setting",
+		pkg:  "./relay/postgres", test: "TestRefuseLeavesSentAndDeletedRowsAlone",
 	},
 }
