@@ -45,9 +45,10 @@
 //
 // # Rules
 //
-// Several types close a schedule that would lose, double or reorder a message.
-// Their comments tell the schedule: inFlight, holds, intake.take, pass, dispatcher,
-// suspects, marker, horizon, gate and unconfirmed.
+// docs/rules.md has the rules of delivery by number, each with the schedule that
+// would lose, double or reorder a message without it. Several types close such a
+// schedule, and their comments tell it: inFlight, holds, intake.take, pass,
+// dispatcher, suspects, marker, horizon, gate and unconfirmed.
 //
 // This package imports no adapter.
 package engine
