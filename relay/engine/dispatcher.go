@@ -26,10 +26,10 @@ type limits struct {
 // dispatcher decides which message may be published next. It is arithmetic:
 // no I/O, no clock, no goroutine.
 //
-// Of each key one message at a time is on its way; the others wait behind it in
+// One message of each key is on its way at a time; the others wait behind it in
 // the key's chain. The heads of all chains and the messages without a key share
-// one queue, so a hot key gets one turn like any other and starves nobody, and
-// its chain is capped so that it cannot fill the memory that the others need.
+// one queue, so a hot key gets one turn like any other and starves nobody. Its chain
+// is capped, so that it cannot fill the memory that the others need.
 //
 // The life of a message: add (queued) → next (published) → reported → release
 // or returnFollowers (its key goes on, or not) → committed (out of the window).
@@ -112,17 +112,17 @@ func (d *dispatcher) next(suspect func(relay.Ref) bool) *item {
 	return m
 }
 
-// hasRoom bounds the window by count and by bytes. A message larger than the
-// whole window goes when nothing else is with the sink; what is acknowledged and
-// waits for its mark, perhaps for long because somebody has the row locked,
-// takes no bytes any more.
+// hasRoom says whether the window, which is bounded by count and by bytes, takes the
+// message. One that is larger than the whole window goes when nothing else is with the
+// sink. An acknowledged message takes no bytes: it may wait long for its mark, where
+// somebody has the row locked.
 func (d *dispatcher) hasRoom(m *item) bool {
 	return d.uncommitted < d.window &&
 		(d.unreported.rows == 0 || d.unreported.bytes+m.Size <= d.windowBytes)
 }
 
 // reported notes that a published message has its outcome. From here on only its
-// name is needed: the bytes are let go.
+// Ref is needed, so payload and headers are freed.
 func (d *dispatcher) reported(m *item) {
 	d.unreported.sub(m)
 	d.alone = false
@@ -189,7 +189,21 @@ func (d *dispatcher) drain(q *fifo[*item], to []*item) []*item {
 	return to
 }
 
-// memory is all that the dispatcher answers for.
+// memory is how much the dispatcher has: what waits, and what was published and is not
+// committed.
 func (d *dispatcher) memory() tally {
 	return tally{d.queued.rows + d.uncommitted, d.queued.bytes + d.unreported.bytes}
+}
+
+// valid checks what is written at the fields, one message after the other.
+func (d *dispatcher) valid() bool {
+	waiting := d.ready.len
+	for _, c := range d.chains {
+		waiting += c.followers.len
+		if c.followers.len >= max(1, d.chain) {
+			return false
+		}
+	}
+	return waiting == d.queued.rows && d.unreported.rows <= d.uncommitted &&
+		d.queued.bytes >= 0 && d.unreported.bytes >= 0 && (!d.alone || d.unreported.rows == 1)
 }

@@ -198,6 +198,9 @@ func checkTallies(t *testing.T, step int, d *dispatcher, m *model) {
 		t.Fatalf("step %d: dispatcher counts queued %v, unreported %v, uncommitted %d; model %v, %v, %d",
 			step, d.queued, d.unreported, d.uncommitted, queued, unreported, uncommitted)
 	}
+	if !d.valid() {
+		t.Fatalf("step %d: the dispatcher is not valid", step)
+	}
 }
 
 func randomScript(seed uint64, n int) []byte {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// faultLog says once that something is wrong, then at growing intervals that it
+// faultLog logs once that something is wrong, then at growing intervals that it
 // still is, and at its end how long it took. One goroutine owns it.
 type faultLog struct {
 	log    *slog.Logger
@@ -17,8 +17,8 @@ type fault struct {
 	since time.Time
 	next  time.Time
 	every time.Duration
-	last  time.Time // seen
-	seen  int       // since the last line
+	last  time.Time // when it was seen last
+	seen  int       // times since the last line in the log
 }
 
 // The first repetition is logged after faultRepeatMin, the later ones at
@@ -26,8 +26,8 @@ type fault struct {
 const (
 	faultRepeatMin = 10 * time.Second
 	faultRepeatMax = 10 * time.Minute
-	// faultForgotten after it was seen last, a fault is a new one. Some have no
-	// end that anybody sees.
+	// faultForgotten is how long a fault has to be unseen to count as a new one when
+	// it comes back. Some faults have no end that can be seen.
 	faultForgotten = 5 * time.Minute
 )
 

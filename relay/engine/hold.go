@@ -2,23 +2,22 @@ package engine
 
 import "hash/maphash"
 
-// holds are the keys whose rows the running pass must not bring: a row of the
-// key was refused or returned, or waits in the table for its retry, and has to go
-// first; or the pass may have gone by one (see Row.Late).
+// holds are the keys whose rows wait in the table: a row of the key was refused, has
+// returned, or waits for its retry, and has to go first; or the running pass may have
+// gone by one (see relay.Row.Late).
 //
-// Schedule that reorders: rows 1, 2 of a key are in memory, a pass is reading;
-// 1 is refused and will be retried in a minute; the pass brings row 3 of the
-// key and it is published: 3 before 1. So the key is held from the refusal on:
-// what the running pass brings of it is skipped, later chunks leave it out in
-// SQL, and only a pass that begins after the last row returned, and after the
-// refusal was committed, may bring the key's rows again. That pass reads in id
-// order, so it meets the first one first, and if that one is still waiting, it
-// renews the hold.
+// Schedule that reorders: rows 1 and 2 of a key are in memory, and a pass is reading.
+// 1 is refused and will be retried in a minute. The pass brings row 3 of the key and
+// it is published: 3 before 1. So the key is held from the refusal on. What the
+// running pass brings of it is skipped, and later chunks leave it out in SQL. Only a
+// pass that begins after the last row returned, and after the refusal was committed,
+// may bring the key's rows again. That pass reads in id order, so it meets the first
+// one first. If that one is still waiting, the pass renews the hold.
 //
-// A refused broker can hold millions of keys. The first maxHeldKeys are kept as
-// they are, so that chunks leave them out; of the others a hash is kept, and
-// their rows are skipped when they come. Two keys of one hash, once in 2^64,
-// wait for each other.
+// When a broker refuses everything, millions of keys can be held. The first
+// maxHeldKeys are kept as they are, so that chunks leave them out. Of the others only
+// a hash is kept, and their rows are skipped when they come. Two keys with the same
+// hash, once in 2^64, wait for each other.
 type holds struct {
 	writing map[string]int // refusals of a held key that are not committed yet
 	more    map[uint64]struct{}
@@ -31,8 +30,8 @@ type holds struct {
 const (
 	// maxHeldKeys go with every chunk to the database.
 	maxHeldKeys = 20_000
-	// maxHashedKeys bound the memory, to some 40 MiB. A pass that meets more ends:
-	// a broker that refuses so many keys is not sent others.
+	// maxHashedKeys bounds the memory, to some 40 MiB. A pass that meets more ends: a
+	// broker that refuses so many keys would refuse the others too.
 	maxHashedKeys = 2_000_000
 )
 
@@ -43,7 +42,7 @@ func newHolds() *holds {
 	}
 }
 
-// hold holds the key: a row of it went back to the table, or waits there.
+// hold holds the key: a row of it returns to the table, or waits there.
 func (h *holds) hold(key string) {
 	if _, held := h.writing[key]; held {
 		return
@@ -120,4 +119,14 @@ func (h *holds) excluded() []string {
 		keys = append(keys, key)
 	}
 	return keys
+}
+
+// valid checks that a refusal is never committed more often than it was held.
+func (h *holds) valid() bool {
+	for _, writing := range h.writing {
+		if writing < 0 {
+			return false
+		}
+	}
+	return true
 }

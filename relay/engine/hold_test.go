@@ -31,6 +31,9 @@ func TestHoldEndsOnlyThroughALaterPass(t *testing.T) {
 	if !h.blocks("k") || !slices.Equal(h.excluded(), []string{"k"}) {
 		t.Fatal("a renewed hold does not hold for the rest of the pass")
 	}
+	if !h.valid() {
+		t.Error("a refusal was committed more often than it was held")
+	}
 }
 
 func TestMillionsOfHeldKeysAreBlockedAndForgotten(t *testing.T) {
@@ -71,14 +74,14 @@ func TestInFlightRowLingersUntilTheRunningStatementIsTakenIn(t *testing.T) {
 	if f.settle(r) == nil {
 		t.Fatal("settle does not know the row")
 	}
-	if !f.has(r) {
+	if !f.has(r) || !f.valid() {
 		t.Fatal("the row left while a statement runs that may still bring it as unsent: it would be published twice")
 	}
 	if f.settle(r) != nil {
 		t.Fatal("a row settles twice")
 	}
 	f.statementEnded()
-	if f.has(r) || len(f.lingering) != 0 {
+	if f.has(r) || !f.valid() {
 		t.Fatal("the row outlived the statement")
 	}
 	f.add(&item{Message: &relay.Message{Ref: r}})

@@ -61,3 +61,14 @@ func (f *inFlight) statementEnded() {
 	}
 	f.lingering = f.lingering[:0]
 }
+
+// valid checks that what lingers is known to be settled, and lingers only while a
+// statement is running.
+func (f *inFlight) valid() bool {
+	for _, r := range f.lingering {
+		if m, known := f.rows[r]; !known || m != nil {
+			return false
+		}
+	}
+	return f.reading || len(f.lingering) == 0
+}

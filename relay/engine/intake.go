@@ -9,10 +9,8 @@ import (
 // intake decides what the relay reads next while it polls, and hands the rows that
 // come, from passes and from surveys, to the dispatcher.
 type intake struct {
+	memory
 	limits       bufferLimits
-	dispatcher   *dispatcher
-	flight       *inFlight
-	holds        *holds
 	pace         pacer
 	reader       *reader
 	messageLimit func() int64

@@ -2,10 +2,10 @@ package engine
 
 import "sync"
 
-// mailbox carries items from any goroutine to the one that owns it, in batches
-// and without ever blocking the sender: a sink reports from inside its client
-// library's lock. What bounds it is the window, since each message in flight
-// has one report and one settlement to come.
+// mailbox carries items from any goroutine to the one that owns it, in batches. It
+// never blocks the sender: a sink reports while its client library holds a lock. The
+// window bounds it, because each message in flight has one report and one settlement
+// to come.
 type mailbox[T any] struct {
 	// ready has an element while there is something to take.
 	ready chan struct{}

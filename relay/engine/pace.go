@@ -5,12 +5,12 @@ import "time"
 // pacer decides when the next pass begins: one poll interval after the last one
 // began, and later where passes cost more than they bring.
 //
-// A pass that reads a million rows waiting for their retries takes a second of
-// the database's time and finds little. Four times the time it wasted passes
-// before the next one, so passes never take more than a fifth of one of the
-// database's cores. Time is wasted only as far as the rows taken in do not
-// account for it, and only by a pass that has read all there is: one that was
-// cut short in a backlog is followed by the next at once.
+// A pass that reads a million rows, all of which wait for their retries, takes a
+// second of the database's time and finds nothing. The next pass then waits for four
+// times the wasted time, so passes never take more than a fifth of one of the
+// database's cores. Time counts as wasted if the rows taken in do not account for it,
+// and if the pass has read all there is: one that was cut short in a backlog is
+// followed by the next at once.
 type pacer struct {
 	interval time.Duration
 	began    time.Time
@@ -19,8 +19,8 @@ type pacer struct {
 	next     time.Time
 }
 
-// worthPerRow is the reading time that one row taken in accounts for: 20 µs is
-// a slow read (a chunk reads a row of 370 bytes in 1 to 2 µs).
+// worthPerRow is the reading time that one row taken in accounts for. 20 µs is slow: a
+// row of 370 bytes takes 1 to 2 µs.
 const worthPerRow = 20 * time.Microsecond
 
 // restFactor is how much longer than the wasted time the pause is.

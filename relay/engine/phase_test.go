@@ -44,15 +44,15 @@ func TestEveryTailGoesFromOpeningToEnded(t *testing.T) {
 func newTestTail(t *testing.T, now time.Time) (*tailing, *tail) {
 	t.Helper()
 	_, cancel := context.WithCancel(t.Context())
-	flight := newInFlight()
+	memory := newMemory(limits{window: 4, windowBytes: 1 << 20, chain: 4}, OrderByKey)
 	search := &tailing{
 		config:     TailConfig{Wanted: true, ReconcileInterval: time.Minute, MaxWAL: 1 << 30, Retry: Backoff{time.Second, time.Minute}},
 		openStream: func() *stream { return newStream(cancel, 1) },
 		intake: &intake{
-			limits:     bufferLimits{rows: 16, bytes: 1 << 20},
-			dispatcher: newDispatcher(limits{window: 4, windowBytes: 1 << 20, chain: 4}, OrderByKey),
-			flight:     flight, holds: newHolds(), quick: true, messageLimit: func() int64 { return 0 },
-			reader: &reader{requests: make(chan readRequest, 1), flight: flight},
+			memory: memory,
+			limits: bufferLimits{rows: 16, bytes: 1 << 20},
+			quick:  true, messageLimit: func() int64 { return 0 },
+			reader: &reader{session: newReadSession(nil, nil), flight: memory.flight},
 		},
 	}
 	if search.advance(now); search.tail == nil {

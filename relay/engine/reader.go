@@ -29,7 +29,7 @@ func (s statement) bringsRows() bool { return s >= beginPass && s <= readSurvey 
 // statement after the other and knows which one is out. Passes and the tail share
 // it, as they share the session.
 type reader struct {
-	requests chan<- readRequest
+	session  *readSession
 	flight   *inFlight
 	out      statement
 	failures int // in a row
@@ -44,7 +44,7 @@ func (r *reader) ask(req readRequest) {
 	if req.kind.bringsRows() {
 		r.flight.statementBegins()
 	}
-	r.requests <- req
+	r.session.requests <- req
 }
 
 // answered notes that the statement has ended, with an error or not. Its rows are

@@ -65,13 +65,13 @@ type Relay struct {
 	config Config
 	log    *slog.Logger
 	faults *faultLog
-	// withSink counts the messages that the sink has not reported yet, over all
-	// terms of leadership.
+	// withSink counts the messages that the sink has not reported yet, of all terms of
+	// leadership together.
 	withSink atomic.Int64
-	// yields is until when the relay leaves the lead to others.
+	// yields is the time until which the relay leaves the lead to others.
 	yields time.Time
 
-	// The status, of the goroutine in Run, and what it has told others of it.
+	// status and count belong to the goroutine in Run; told is its copy for others.
 	status relay.Status
 	count  relay.Counters
 	told   atomic.Pointer[relay.Status]
@@ -87,11 +87,11 @@ func New(c Config) *Relay {
 // Pauses between attempts to reach the database, and between attempts to lead.
 var reconnect = Backoff{100 * time.Millisecond, 10 * time.Second}
 
-// yieldFor is how long a relay that has stepped down does not compete.
+// yieldFor is how long a relay that has stepped down leaves the lead to others.
 const yieldFor = 10 * time.Second
 
-// standbyPoll is how often a standby tries for the lock. It is woken at once
-// when a leader resigns; the polling is for leaders that are killed.
+// standbyPoll is how often a standby tries to take the lock. A leader that resigns
+// wakes it at once; the polling is for leaders that are killed.
 const standbyPoll = time.Second
 
 const faultDatabase = "cannot work with the database"

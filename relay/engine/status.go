@@ -29,8 +29,8 @@ func (r *Relay) publishStatus(now time.Time) {
 	r.told.Store(&told)
 }
 
-// tellEvery is how old a leader's status may be: it is made anew at each turn of
-// the loop, and that may be many thousand times a second.
+// tellEvery is how old a leader's status may be. The loop may turn many thousand
+// times a second, and does not make a new status each time.
 const tellEvery = 100 * time.Millisecond
 
 // tell publishes the status of a leader.
@@ -41,7 +41,7 @@ func (t *term) tell(now time.Time) {
 	}
 	switch {
 	case t.breaker.open || t.stopping || !t.paused.IsZero():
-		t.tailing.pollingSince = now // nobody looks for a tail, or could have one
+		t.tailing.pollingSince = now // nobody looks for a tail now, or could have one
 	case t.tailing.pollsTooLong(now):
 		t.tailing.pollingSince = now
 		t.faults.report(faultTail, slog.String("reason", reason))
@@ -60,8 +60,9 @@ func (t *term) tell(now time.Time) {
 	t.publishStatus(now)
 }
 
-// sinkDown is why and since when the sink takes no messages. One that its broker
-// has pause may have all there is in flight, and then reports nothing.
+// sinkDown says why and since when the sink takes no messages. A sink is asked,
+// because one that the broker has paused may have everything in flight and then
+// reports nothing.
 func (t *term) sinkDown(now time.Time) (string, time.Time) {
 	var pause error
 	if p, ok := t.config.Sink.(relay.Pausing); ok {
@@ -82,8 +83,8 @@ func (t *term) sinkDown(now time.Time) (string, time.Time) {
 	return "", time.Time{}
 }
 
-// modeChanged logs that a tail was left, and at growing intervals why there is
-// none to be had.
+// modeChanged logs that a tail was left, and at growing intervals why no other can
+// be had.
 func (t *term) modeChanged(mode relay.Mode, reason string) {
 	switch {
 	case t.status.Mode == relay.Tailing && !t.stopping:

@@ -8,9 +8,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// stream is one tail, from the creation of its slot to its end, on a
-// goroutine of its own. The loop owns what is written here and asks for the end
-// by cancel; the end always comes as the last step.
+// stream reads the log for one tail, from the creation of its slot to its end, on a
+// goroutine of its own. The loop owns these fields, and asks for the end by cancel.
+// The end always comes, as the last step.
 type stream struct {
 	cancel context.CancelFunc
 	steps  chan streamStep
@@ -44,18 +44,18 @@ var stepNames = [...]string{"", "opened", "started", "ended"}
 // String returns the step in lower case.
 func (k stepKind) String() string { return stepNames[k] }
 
-// eventsAhead is how many events the reading goroutine may be ahead of the loop:
-// enough that the two need not meet for each row.
+// eventsAhead is how many events the stream may be ahead of the loop, so that the two
+// goroutines need not meet for each row.
 const eventsAhead = 256
 
-// newStream makes a stream that is at most so many bytes ahead of the loop, one
-// message that is larger set aside.
+// newStream makes a stream that is at most so many bytes ahead of the loop. A message
+// that is larger comes alone.
 func newStream(cancel context.CancelFunc, bytes int64) *stream {
 	return &stream{
 		room:   semaphore.NewWeighted(bytes),
 		bytes:  bytes,
 		cancel: cancel,
-		steps:  make(chan streamStep, 3), // all there are
+		steps:  make(chan streamStep, 3), // one for each kind
 		begin:  make(chan struct{}),
 		events: make(chan relay.TailEvent, eventsAhead),
 	}
@@ -99,7 +99,7 @@ func (s *stream) follow(ctx context.Context, open func(context.Context) (relay.T
 	}
 }
 
-// size is what the event takes of room.
+// size is how much of room the event takes.
 func (s *stream) size(ev relay.TailEvent) int64 {
 	if ev.Message == nil {
 		return 0

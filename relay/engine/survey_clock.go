@@ -51,3 +51,6 @@ func (c *surveyClock) due(now time.Time) time.Time {
 	}
 	return wanted
 }
+
+// valid checks that a survey comes at the reconcile interval at the latest.
+func (c *surveyClock) valid() bool { return !c.wake.After(c.began.Add(c.reconcile)) }

@@ -61,6 +61,9 @@ func TestSurveysTakeAFifthOfTheTime(t *testing.T) {
 		reading += last
 		now = now.Add(last)
 		clock.ended(last)
+		if !clock.valid() {
+			t.Fatalf("the next survey is wanted at %s, later than the reconcile interval after %s", clock.wake, clock.began)
+		}
 	}
 	// Of the last survey the pause is still to come.
 	if whole := now.Sub(start) + restFactor*last; reading > whole/4 {

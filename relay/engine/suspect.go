@@ -2,14 +2,14 @@ package engine
 
 import "github.com/outbox-relay/outbox-relay/relay"
 
-// suspects find the message that kills connections. Which of the messages in
-// flight at a loss was the cause, nobody can tell; most losses have no cause
-// among them. A message that was in flight at two losses in a row is suspected:
-// it is tried alone, and if the connection is lost then too, it takes an
-// attempt like any refused message, so that it ends dead and not as a relay
-// that reconnects for ever. Innocent suspects are acknowledged, one by one.
+// suspects finds the message that kills connections. When a connection is lost,
+// nobody can tell which message in flight was the cause, and mostly none was. So a
+// message that was in flight at two losses in a row becomes a suspect: it is tried
+// alone. If the connection is lost then too, the message takes an attempt like any
+// refused one, and in the end it is dead. Without this the relay would reconnect for
+// ever. Other suspects are acknowledged, one by one.
 //
-// Suspicion lives in memory: a new term of leadership finds the message again.
+// Suspects live in memory. A new term of leadership finds the message again.
 type suspects struct {
 	lastLoss  map[relay.Ref]struct{} // in flight at the last loss, not acknowledged since
 	lossNow   map[relay.Ref]struct{} // in flight at the loss now being reported

@@ -7,13 +7,12 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
-// lagWatch finds a tail that falls behind. A server decodes the whole log of a
-// database, one transaction after the other: a bulk load into any of its tables,
-// or more commits than one process decodes, keep a tail at work for minutes, and
-// new rows wait behind that. Passes see them at once.
+// lagWatch finds a tail that falls behind. The server decodes the whole log of a
+// database, one transaction after the other. A bulk load into any table, or more
+// commits than one process can decode, keeps it busy for minutes, and new rows wait
+// behind that. A pass would see them at once.
 //
-// A tail that catches up by itself is let alone: it has begun behind, or has not
-// been read for a moment.
+// A tail that catches up stays: it has begun behind, or was not read for a moment.
 type lagWatch struct {
 	requested time.Time // when the last inspection was asked for
 	end       wal.LSN   // of the log, at the last inspection
@@ -23,22 +22,22 @@ type lagWatch struct {
 	from      wal.LSN   // the gap at the first of them
 }
 
-// behindLimit is at how many inspections in a row a tail may not have read what
-// was written at the one before. A transaction that takes a few seconds to
-// decode is not worth a change.
+// behindLimit is how many inspections in a row have to find the tail behind: it has
+// not read what was written at the inspection before. A transaction that takes a few
+// seconds to decode is no reason to leave.
 const behindLimit = 3
 
 const (
-	// inspectEvery is how often slot and publication are looked at. With the
-	// heartbeat it makes less than two statements a second.
+	// inspectEvery is how often slot and publication are inspected. Together with the
+	// heartbeat that is less than two statements a second.
 	inspectEvery = 3 * time.Second
-	// catchUp: a gap that shrinks by this part from one inspection to the next is
-	// gone soon.
+	// catchUp: a gap that shrinks by a quarter from one inspection to the next will
+	// soon be gone.
 	catchUp = 4
-	// inspectBehind is how often a tail that may be falling behind is looked at. It
-	// is longer than the second by which Read may be late.
+	// inspectBehind is how often a tail that may be falling behind is inspected. It is
+	// longer than a second, by which TailLag.Read may be late.
 	inspectBehind = inspectEvery / 2
-	// behindAfter is how long the tail has, at the least, to read what was written.
+	// behindAfter is the shortest time that a tail gets to read what was written.
 	behindAfter = inspectBehind * 3 / 4
 )
 

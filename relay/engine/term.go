@@ -16,19 +16,16 @@ import (
 // with leadership, whatever ended it. The goroutine in loop owns all of it.
 type term struct {
 	*Relay
-	marker     *marker
-	session    *readSession
-	reader     *reader
-	prober     *prober
-	dispatcher *dispatcher
-	flight     *inFlight
-	holds      *holds
-	suspects   *suspects
-	breaker    breaker
-	intake     *intake
-	tailing    *tailing
-	reports    *mailbox[report]
-	tasks      sync.WaitGroup
+	memory
+	marker   *marker
+	reader   *reader
+	prober   *prober
+	suspects *suspects
+	breaker  breaker
+	intake   *intake
+	tailing  *tailing
+	reports  *mailbox[report]
+	tasks    sync.WaitGroup
 
 	stopping     bool
 	acknowledged []relay.Mark // for the marker, collected over one turn of the loop
@@ -37,26 +34,21 @@ type term struct {
 
 func newTerm(r *Relay, control relay.Control) *term {
 	t := &term{
-		Relay:   r,
-		marker:  newMarker(control, r.config.AttemptLimit),
-		session: newReadSession(r.config.Database, control),
-		dispatcher: newDispatcher(limits{
+		Relay: r,
+		memory: newMemory(limits{
 			window:      r.config.MaxInFlight,
 			windowBytes: r.config.BufferBytes / 2,
 			chain:       max(1, r.config.MaxInFlight/4),
 		}, r.config.Ordering),
-		flight:   newInFlight(),
-		holds:    newHolds(),
+		marker:   newMarker(control, r.config.AttemptLimit),
 		suspects: newSuspects(),
 		reports:  newMailbox[report](),
 	}
 	t.prober = newProber(r)
-	t.reader = &reader{requests: t.session.requests, flight: t.flight}
+	t.reader = &reader{session: newReadSession(r.config.Database, control), flight: t.flight}
 	t.intake = &intake{
+		memory:       t.memory,
 		limits:       bufferLimits{rows: readAhead * r.config.MaxInFlight, bytes: r.config.BufferBytes},
-		dispatcher:   t.dispatcher,
-		flight:       t.flight,
-		holds:        t.holds,
 		pace:         pacer{interval: r.config.PollInterval},
 		reader:       t.reader,
 		messageLimit: r.messageLimit,
@@ -100,7 +92,7 @@ func (r *Relay) lead(ctx context.Context, control relay.Control) error {
 	stopMarker := make(chan struct{})
 	markerDone := make(chan error, 1)
 	t.tasks.Go(func() { markerDone <- t.marker.run(hard, stopMarker) })
-	t.tasks.Go(func() { t.session.run(hard) })
+	t.tasks.Go(func() { t.reader.session.run(hard) })
 	t.tasks.Go(func() { t.prober.run(hard) })
 
 	err := t.loop(ctx, markerDone)
@@ -149,7 +141,7 @@ func (t *term) loop(ctx context.Context, markerDone <-chan error) error {
 			for _, s := range t.marker.settled.take() {
 				t.settle(s)
 			}
-		case res := <-t.session.results:
+		case res := <-t.reader.session.results:
 			if err := t.answered(res); err != nil {
 				return err
 			}

@@ -7,15 +7,15 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
-// unconfirmed are rows that a survey brought before the tail has told of them.
-// Mostly the survey was just faster. A row that the tail still has not told of
-// when it has read past the survey's position, it will never tell of: it was
-// reconciled. That is how a tail is found out that does not tell all, since
-// PostgreSQL sends nothing of a table that its publication has lost.
+// unconfirmed are rows that a survey brought before the log told of them. Mostly the
+// survey was just faster. If the log has been read past the survey's position and has
+// not told of the row, it never will: the log has missed the row. This finds a log
+// that does not tell everything: PostgreSQL sends nothing of a table that its
+// publication has lost.
 type unconfirmed struct {
 	rows map[relay.Ref]wal.LSN // the position of the survey
-	// least is above no position in rows: most events of the log are before it, and
-	// cost nothing.
+	// least is not above any position in rows. Most events of the log are before it,
+	// and cost no search.
 	least wal.LSN
 }
 
@@ -29,11 +29,11 @@ func (u *unconfirmed) brought(r relay.Ref, survey wal.LSN) {
 	u.least = min(u.least, survey)
 }
 
-// told notes that the tail has told of the row.
+// told notes that the log has told of the row.
 func (u *unconfirmed) told(r relay.Ref) { delete(u.rows, r) }
 
-// passed takes out the rows that the tail has missed, now that it has read up to
-// position, and returns how many there were.
+// passed notes that the log has been read up to the position. It takes out the rows
+// that the log has missed, and returns how many there were.
 func (u *unconfirmed) passed(position wal.LSN) int {
 	if position < u.least {
 		return 0
