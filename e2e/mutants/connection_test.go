@@ -8,8 +8,8 @@ var connectionMutants = []mutant{
 	{
 		rule: "RabbitMQ: nothing is written to a blocked broker",
 		file: "sinks/rabbitmq/session.go",
-		old:  "func (s *session) hindrance() error {\n\tif err := s.blocked.Load(); err != nil {",
-		new:  "func (s *session) hindrance() error {\n\tif err := s.blocked.Load(); false {",
+		old:  "func (s *session) obstacle() error {\n\tif err := s.blocked.Load(); err != nil {",
+		new:  "func (s *session) obstacle() error {\n\tif err := s.blocked.Load(); false {",
 		pkg:  "./sinks/rabbitmq", test: "TestMemoryAlarmPausesAndResumes",
 	},
 	{
@@ -182,14 +182,14 @@ var connectionMutants = []mutant{
 	},
 	{
 		rule: "RabbitMQ: one node of many is enough",
-		file: "sinks/rabbitmq/link.go",
+		file: "sinks/rabbitmq/broker.go",
 		old:  "for i := range s.addresses {",
 		new:  "for i := range s.addresses[:1] {",
 		pkg:  "./sinks/rabbitmq", test: "TestOneNodeOfManyIsEnough",
 	},
 	{
 		rule: "RabbitMQ: nodes take turns",
-		file: "sinks/rabbitmq/link.go",
+		file: "sinks/rabbitmq/broker.go",
 		old:  "\t\t\tb.first += i + 1 // the next time, another one\n",
 		new:  "",
 		pkg:  "./sinks/rabbitmq", test: "TestNodesTakeTurns",
@@ -199,7 +199,7 @@ var connectionMutants = []mutant{
 		file: "sinks/rabbitmq/credentials.go",
 		old:  "if !a.tls && o.TLS != (TLS{}) {",
 		new:  "if a.tls && !a.tls {",
-		pkg:  "./sinks/rabbitmq", test: "TestOpenFailsForWhatAPersonHasToMend",
+		pkg:  "./sinks/rabbitmq", test: "TestOpenFailsForWhatAPersonHasToFix",
 	},
 	{
 		rule: "link: sessions that end at once are made ever more slowly",

@@ -176,7 +176,7 @@ var rabbitmqMutants = []mutant{
 	{
 		rule: "RabbitMQ: neighbours of a message that closed the channel are sent again",
 		file: "sinks/rabbitmq/closing.go",
-		old:  "s.again(lane, rest)",
+		old:  "s.sendAgain(lane, rest)",
 		new:  "s.reportLost(rest)",
 		pkg:  "./sinks/rabbitmq", test: "TestForbiddenTopicIsRefusedAndTheOthersFlow",
 	},
@@ -252,7 +252,7 @@ var rabbitmqMutants = []mutant{
 	},
 	{
 		rule: "RabbitMQ: limits are learned anew with each connection",
-		file: "sinks/rabbitmq/link.go",
+		file: "sinks/rabbitmq/broker.go",
 		old:  "s.limit.Store(0)",
 		new:  "_ = s",
 		pkg:  "./sinks/rabbitmq", test: "TestBrokersSizeLimitIsLearned",

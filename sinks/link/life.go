@@ -78,7 +78,7 @@ func (l *Life) End() {
 // Ask puts a question to the broker and returns its answer, the cause of ctx's
 // end, or [ErrEnded]. The deadline of ctx is the question's. A client library may
 // heed no context while it waits for a lock or for the broker, so the question
-// runs in a goroutine of its own. Where nobody waits for the answer any more, that
+// runs in a goroutine of its own. If nobody waits for the answer any more, that
 // goroutine ends with the connection at the latest.
 func Ask[T any](ctx context.Context, l *Life, question func(context.Context) (T, error)) (T, error) {
 	type answer struct {

@@ -98,8 +98,8 @@ func TestSessionsThatAreLostAtOnceAreOneOutage(t *testing.T) {
 	})
 }
 
-// A session that was said to be there and is lost at once is said to be lost, and
-// counts for the outage before it.
+// If a session that was logged ends at once, its loss is logged too, and belongs to
+// the outage before it.
 func TestLastWordAboutASessionThatWasLostAtOnceIsItsLoss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer

@@ -22,7 +22,7 @@ const (
 	garbage      replyKind = iota // not from a stream
 	acknowledged                  // a PubAck
 	refused                       // a stream's or JetStream's error
-	noResponders                  // nobody has the subject
+	noResponders                  // nobody subscribes to the subject
 )
 
 const statusNoResponders = "503"

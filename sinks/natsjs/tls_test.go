@@ -54,7 +54,7 @@ func TestTLSIsNotGivenUpSilently(t *testing.T) {
 	}
 }
 
-func TestOpenFailsForWhatAPersonHasToMend(t *testing.T) {
+func TestOpenFailsForWhatAPersonHasToFix(t *testing.T) {
 	a := authority.New(t, "ours")
 	certFile, _ := a.Issue("one")
 	_, otherKey := a.Issue("two")

@@ -67,8 +67,8 @@ func TestMemoryAlarmPausesAndResumes(t *testing.T) {
 	}
 }
 
-// One message in flight and none behind it: nothing is reported that would tell of
-// the alarm.
+// One message is in flight and none waits to be written, so no outcome can tell the
+// relay of the alarm.
 func TestAlarmIsToldWhileAllIsInFlight(t *testing.T) {
 	p := newPlace(t, amqp.QueueTypeClassic)
 	p.queue("all", "#", nil)
@@ -97,8 +97,8 @@ func TestAlarmIsToldWhileAllIsInFlight(t *testing.T) {
 	eventually(t, "the sink is not paused", s.Paused)
 }
 
-// A whole window written before the broker says that it is blocked: something is
-// told of it all the same, or the relay would wait without a reason. And closing
+// A whole window is handed over before the broker says that it is blocked. At least one
+// message is reported, or the relay would not learn why it waits. To close the sink
 // during the alarm is quick.
 func TestCloseDuringAnAlarm(t *testing.T) {
 	p := newPlace(t, amqp.QueueTypeClassic)
@@ -140,8 +140,8 @@ func TestCloseDuringAnAlarm(t *testing.T) {
 	}
 }
 
-// A broker that is blocked does not read, so no message's time passes: one that a
-// queue keeps waiting is refused neither during the alarm nor at its end.
+// A blocked broker does not read, so no time passes for any message. A message for
+// which a queue is slow is refused neither during the alarm nor at its end.
 func TestNoTimePassesDuringAnAlarm(t *testing.T) {
 	p := newPlace(t, amqp.QueueTypeClassic)
 	p.queue("good", "good", nil)

@@ -9,7 +9,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// entry is a message in flight. One that was refused for lateness stays without
+// entry is a message in flight. An entry that was refused for lateness stays, without
 // its message, because the broker still owes the confirm.
 type entry struct {
 	item
@@ -18,27 +18,27 @@ type entry struct {
 	late    *lateKey // of a message that was refused for lateness
 }
 
-// channel is one channel of a connection. A lane writes to it, a follower takes
-// what comes back; an entry goes from one to the other after the library is done
-// with the message, so that whoever reports a message does not race with its
-// writing.
+// channel is one channel of a connection. A lane writes to it, and a follower takes
+// what comes back. An entry goes from the lane to the follower when the library is done
+// with the message, so that nobody reports a message while it is being written.
 type channel struct {
 	amqp    *amqp.Channel
 	closes  chan *amqp.Error
 	returns chan amqp.Return
 	window  int32
 	used    atomic.Int32  // confirms that the broker owes
-	room    chan struct{} // has room for one: used has gone down
+	room    chan struct{} // holds one: used has gone down
 	done    chan struct{} // closed when the follower takes no more entries
 
-	// writing is held while a message is written and handed over: whoever retires
-	// the channel, or judges what was in flight on it, sees all or nothing of it.
+	// writing is held while a message is written and handed over, so that whoever
+	// retires the channel, or settles what was in flight on it, sees all of the message
+	// or nothing.
 	writing sync.Mutex
 	retired bool // guarded by writing: no more messages
 
 	mu    sync.Mutex
 	inbox []entry
-	fresh chan struct{} // has room for one: the inbox is not empty any more
+	fresh chan struct{} // holds one: the inbox is no longer empty
 }
 
 // openChannel blocks until the broker has answered or the connection ends.
@@ -51,8 +51,8 @@ func openChannel(conn *amqp.Connection, window int) (*channel, error) {
 		amqp:   ch,
 		window: int32(window),
 		closes: ch.NotifyClose(make(chan *amqp.Error, 1)),
-		// As large as the window: the library drops a return that finds no room for
-		// long, and the confirm that follows it would pass for an acknowledgement.
+		// As large as the window: the library drops a return that finds no room for some
+		// seconds, and then the confirm that follows would count as an acknowledgement.
 		returns: ch.NotifyReturn(make(chan amqp.Return, window)),
 		room:    make(chan struct{}, 1),
 		done:    make(chan struct{}),
@@ -66,16 +66,16 @@ func openChannel(conn *amqp.Connection, window int) (*channel, error) {
 
 func (c *channel) full() bool { return c.used.Load() >= c.window }
 
-// Why nothing of a message was written.
+// Reasons why nothing of a message was written.
 var (
 	errRetired = errors.New("the channel takes no more messages")
 	errOver    = errors.New("the channel is closed")
 )
 
-// publish writes a message and hands it to the follower. After an error the
-// message is still the caller's. After [errRetired] and [errOver] nothing of it was
-// written. After another error the broker may have taken it: the lanes share a
-// buffer, and another lane's flush may have sent what this one's could not.
+// publish writes a message and hands it to the follower. After an error the message
+// still belongs to the caller. After [errRetired] and [errOver] nothing of it was
+// written. After another error the broker may have it: the lanes share a buffer, and
+// another lane's flush may have sent what this one could not send.
 func (c *channel) publish(exchange string, it item, p amqp.Publishing) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
@@ -95,16 +95,16 @@ func (c *channel) publish(exchange string, it item, p amqp.Publishing) error {
 	return nil
 }
 
-// retire ends writing to the channel; what was written is followed on.
+// retire ends writing to the channel. What was written is still followed.
 func (c *channel) retire() {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	c.retired = true
 }
 
-// handedOver returns when the message that is being written, if any, has its
+// awaitHandover returns when the message that is being written, if any, has its
 // entry in the inbox.
-func (c *channel) handedOver() {
+func (c *channel) awaitHandover() {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 }
@@ -140,8 +140,8 @@ func (c *channel) end() {
 	close(c.done)
 }
 
-// freed notes that the broker owes n confirms less.
-func (c *channel) freed(n int) {
+// release notes that the broker owes n fewer confirms.
+func (c *channel) release(n int) {
 	if n == 0 {
 		return
 	}

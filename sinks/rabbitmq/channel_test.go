@@ -9,7 +9,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// What is written to a retired channel may find nobody who follows it, and would
+// A retired channel may have no follower any more. What was written to it then would
 // never be reported.
 func TestRetiredChannelTakesNoMessage(t *testing.T) {
 	t.Parallel()
@@ -23,8 +23,8 @@ func TestRetiredChannelTakesNoMessage(t *testing.T) {
 	}
 }
 
-// With a whole window in flight when the broker blocks, nobody would be told of
-// it.
+// If the channels could take the whole window, no message would be reported when the
+// broker blocks.
 func TestChannelsTogetherTakeLessThanTheWindow(t *testing.T) {
 	t.Parallel()
 	for _, channels := range []int{0, 1, 2, 4, 7} {

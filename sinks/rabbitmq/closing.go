@@ -12,42 +12,41 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// channelClosed decides what becomes of the messages that were in flight when
-// the broker closed a channel of a living connection. Because of one message it
-// closes it for all; it took those before, and none behind. So: the guilty one
-// is refused, found by what the broker says or, where it does not say, by
-// sending the suspects one at a time; the others are sent again, under the same
-// id, and nobody hears of it.
-func (s *session) channelClosed(lane int, ch *channel, left []entry, cause *amqp.Error) {
-	if cause == nil { // nobody is to blame
-		s.again(lane, left)
+// settleClosedChannel settles the messages that were in flight when the broker closed
+// a channel of a living connection. The broker does that because of one message: it
+// took those before it, and none after it. The culprit is refused. It is found by the
+// broker's reason or, if that does not name it, by sending the suspects one at a time.
+// The others are sent again under the same id, and nothing is reported of that.
+func (s *session) settleClosedChannel(lane int, ch *channel, left []entry, cause *amqp.Error) {
+	if cause == nil { // no message is to blame
+		s.sendAgain(lane, left)
 		return
 	}
 	if fault := s.faultOfAll(cause); fault != nil {
-		s.closedForAll(ch, left, fault)
+		s.reportFaultOfAll(ch, left, fault)
 		return
 	}
-	guilty, rest := s.accuse(left, cause)
-	// On another lane the only one that is left may be an innocent: the guilty one
-	// was late and had its outcome before.
+	guilty, rest := s.findCulprits(left, cause)
+	// On another lane the last message in flight may be innocent: the culprit may have
+	// been late, and have had its outcome before.
 	alone := lane == s.options.Channels
 	switch {
 	case len(guilty) > 0:
 		for _, e := range guilty {
-			s.condemn(e, cause)
+			s.refuseCulprit(e, cause)
 		}
-		s.again(lane, rest)
+		s.sendAgain(lane, rest)
 	case alone:
 		for _, e := range left {
-			s.condemn(e, cause)
+			s.refuseCulprit(e, cause)
 		}
 	default:
-		s.again(s.options.Channels, left)
+		s.sendAgain(s.options.Channels, left)
 	}
 }
 
-// faultOfAll is why the exchange takes no message at all, or nil where the broker
-// closed the channel because of one message.
+// faultOfAll is why the exchange takes no message at all, or nil if the broker closed
+// the channel because of one message.
 func (s *session) faultOfAll(cause *amqp.Error) error {
 	switch {
 	case cause.Code == amqp.NotFound:
@@ -60,10 +59,10 @@ func (s *session) faultOfAll(cause *amqp.Error) error {
 	return nil
 }
 
-// closedForAll is for what no message can help: no attempt is counted. Only where
-// the broker owed no other confirm is it certain which message it did not take;
-// of several, it may have taken the first ones before.
-func (s *session) closedForAll(ch *channel, left []entry, fault error) {
+// reportFaultOfAll reports a fault that no message has caused, so no attempt is
+// counted. Only if a single confirm was owed is it certain that the broker did not take
+// that message: of several, it may have taken the first ones.
+func (s *session) reportFaultOfAll(ch *channel, left []entry, fault error) {
 	s.setFault(fault)
 	for _, e := range left {
 		if ch.used.Load() == 1 && !e.sent {
@@ -77,29 +76,29 @@ func (s *session) closedForAll(ch *channel, left []entry, fault error) {
 // sizeLimit is how RabbitMQ tells its max_message_size.
 var sizeLimit = regexp.MustCompile(`larger than (?:configured )?max size (?:of )?'?(\d+)`)
 
-// accessRefused is how RabbitMQ begins the reason; later versions name the
-// permission. What follows may quote a topic, so nothing is looked for in it.
+// accessRefused is how RabbitMQ begins the reason. Later versions name the permission.
+// What follows may quote a topic, so it is not searched.
 var accessRefused = regexp.MustCompile(`^ACCESS_REFUSED - (?:(?:read|write|configure) )?`)
 
-// refusesExchange says whether the reason is about the exchange as a whole.
+// refusesExchange returns whether the reason is about the exchange as a whole.
 func refusesExchange(reason string) bool {
 	return strings.HasPrefix(accessRefused.ReplaceAllLiteralString(reason, ""), "access to exchange '")
 }
 
-// isInternal says whether the reason is that the exchange takes messages from other
-// exchanges only.
+// isInternal returns whether the reason is that the exchange takes messages only from
+// other exchanges.
 func isInternal(reason string) bool {
 	return strings.HasPrefix(reason, "ACCESS_REFUSED - cannot publish to internal exchange '")
 }
 
-// refusesTopic says whether the reason is about the topic in the exchange.
+// refusesTopic returns whether the reason is about the topic in the exchange.
 func refusesTopic(reason, topic, exchange string) bool {
 	return strings.HasPrefix(accessRefused.ReplaceAllLiteralString(reason, ""), "access to topic '"+topic+"' in exchange '"+exchange+"'")
 }
 
-// refusedTopic is the topic that the reason is about. A topic may quote the rest
-// of a reason, so that the reason reads as one about a shorter topic too: the
-// longest is meant.
+// refusedTopic is the topic that the reason is about. A topic may contain the rest of
+// a reason, so that the reason seems to be about a shorter topic too. The longest is
+// meant.
 func refusedTopic(reason, exchange string, left []entry) (topic string, found bool) {
 	for _, e := range left {
 		if t := e.message.Topic; (!found || len(t) > len(topic)) && refusesTopic(reason, t, exchange) {
@@ -109,13 +108,14 @@ func refusedTopic(reason, exchange string, left []entry) (topic string, found bo
 	return topic, found
 }
 
-// accuse finds the messages that the broker's reason names.
-func (s *session) accuse(left []entry, cause *amqp.Error) (guilty, rest []entry) {
+// findCulprits parts the messages that the broker's reason names from the rest. It
+// learns the broker's size limit if the reason tells it.
+func (s *session) findCulprits(left []entry, cause *amqp.Error) (guilty, rest []entry) {
 	var accused func(m *relay.Message) bool
 	switch cause.Code {
 	case amqp.AccessRefused:
-		// All of the topic: they would be refused alike. The broker cuts long reasons,
-		// and then this finds nobody.
+		// All messages of the topic: they would be refused alike. The broker cuts long
+		// reasons, and then this finds none.
 		topic, found := refusedTopic(cause.Reason, s.options.Exchange, left)
 		if !found {
 			return nil, left
@@ -145,10 +145,10 @@ func (s *session) accuse(left []entry, cause *amqp.Error) (guilty, rest []entry)
 	return guilty, rest
 }
 
-// condemn refuses a message that closed its channel. Others of its topic go
-// through the quarantine from now on, where they disturb nobody, until one is
-// acknowledged.
-func (s *session) condemn(e entry, cause *amqp.Error) {
+// refuseCulprit refuses a message that closed its channel. From now on, until one is
+// acknowledged, others of its topic go through the quarantine, where they disturb no
+// other topic.
+func (s *session) refuseCulprit(e entry, cause *amqp.Error) {
 	m := e.message
 	switch {
 	case cause.Code == amqp.PreconditionFailed && s.sink.limit.Load() > 0 && int64(len(m.Payload)) > s.sink.limit.Load():
@@ -163,8 +163,8 @@ func (s *session) condemn(e entry, cause *amqp.Error) {
 	e.done(relay.RefusedOutcome(relay.ErrorTypeNacked, "the broker closed the channel because of %s: %w", relay.Quote(m.Topic), cause))
 }
 
-// again has messages sent again, by a lane.
-func (s *session) again(lane int, left []entry) {
+// sendAgain puts messages into the queue of a lane again.
+func (s *session) sendAgain(lane int, left []entry) {
 	for _, e := range left {
 		e.sent = true
 		s.sink.lanes[lane].put(e.item)

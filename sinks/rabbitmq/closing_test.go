@@ -6,8 +6,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// A reason quotes the topic, which is a row's: whatever a row says there, it
-// stands for itself alone.
+// A reason quotes the topic, which comes from a row. Whatever text that is, it must not
+// be read as a part of the reason.
 func TestReasonsAreReadFromTheirBeginning(t *testing.T) {
 	t.Parallel()
 	const where = " in vhost '/' refused for user 'u'"
@@ -38,8 +38,8 @@ func TestReasonsAreReadFromTheirBeginning(t *testing.T) {
 	}
 }
 
-// A topic that looks like the end of a reason is not taken for the shorter one
-// that it begins with, which may be in flight beside it.
+// A topic that contains the end of a reason is not taken for the shorter topic with
+// which it begins, and which may be in flight too.
 func TestReasonIsAboutTheLongestTopicItNames(t *testing.T) {
 	t.Parallel()
 	const (

@@ -32,9 +32,9 @@ const (
 	silentQueue  = "silent"
 )
 
-// broker is one test's share of the package's node, behind a proxy of its own:
-// nodes take seconds to start, so a node of which clients are refused stands for
-// a stopped one. That a killed node loses nothing is another test's matter.
+// broker is one test's share of the package's node, behind a proxy of its own. A node
+// takes seconds to start, so a proxy that refuses clients stands for a stopped node.
+// Another test kills a node and sees that nothing is lost.
 type broker struct {
 	*place
 	front      *faultproxy.Proxy
@@ -74,7 +74,7 @@ func makeSilentQueue(t testing.TB) {
 	})
 }
 
-// bindSilentQueue has silentTopic go where nothing is ever confirmed.
+// bindSilentQueue routes silentTopic to a queue that confirms nothing.
 func (p *place) bindSilentQueue() {
 	p.t.Helper()
 	makeSilentQueue(p.t)

@@ -142,8 +142,7 @@ func publishUntil(stop <-chan struct{}, s relay.Sink, r *results) {
 	}
 }
 
-// Also the other nodes of the list are tried, and a killed node has kept what it
-// confirmed.
+// The other nodes of the list are tried too, and a killed node keeps what it confirmed.
 func TestKilledNode(t *testing.T) {
 	p := newPlace(t, amqp.QueueTypeQuorum)
 	quorum := p.queue("quorum", "#", nil)
@@ -247,8 +246,8 @@ func TestNothingLeaksOverAHundredReconnects(t *testing.T) {
 	})
 }
 
-// A message kills the connection before all of it is written. It must not pass for
-// one that was never tried: it would never take an attempt, and do so for ever.
+// A message ends the connection before all of it is written. It must not be reported as
+// one that was never tried: no attempt would be counted, and it would be tried for ever.
 func TestMessageThatKillsTheConnectionInItsMiddle(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, amqp.QueueTypeClassic)
@@ -273,7 +272,7 @@ func TestMessageThatKillsTheConnectionInItsMiddle(t *testing.T) {
 	}
 }
 
-// An idle connection has nothing but heartbeats that tell that the broker lives.
+// On an idle connection only heartbeats show that the broker lives.
 func TestIdleConnectionIsKept(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, amqp.QueueTypeClassic)
@@ -294,7 +293,7 @@ func TestIdleConnectionIsKept(t *testing.T) {
 	}
 }
 
-// Whatever ends connections as soon as they are made must not be hammered.
+// A broker, or proxy, that ends each connection at once must not be flooded with them.
 func TestConnectionsThatEndAtOnceAreMadeEverMoreSlowly(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, amqp.QueueTypeClassic)
@@ -323,7 +322,7 @@ func TestConnectionsThatEndAtOnceAreMadeEverMoreSlowly(t *testing.T) {
 	}
 }
 
-// cutter is a log that cuts each connection as soon as it is said to be made.
+// cutter is a log that cuts each connection as soon as the log says that it is made.
 type cutter struct{ proxy *faultproxy.Proxy }
 
 func (c cutter) Write(line []byte) (int, error) {

@@ -9,7 +9,7 @@ import (
 var errPlainWithTLS = errors.New("TLS files are given, and the URL says amqp://: use amqps://, or no TLS files")
 
 // checkTLS finds mistakes before a connection is tried. A relay that was given
-// certificates must not speak in the clear.
+// certificates must not send anything unencrypted.
 func (o Options) checkTLS(as addresses) error {
 	for _, a := range as {
 		if !a.tls && o.TLS != (TLS{}) {

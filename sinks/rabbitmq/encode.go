@@ -6,8 +6,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// encoder turns messages into the client library's form. The library has copied
-// what it is given when it returns, so one table does for all.
+// encoder turns messages into the client library's form. The library copies what it is
+// given before it returns, so one table serves all messages.
 type encoder struct{ headers amqp.Table }
 
 func newEncoder() encoder { return encoder{headers: amqp.Table{}} }

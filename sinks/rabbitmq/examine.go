@@ -9,11 +9,12 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
-// Examine looks at what the relay needs of RabbitMQ, for the topics that the
-// table has, and publishes nothing. AMQP shows neither bindings, topic
-// permissions nor alarms to one who does not publish; the checks say so.
+// Examine checks what the relay needs of RabbitMQ for the topics of the table. It
+// changes and publishes nothing. To a client that does not publish, AMQP shows neither
+// bindings nor topic permissions nor alarms. The checks say so.
 func Examine(ctx context.Context, o Options, topics []string) []relay.Check {
 	o = o.withDefaults()
 	as, err := parseAddresses(o.URLs)
@@ -49,10 +50,10 @@ func Examine(ctx context.Context, o Options, topics []string) []relay.Check {
 		return checks
 	}
 	defer examiner.leave()
-	// What the library waits for ends with the connection.
+	// The library heeds no context, but all its waiting ends with the connection.
 	defer context.AfterFunc(ctx, func() { examiner.socket.cut(ctx.Err()) })()
 	if len(checks) > 1 {
-		for i := range checks { // one node of several that is away is a risk only
+		for i := range checks { // if one of several nodes is down, that is only a risk
 			checks[i].Severity = min(checks[i].Severity, relay.Warning)
 		}
 	}
@@ -81,17 +82,18 @@ func login(o Options, a address) string {
 
 func unreachable(o Options, a address, err error) relay.Check {
 	c := relay.Check{Name: "RabbitMQ connection", Severity: relay.Fault, Found: fmt.Sprintf("%s: %v", a.host, err)}
-	grant := fmt.Sprintf("rabbitmqctl set_permissions -p '%s' '%s' '' '.*' ''", a.vhost, a.user)
+	grant := fmt.Sprintf("rabbitmqctl set_permissions -p %s %s '' '.*' ''", link.ShellQuote(a.vhost), link.ShellQuote(a.user))
 	switch {
 	case errors.Is(err, amqp.ErrSASL):
 		c.Fix = "rabbitmq-plugins enable rabbitmq_auth_mechanism_ssl, and auth_mechanisms.1 = EXTERNAL in rabbitmq.conf; or give a user in OUTBOX_SINK_URL"
 	case errors.Is(err, amqp.ErrCredentials), strings.Contains(err.Error(), "ACCESS_REFUSED"):
 		c.Found = fmt.Sprintf("%s does not take %s and its password", a.host, login(o, a))
-		c.Fix = fmt.Sprintf("rabbitmqctl add_user '%s' \"$PASSWORD\" || rabbitmqctl change_password '%s' \"$PASSWORD\"", a.user, a.user)
+		user := link.ShellQuote(a.user)
+		c.Fix = fmt.Sprintf("rabbitmqctl add_user %s \"$PASSWORD\" || rabbitmqctl change_password %s \"$PASSWORD\"", user, user)
 	case errors.Is(err, amqp.ErrVhost), strings.Contains(err.Error(), "NOT_ALLOWED"):
 		c.Fix = grant
 		if strings.Contains(err.Error(), "not found") {
-			c.Fix = fmt.Sprintf("rabbitmqctl add_vhost '%s' && %s", a.vhost, grant)
+			c.Fix = fmt.Sprintf("rabbitmqctl add_vhost %s && %s", link.ShellQuote(a.vhost), grant)
 		}
 	default:
 		c.Fix = "start RabbitMQ, or correct OUTBOX_SINK_URL"
@@ -107,7 +109,7 @@ func (s *session) examineExchange() relay.Check {
 		return c
 	}
 	o := s.options
-	o.Topology = Verify // the doctor makes nothing
+	o.Topology = Verify // doctor creates nothing
 	err := checkExchange(s.conn, o)
 	switch {
 	case errors.Is(err, errNoExchange) && s.options.Topology == Create:
@@ -115,19 +117,28 @@ func (s *session) examineExchange() relay.Check {
 	case errors.Is(err, errNoExchange):
 		c.Severity = relay.Fault
 		c.Found = fmt.Sprintf("exchange %q does not exist in virtual host %q", name, s.address.vhost)
-		c.Fix = fmt.Sprintf(`rabbitmqctl eval 'rabbit_exchange:declare(rabbit_misc:r(<<"%s">>, exchange, <<"%s">>), topic, true, false, false, [], <<"outbox-relay">>).'`,
-			s.address.vhost, name)
+		c.Fix = evalCommand(fmt.Sprintf(`rabbit_exchange:declare(rabbit_misc:r(%s, exchange, %s), topic, true, false, false, [], <<"outbox-relay">>).`,
+			erlangBinary(s.address.vhost), erlangBinary(name)))
 	case err != nil:
 		c.Severity, c.Found = relay.Fault, err.Error()
 	default:
-		c.Found = fmt.Sprintf("exchange %q exists; AMQP tells neither its type nor whether it is durable: rabbitmqctl list_exchanges -p '%s' name type durable; "+
+		c.Found = fmt.Sprintf("exchange %q exists; AMQP tells neither its type nor whether it is durable: rabbitmqctl list_exchanges -p %s name type durable; "+
 			"one of type x-delayed-message gives back what it delays, which is then sent again: use available_at instead of the header x-delay",
-			name, s.address.vhost)
+			name, link.ShellQuote(s.address.vhost))
 	}
 	return c
 }
 
-// mostTopics are examined; the queues of more than these say nothing new.
+// evalCommand is a shell command that has the broker evaluate an expression.
+func evalCommand(expression string) string { return "rabbitmqctl eval " + link.ShellQuote(expression) }
+
+// erlangBinary is text as a literal of Erlang. A topic is written by anybody, and must
+// not end its literal: what follows would be evaluated by the broker.
+func erlangBinary(text string) string {
+	return `<<"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `">>`
+}
+
+// mostTopics bounds the topics that are examined: more queues tell nothing new.
 const mostTopics = 50
 
 func (s *session) examineTopics(topics []string) []relay.Check {
@@ -142,8 +153,8 @@ func (s *session) examineTopics(topics []string) []relay.Check {
 		return append(checks, relay.Check{
 			Name: "routes",
 			Found: fmt.Sprintf("AMQP does not tell whether a queue is bound for %s, nor topic permissions, without publishing; "+
-				"a message without a queue is refused as unroutable and retried: rabbitmqctl list_bindings -p '%s' source_name routing_key destination_name",
-				relay.Quote(strings.Join(topics, ", ")), s.address.vhost),
+				"a message without a queue is refused as unroutable and retried: rabbitmqctl list_bindings -p %s source_name routing_key destination_name",
+				relay.Quote(strings.Join(topics, ", ")), link.ShellQuote(s.address.vhost)),
 		})
 	}
 	for _, topic := range topics[:min(len(topics), mostTopics)] {
@@ -165,8 +176,9 @@ func (s *session) examineQueue(topic string) relay.Check {
 	case isCode(err, amqp.NotFound):
 		c.Severity = relay.Fault
 		c.Found = fmt.Sprintf("no queue is named like topic %s, and the default exchange routes by queue name", relay.Quote(topic))
-		c.Fix = fmt.Sprintf(`rabbitmqctl eval 'rabbit_amqqueue:declare(rabbit_misc:r(<<"%s">>, queue, <<"%s">>), true, false, [{<<"x-queue-type">>, longstr, <<"quorum">>}], none, <<"outbox-relay">>).'`,
-			s.address.vhost, topic)
+		c.Fix = evalCommand(fmt.Sprintf(
+			`rabbit_amqqueue:declare(rabbit_misc:r(%s, queue, %s), true, false, [{<<"x-queue-type">>, longstr, <<"quorum">>}], none, <<"outbox-relay">>).`,
+			erlangBinary(s.address.vhost), erlangBinary(topic)))
 	case isCode(err, amqp.ResourceLocked):
 		c.Severity, c.Found = relay.Warning, fmt.Sprintf("the queue of topic %s belongs to one connection alone and ends with it", relay.Quote(topic))
 	case err != nil:

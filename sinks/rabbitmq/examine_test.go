@@ -33,7 +33,7 @@ func worst(checks []relay.Check) relay.Check {
 	return w
 }
 
-// run runs a mend as a person would, on the package's node.
+// run runs a fix as a person would, on the package's node.
 func run(t *testing.T, command string) {
 	t.Helper()
 	dir, err := rabbitserver.Binaries()

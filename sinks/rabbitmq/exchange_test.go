@@ -61,8 +61,8 @@ func TestExchangeThatIsMissingAtTheStartIsAwaited(t *testing.T) {
 	expect(t, s, messageTo("a", 2), relay.Acknowledged, "", "")
 }
 
-// Many in flight when the exchange goes: nothing is refused, nothing reported
-// twice, and whatever is acknowledged is stored.
+// Many messages are in flight when the exchange is deleted. None is refused or reported
+// twice, and each that is acknowledged is stored.
 func TestExchangeDeletedUnderLoadRefusesNothing(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, amqp.QueueTypeQuorum)
@@ -111,8 +111,8 @@ func TestExchangeDeletedUnderLoadRefusesNothing(t *testing.T) {
 	}
 }
 
-// A queue has the message and has not confirmed it when the exchange goes: it is
-// not reported as one that nobody took.
+// A queue has the message, and has not confirmed it when the exchange is deleted. The
+// message is not reported as one that was not taken.
 func TestExchangeDeletedBehindAMessageThatAQueueHas(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, amqp.QueueTypeClassic)

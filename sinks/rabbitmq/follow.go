@@ -5,11 +5,12 @@ import (
 	"time"
 )
 
-// channel of a lane, or nil while there is none.
+// channel is the channel of a lane, or nil while there is none.
 func (s *session) channel(lane int) *channel { return s.slots[lane].Load() }
 
-// follow takes what comes back to a lane, on one channel after the other, until
-// the connection ends or the lane's next channel has a follower of its own.
+// follow takes what comes back to a lane on one channel after the other. It returns
+// when the connection has ended, or when another goroutine follows the lane's next
+// channel.
 func (s *session) follow(lane int, ch *channel) {
 	for ch != nil {
 		f := &follower{session: s, channel: ch, lane: lane}
@@ -17,12 +18,12 @@ func (s *session) follow(lane int, ch *channel) {
 		s.slots[lane].CompareAndSwap(ch, nil)
 		switch {
 		case f.drained:
-			s.dismiss(ch)
+			s.closeDrained(ch)
 		case s.conn.IsClosed():
 			<-s.down
 			s.reportLost(left)
 		default:
-			s.channelClosed(lane, ch, left, cause)
+			s.settleClosedChannel(lane, ch, left, cause)
 		}
 		if f.retired {
 			s.leaving[lane].Store(false)
@@ -32,11 +33,10 @@ func (s *session) follow(lane int, ch *channel) {
 	}
 }
 
-// replace gives the lane another channel and a follower for it, while the present
-// one is followed to its end. Nothing waits for that: on a queue that is never
-// going to confirm it takes as long as a message may be late. It returns false
-// while another of the lane's channels is on its way out, which bounds their
-// number.
+// replace gives the lane another channel and a follower for it. The old channel is
+// still followed to its end, which on a queue that never confirms takes as long as a
+// message may be late. Nothing waits for that. While another of the lane's channels is
+// being ended, replace does nothing and returns false, which bounds their number.
 func (s *session) replace(lane int, ch *channel) bool {
 	if !s.leaving[lane].CompareAndSwap(false, true) {
 		return false
@@ -67,9 +67,9 @@ func (s *session) nextChannel(lane int) *channel {
 	return next
 }
 
-// dismiss closes a channel that nobody writes to any more: between the frames of
-// a message it would end the connection.
-func (s *session) dismiss(ch *channel) {
+// closeDrained closes a channel that nobody writes to any more. To close it between
+// the frames of a message would end the connection.
+func (s *session) closeDrained(ch *channel) {
 	_ = s.bounded("close a channel", closeTimeout, ch.amqp.Close) // it fails with the connection
 }
 
@@ -80,9 +80,9 @@ const (
 	closeTimeout = 30 * time.Second
 )
 
-// bounded waits for a request that the library would wait for without end. Where
-// the broker takes longer than the limit, the connection is given up, and the
-// request ends with it.
+// bounded waits for a request for which the library itself would wait for ever. If the
+// broker takes longer than the limit, the connection is given up, which ends the
+// request.
 func (s *session) bounded(what string, limit time.Duration, request func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- request() }()

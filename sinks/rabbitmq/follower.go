@@ -9,13 +9,13 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// look is how often confirms that came out of order, and messages whose time is
-// over, are looked for.
+// look is the interval at which a follower looks for confirms that came out of order
+// and for messages whose time is over.
 const look = 5 * time.Millisecond
 
-// mostOvertaken is how many confirms may overtake one that does not come. The
-// library keeps an entry for each of them, some 40 bytes, until the first comes or
-// the channel is closed.
+// mostOvertaken is how many confirms may overtake a missing one. The library keeps an
+// entry of some 40 bytes for each of them until the missing one comes or the channel is
+// closed.
 const mostOvertaken = 16_384
 
 // follower takes what comes back on a channel. One goroutine owns it.
@@ -26,15 +26,15 @@ type follower struct {
 	open      []entry // in the order of writing
 	returned  returned
 	late      int       // entries without their message
-	stale     []lateKey // of late entries that were confirmed: their returns are nobody's
-	overtaken int       // confirms that have come since the first of the late ones did not
-	retired   bool      // the lane has another channel by now
+	stale     []lateKey // of late entries that were confirmed: their returns count for no message
+	overtaken int       // confirms that came while a late one was missing
+	retired   bool      // the lane has another channel
 	drained   bool      // the broker owes nothing but late confirms
 }
 
-// run follows the channel to its end and returns the messages left in flight,
-// in the order of writing, and why the broker closed the channel. A channel that
-// is retired ends when it is drained, with nothing left.
+// run follows the channel to its end. It returns the messages that are left in flight,
+// in the order of writing, and why the broker closed the channel. A retired channel
+// ends when it is drained, with no message left.
 func (f *follower) run() (left []entry, cause *amqp.Error) {
 	c := f.channel
 	tick := time.NewTicker(look)
@@ -64,21 +64,22 @@ func (f *follower) run() (left []entry, cause *amqp.Error) {
 		case cause = <-c.closes:
 			return f.end(), cause
 		}
-		f.sweep(all)
+		f.reportConfirmed(all)
 		if f.worn() && !f.retired {
 			f.retired = f.session.replace(f.lane, c)
 		}
 	}
 }
 
-// worn says that the channel should be replaced by one that owes nothing: the
-// messages that were given up fill its window, or the library's memory.
+// worn returns whether the channel should be replaced by a new one: the messages that
+// were given up fill half of its window, or the library's memory grows.
 func (f *follower) worn() bool {
 	return f.late > 0 && f.late >= int(f.channel.window+1)/2 || f.overtaken >= mostOvertaken
 }
 
-// sweep reports what was confirmed.
-func (f *follower) sweep(all bool) {
+// reportConfirmed reports what was confirmed: the entries before the first one that
+// was not, and those after it too if all is set.
+func (f *follower) reportConfirmed(all bool) {
 	n := 0
 	for n < len(f.open) && confirmed(f.open[n]) {
 		n++
@@ -92,8 +93,8 @@ func (f *follower) sweep(all bool) {
 	if len(done) == 0 {
 		return
 	}
-	// A return comes before its confirm: what was confirmed when the look began has
-	// its return in the channel by now.
+	// A return comes before its confirm, so the returns of all that was found confirmed
+	// are in the channel by now.
 	f.returned.drain(f.channel.returns)
 	kept := 0
 	for i := range done {
@@ -112,7 +113,7 @@ func (f *follower) sweep(all bool) {
 	} else {
 		f.open = append(append(make([]entry, 0, kept+len(rest)), done[:kept]...), rest...)
 	}
-	f.channel.freed(freed)
+	f.channel.release(freed)
 }
 
 // split parts the confirmed entries from the others, each in order.
@@ -136,10 +137,10 @@ func confirmed(e entry) bool {
 	}
 }
 
-// settle reports a confirmed entry. It returns false where the library may have
-// made the confirm up: it gives a negative one to all that is in flight when a
-// channel closes. The channel is called closed before that, so one that is open
-// now has really been told.
+// settle reports a confirmed entry. It returns false if the confirm may not be the
+// broker's: the library makes up a negative one for everything in flight when a channel
+// closes. It calls the channel closed before that, so a confirm is genuine if the
+// channel is open now.
 func (f *follower) settle(e entry) bool {
 	ack := e.confirm.Acked()
 	if !ack && f.channel.amqp.IsClosed() {
@@ -173,15 +174,16 @@ func (f *follower) settle(e entry) bool {
 	return true
 }
 
-// forgetLate has the returns of late messages not taken for those of their later
-// sendings, once none of these is in flight. While one is, nothing tells whose a
-// return is, and it counts for the later sending: refused though a queue has it,
-// that one comes again; acknowledged though no queue has it, it would be lost.
+// forgetLate drops the returns of late messages, so that they do not count for a later
+// sending of the same message. It waits until no such sending is in flight: while one
+// is, nothing tells which of the two a return belongs to, and it counts for the later
+// one. If that is wrong, a message that a queue has is refused and sent again. The other
+// mistake, to acknowledge a message that no queue has, would lose it.
 func (f *follower) forgetLate() {
 	if len(f.stale) == 0 {
 		return
 	}
-	f.channel.handedOver() // what may have been returned already
+	f.channel.awaitHandover() // of a message that may have been returned already
 	f.open = f.channel.collect(f.open)
 	f.stale = slices.DeleteFunc(f.stale, func(key lateKey) bool {
 		if slices.ContainsFunc(f.open, func(e entry) bool { return e.message != nil && key.of(e.message) }) {
@@ -192,9 +194,9 @@ func (f *follower) forgetLate() {
 	})
 }
 
-// refuseLate refuses messages whose time is over, where the broker is seen to
-// work: it confirmed a message written later, or answered when it was asked after
-// their time was over. Else it has the broker asked.
+// refuseLate refuses messages whose time is over, if the broker is seen to work: it
+// confirmed a message that was written later, or answered a question that was asked
+// after their time was over. If not, it has the broker asked.
 func (f *follower) refuseLate(now time.Time) {
 	s := f.session
 	for i := range f.open {

@@ -132,8 +132,8 @@ func TestSilentTopicHoldsUpTheOtherSuspectsOnce(t *testing.T) {
 	}
 }
 
-// Once a channel is closed the library calls all that was in flight refused, and
-// a follower that is busy meanwhile may see that first.
+// When a channel closes, the library gives a negative confirm to all that was in flight.
+// A follower that is busy then may see these before it sees that the channel is closed.
 func TestClosedChannelRefusesNothingInFlight(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, amqp.QueueTypeClassic)

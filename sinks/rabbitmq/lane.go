@@ -11,10 +11,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
-// lane is a queue of messages and the goroutine that writes them, one after the
-// other, to its channel of whatever connection there is. It outlives
-// connections. It never waits within the client library, which only fills the
-// socket's buffer.
+// lane is a queue of messages and the goroutine that writes them, one after the other,
+// to the lane's channel of the current connection. It outlives connections. It never
+// waits inside the client library, which only fills the socket's buffer.
 type lane struct {
 	sink    *Sink
 	number  int
@@ -25,7 +24,7 @@ type lane struct {
 // put hands a message to the lane, or reports it when the lane has ended.
 func (l *lane) put(it item) {
 	if !l.queue.Put(it) {
-		it.notTaken(relay.ErrorTypeDisconnected, errClosing)
+		it.reportNotTaken(relay.ErrorTypeDisconnected, errClosing)
 	}
 }
 
@@ -39,8 +38,8 @@ func (l *lane) run() {
 	})
 }
 
-// publish reports the message or passes it on: to the channel's follower once it
-// is written, or to the quarantine.
+// publish reports the message, or passes it on to the quarantine, or writes it and
+// passes it on to the channel's follower.
 func (l *lane) publish(it item) {
 	s := l.sink
 	for {
@@ -56,14 +55,14 @@ func (l *lane) publish(it item) {
 		}
 		switch {
 		case s.closing.Load():
-			it.notTaken(relay.ErrorTypeDisconnected, errClosing)
+			it.reportNotTaken(relay.ErrorTypeDisconnected, errClosing)
 			return
 		case sess == nil:
-			it.notTaken(relay.ErrorTypeDisconnected, err)
+			it.reportNotTaken(relay.ErrorTypeDisconnected, err)
 			return
 		}
-		if err := sess.hindrance(); err != nil {
-			it.notTaken(relay.ErrorTypeNotReady, err)
+		if err := sess.obstacle(); err != nil {
+			it.reportNotTaken(relay.ErrorTypeNotReady, err)
 			return
 		}
 		if l.divert(it) {
@@ -71,7 +70,7 @@ func (l *lane) publish(it item) {
 		}
 		ch := sess.channel(l.number)
 		if ch == nil {
-			<-next // it is being opened, or the connection ends
+			<-next // a channel is being opened, or the connection ends
 			continue
 		}
 		if !l.awaitRoom(sess, ch, next) {
@@ -83,8 +82,8 @@ func (l *lane) publish(it item) {
 	}
 }
 
-// divert says whether the message is not this lane's to write, and does with it
-// what is to be done instead.
+// divert returns true if this lane must not write the message, and then passes it on
+// or reports it.
 func (l *lane) divert(it item) bool {
 	s, topic := l.sink, it.message.Topic
 	switch q := s.quarantine(); {
@@ -92,14 +91,14 @@ func (l *lane) divert(it item) bool {
 		q.put(it)
 		return true
 	case l == q && s.silent.has(topic, time.Now()):
-		it.done(timedOut(topic)) // as it would be, after it had held up the others
+		it.done(timedOut(topic)) // as it would be, after it had delayed the others
 		return true
 	}
 	return false
 }
 
-// awaitRoom says whether the channel takes a message now; else it waits for a
-// change.
+// awaitRoom returns true if the channel takes a message now. If not, it waits for a
+// change and returns false.
 func (l *lane) awaitRoom(sess *session, ch *channel, next <-chan struct{}) bool {
 	room := sess.socket.room.next()
 	switch {
@@ -119,7 +118,7 @@ func (l *lane) awaitRoom(sess *session, ch *channel, next <-chan struct{}) bool 
 	return true
 }
 
-// write returns false where the message was not written and is still ours.
+// write returns false if the message was not written and still belongs to the lane.
 func (l *lane) write(sess *session, ch *channel, it *item) bool {
 	err := ch.publish(sess.options.Exchange, *it, l.encoder.encode(it.message))
 	l.encoder.forget()
@@ -127,11 +126,11 @@ func (l *lane) write(sess *session, ch *channel, it *item) bool {
 	case err == nil:
 		return true
 	case errors.Is(err, errRetired):
-		return false // and its place is empty until the next one is open
+		return false // the lane has no channel until the next one is open
 	case errors.Is(err, errOver):
 	default:
-		// It may have gone as a whole. Where it has not, it may be what killed the
-		// connection, and must not pass for one that was never tried.
+		// The broker may have all of it. If not, the message may be what ended the
+		// connection, and must not be reported as one that was never tried.
 		it.sent = true
 		if !errors.Is(err, amqp.ErrClosed) {
 			sess.cut(fmt.Errorf("write to the broker: %w", err))

@@ -15,9 +15,9 @@ import (
 )
 
 // A message that was refused for lateness is sent again, on the same channel, and
-// is given back. The late confirm of the first sending, a negative one, arrives
-// with that of the second: it must not swallow the return, or a message that
-// nobody has passes for acknowledged.
+// is returned. The late confirm of the first sending, a negative one, arrives with that
+// of the second. It must not use up the return, or a message that no queue has would
+// count as acknowledged.
 func TestLateConfirmDoesNotSwallowTheReturnOfTheNextSending(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, amqp.QueueTypeClassic)

@@ -2,7 +2,7 @@ package rabbitmq
 
 import "sync"
 
-// notice tells everybody who waits that something has changed, never what.
+// notice tells all who wait that something has changed, but not what.
 type notice struct {
 	mu sync.Mutex
 	ch chan struct{}

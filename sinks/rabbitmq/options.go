@@ -14,7 +14,7 @@ type Topology = link.Topology
 
 // The topologies.
 const (
-	// Verify: the exchange is awaited; it is somebody else's.
+	// Verify: the sink waits for the exchange, which somebody else declares.
 	Verify = link.Verify
 	// Create: a durable topic exchange is declared, and a quorum queue "outbox" bound
 	// to all of it. For development.
@@ -22,7 +22,7 @@ const (
 )
 
 // TLS names PEM files. They are read again for each connection, so that a renewed
-// certificate is taken up. They need amqps://.
+// certificate is used. They need amqps://.
 type TLS = link.TLS
 
 // Options of a sink. Only URLs is required.
@@ -33,8 +33,8 @@ type Options struct {
 	// Exchange that messages go to; empty: the default exchange, whose routing keys
 	// are names of queues.
 	Exchange string
-	// Window is the number of messages outstanding that Publish is made for; more
-	// work as well. Channels share it; 0: 4096.
+	// Window is the expected number of outstanding messages, which the channels share;
+	// more of them work as well. 0: 4096.
 	Window int
 	// Channels to publish on; 0: a measured default.
 	Channels int
@@ -57,8 +57,8 @@ const (
 	defaultChannels        = 4
 	defaultAckTimeout      = 15 * time.Second
 	defaultMaxMessageBytes = 16 << 20
-	// mostPerChannel bounds a channel's window: the library walks through all of it
-	// for each confirm of several messages.
+	// mostPerChannel bounds a channel's window: for each confirm of several messages
+	// the library walks through all of it.
 	mostPerChannel = 2000
 )
 
@@ -85,14 +85,15 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// perChannel is the window of one channel. Together they are smaller than the
-// whole: with the whole in flight, a message that is not written is there to be
-// reported, should the broker block, so that the relay hears of it.
+// perChannel is the window of one channel. The channels together take at least one
+// message less than the whole window. If the broker blocks while the whole window is
+// outstanding, that message is not written and is reported, so that the relay learns
+// of the block.
 func (o Options) perChannel() int {
 	return min(max(1, (o.Window-1)/o.Channels), mostPerChannel)
 }
 
-// check finds what a person has to mend before a connection can be tried.
+// check finds what a person has to fix before a connection can be tried.
 func (o Options) check() error {
 	switch {
 	case o.AckTimeout < 0 || o.MaxMessageBytes < 0 || o.Window < 0 || o.Channels < 0:

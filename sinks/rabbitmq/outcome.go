@@ -14,8 +14,8 @@ func unroutable(exchange string, m *relay.Message, text string) relay.Outcome {
 			"no queue is named %s, and the default exchange routes by queue name (%s): declare it, or set OUTBOX_RABBITMQ_EXCHANGE",
 			topic, text)
 	case slices.ContainsFunc(m.Headers, func(h relay.Header) bool { return h.Name == headerDelay }):
-		// The plugin's exchange keeps such a message and routes it later, past the
-		// time at which mandatory counts.
+		// The plugin's exchange routes such a message later, when mandatory does not
+		// count any more.
 		return relay.RefusedOutcome(relay.ErrorTypeUnroutable,
 			"exchange %q routes %s to no queue now (%s): bind a queue for it; or, if the exchange delays, use available_at instead of header %s",
 			exchange, topic, text, headerDelay)

@@ -13,8 +13,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
-// Probe implements [relay.Sink]. Without a connection it has one attempted at
-// once. With one it looks whether the exchange is there.
+// Probe implements [relay.Sink]. If there is no connection, it has one attempted at
+// once. If there is one, it checks the exchange.
 func (s *Sink) Probe(ctx context.Context) error {
 	sess, err := s.link.Await(ctx)
 	if err != nil {
@@ -25,7 +25,7 @@ func (s *Sink) Probe(ctx context.Context) error {
 
 func (s *session) probe(ctx context.Context) error {
 	if err := s.blocked.Load(); err != nil {
-		return *err // it does not read what would be asked
+		return *err // it would not read the question
 	}
 	err := s.request(ctx, checkExchange)
 	if err == nil {
@@ -36,13 +36,13 @@ func (s *session) probe(ctx context.Context) error {
 	case isAnswer(err), errors.Is(err, errNoExchange):
 		s.setFault(err)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded) && s.blocked.Load() == nil:
-		// With nothing in flight no message is ever late, and heartbeats may go on.
+		// If nothing is in flight, no message is late, and heartbeats may continue.
 		s.doubt()
 	}
 	return err
 }
 
-// question is asked on a connection; it may take for ever.
+// question is put to the broker on a connection. It may never return.
 type question func(*amqp.Connection, Options) error
 
 // ping is a round trip.
@@ -54,9 +54,9 @@ func ping(conn *amqp.Connection, _ Options) error {
 	return ch.Close()
 }
 
-// request asks until ctx or the connection ends, or the broker blocks. A question
-// that nobody waits for any more goes on until it is answered; the next one waits
-// for it.
+// request puts a question and waits for the answer until ctx or the connection ends,
+// or the broker blocks. A question that nobody waits for any more stays open until it
+// is answered, and the next one waits for that.
 func (s *session) request(ctx context.Context, q question) error {
 	ctx, release := s.untilBlocked(ctx)
 	defer release()
@@ -133,9 +133,9 @@ func raise(to *atomic.Int64, d time.Duration) {
 	}
 }
 
-// mend adds to an error of connecting what a person has to do, where that is
-// not waiting. The error shows no credentials: the library's do not.
-func mend(err error, a address) error {
+// withAdvice adds the fix to an error of connecting, unless the fix is to wait. The
+// error shows no credentials, because the library's errors show none.
+func withAdvice(err error, a address) error {
 	text := err.Error()
 	switch {
 	case errors.Is(err, amqp.ErrSASL):

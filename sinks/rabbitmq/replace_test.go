@@ -77,8 +77,8 @@ func TestChannelThatIsOwedConfirmsIsReplacedUnderLoad(t *testing.T) {
 	})
 }
 
-// Half a window that was given up leaves half a window: enough for the others to
-// go on, and the next half brings a new channel.
+// When half of a window is given up, the other half is enough for the other messages,
+// and the channel is replaced.
 func TestChannelFullOfLateMessagesIsReplaced(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, amqp.QueueTypeClassic)

@@ -8,9 +8,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// returned are the messages that the broker gave back, until their confirms come.
-// They are matched by message id and routing key, and counted: two rows may
-// share an id.
+// returned has the messages that the broker returned, until their confirms come. They
+// are matched by message id and routing key, and counted, because two rows may share
+// an id.
 type returned struct {
 	texts map[returnKey][]string
 }
@@ -19,8 +19,8 @@ type returnKey struct{ id, topic string }
 
 func keyOf(m *relay.Message) returnKey { return returnKey{m.MessageID.String(), m.Topic} }
 
-// lateKey is what is kept of a message that was refused for lateness. As a text the
-// id is needed only once, and many may be compared meanwhile.
+// lateKey is what is kept of a message that was refused for lateness. It has the id as
+// bytes, because it is compared with many messages and needed as text only once.
 type lateKey struct {
 	id    relay.MessageID
 	topic string
@@ -28,7 +28,7 @@ type lateKey struct {
 
 func (k lateKey) of(m *relay.Message) bool { return m.MessageID == k.id && m.Topic == k.topic }
 
-// drain takes what has arrived and does not wait.
+// drain takes the returns that have arrived. It does not wait.
 func (r *returned) drain(from <-chan amqp.Return) {
 	for {
 		select {
@@ -47,7 +47,7 @@ func (r *returned) drain(from <-chan amqp.Return) {
 	}
 }
 
-// take says whether the message was given back, and the broker's reason.
+// take removes a return of the message, if there is one, and returns the broker's reason.
 func (r *returned) take(m *relay.Message) (text string, ok bool) {
 	if len(r.texts) == 0 {
 		return "", false // nearly always
@@ -55,7 +55,7 @@ func (r *returned) take(m *relay.Message) (text string, ok bool) {
 	return r.takeKey(keyOf(m))
 }
 
-// forget takes the return of a message that has its outcome already, if it came.
+// forget removes the return of a message that has its outcome already, if there is one.
 func (r *returned) forget(key lateKey) {
 	if len(r.texts) > 0 {
 		r.takeKey(returnKey{key.id.String(), key.topic})

@@ -33,10 +33,10 @@ type session struct {
 	frame   int // bytes, as agreed
 
 	slots     []atomic.Pointer[channel] // by lane; nil while one is being opened
-	leaving   []atomic.Bool             // by lane: a retired channel is not closed yet
+	leaving   []atomic.Bool             // by lane: a retired channel is not yet closed
 	followers sync.WaitGroup
 	life      *link.Life
-	asking    chan struct{} // holds one: requests go one at a time
+	asking    chan struct{} // holds one: one question at a time
 
 	closes  chan *amqp.Error
 	blocks  chan amqp.Blocking
@@ -77,8 +77,8 @@ func openSession(ctx context.Context, sink *Sink, a address) (*session, error) {
 	return s, nil
 }
 
-// connect dials and shakes hands. Nothing in the library knows ctx or a time:
-// the socket is cut when either ends.
+// connect dials and shakes hands. The library heeds neither ctx nor a deadline, so
+// the socket is cut when one of them ends.
 func (s *session) connect(ctx context.Context) error {
 	d := net.Dialer{Timeout: connectTimeout, KeepAlive: 15 * time.Second}
 	tcp, err := d.DialContext(ctx, "tcp", s.address.host)
@@ -95,7 +95,7 @@ func (s *session) connect(ctx context.Context) error {
 		<-s.socket.done
 		return handshakeError(err, cause)
 	}
-	s.socket.opened()
+	s.socket.endHandshake()
 	return nil
 }
 
@@ -127,8 +127,9 @@ func (s *session) shakeHands(ctx context.Context) error {
 	return err
 }
 
-// handshakeError tells refused credentials from a broker that does not answer,
-// which the library takes for them: refused, a connection ends without a word.
+// handshakeError returns the true cause if the broker did not answer. The library
+// calls that refused credentials, because a broker that refuses them may also end the
+// connection without an answer.
 func handshakeError(err, socket error) error {
 	if errors.Is(socket, errSilent) || errors.Is(socket, context.Canceled) || errors.Is(socket, context.DeadlineExceeded) {
 		return fmt.Errorf("the broker does not answer: %w", socket)
@@ -136,8 +137,8 @@ func handshakeError(err, socket error) error {
 	return err
 }
 
-// prepare opens the channels and looks for the exchange. A fault of the exchange
-// is not one of the connection.
+// prepare opens the channels and checks the exchange. A fault of the exchange is no
+// reason to end the connection.
 func (s *session) prepare(ctx context.Context) error {
 	s.frame = s.conn.Config.FrameSize
 	if s.frame <= 0 {
@@ -175,8 +176,8 @@ func (s *session) orCause(err error) error {
 	return err
 }
 
-// hindrance is why no message should be written now, or nil.
-func (s *session) hindrance() error {
+// obstacle is why no message should be written now, or nil.
+func (s *session) obstacle() error {
 	if err := s.blocked.Load(); err != nil {
 		return *err
 	}
@@ -186,8 +187,7 @@ func (s *session) hindrance() error {
 	return nil
 }
 
-// setFault notes why the exchange takes no message; a probe that succeeds
-// clears it.
+// setFault notes why the exchange takes no message. A probe that succeeds clears it.
 func (s *session) setFault(err error) {
 	if err == nil {
 		s.fault.Store(nil)
@@ -197,7 +197,7 @@ func (s *session) setFault(err error) {
 	s.sink.changed.tell()
 }
 
-// cut ends the connection for a reason of this side; the first one counts.
+// cut ends the connection for a cause on this side. The first cause wins.
 func (s *session) cut(cause error) {
 	s.life.Fail(cause)
 	s.socket.cut(cause)
@@ -219,11 +219,11 @@ func (s *session) reportLost(left []entry) {
 	}
 }
 
-// goodbye is how long the broker may take to say goodbye.
+// goodbye is how long the broker may take to answer that the connection is closed.
 const goodbye = 500 * time.Millisecond
 
-// end frees the connection and returns when everything of it has ended, all
-// messages in flight reported.
+// end frees the connection. It returns when all its goroutines have ended and all
+// messages in flight are reported.
 func (s *session) end() {
 	timer := time.AfterFunc(goodbye, func() { s.cut(errClosing) })
 	_ = s.conn.Close() // on a connection that has ended it does nothing

@@ -16,8 +16,8 @@ var (
 	_ relay.Pausing = (*Sink)(nil)
 )
 
-// Sink publishes to RabbitMQ. A goroutine for each lane writes, one keeps a
-// connection, and for each channel of the connection one takes its confirms.
+// Sink publishes to RabbitMQ. Each lane has a goroutine that writes, one more keeps a
+// connection, and each channel of the connection has one that takes its confirms.
 type Sink struct {
 	options   Options
 	addresses addresses
@@ -25,17 +25,17 @@ type Sink struct {
 	link      *link.Link[*session]
 	suspects  *suspects
 	silent    *silent
-	changed   *notice      // told when what a lane waits for may have come
-	limit     atomic.Int64 // the broker's own for payloads, once a 406 told it; 0: not known
+	changed   *notice      // tells lanes to look again at what they wait for
+	limit     atomic.Int64 // the broker's limit for payloads in bytes, told by a 406; 0: not known
 	closing   atomic.Bool
 	seed      maphash.Seed
-	turn      int // of messages without a key; for Publish alone
+	turn      int // lane of the last message without a key; only Publish uses it
 
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 }
 
-// Open starts a sink. It fails only for what a person has to mend: addresses,
+// Open starts a sink. It fails only for what a person has to fix: addresses,
 // unreadable files, options that exclude each other. It does not wait for the
 // broker, which may be down for any time. The caller closes the sink.
 func Open(o Options) (*Sink, error) {
@@ -79,7 +79,7 @@ func (s *Sink) Publish(m *relay.Message, report relay.Report) {
 	s.lanes[i].put(item{message: m, report: report})
 }
 
-// quarantine is the lane of suspects, where each message is alone.
+// quarantine is the lane of suspects, on which each message is alone.
 func (s *Sink) quarantine() *lane { return s.lanes[len(s.lanes)-1] }
 
 // window of a lane's channel.

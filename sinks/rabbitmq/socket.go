@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Timing of a connection. The broker sends a heartbeat every five seconds (half
-// of the interval agreed), so a connection that is half open is noticed within
-// readTimeout, and earlier where messages wait for acknowledgements.
+// Timing of a connection. The broker sends a heartbeat every five seconds (half of the
+// agreed interval), so a half-open connection is found within readTimeout. If messages
+// wait for acknowledgements it is found earlier.
 const (
 	heartbeat      = 10 * time.Second
 	readTimeout    = 25 * time.Second
@@ -18,8 +18,8 @@ const (
 	connectTimeout = 5 * time.Second
 )
 
-// bufferedBytes may wait to be written before the lanes pause. They ask first
-// and may then exceed it by a message each.
+// bufferedBytes is how much may wait to be written before the lanes pause. They check
+// it before they write, so each may exceed it by one message.
 const bufferedBytes = 1 << 20
 
 var (
@@ -27,23 +27,23 @@ var (
 	errNotReading = errors.New("the broker has stopped reading")
 )
 
-// socket is the TCP connection under the client library, which ignores contexts
-// while it reads and writes and holds locks meanwhile. Here a write never
-// blocks: it fills a buffer that a goroutine empties, so that nobody hangs while
-// the broker does not read (a memory alarm, for one), and many small messages
-// become one system call. The deadlines are ours alone.
+// socket is the TCP connection below the client library. The library ignores contexts
+// while it reads and writes, and holds locks meanwhile. Here a write never blocks: it
+// fills a buffer that a goroutine empties. So nothing hangs while the broker does not
+// read, for example during a memory alarm, and many small messages become one system
+// call. The socket sets its own deadlines and ignores those of the library.
 type socket struct {
 	net.Conn
-	room *notice // told when the buffer has room again
+	room *notice // tells that the buffer has room again
 	done chan struct{}
 
 	mu      sync.Mutex
 	wake    sync.Cond
 	buffer  []byte
-	err     error     // why it ended, the first reason
-	patient bool      // the broker said that it does not read: writing may take for ever
+	err     error     // why it ended; the first cause wins
+	patient bool      // the broker said that it does not read: a write has no deadline
 	resumed time.Time // when it said that it reads again
-	opening bool      // the handshake is not over
+	opening bool      // the handshake is in progress
 }
 
 func newSocket(conn net.Conn) *socket {
@@ -53,7 +53,8 @@ func newSocket(conn net.Conn) *socket {
 	return s
 }
 
-// Write implements net.Conn. What it takes is written soon, or never.
+// Write implements net.Conn. What it takes is written soon, or never if the connection
+// ends first.
 func (s *socket) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -65,7 +66,7 @@ func (s *socket) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// full says whether the next message should wait.
+// full returns whether the next message should wait.
 func (s *socket) full() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -101,8 +102,8 @@ func (s *socket) flush() {
 	}
 }
 
-// writeAll goes on after a deadline as long as bytes go or the broker has said
-// that it does not read; reading tells whether it lives.
+// writeAll continues after a deadline if bytes were written since, or if the broker has
+// said that it does not read. Whether it lives is then seen by reading.
 func (s *socket) writeAll(b []byte) error {
 	moved := time.Now()
 	for len(b) > 0 {
@@ -125,9 +126,9 @@ func (s *socket) writeAll(b []byte) error {
 	return nil
 }
 
-// writeDeadline of a write of which the last byte went then. The time of a broker
-// that said that it does not read begins when it says that it does again, or one
-// that says so just before a deadline would have no time at all.
+// writeDeadline is the deadline of a write whose last byte was written then. After the
+// broker has said that it reads again, it has the whole time from that moment.
+// Otherwise, if it says so just before a deadline, it would have no time at all.
 func (s *socket) writeDeadline(moved time.Time) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -161,8 +162,8 @@ func (s *socket) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// opened says that the handshake is over.
-func (s *socket) opened() {
+// endHandshake notes that the handshake is over.
+func (s *socket) endHandshake() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.opening = false
@@ -177,8 +178,8 @@ func (s *socket) setPatient(patient bool) {
 	}
 }
 
-// cut ends the connection at once; whatever is written or read fails. The first
-// reason counts.
+// cut ends the connection at once. Whatever is written or read fails. The first cause
+// wins.
 func (s *socket) cut(err error) {
 	s.mu.Lock()
 	if s.err == nil {
@@ -198,8 +199,8 @@ func (s *socket) cause() error {
 	return s.err
 }
 
-// Close implements net.Conn, for the library. What is buffered is given a moment:
-// the last words are the answer to the broker's own.
+// Close implements net.Conn for the library. What is buffered has a moment to be
+// written: it is the answer to the broker's request to close.
 func (s *socket) Close() error {
 	s.mu.Lock()
 	last := s.buffer
@@ -214,7 +215,7 @@ func (s *socket) Close() error {
 	return nil
 }
 
-// The library's deadlines mean nothing here.
+// The library's deadlines are ignored.
 
 func (s *socket) SetDeadline(time.Time) error      { return nil }
 func (s *socket) SetReadDeadline(time.Time) error  { return nil }

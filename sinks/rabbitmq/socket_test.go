@@ -26,7 +26,7 @@ func TestSilenceEndsTheSocket(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s, want := deaf(t), connectTimeout
 			if opened {
-				s.opened()
+				s.endHandshake()
 				want = readTimeout
 			}
 			began := time.Now()

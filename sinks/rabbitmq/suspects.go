@@ -8,9 +8,9 @@ import (
 // mostSuspects bounds the memory of topics that closed a channel.
 const mostSuspects = 10_000
 
-// suspects are topics of messages that closed a channel.
+// suspects has the topics of messages that closed a channel.
 type suspects struct {
-	count atomic.Int32 // so that the usual case takes no lock
+	count atomic.Int32 // so that has takes no lock while there are none
 
 	mu     sync.Mutex
 	topics map[string]struct{}
@@ -32,13 +32,13 @@ func (s *suspects) add(topic string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.topics) >= mostSuspects {
-		clear(s.topics) // the next one of each closes a channel once more
+		clear(s.topics) // the next message of each topic closes a channel once more
 	}
 	s.topics[topic] = struct{}{}
 	s.count.Store(int32(len(s.topics)))
 }
 
-// clear is called when a message of the topic closed no channel.
+// clear drops a topic, of which a message closed no channel.
 func (s *suspects) clear(topic string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

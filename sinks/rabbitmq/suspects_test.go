@@ -48,8 +48,8 @@ func TestGrantedTopicIsNoSuspectAnyMore(t *testing.T) {
 	}
 }
 
-// Suspects have been written before, and a queue may have them: one that waits for
-// its turn when the sink is closed is not called unavailable.
+// Suspects have been written before, and a queue may have them. So a suspect that waits
+// for its turn when the sink is closed is not reported as unavailable.
 func TestSuspectThatWaitsForItsTurnIsUnknown(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, amqp.QueueTypeClassic)

@@ -89,7 +89,7 @@ func declare(t *testing.T, url, queue string) {
 	}
 }
 
-func TestOpenFailsForWhatAPersonHasToMend(t *testing.T) {
+func TestOpenFailsForWhatAPersonHasToFix(t *testing.T) {
 	a := authority.New(t, "ours")
 	certFile, _ := a.Issue("one")
 	_, otherKey := a.Issue("two")

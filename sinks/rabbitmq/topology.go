@@ -7,13 +7,14 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// createdQueue is the queue of Create.
+// createdQueue is the queue that Create declares.
 const createdQueue = "outbox"
 
 var errNoExchange = errors.New("does not exist")
 
-// checkExchange looks whether the exchange is there, on a channel of its own,
-// since the broker closes the channel if it is not. With Create it is made.
+// checkExchange checks that the exchange exists, or creates it if the topology says
+// so. It takes a channel of its own, because the broker closes the channel if the
+// exchange does not exist.
 func checkExchange(conn *amqp.Connection, o Options) error {
 	ch, err := conn.Channel()
 	if err != nil {
@@ -22,7 +23,7 @@ func checkExchange(conn *amqp.Connection, o Options) error {
 	defer ch.Close() // after a refusal it is closed already
 	switch {
 	case o.Exchange == "":
-		return nil // always there; opening the channel was the question
+		return nil // it always exists; to open the channel was the question
 	case o.Topology == Create:
 		return create(ch, o.Exchange)
 	}
@@ -41,7 +42,7 @@ func noExchange(name string) error {
 	return fmt.Errorf("exchange %q %w: declare it, set OUTBOX_RABBITMQ_EXCHANGE, or, for development, OUTBOX_TOPOLOGY=create", name, errNoExchange)
 }
 
-// create makes exchange, queue and binding; what is there already is left.
+// create declares exchange, queue and binding. What exists already is left as it is.
 func create(ch *amqp.Channel, exchange string) error {
 	if err := ch.ExchangeDeclare(exchange, amqp.ExchangeTopic, true, false, false, false, nil); err != nil {
 		return fmt.Errorf("declare durable topic exchange %q: %w", exchange, err)

@@ -19,9 +19,9 @@ const (
 	maxShortString = 255
 	// defaultFrame is the frame size that both sides propose, in bytes.
 	defaultFrame = 131072
-	// brokersRoom is left in the frame for the headers that the broker itself adds on
-	// the way (x-delivery-count, x-death): a message that just fits here would break
-	// the connection of its consumer.
+	// brokersRoom is left in the frame for the headers that the broker itself adds on the
+	// way (x-delivery-count, x-death). Without it a message that just fits here would
+	// end the connection of its consumer.
 	brokersRoom = 8192
 )
 
@@ -31,8 +31,9 @@ type limits struct {
 	frame   int // agreed with the broker; the properties have to fit one
 }
 
-// validate says whether the message would arrive as it is and harm nobody. The
-// error wraps relay.ErrInvalid or relay.ErrTooLarge.
+// validate checks that the message would arrive unchanged and would end neither its
+// connection nor that of its consumer. The error wraps relay.ErrInvalid or
+// relay.ErrTooLarge.
 func validate(m *relay.Message, l limits) error {
 	if err := relay.Validate(m); err != nil {
 		return err
@@ -52,8 +53,8 @@ func validate(m *relay.Message, l limits) error {
 		case len(h.Name) > maxShortString:
 			return invalidf("header name %s is too long: the limit is %d bytes", relay.Quote(h.Name), maxShortString)
 		case h.Name == "CC" || h.Name == "BCC":
-			// As a list the broker routes by it, past what the topic says; as a text it
-			// closes the channel.
+			// If it is a list, the broker routes by it, whatever the topic is. If it is a
+			// text, the broker closes the channel.
 			return invalidf("header %s is reserved: RabbitMQ takes it for routing keys; rename it", h.Name)
 		case h.Name == headerDelay && !isDelay(h.Value):
 			return invalidf("header %s is %s: give milliseconds as a whole number; RabbitMQ's delayed-message exchange fails on anything else",
@@ -72,11 +73,11 @@ func validate(m *relay.Message, l limits) error {
 	return nil
 }
 
-// isDelay says whether the plugin can read the value. It converts a string to an
-// integer without a look at it (rabbit_delayed_message_utils), in the process of
-// the channel, and a channel that crashes ends its connection.
+// isDelay returns whether the plugin can read the value. The plugin converts a string
+// to an integer unchecked (rabbit_delayed_message_utils), in the process of the
+// channel, and a channel that crashes ends its connection.
 func isDelay(value string) bool {
-	digits := strings.TrimPrefix(value, "-") // as the plugin leaves it on a message that was delayed
+	digits := strings.TrimPrefix(value, "-") // which the plugin puts before the value when it has delayed a message
 	return digits != "" && len(digits) <= 10 && strings.Trim(digits, "0123456789") == ""
 }
 

@@ -13,8 +13,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
-// watch runs while the connection lives, and returns when it has ended or ctx
-// has.
+// watch runs until the connection or ctx has ended.
 func (s *session) watch(ctx context.Context) {
 	tick := time.NewTicker(link.WatchInterval(s.options.AckTimeout))
 	defer tick.Stop()
@@ -23,7 +22,7 @@ func (s *session) watch(ctx context.Context) {
 	for {
 		select {
 		case err := <-s.closes:
-			s.ended(err)
+			s.noteEnd(err)
 			return
 		case <-ctx.Done():
 			go s.awaitEnd() // end closes it
@@ -33,10 +32,10 @@ func (s *session) watch(ctx context.Context) {
 				s.blocks = nil
 				continue
 			}
-			s.block(b)
+			s.setBlocked(b)
 		case err := <-answers:
 			asked = false
-			s.answered(err)
+			s.takeAnswer(err)
 		case <-tick.C:
 			if !asked && s.doubted.Swap(false) {
 				asked = s.life.Start(func() { answers <- s.ask(ctx) })
@@ -45,17 +44,18 @@ func (s *session) watch(ctx context.Context) {
 	}
 }
 
-// answered takes what came of a question. One that a block, or the end of the
-// sink, cut short was not left unanswered, also where the block is over by now.
-func (s *session) answered(err error) {
+// takeAnswer gives up the connection if a question was not answered. A question that
+// was cut short by a block, or by the end of the sink, proves nothing, even if the
+// block is over by now.
+func (s *session) takeAnswer(err error) {
 	if err == nil || errors.Is(err, errBlocked) || errors.Is(err, context.Canceled) || s.blocked.Load() != nil {
 		return
 	}
 	s.cut(fmt.Errorf("%w: %w", errUnresponsive, err))
 }
 
-// ended notes why, once the library has given up the connection.
-func (s *session) ended(err *amqp.Error) {
+// noteEnd notes why the library has given up the connection.
+func (s *session) noteEnd(err *amqp.Error) {
 	socket := s.socket.cause()
 	switch {
 	case err != nil && err.Server:
@@ -71,13 +71,14 @@ func (s *session) ended(err *amqp.Error) {
 func (s *session) awaitEnd() {
 	err := <-s.closes
 	s.life.Fail(errClosing)
-	s.ended(err)
+	s.noteEnd(err)
 }
 
-// block notes that the broker takes no messages from publishers, or does again:
-// a memory or disk alarm. It has stopped reading from this connection, so nothing
-// more is written; what was written may still be confirmed afterwards.
-func (s *session) block(b amqp.Blocking) {
+// setBlocked notes that the broker takes no messages from publishers because of a
+// memory or disk alarm, or that it takes them again. While it is blocked it does not
+// read from this connection, so nothing is written. What was written may be confirmed
+// later.
+func (s *session) setBlocked(b amqp.Blocking) {
 	if b.Active {
 		err := fmt.Errorf("%w: %s: free memory or disk on the node, or raise its limit", errBlocked, b.Reason)
 		s.socket.setPatient(true)
@@ -92,18 +93,19 @@ func (s *session) block(b amqp.Blocking) {
 	s.sink.changed.tell()
 }
 
-// prove notes that a message was confirmed: that the broker works was seen after
-// it was written.
+// prove notes that a message was confirmed: the broker worked after the message was
+// written.
 func (s *session) prove(written time.Time) { raise(&s.proven, written.Sub(s.began)) }
 
-// provedSince says whether the broker was seen to work after a message that was
-// written then, and whose time was over at the deadline.
+// provedSince returns whether the broker is seen to work, judged for a message that
+// was written then: it confirmed one that was written later, or answered a question
+// that was asked after the message's deadline.
 func (s *session) provedSince(written, deadline time.Time) bool {
 	return s.proven.Load() > int64(written.Sub(s.began)) || s.seen.Load() > int64(deadline.Sub(s.began))
 }
 
-// deadline of what was asked of the broker then, such as a confirm. While it has
-// blocked publishing, which means that it does not read, no time passes.
+// deadline is when the limit is over for what the broker was asked then, such as a
+// confirm. No time passes while the broker is blocked, because it does not read.
 func (s *session) deadline(asked time.Time, limit time.Duration) time.Time {
 	if s.blocked.Load() != nil {
 		return time.Now().Add(limit)
@@ -114,12 +116,12 @@ func (s *session) deadline(asked time.Time, limit time.Duration) time.Time {
 	return asked.Add(limit)
 }
 
-// doubt asks for a sign of life.
+// doubt has watch ask the broker for a sign of life.
 func (s *session) doubt() { s.doubted.Store(true) }
 
-// ask asks the broker something other than a publish, when a message is late or a
-// probe was not answered. Where it does not answer this either, nothing tells a
-// slow queue from a dead broker, and the connection is given up.
+// ask puts a question to the broker that is not a publish, when a message is late or
+// a probe was not answered. If there is no answer either, a slow queue cannot be told
+// from a dead broker, and the connection is given up.
 func (s *session) ask(ctx context.Context) error {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
@@ -131,7 +133,7 @@ func (s *session) ask(ctx context.Context) error {
 	return nil
 }
 
-// isAnswer says whether the broker itself refused something, which is a sign of
+// isAnswer returns whether the broker itself refused something. That is a sign of
 // life.
 func isAnswer(err error) bool {
 	reply, ok := errors.AsType[*amqp.Error](err)

@@ -24,15 +24,15 @@ func TestQuestionThatABlockCutShortEndsNoConnection(t *testing.T) {
 		ask := func() { go func() { answers <- s.ask(context.WithoutCancel(t.Context())) }() }
 		ask()
 		time.Sleep(connectTimeout - time.Millisecond)
-		s.block(amqp.Blocking{Active: true, Reason: "low on memory"})
+		s.setBlocked(amqp.Blocking{Active: true, Reason: "low on memory"})
 		synctest.Wait()
-		s.block(amqp.Blocking{})
-		s.answered(<-answers)
+		s.setBlocked(amqp.Blocking{})
+		s.takeAnswer(<-answers)
 		if err := s.socket.cause(); err != nil {
 			t.Errorf("the connection is given up: %v", err)
 		}
 		ask()
-		s.answered(<-answers)
+		s.takeAnswer(<-answers)
 		if err := s.socket.cause(); !errors.Is(err, errUnresponsive) {
 			t.Errorf("a broker that was not blocked and did not answer: the connection ends with %v", err)
 		}

@@ -9,9 +9,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// Measure runs what publishes b.N messages, and reports their rate and the
-// processor time of this process for each. The time tells more than the rate
-// where the broker, or somebody else, shares the processors.
+// Measure runs a function that publishes b.N messages. It reports their rate, and this
+// process's processor time for each message, which tells more if the broker or other
+// programs share the processors.
 func Measure(b *testing.B, publish func()) {
 	b.Helper()
 	b.ReportAllocs()
@@ -32,8 +32,8 @@ func processorTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// PublishAll publishes b.N messages, a window of them outstanding at any time,
-// and returns when all are reported. Each has to be acknowledged.
+// PublishAll publishes b.N messages, with a window of them outstanding at any time. It
+// returns when all are reported, and each has to be acknowledged.
 func PublishAll(b *testing.B, s relay.Sink, window int, message func(i int) *relay.Message) {
 	b.Helper()
 	slots := make(chan struct{}, window)

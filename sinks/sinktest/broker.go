@@ -7,29 +7,29 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// Broker is a real broker, started for one test. Its methods end the test when
-// they fail; what they start ends with the test.
+// Broker is a real broker that was started for one test. A method that fails ends the
+// test. What a method starts ends with the test.
 type Broker interface {
 	// Addr is host:port, the same for the broker's whole life.
 	Addr() string
 	// Open opens a sink whose broker is at addr: this one's, or that of a proxy.
 	Open(t testing.TB, o SinkOptions) relay.Sink
 
-	// Stop ends the broker; what it has stored stays. Restart starts it again.
+	// Stop ends the broker, which keeps what it has stored. Restart starts it again.
 	Stop(t testing.TB)
 	Restart(t testing.TB)
 
-	// Stored reads back what the broker has for the topic, in the order in which
-	// it was stored. It takes nothing away.
+	// Stored returns what the broker has for the topic, in the order in which it was
+	// stored. It removes nothing.
 	Stored(t testing.TB, topic string) []Stored
-	// Drain makes room behind Topics.Full.
+	// Drain makes room in the place to which Topics.Full leads.
 	Drain(t testing.TB)
 
 	Topics() Topics
-	// Wire are messages that are legal here and come near the protocol's limits:
-	// each changes the message it is given.
+	// Wire makes messages that this broker must carry and that come near the limits of
+	// its protocol. Each function changes the message that it is given.
 	Wire() map[string]func(*relay.Message)
-	// Broken are messages that the sink has to reject as invalid.
+	// Broken makes messages that the sink has to reject as invalid.
 	Broken() map[string]func(*relay.Message)
 }
 
@@ -39,13 +39,13 @@ type Topics struct {
 	Good string
 	// Full leads to a place that refuses more until Drain. It is full.
 	Full string
-	// FullType is how the sink has to call that: full, or nacked where the broker
-	// does not say why it refuses.
+	// FullType is the error type for that: full, or nacked if the broker does not say
+	// why it refuses.
 	FullType relay.ErrorType
 	// Nowhere leads to no place.
 	Nowhere string
 	// Silent leads to a place that takes messages and acknowledges none, while
-	// other topics work. Empty where the broker cannot do that.
+	// other topics work. It is empty if the broker cannot do that.
 	Silent string
 }
 

@@ -1,7 +1,7 @@
-// Package sinktest is the conformance suite of sinks: what the relay relies on,
-// each outcome provoked on a real broker. A sink's own tests implement [Broker]
-// and call [Run].
+// Package sinktest is the conformance suite of sinks. It tests what the relay relies
+// on, and provokes each outcome on a real broker. A sink's own tests implement
+// [Broker] and call [Run].
 //
-// The suite knows no broker. What only one broker can do (its credentials, its
-// error codes) is tested beside its sink.
+// The suite knows no broker. What only one broker has, such as its credentials and
+// error codes, is tested in the package of its sink.
 package sinktest

@@ -11,7 +11,7 @@ import (
 
 var _ link.Broker[*session] = (*broker)(nil)
 
-// broker is RabbitMQ as the sink's link sees it. The nodes take turns.
+// broker connects the sink's link to RabbitMQ, to one node after the other.
 type broker struct {
 	sink  *Sink
 	first int // node to try first, modulo their number
@@ -31,7 +31,7 @@ func (b *broker) Connect(ctx context.Context) (*session, error) {
 			s.limit.Store(0) // it may have been raised
 			return sess, nil
 		}
-		errs = append(errs, mend(err, a))
+		errs = append(errs, withAdvice(err, a))
 		if ctx.Err() != nil {
 			break
 		}

@@ -1,0 +1,19 @@
+package rabbitmq
+
+import "testing"
+
+// The fix that doctor prints has topics in it, which are written by anybody.
+func TestTopicStaysInsideItsLiteral(t *testing.T) {
+	for text, want := range map[string]string{
+		`orders`:                 `<<"orders">>`,
+		`x">>), os:cmd("true").`: `<<"x\">>), os:cmd(\"true\").">>`,
+		`\"`:                     `<<"\\\"">>`,
+	} {
+		if got := erlangBinary(text); got != want {
+			t.Errorf("%s becomes %s, want %s", text, got, want)
+		}
+	}
+	if got, want := evalCommand(`f('a').`), `rabbitmqctl eval 'f('\''a'\'').'`; got != want {
+		t.Errorf("the command is %s, want %s", got, want)
+	}
+}
