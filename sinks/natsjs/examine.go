@@ -28,14 +28,7 @@ const (
 // the topics, and whether the configuration of these streams is safe. It changes
 // and publishes nothing. Its fixes are commands of the nats program.
 func Examine(ctx context.Context, o Options, topics []string) []relay.Check {
-	o = o.withDefaults()
-	as, err := parseAddresses(o.URLs)
-	if err == nil {
-		err = o.check()
-	}
-	if err == nil {
-		_, err = o.credentials()
-	}
+	o, as, err := o.complete()
 	if err != nil {
 		return []relay.Check{{
 			Name: nameBroker, Severity: relay.Fault, Found: err.Error(),

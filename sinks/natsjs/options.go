@@ -62,6 +62,21 @@ const (
 	defaultAckTimeout = 5 * time.Second
 )
 
+// complete returns the options with defaults, and the servers. Its error is what a
+// person has to fix before a connection can be tried.
+func (o Options) complete() (Options, addresses, error) {
+	o = o.withDefaults()
+	if err := o.check(); err != nil {
+		return o, addresses{}, err
+	}
+	as, err := parseAddresses(o.URLs)
+	if err != nil {
+		return o, addresses{}, err
+	}
+	_, err = o.credentials()
+	return o, as, err
+}
+
 // withDefaults fills in what is empty.
 func (o Options) withDefaults() Options {
 	if o.StreamName == "" {
@@ -79,7 +94,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// check finds what a person has to fix before a connection can be tried.
+// check finds options that exclude each other, or mean nothing.
 func (o Options) check() error {
 	set := 0
 	for _, s := range [...]string{o.CredsFile, o.NKeyFile, o.Token} {

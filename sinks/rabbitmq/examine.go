@@ -16,14 +16,7 @@ import (
 // changes and publishes nothing. To a client that does not publish, AMQP shows neither
 // bindings nor topic permissions nor alarms. The checks say so.
 func Examine(ctx context.Context, o Options, topics []string) []relay.Check {
-	o = o.withDefaults()
-	as, err := parseAddresses(o.URLs)
-	if err == nil {
-		err = o.check()
-	}
-	if err == nil {
-		err = o.checkTLS(as)
-	}
+	o, as, err := o.complete()
 	if err != nil {
 		return []relay.Check{{Name: "RabbitMQ connection", Severity: relay.Fault, Found: err.Error(), Fix: "correct OUTBOX_SINK_URL and OUTBOX_TLS_*"}}
 	}

@@ -62,6 +62,20 @@ const (
 	mostPerChannel = 2000
 )
 
+// complete returns the options with defaults, and the nodes. Its error is what a
+// person has to fix before a connection can be tried.
+func (o Options) complete() (Options, addresses, error) {
+	o = o.withDefaults()
+	if err := o.check(); err != nil {
+		return o, nil, err
+	}
+	as, err := parseAddresses(o.URLs)
+	if err != nil {
+		return o, nil, err
+	}
+	return o, as, o.checkTLS(as)
+}
+
 // withDefaults fills in what is empty.
 func (o Options) withDefaults() Options {
 	if o.Name == "" {
@@ -93,7 +107,7 @@ func (o Options) perChannel() int {
 	return min(max(1, (o.Window-1)/o.Channels), mostPerChannel)
 }
 
-// check finds what a person has to fix before a connection can be tried.
+// check finds options that exclude each other, or mean nothing.
 func (o Options) check() error {
 	switch {
 	case o.AckTimeout < 0 || o.MaxMessageBytes < 0 || o.Window < 0 || o.Channels < 0:

@@ -39,15 +39,8 @@ type Sink struct {
 // unreadable files, options that exclude each other. It does not wait for the
 // broker, which may be down for any time. The caller closes the sink.
 func Open(o Options) (*Sink, error) {
-	o = o.withDefaults()
-	if err := o.check(); err != nil {
-		return nil, fmt.Errorf("open RabbitMQ sink: %w", err)
-	}
-	as, err := parseAddresses(o.URLs)
+	o, as, err := o.complete()
 	if err != nil {
-		return nil, fmt.Errorf("open RabbitMQ sink: %w", err)
-	}
-	if err := o.checkTLS(as); err != nil {
 		return nil, fmt.Errorf("open RabbitMQ sink: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
