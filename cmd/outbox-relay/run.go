@@ -77,13 +77,24 @@ func openDatabase(c config.Config, host string, log *slog.Logger) (*postgres.Dat
 		afterSend = postgres.Delete
 	}
 	database, err := postgres.New(postgres.Options{
-		URL: c.DatabaseURL.Reveal(), Table: c.Table, Publication: string(c.Publication),
+		URL: c.DatabaseURL.Reveal(), ReadURL: reread("OUTBOX_DATABASE_URL", c.DatabaseURL), Table: c.Table, Publication: string(c.Publication),
 		AfterSend: afterSend, Host: host, Logger: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("OUTBOX_DATABASE_URL: %w", err)
 	}
 	return database, nil
+}
+
+// reread reads a secret for one connection, again from its file if it has one.
+func reread(variable string, secret config.Secret) func() (string, error) {
+	return func() (string, error) {
+		text, err := secret.Reread()
+		if err != nil {
+			return "", fmt.Errorf("%s_FILE=%w", variable, err)
+		}
+		return text, nil
+	}
 }
 
 // hostname names this relay in pg_stat_activity and to the broker: in a pod it

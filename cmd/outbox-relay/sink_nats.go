@@ -8,10 +8,12 @@ import (
 func natsOptions(c config.Config, s sinkSettings) natsjs.Options {
 	return natsjs.Options{
 		URLs:            c.SinkURL.Reveal(),
+		ReadURLs:        reread("OUTBOX_SINK_URL", c.SinkURL),
 		Window:          c.MaxInFlight,
 		CredsFile:       c.NATSCredsFile,
 		NKeyFile:        c.NATSNKeyFile,
 		Token:           c.NATSToken.Reveal(),
+		ReadToken:       reread("OUTBOX_NATS_TOKEN", c.NATSToken),
 		InboxPrefix:     c.NATSInboxPrefix,
 		Domain:          c.NATSDomain,
 		TLS:             s.tls,

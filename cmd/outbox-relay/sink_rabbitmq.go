@@ -8,6 +8,7 @@ import (
 func rabbitMQOptions(c config.Config, s sinkSettings) rabbitmq.Options {
 	return rabbitmq.Options{
 		URLs:            c.SinkURL.Reveal(),
+		ReadURLs:        reread("OUTBOX_SINK_URL", c.SinkURL),
 		Exchange:        c.RabbitMQExchange,
 		Window:          c.MaxInFlight,
 		TLS:             s.tls,

@@ -183,8 +183,8 @@ var connectionMutants = []mutant{
 	{
 		rule: "RabbitMQ: one node of many is enough",
 		file: "sinks/rabbitmq/broker.go",
-		old:  "for i := range s.addresses {",
-		new:  "for i := range s.addresses[:1] {",
+		old:  "for i := range as {",
+		new:  "for i := range as[:1] {",
 		pkg:  "./sinks/rabbitmq", test: "TestOneNodeOfManyIsEnough",
 	},
 	{

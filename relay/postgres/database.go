@@ -30,8 +30,11 @@ const (
 // Options of a [Database].
 type Options struct {
 	// URL is a libpq URL or keyword string. Several hosts are tried in turn.
-	URL   string
-	Table schema.Table
+	URL string
+	// ReadURL returns the URL for one connection: its password may have been rotated.
+	// It blocks no longer than reading a file takes. Nil: the URL stays.
+	ReadURL func() (string, error)
+	Table   schema.Table
 	// Publication is the real name, unquoted, of the one that a tail reads. Empty:
 	// [schema.DefaultPublication].
 	Publication string
@@ -66,6 +69,24 @@ func New(o Options) (*Database, error) {
 		return nil, err
 	}
 	return &Database{options: o, config: config, lock: newLockKey(o.Table), standby: newStandbyKey(o.Table)}, nil
+}
+
+// connConfig is how to connect now. The URL, and the files that it names
+// (certificates, a password file), are read for each connection: after a rotation
+// the next one works, without a restart.
+func (d *Database) connConfig() (*pgx.ConnConfig, error) {
+	url := d.options.URL
+	if d.options.ReadURL != nil {
+		var err error
+		if url, err = d.options.ReadURL(); err != nil {
+			return nil, setup(err, "read OUTBOX_DATABASE_URL")
+		}
+	}
+	config, err := ParseURL(url)
+	if err != nil {
+		return nil, setup(err, "connect to PostgreSQL")
+	}
+	return config, nil
 }
 
 // Connect opens the control session and checks the table.

@@ -146,7 +146,11 @@ func (d *Database) examineConnection(ctx context.Context, e *Examination) bool {
 // connectPlain connects without the settings of [Database.open], but for what
 // makes the session known and lets it end.
 func (d *Database) connectPlain(ctx context.Context) (*session, error) {
-	return d.openAs(ctx, d.config.Copy(), untouched)
+	config, err := d.connConfig()
+	if err != nil {
+		return nil, err
+	}
+	return d.openAs(ctx, config, untouched)
 }
 
 // unreachable says why there is no connection.

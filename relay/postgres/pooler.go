@@ -159,7 +159,11 @@ func takesFrom(ctx context.Context, other *pgconn.PgConn, owned route) (bool, er
 // connectBeside connects another client to where the first one is, whichever of
 // several hosts that is.
 func (d *Database) connectBeside(ctx context.Context, dialer *dialer, first *pgconn.PgConn) (*pgconn.PgConn, error) {
-	config := d.config.Config.Copy()
+	current, err := d.connConfig()
+	if err != nil {
+		return nil, err
+	}
+	config := &current.Config
 	config.RuntimeParams["application_name"] = d.applicationName()
 	config.ValidateConnect = nil
 	at := first.Conn().RemoteAddr()

@@ -44,8 +44,12 @@ func (d *Database) open(ctx context.Context, settings []setting) (*session, erro
 
 // openVia pins the settings once find has found that the way to the server will do.
 func (d *Database) openVia(ctx context.Context, find func(context.Context, *pgconn.PgConn) (route, error), settings []setting) (*session, error) {
+	config, err := d.connConfig()
+	if err != nil {
+		return nil, err
+	}
 	var found route
-	s, err := d.openAs(ctx, d.config.Copy(), func(ctx context.Context, pg *pgconn.PgConn) error {
+	s, err := d.openAs(ctx, config, func(ctx context.Context, pg *pgconn.PgConn) error {
 		var err error
 		if found, err = find(ctx, pg); err != nil {
 			return err

@@ -18,8 +18,12 @@ func (d *Database) OpenTail(ctx context.Context, leader relay.Control, limit fun
 	if !ok {
 		return nil, fmt.Errorf("open the tail: the control session is a %T, not one of this package", leader)
 	}
+	config, err := d.connConfig()
+	if err != nil {
+		return nil, err
+	}
 	stream, err := tail.Open(ctx, tail.Options{
-		Config:          &d.config.Config,
+		Config:          &config.Config,
 		Table:           d.options.Table,
 		Publication:     d.options.Publication,
 		ApplicationName: d.applicationName(),

@@ -3,6 +3,7 @@ package natsjs_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -46,6 +47,32 @@ func TestTokenInURLAndInOption(t *testing.T) {
 	b := secured(t, `token: t0ken`, "t0ken")
 	works(t, natsjs.Options{URLs: b.url})
 	works(t, natsjs.Options{URLs: b.URL(), Token: "t0ken"})
+}
+
+// The token was rotated at the server before the file had the new one.
+func TestTokenAndURLsAreReadForEachConnection(t *testing.T) {
+	b := secured(t, `token: new`, "new")
+	tokens := func() func() (string, error) {
+		answers := []string{"old", "new"}
+		return func() (string, error) {
+			token := answers[0]
+			answers = answers[len(answers)-1:]
+			return token, nil
+		}
+	}
+	works(t, natsjs.Options{URLs: b.URL(), Token: "old", ReadToken: tokens()})
+
+	const old = "nats://127.0.0.1:1"
+	asked := 0
+	works(t, natsjs.Options{URLs: old, ReadURLs: func() (string, error) {
+		switch asked++; asked {
+		case 1: // by Open
+			return old, nil
+		case 2:
+			return "", errors.New("the file is empty")
+		}
+		return b.url, nil
+	}})
 }
 
 func TestNKeyFile(t *testing.T) {

@@ -18,7 +18,11 @@ type broker struct {
 // Connect implements [link.Broker].
 func (b *broker) Connect(ctx context.Context) (*session, error) {
 	s := b.sink
-	sess, err := openSession(ctx, s.options, s.addresses.urls(b.discovered), s.requeue)
+	as, err := s.options.servers()
+	if err != nil {
+		return nil, err
+	}
+	sess, err := openSession(ctx, s.options, as.urls(b.discovered), s.requeue)
 	if err != nil {
 		return nil, withAdvice(err)
 	}

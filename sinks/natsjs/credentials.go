@@ -6,6 +6,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
+
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
 // credentials reads the files for authentication and returns them as options of the
@@ -26,7 +28,11 @@ func (o Options) credentials() ([]nats.Option, error) {
 		}
 		options = append(options, option)
 	case o.Token != "":
-		options = append(options, nats.Token(o.Token))
+		token, err := link.Reread(o.Token, o.ReadToken)
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, nats.Token(token))
 	}
 	if o.TLS != (TLS{}) {
 		config, err := o.TLS.Config("")
@@ -36,6 +42,15 @@ func (o Options) credentials() ([]nats.Option, error) {
 		options = append(options, nats.Secure(config))
 	}
 	return options, nil
+}
+
+// servers reads the addresses for one connection.
+func (o Options) servers() (addresses, error) {
+	list, err := link.Reread(o.URLs, o.ReadURLs)
+	if err != nil {
+		return addresses{}, err
+	}
+	return parseAddresses(list)
 }
 
 func userCredentials(file string) (nats.Option, error) {

@@ -31,6 +31,9 @@ type Options struct {
 	// optional user:password@ or token@. Servers that these make known are used
 	// too.
 	URLs string
+	// ReadURLs and ReadToken return URLs and Token anew, see [link.Reread]. Nil: these
+	// stay as they are.
+	ReadURLs, ReadToken func() (string, error)
 	// Window is the number of outstanding messages that memory is reserved for.
 	// More of them work as well.
 	Window int
@@ -69,7 +72,7 @@ func (o Options) complete() (Options, addresses, error) {
 	if err := o.check(); err != nil {
 		return o, addresses{}, err
 	}
-	as, err := parseAddresses(o.URLs)
+	as, err := o.servers()
 	if err != nil {
 		return o, addresses{}, err
 	}

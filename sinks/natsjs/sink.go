@@ -16,11 +16,10 @@ var _ relay.Sink = (*Sink)(nil)
 // Sink publishes to JetStream. It has three goroutines, beside those of the client
 // library: one publishes, one keeps a connection, one looks up streams.
 type Sink struct {
-	options   Options
-	addresses addresses
-	queue     *link.Queue[item]
-	link      *link.Link[*session]
-	limit     atomic.Int64 // the newest max_payload of the server, in bytes; 0: not known
+	options Options
+	queue   *link.Queue[item]
+	link    *link.Link[*session]
+	limit   atomic.Int64 // the newest max_payload of the server, in bytes; 0: not known
 
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
@@ -35,7 +34,7 @@ func Open(o Options) (*Sink, error) {
 		return nil, fmt.Errorf("open JetStream sink: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Sink{options: o, addresses: as, queue: link.NewQueue[item](), cancel: cancel}
+	s := &Sink{options: o, queue: link.NewQueue[item](), cancel: cancel}
 	s.link = link.New[*session](link.Options{Broker: "NATS", Servers: as.String(), Logger: o.Logger})
 	s.tasks.Go(func() { s.link.Keep(ctx, &broker{sink: s}) })
 	s.tasks.Go(s.publishQueue)

@@ -14,17 +14,24 @@ var _ link.Broker[*session] = (*broker)(nil)
 // broker connects the sink's link to RabbitMQ, to one node after the other.
 type broker struct {
 	sink  *Sink
-	first int // node to try first, modulo their number
+	first int // node to try first, modulo their number of the moment
 }
 
-func newBroker(s *Sink) *broker { return &broker{sink: s, first: rand.IntN(len(s.addresses))} }
+// maxNodes is more than anybody has, so that each is as likely to be the first.
+const maxNodes = 1 << 20
+
+func newBroker(s *Sink) *broker { return &broker{sink: s, first: rand.IntN(maxNodes)} }
 
 // Connect implements [link.Broker]. It tries the nodes one after the other.
 func (b *broker) Connect(ctx context.Context) (*session, error) {
 	s := b.sink
+	as, err := s.options.nodes()
+	if err != nil {
+		return nil, err
+	}
 	var errs []error
-	for i := range s.addresses {
-		a := s.addresses[(b.first+i)%len(s.addresses)]
+	for i := range as {
+		a := as[(b.first+i)%len(as)]
 		sess, err := openSession(ctx, s, a)
 		if err == nil {
 			b.first += i + 1 // the next time, another one

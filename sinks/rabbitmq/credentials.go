@@ -4,9 +4,24 @@ import (
 	"errors"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
 var errPlainWithTLS = errors.New("TLS files are given, and the URL says amqp://: use amqps://, or no TLS files")
+
+// nodes reads the addresses for one attempt to connect.
+func (o Options) nodes() (addresses, error) {
+	list, err := link.Reread(o.URLs, o.ReadURLs)
+	if err != nil {
+		return nil, err
+	}
+	as, err := parseAddresses(list)
+	if err != nil {
+		return nil, err
+	}
+	return as, o.checkTLS(as)
+}
 
 // checkTLS finds mistakes before a connection is tried. A relay that was given
 // certificates must not send anything unencrypted.

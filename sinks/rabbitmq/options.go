@@ -30,6 +30,8 @@ type Options struct {
 	// URLs of the nodes, separated by commas: amqp:// or amqps://, each with an
 	// optional user:password@ and virtual host.
 	URLs string
+	// ReadURLs returns URLs anew, see [link.Reread]. Nil: they stay as they are.
+	ReadURLs func() (string, error)
 	// Exchange that messages go to; empty: the default exchange, whose routing keys
 	// are names of queues.
 	Exchange string
@@ -69,11 +71,8 @@ func (o Options) complete() (Options, addresses, error) {
 	if err := o.check(); err != nil {
 		return o, nil, err
 	}
-	as, err := parseAddresses(o.URLs)
-	if err != nil {
-		return o, nil, err
-	}
-	return o, as, o.checkTLS(as)
+	as, err := o.nodes()
+	return o, as, err
 }
 
 // withDefaults fills in what is empty.

@@ -19,17 +19,16 @@ var (
 // Sink publishes to RabbitMQ. Each lane has a goroutine that writes, one more keeps a
 // connection, and each channel of the connection has one that takes its confirms.
 type Sink struct {
-	options   Options
-	addresses addresses
-	lanes     []*lane // the last one is for suspects
-	link      *link.Link[*session]
-	suspects  *suspects
-	silent    *silent
-	changed   *notice      // tells lanes to look again at what they wait for
-	limit     atomic.Int64 // the broker's limit for payloads in bytes, told by a 406; 0: not known
-	closing   atomic.Bool
-	seed      maphash.Seed
-	turn      int // lane of the last message without a key; only Publish uses it
+	options  Options
+	lanes    []*lane // the last one is for suspects
+	link     *link.Link[*session]
+	suspects *suspects
+	silent   *silent
+	changed  *notice      // tells lanes to look again at what they wait for
+	limit    atomic.Int64 // the broker's limit for payloads in bytes, told by a 406; 0: not known
+	closing  atomic.Bool
+	seed     maphash.Seed
+	turn     int // lane of the last message without a key; only Publish uses it
 
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
@@ -45,7 +44,7 @@ func Open(o Options) (*Sink, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Sink{
-		options: o, addresses: as, suspects: newSuspects(), silent: newSilent(), changed: newNotice(),
+		options: o, suspects: newSuspects(), silent: newSilent(), changed: newNotice(),
 		seed: maphash.MakeSeed(), cancel: cancel,
 	}
 	s.link = link.New[*session](link.Options{Broker: "RabbitMQ", Servers: as.String(), Logger: o.Logger, Changed: s.changed.tell})

@@ -14,6 +14,19 @@ import (
 	"github.com/outbox-relay/outbox-relay/sinks/rabbitmq"
 )
 
+// A URL that says amqp:// after a rotation must not make the relay speak in the
+// clear.
+func TestRotatedURLWithoutTLSIsRefused(t *testing.T) {
+	ours := authority.New(t, "ours")
+	s := open(t, rabbitmq.Options{
+		URLs: "amqps://" + server(t).TLSAddr(), TLS: rabbitmq.TLS{CAFile: ours.File},
+		ReadURLs: func() (string, error) { return server(t).URL(), nil },
+	})
+	if err := probe(t, s); err == nil || !strings.Contains(err.Error(), "use amqps://") {
+		t.Errorf("probe says %v", err)
+	}
+}
+
 // A node of its own, because the certificates have to be there when it starts.
 func TestTLSWithOwnAuthorityAndTheCertificatesUser(t *testing.T) {
 	ours, other := authority.New(t, "ours"), authority.New(t, "other")

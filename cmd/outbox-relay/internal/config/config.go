@@ -90,9 +90,10 @@ const (
 
 // load is the pipeline: names, files, types, then what types cannot say.
 func load(environ []string, required ...string) (Config, error) {
-	values, faults := readEnvironment(environ)
+	values, files, faults := readEnvironment(environ)
 	required = slices.DeleteFunc(required, func(name string) bool { return faults.blames(name + fileSuffix) })
 	config, more := parse(values, required)
+	remember(&config, files)
 	faults = append(faults, more...)
 	faults = append(faults, check(config, values, faults)...)
 	if len(faults) > 0 {

@@ -171,6 +171,28 @@ func TestFilesHoldSecrets(t *testing.T) {
 	}
 }
 
+func TestSecretsAreReadAgainFromTheirFiles(t *testing.T) {
+	dir := secretFiles(t)
+	got, err := Load([]string{"OUTBOX_DATABASE_URL_FILE=" + dir + "/database", "OUTBOX_SINK_URL=nats://broker", "OUTBOX_NATS_TOKEN_FILE=" + dir + "/token"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{"database": "rotated\n", "token": "\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if text, err := got.DatabaseURL.Reread(); text != "rotated" || err != nil {
+		t.Errorf("the URL is %q (%v)", text, err)
+	}
+	if text, err := got.NATSToken.Reread(); text != "" || err == nil || err.Error() != dir+"/token: the file is empty" {
+		t.Errorf("the token is %q (%v)", text, err)
+	}
+	if text, err := got.SinkURL.Reread(); text != "nats://broker" || err != nil {
+		t.Errorf("the sink's URL is %q (%v)", text, err)
+	}
+}
+
 func TestCommandsAskOnlyForWhatTheyNeed(t *testing.T) {
 	if _, err := LoadNames([]string{"OUTBOX_TABLE=events"}); err != nil {
 		t.Errorf("names alone: %v", err)

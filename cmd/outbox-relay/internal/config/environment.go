@@ -13,17 +13,17 @@ import (
 const prefix = "OUTBOX_"
 
 // readEnvironment returns the values of the known variables, the _FILE forms
-// resolved, and what is wrong with the names. Empty values are left out, so
-// that the default holds, except where empty is a value.
-func readEnvironment(environ []string) (map[string]string, Faults) {
+// resolved, the files that these named, and what is wrong with the names. Empty
+// values are left out, so that the default holds, except where empty is a value.
+func readEnvironment(environ []string) (values, files map[string]string, faults Faults) {
 	given := make(map[string]string)
 	for _, entry := range environ {
 		if name, value, found := strings.Cut(entry, "="); found && strings.HasPrefix(name, prefix) {
 			given[name] = value
 		}
 	}
-	faults := unknownNames(given)
-	values := make(map[string]string)
+	faults = unknownNames(given)
+	values, files = make(map[string]string), make(map[string]string)
 	for _, v := range variables {
 		value, path := given[v.Name], ""
 		if _, set := given[v.Name]; set && v.Empty {
@@ -40,13 +40,13 @@ func readEnvironment(environ []string) (map[string]string, Faults) {
 			if err != nil {
 				faults = append(faults, Fault{v.Name + fileSuffix, show(path), err.Error()})
 			}
-			value = content
+			value, files[v.Name] = content, path
 		}
 		if value != "" {
 			values[v.Name] = value
 		}
 	}
-	return values, faults
+	return values, files, faults
 }
 
 // maxSecret is more than any URL or token; a larger file is a mistake in the

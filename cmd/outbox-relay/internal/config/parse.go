@@ -36,6 +36,16 @@ func parse(values map[string]string, required []string) (Config, Faults) {
 	return config, append(faults, translate(err, values, required)...)
 }
 
+// remember tells secrets the files that they came from, to be read again.
+func remember(config *Config, files map[string]string) {
+	for name, file := range files {
+		v, _ := lookup(name)
+		if secret, ok := reflect.ValueOf(config).Elem().FieldByName(v.field).Addr().Interface().(*Secret); ok {
+			secret.file = file
+		}
+	}
+}
+
 // clearEmpty sets what was given as empty, and may be, since the library gives it
 // the default.
 func clearEmpty(config *Config, values map[string]string) {

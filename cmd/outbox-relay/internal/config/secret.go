@@ -15,6 +15,7 @@ type Secret struct {
 	// A pointer, because fmt does not call methods on unexported fields: a Secret
 	// inside somebody's unexported field prints as an address.
 	text *string
+	file string // where the text came from; empty: the environment
 }
 
 // NewSecret hides s.
@@ -26,6 +27,19 @@ func (s Secret) Reveal() string {
 		return ""
 	}
 	return *s.text
+}
+
+// Reread returns what the text is now: that of its file, which somebody may have
+// rotated, else the same as ever. An error names the file.
+func (s Secret) Reread() (string, error) {
+	if s.file == "" {
+		return s.Reveal(), nil
+	}
+	text, err := readSecret(s.file)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", s.file, err) // it is a path, and no secret: it was read before
+	}
+	return text, nil
 }
 
 // IsZero says that there is no text.
