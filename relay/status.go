@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Mode is what a relay is at.
+// Mode is what a relay is doing.
 type Mode uint8
 
 // The modes. A relay starts in the first one and comes back to it whenever it
@@ -13,8 +13,8 @@ type Mode uint8
 const (
 	Connecting Mode = iota // no control session, or none that it can work with
 	StandingBy             // another relay leads
-	Polling                // leads, and finds rows by sweeping the table
-	Tailing                // leads, and is told of rows by the write-ahead log
+	Polling                // leads, and finds rows by reading the table
+	Tailing                // leads, and finds rows in the write-ahead log
 )
 
 var modeNames = [...]string{"connecting", "standby", "polling", "tailing"}
@@ -34,12 +34,12 @@ func (m Mode) Leads() bool { return m == Polling || m == Tailing }
 type Status struct {
 	Mode  Mode
 	Since time.Time // when the mode began
-	// Reason says why the relay is not in the mode that is wanted of it, and what to
-	// mend: why it has no session while Connecting, why it is not Tailing while
-	// Polling. Empty where there is nothing to say.
+	// Reason says why the relay is not in the mode that it should be in, and what to
+	// fix: why it has no session while Connecting, why it is not Tailing while Polling.
+	// Empty where there is nothing to say.
 	Reason string
-	// Turned is when the relay last got round: a leader's loop turns at least once a
-	// second. It stands still only where something hangs.
+	// Turned is when the leader's loop last turned. It does so at least once a second,
+	// unless something hangs.
 	Turned time.Time
 
 	// SinkDown says why the broker takes no messages, since SinkDownSince; empty
@@ -61,5 +61,5 @@ type Counters struct {
 	DuplicateAcks uint64 // of these, the ones that the broker had already
 	Refused       uint64 // attempts counted against a row
 	Dead          uint64 // rows given up
-	Reconciled    uint64 // rows that the tail should have told of, and a sweep found
+	Reconciled    uint64 // rows that the log has missed, and a survey found
 }

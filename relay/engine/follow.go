@@ -7,12 +7,12 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// What the loop does with what the stream of the log says.
+// What the loop does with what comes by the log.
 
 // Names of faults in the log.
 const (
 	faultTail       = "the write-ahead log cannot be read, polling instead"
-	faultReconciled = "rows were found that the write-ahead log had not told of"
+	faultReconciled = "rows were found that the write-ahead log has missed"
 )
 
 // eventsPerTurn bounds what one turn of the loop takes from the stream.
@@ -45,7 +45,7 @@ func (t *term) stepped(step streamStep) {
 	}
 }
 
-// reconciled tells of rows that the log has missed.
+// reconciled counts and logs the rows that the log has missed.
 func (t *term) reconciled() {
 	if missed := t.tailing.takeMissed(); missed > 0 {
 		t.count.Reconciled += uint64(missed)

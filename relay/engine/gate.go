@@ -23,15 +23,15 @@ var gateNames = [...]string{"auto", "on", "off"}
 // String returns the setting as OUTBOX_VISIBILITY_GATE has it.
 func (g VisibilityGate) String() string { return gateNames[g] }
 
-// gate keeps back what the log tells of before others can see it.
+// gate keeps back rows of the log that others cannot see yet.
 //
-// Schedule that invents a message: X commits and waits for the synchronous
-// standby; the log has X already and the tail publishes its row; the primary is
-// lost before the standby has got X, and is replaced by the standby: X never was.
-// So a row passes only once a statement sees its transaction, which PostgreSQL
-// allows after the standby has confirmed it.
+// Schedule that invents a message: X commits and waits for the synchronous standby.
+// The log has X already, and the tail publishes its row. The primary is lost before
+// the standby has X, and the standby replaces it: X never happened. So a row passes
+// only once a statement sees its transaction, which PostgreSQL allows after the
+// standby has confirmed it.
 //
-// It keeps back one event. What the log tells after it waits in the stream.
+// It keeps back one event. The events after it wait in the stream.
 type gate struct {
 	setting     VisibilityGate
 	synchronous bool         // as the last survey found it

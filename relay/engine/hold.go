@@ -21,7 +21,7 @@ import "hash/maphash"
 type holds struct {
 	writing map[string]int // refusals of a held key that are not committed yet
 	more    map[uint64]struct{}
-	// Those that ended when the last pass began.
+	// Those that ended when the last snapshot began.
 	ended     map[string]struct{}
 	endedMore map[uint64]struct{}
 	seed      maphash.Seed
@@ -82,7 +82,7 @@ func (h *holds) snapshotBegins() {
 	h.more, h.endedMore = h.endedMore, h.more
 }
 
-// wasHeld says whether the key is held, or was until the running pass began.
+// wasHeld says whether the key is held, or was until the last snapshot began.
 func (h *holds) wasHeld(key string) bool {
 	if _, ended := h.ended[key]; ended || h.blocks(key) {
 		return true

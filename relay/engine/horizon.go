@@ -12,7 +12,7 @@ import (
 type verdict uint8
 
 const (
-	eventSkip  verdict = iota + 1 // nothing: a survey has brought the row, or nobody wants it
+	eventSkip  verdict = iota + 1 // nothing: a survey has seen the row, or it is sent or in flight
 	eventWait                     // it waits until its transaction is visible, and the log with it
 	eventLeave                    // the row is left to the table, for a later survey
 	eventTake                     // the row may go to the dispatcher
@@ -30,7 +30,7 @@ func (v verdict) String() string { return verdictNames[v] }
 // Joining. The slot is created beside the passes. When it is there, and all that
 // committed before it is visible, a survey reads all that is due as one snapshot
 // sees it. Then the log is read. A transaction that the snapshot sees was surveyed,
-// and its rows are skipped when the log tells of them; all others are in the log.
+// and its rows are skipped when they come by the log; all others are in the log.
 // So nothing is missed, and nothing is taken twice. While the log is read, further
 // surveys move the horizon on. From then on the log is judged by the newer snapshot,
 // row by row: a survey may come in the middle of a transaction.
@@ -40,21 +40,21 @@ func (v verdict) String() string { return verdictNames[v] }
 // snapshot sees both, the log's 2 is skipped, and 3 goes before 2.
 //
 // Schedule that reorders, which is why it has to see all that was left to the table:
-// the log tells of row 1 a moment before its transaction is visible to others. Its
+// row 1 comes by the log a moment before its transaction is visible to others. Its
 // key is held, so the row is left to the next survey. That one does not see it yet,
 // and ends the hold. 2 goes before 1.
 type horizon struct {
 	seen wal.Snapshot // of the newest complete survey
-	// left are the transactions of rows that the log has told of and that were left
-	// to the table since then.
+	// left are the transactions of rows that came by the log since then and were left
+	// to the table.
 	left []wal.XID
 	gate gate
-	// unconfirmed are rows that surveys have brought and the log has not told of yet.
+	// unconfirmed are rows that surveys have brought and that have not come by the log.
 	unconfirmed *unconfirmed
-	// restores says that the next survey brings rows that were returned to the table:
-	// the log may have told of them.
+	// restores says that the next survey brings rows that were returned to the table.
+	// They may have come by the log before, and do not come again.
 	restores bool
-	// reconciles says that the newest survey brought what the log has not told of.
+	// reconciles says that what the newest survey brought should come by the log too.
 	reconciles bool
 }
 
@@ -86,8 +86,8 @@ func (h *horizon) judge(ev relay.TailEvent, inFlight, held bool) verdict {
 // missed up to there.
 func (h *horizon) passed(position wal.LSN) int { return h.unconfirmed.passed(position) }
 
-// told notes that the log has told of a row, which is skipped.
-func (h *horizon) told(r relay.Ref) { h.unconfirmed.told(r) }
+// confirmed notes that a row has come by the log, which is skipped.
+func (h *horizon) confirmed(r relay.Ref) { h.unconfirmed.confirmed(r) }
 
 // keep keeps back an event that has to wait.
 func (h *horizon) keep(ev relay.TailEvent, now time.Time) { h.gate.keep(ev, now) }
@@ -95,8 +95,8 @@ func (h *horizon) keep(ev relay.TailEvent, now time.Time) { h.gate.keep(ev, now)
 // leave notes that a row of the transaction is left to the table.
 func (h *horizon) leave(x wal.XID) { h.left = append(h.left, x) }
 
-// leaveAll notes that all rows in memory have been returned to the table. What the
-// log has told of them is of no use any more.
+// leaveAll notes that all rows in memory have been returned to the table. They will
+// not come by the log again.
 func (h *horizon) leaveAll() {
 	h.restores = true
 	if ev, ok := h.gate.giveOut(); ok {
@@ -118,8 +118,8 @@ func (h *horizon) moveTo(s relay.Survey) {
 	h.seen, h.gate.visible, h.gate.synchronous = s.Snapshot, s.Snapshot, s.Synchronous
 }
 
-// brought notes that the survey has brought a row that the log should tell of. The
-// position is the survey's.
+// brought notes that the survey, made at the position, has brought a row. The row
+// should come by the log too.
 func (h *horizon) brought(r relay.Ref, position wal.LSN) {
 	if h.reconciles {
 		h.unconfirmed.brought(r, position)

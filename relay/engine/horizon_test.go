@@ -126,7 +126,7 @@ func TestHorizonCountsWhatTheLogHasMissed(t *testing.T) {
 		want   int
 	}{
 		"nothing is told":    {func(*horizon) {}, func(*horizon) {}, 2},
-		"one is told":        {func(*horizon) {}, func(h *horizon) { h.told(relay.Ref{ID: 1}) }, 1},
+		"one is told":        {func(*horizon) {}, func(h *horizon) { h.confirmed(relay.Ref{ID: 1}) }, 1},
 		"all was returned":   {func(h *horizon) { h.leaveAll() }, func(*horizon) {}, 0},
 		"all is returned":    {func(*horizon) {}, func(h *horizon) { h.leaveAll() }, 0},
 		"returned long ago":  {func(h *horizon) { h.leaveAll(); h.moveTo(survey) }, func(*horizon) {}, 2},
@@ -151,8 +151,8 @@ func TestHorizonCountsWhatTheLogHasMissed(t *testing.T) {
 	}
 }
 
-// Transactions of one row commit, become visible in any order, and are told of in
-// that of their commits; surveys come at any time, also beside a gate, and rows are
+// Transactions of one row commit, become visible in any order, and come by the log in
+// the order of their commits; surveys come at any time, also beside a gate, and rows are
 // left to the table now and then. Each row is taken once, and with a gate not before it
 // is visible.
 func TestHorizonTakesEachRowOnce(t *testing.T) {

@@ -10,8 +10,8 @@ import (
 // item is a message in the relay's memory, with what only the engine needs of it.
 type item struct {
 	*relay.Message
-	// xid is the transaction of a row that the log has told of; 0 for a row that
-	// the table was read for.
+	// xid is the transaction of a row that came by the log; 0 for one that a pass or a
+	// survey brought.
 	xid wal.XID
 	// retry is the pause that its refusal has been written with.
 	retry time.Duration

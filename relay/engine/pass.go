@@ -13,9 +13,8 @@ const (
 	// sees what has become due meanwhile. So in a long backlog no retry and no
 	// scheduled row waits much longer than this.
 	passTurn = 2 * time.Second
-	// passWorth is how many windows of rows a pass takes in before it makes way:
-	// where its statements are slow, it shall be worth its beginning. After slowTurn
-	// one row is enough.
+	// passWorth is how many windows of rows a pass takes in before it makes way, so
+	// that a slow first statement pays off. After slowTurn one row is enough.
 	passWorth = 16
 	slowTurn  = time.Minute
 	// readAhead is how many windows of rows are kept in memory.

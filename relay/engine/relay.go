@@ -38,8 +38,8 @@ type Config struct {
 
 // TailConfig is what a relay does about the write-ahead log.
 type TailConfig struct {
-	// Wanted has the log read where that is possible. Without it the relay polls, and
-	// the other fields mean nothing.
+	// Wanted: the log is read where that is possible. Otherwise the relay polls, and the
+	// other fields mean nothing.
 	Wanted bool
 	// ReconcileInterval is how often the table is surveyed while the log is read.
 	ReconcileInterval time.Duration

@@ -29,15 +29,15 @@ func (c *surveyClock) begins(now time.Time) {
 // ended notes how long it took.
 func (c *surveyClock) ended(took time.Duration) { c.took = took }
 
-// wakeAt has a survey made at that time, or before.
+// wakeAt wants a survey at that time, or before.
 func (c *surveyClock) wakeAt(at time.Time) {
 	if at.Before(c.wake) {
 		c.wake = at
 	}
 }
 
-// demand has the log wait for a survey. One that is out does not count: it may have
-// begun too early.
+// demand makes the log wait for the next survey. One that is out does not count: it
+// may have begun too early.
 func (c *surveyClock) demand() { c.overdue = true }
 
 // due is when the next survey is wanted and affordable.

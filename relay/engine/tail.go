@@ -32,7 +32,7 @@ type tail struct {
 
 	began  time.Time // of reading
 	unread time.Time // since when the log is not read; zero while it is
-	missed int       // rows that the log has not told of, since the loop last asked
+	missed int       // rows that the log has missed, since the loop last asked
 }
 
 // enter is the one place where the phase changes.
@@ -129,7 +129,7 @@ func (t *tail) stepped(step streamStep, now time.Time) {
 	}
 }
 
-// readable says whether the loop shall take in more of the log.
+// readable says whether the loop may take in more of the log.
 func (t *tail) readable(sinkDown bool) bool {
 	memory, limits := t.intake.dispatcher.memory(), t.intake.limits
 	return t.phase == tailReading && !sinkDown &&
@@ -159,7 +159,7 @@ func (t *tail) leaveIfUnread(now time.Time) {
 	case t.horizon.gate.holdsBack():
 		reason = "a transaction in the log is not visible yet: it waits for the synchronous standby"
 	case t.surveys.overdue:
-		reason = "the broker was away, or a transaction that the log has told of is not visible yet"
+		reason = "the broker was away, or a transaction that is in the log is not visible yet"
 	}
 	t.leave(now, reason, nil)
 }

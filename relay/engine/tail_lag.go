@@ -47,7 +47,7 @@ func (w *lagWatch) due() time.Time { return w.requested.Add(w.pause()) }
 // request notes that an inspection is asked for.
 func (w *lagWatch) request(now time.Time) { w.requested = now }
 
-// inspectNow has the next inspection made at once.
+// inspectNow makes the next inspection due at once.
 func (w *lagWatch) inspectNow() { w.requested = time.Time{} }
 
 // pause until the next inspection.

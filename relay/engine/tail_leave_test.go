@@ -12,7 +12,7 @@ import (
 )
 
 // More rows are due than the buffer takes: the survey ends early, and must not
-// have the log's rows skipped. (Rule 4: only a full sweep installs its snapshot.)
+// have the log's rows skipped. (Rule 4: only a complete survey counts.)
 func TestSurveyThatDoesNotFitLeavesTheTail(t *testing.T) {
 	var log valve // shut while the log is silent
 	h := start(t, func(c *engine.Config) {
@@ -116,7 +116,7 @@ func TestRowsThatTheLogHasMissedAreCounted(t *testing.T) {
 	deaf.Store(false)
 	h.insert(1) // takes the log past the others
 	h.until("the rows that were missed are counted", func() bool { return h.relay.Status().Reconciled == 7 })
-	h.untilLogged("rows were found that the write-ahead log had not told of")
+	h.untilLogged("rows were found that the write-ahead log has missed")
 }
 
 // The server ends the stream, again and again: the relay polls, comes back, and

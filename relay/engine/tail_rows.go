@@ -8,8 +8,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
-// What a tail does with the rows that the log tells of, that surveys bring, and that
-// return to the table.
+// What a tail does with rows: those that come by the log, those that surveys bring, and
+// those that return to the table.
 
 // read acts on an event of the log.
 func (t *tail) read(ev relay.TailEvent, now time.Time) {
@@ -25,7 +25,7 @@ func (t *tail) read(ev relay.TailEvent, now time.Time) {
 	held := in.dispatcher.ordered(m) && in.holds.blocks(m.Key)
 	switch t.horizon.judge(ev, in.flight.has(m.Ref), held) {
 	case eventSkip:
-		t.horizon.told(m.Ref)
+		t.horizon.confirmed(m.Ref)
 	case eventWait:
 		t.horizon.keep(ev, now)
 	case eventLeave:

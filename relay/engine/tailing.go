@@ -34,7 +34,7 @@ func (t *tailing) polls() bool {
 // reads says whether the log is being read.
 func (t *tailing) reads() bool { return t.tail != nil && t.tail.phase == tailReading }
 
-// advance tries for a tail, or has the one there is do what is due. It is not called
+// advance tries for a tail, or does what is due for the one there is. It is not called
 // while the sink is down.
 func (t *tailing) advance(now time.Time) {
 	switch {
@@ -101,8 +101,8 @@ func (t *tailing) close(now time.Time) {
 	}
 }
 
-// wakeAt has a survey made at that time, where surveys are made: a row in the table
-// is due then.
+// wakeAt wants a survey at that time, if there is a tail: a row in the table is due
+// then.
 func (t *tailing) wakeAt(at time.Time) {
 	if t.tail != nil {
 		t.tail.surveys.wakeAt(at)
@@ -178,8 +178,8 @@ func (t *tailing) until(now time.Time, most time.Duration) time.Duration {
 	return min(most, max(0, at.Sub(now)))
 }
 
-// pollsTooLong says whether there has been no tail for longer than a few tries at
-// one take.
+// pollsTooLong says whether the relay has polled for longer than a few tries at a tail
+// take.
 func (t *tailing) pollsTooLong(now time.Time) bool {
 	return t.config.Wanted && !t.reads() && now.Sub(t.pollingSince) > t.config.Retry.Max
 }

@@ -7,11 +7,10 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
-// unconfirmed are rows that a survey brought before the log told of them. Mostly the
-// survey was just faster. If the log has been read past the survey's position and has
-// not told of the row, it never will: the log has missed the row. This finds a log
-// that does not tell everything: PostgreSQL sends nothing of a table that its
-// publication has lost.
+// unconfirmed are rows that a survey brought before they came by the log. Mostly the
+// survey was just faster. If the log has been read past the survey's position and the
+// row has not come, it never will: the log has missed it. This finds a log from which
+// rows are missing: PostgreSQL sends nothing of a table that its publication has lost.
 type unconfirmed struct {
 	rows map[relay.Ref]wal.LSN // the position of the survey
 	// least is not above any position in rows. Most events of the log are before it,
@@ -29,8 +28,8 @@ func (u *unconfirmed) brought(r relay.Ref, survey wal.LSN) {
 	u.least = min(u.least, survey)
 }
 
-// told notes that the log has told of the row.
-func (u *unconfirmed) told(r relay.Ref) { delete(u.rows, r) }
+// confirmed notes that the row has come by the log.
+func (u *unconfirmed) confirmed(r relay.Ref) { delete(u.rows, r) }
 
 // passed notes that the log has been read up to the position. It takes out the rows
 // that the log has missed, and returns how many there were.
