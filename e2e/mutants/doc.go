@@ -8,6 +8,7 @@
 // so a mutant moves with the code it is about. A test in docs sees that the page
 // lists each mutant at its rule.
 //
-// Run it with make mutants; it takes the better part of an hour. One mutant:
+// Run it with make mutants. Each mutant is a run of go test, so all of them take
+// long; one of them:
 // go test -tags mutants -run 'TestEachRule.*/NAME' ./e2e/mutants
 package mutants
