@@ -185,24 +185,30 @@ func programs(t *testing.T, dir *testbed.Dir) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, path := range map[string]string{"outbox-relay": relay, "psql": psql} {
+	paths := map[string]string{"outbox-relay": relay, "psql": psql, "nats": natsCommand(t)}
+	for name, path := range paths {
 		if err := os.Symlink(path, filepath.Join(bin, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := exec.LookPath("nats"); err != nil {
-		buildNATS(t, filepath.Join(bin, "nats"))
-	}
 	return bin
 }
 
-// buildNATS builds the command line of NATS. It is pinned in a module of its own,
+// natsCommand is the path of the command line of NATS: the one that is installed,
+// or one that the go command builds and keeps. It is pinned in a module of its own,
 // as the linters are. Compiling takes a minute or two on a machine that never did.
-func buildNATS(t *testing.T, path string) {
+func natsCommand(t *testing.T) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-modfile=.tools/nats/go.mod", "-o", path, "github.com/nats-io/natscli/nats")
-	cmd.Dir = root
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build the command line of NATS: %v\n%s", err, out)
+	if path, err := exec.LookPath("nats"); err == nil {
+		return path
 	}
+	cmd := exec.CommandContext(t.Context(), "go", "tool", "-n", "-modfile=.tools/nats/go.mod", "nats")
+	cmd.Dir = root
+	var complaint bytes.Buffer
+	cmd.Stderr = &complaint
+	path, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("build the command line of NATS: %v\n%s", err, complaint.String())
+	}
+	return strings.TrimSpace(string(path))
 }
