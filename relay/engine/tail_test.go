@@ -234,27 +234,32 @@ func TestHoldOutlastsASurveyThatDoesNotSeeWhatWasDropped(t *testing.T) {
 			},
 		}
 	}, func(h *harness) { h.refuseOnce(1) })
-	app := h.application()
 	h.run()
 	h.untilTailing()
 	h.insertKeyed("K")
 	h.until("the head is refused", func() bool { return h.int("SELECT max(attempts) FROM "+h.table) == 1 })
 
 	release := pgtest.StallCommits(t, url)
-	committed := make(chan int64, 1)
-	go func() { committed <- h.insertIn(app, "K", "NULL") }()
-	h.until("the log has told of the second row", func() bool { return told.Load() == 2 })
+	insert := func() <-chan int64 {
+		app, row := h.application(), make(chan int64, 1)
+		go func() { row <- h.insertIn(app, "K", "NULL") }()
+		return row
+	}
 	someSurveys := func() {
 		before := surveys.Load()
 		h.until("surveys have come", func() bool { return surveys.Load() > before+2 })
 	}
+	committed := insert()
+	h.until("the second row is in the log", func() bool { return told.Load() == 2 })
 	someSurveys()
 	h.exec("UPDATE " + h.table + " SET available_at = now()") // the head is due
 	someSurveys()
-	pgtest.AwaitStalled(t, url, 1)
+	behind := insert() // would be taken from the log where the hold has ended
+	h.until("the third row is in the log", func() bool { return told.Load() == 3 })
+	someSurveys()
+	pgtest.AwaitStalled(t, url, 2)
 	release()
-	second := <-committed
-	third := h.insertKeyed("K")
+	second, third := <-committed, <-behind
 	h.untilMarked(3)
 	if ids := h.sink.ids(); slices.Index(ids, third) < slices.Index(ids, second) {
 		t.Errorf("published %v: row %d passed row %d, which committed first", ids, third, second)
