@@ -6,7 +6,6 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
-	"unicode"
 
 	"github.com/outbox-relay/outbox-relay/relay"
 )
@@ -36,27 +35,13 @@ func newDiagnosis(table string, checks []relay.Check) diagnosis {
 		case relay.Warning:
 			d.Warnings++
 		}
-		report := checkReport{Name: harmless(c.Name), Severity: c.Severity.String(), Found: harmless(c.Found)}
+		report := checkReport{Name: relay.OneLine(c.Name), Severity: c.Severity.String(), Found: relay.OneLine(c.Found)}
 		for line := range strings.Lines(c.Fix) {
-			report.Fix = append(report.Fix, harmless(strings.TrimSuffix(line, "\n")))
+			report.Fix = append(report.Fix, relay.OneLine(strings.TrimSuffix(line, "\n")))
 		}
 		d.Checks = append(d.Checks, report)
 	}
 	return d
-}
-
-// harmless is text on one line that moves no cursor: topics and names of
-// applications are written by others.
-func harmless(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n', r == '\t':
-			return ' '
-		case !unicode.IsPrint(r):
-			return unicode.ReplacementChar
-		}
-		return r
-	}, text)
 }
 
 func (d diagnosis) print(w io.Writer, asJSON, colour bool) error {

@@ -99,7 +99,7 @@ func TestTableOfAnotherCaseIsNamedWithItsQuotes(t *testing.T) {
 	p.run("outbox-relay migrate --role " + p.role)
 	p.env["OUTBOX_TABLE"] = "Outbox"
 	c := p.suffers("table", relay.Fault, `table public.outbox does not exist, but public."Outbox" does`)
-	if want := `set OUTBOX_TABLE=public."Outbox"`; len(c.Fix) != 1 || c.Fix[0] != want {
+	if want := `set OUTBOX_TABLE='public."Outbox"'  # the inner quotes are part of the name`; len(c.Fix) != 1 || c.Fix[0] != want {
 		t.Errorf("fix %q, want %q", c.Fix, want)
 	}
 	// migrate makes the other one, since it may be meant, and says so.

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
+	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/admin"
 )
 
@@ -32,7 +33,7 @@ func newHealthCommand(env []string) *cobra.Command {
 		if err != nil {
 			return fail(cmd, err)
 		}
-		_, err = fmt.Fprintln(cmd.OutOrStdout(), said)
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), relay.OneLine(said))
 		return err
 	}
 	return cmd

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
+	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 	"github.com/outbox-relay/outbox-relay/schema"
 )
@@ -38,7 +39,7 @@ func newMigrateCommand(env []string) *cobra.Command {
 		ctx, cancel := context.WithTimeout(cmd.Context(), *timeout)
 		defer cancel()
 		if err := migrate(ctx, c, flags, cmd.OutOrStdout(), cmd.ErrOrStderr()); err != nil {
-			fmt.Fprintln(cmd.ErrOrStderr(), "outbox-relay:", err)
+			fmt.Fprintln(cmd.ErrOrStderr(), "outbox-relay:", lines(err))
 			return failed
 		}
 		return nil
@@ -83,11 +84,11 @@ func migrate(ctx context.Context, c config.Config, flags *tableFlags, stdout, st
 // somebody should look at.
 func printNotice(n *pgconn.Notice, stdout, stderr io.Writer) {
 	if cmp.Or(n.SeverityUnlocalized, n.Severity) != "WARNING" {
-		fmt.Fprintln(stdout, n.Message)
+		fmt.Fprintln(stdout, relay.OneLine(n.Message))
 		return
 	}
-	fmt.Fprintln(stderr, "warning:", n.Message)
+	fmt.Fprintln(stderr, "warning:", relay.OneLine(n.Message))
 	if n.Hint != "" {
-		fmt.Fprintln(stderr, "  ", n.Hint)
+		fmt.Fprintln(stderr, "  ", relay.OneLine(n.Hint))
 	}
 }

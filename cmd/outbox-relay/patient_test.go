@@ -209,7 +209,8 @@ func (p *patient) follow(line string) {
 	case strings.HasPrefix(line, "nats stream "):
 		p.stream(command)
 	case strings.HasPrefix(line, "set "):
-		name, value, found := strings.Cut(strings.TrimPrefix(line, "set "), "=")
+		name, value, found := strings.Cut(strings.TrimPrefix(command, "set "), "=")
+		value = strings.Trim(value, "'")
 		if !found {
 			p.t.Fatalf("nobody can do what %q says", line)
 		}

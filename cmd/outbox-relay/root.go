@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
+	"github.com/outbox-relay/outbox-relay/relay"
 )
 
 // commands makes all commands, in the order in which help shows them. What they
@@ -99,8 +100,18 @@ func printMisuse(w io.Writer, cmd *cobra.Command, err error) {
 
 // fail prints why a command failed.
 func fail(cmd *cobra.Command, err error) error {
-	fmt.Fprintf(cmd.ErrOrStderr(), "%s: %v\n", cmd.CommandPath(), err)
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", cmd.CommandPath(), lines(err))
 	return failed
+}
+
+// lines is the text of an error, which may quote what others wrote. Its line breaks
+// stay: some errors are lists.
+func lines(err error) string {
+	var all []string
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		all = append(all, relay.OneLine(line))
+	}
+	return strings.Join(all, "\n")
 }
 
 // loader is one of the config package's, which differ in what they require.
@@ -110,7 +121,7 @@ type loader func(environ []string) (config.Config, error)
 func loadConfig(cmd *cobra.Command, load loader, env []string) (config.Config, error) {
 	c, err := load(env)
 	if err != nil {
-		fmt.Fprintln(cmd.ErrOrStderr(), "outbox-relay:", err)
+		fmt.Fprintln(cmd.ErrOrStderr(), "outbox-relay:", lines(err))
 		return c, misused
 	}
 	return c, nil

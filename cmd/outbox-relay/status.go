@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
+	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/admin"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
@@ -147,7 +148,7 @@ func (o overview) printText(w io.Writer) error {
 	var b strings.Builder
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(table, "%s\t%s\n", name, harmless(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(table, "%s\t%s\n", name, relay.OneLine(fmt.Sprintf(format, args...)))
 	}
 	if o.Relay.Reached {
 		printReport(line, o.Relay)

@@ -131,10 +131,10 @@ func (s *session) missingTable(ctx context.Context) error {
 	}
 	missing.found += ", but " + other.String() + " does"
 	missing.mend = "set OUTBOX_TABLE=" + other.String()
-	missing.advice = "set OUTBOX_TABLE=" + other.String()
 	if strings.Contains(other.String(), `"`) {
-		missing.advice += ", with the quotes"
+		missing.mend = "set OUTBOX_TABLE=" + relay.ShellQuote(other.String()) + "  # the inner quotes are part of the name"
 	}
+	missing.advice = missing.mend
 	return missing
 }
 

@@ -103,7 +103,7 @@ func (s *session) examineSequence(ctx context.Context, t tableFacts) (relay.Chec
 	case cache > 1:
 		check.Severity = relay.Warning
 		check.Found = fmt.Sprintf("sequence %s has a cache of %d: sessions get ids in blocks, so a later row of a key may have a lower id", name, cache)
-		check.Fix = fmt.Sprintf("ALTER SEQUENCE %s CACHE 1;", name)
+		check.Fix = fmt.Sprintf("ALTER SEQUENCE %s CACHE 1;", relay.OneLine(name))
 		if identity {
 			check.Fix = fmt.Sprintf("ALTER TABLE %s ALTER COLUMN id SET CACHE 1;", s.table.Quoted())
 		}

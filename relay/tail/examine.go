@@ -232,7 +232,7 @@ func (x *examination) blockers(ctx context.Context) error {
 	for _, b := range open {
 		found = append(found, b.String())
 		if b.Prepared != "" {
-			mends = append(mends, fmt.Sprintf("ROLLBACK PREPARED %s;  -- or COMMIT PREPARED, in database %q", literal(b.Prepared), b.Database))
+			mends = append(mends, fmt.Sprintf("ROLLBACK PREPARED %s;  -- or COMMIT PREPARED, in database %q", literal(relay.OneLine(b.Prepared)), b.Database))
 		} else {
 			mends = append(mends, fmt.Sprintf("SELECT pg_terminate_backend(%d);  -- or have the application end its transaction", b.PID))
 		}

@@ -13,7 +13,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/outbox-relay/outbox-relay/relay"
-	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
 // Names of the checks.
@@ -140,7 +139,7 @@ func (x *examination) noStream(ctx context.Context, topic string, homeless []str
 		subjects = append(subjects, first+".>")
 	}
 	c.Fix = fmt.Sprintf("nats stream add %s --subjects=%s --storage=file --dupe-window=2m --defaults",
-		x.freeName(ctx, first), link.ShellQuote(strings.Join(subjects, ",")))
+		x.freeName(ctx, first), relay.ShellQuote(strings.Join(subjects, ",")))
 	x.add(c)
 }
 
@@ -206,7 +205,7 @@ func (x *examination) stream(ctx context.Context, name string) {
 			fixes = append(fixes, fix)
 		}
 	}
-	edit := "nats stream edit " + link.ShellQuote(name) + " --force "
+	edit := "nats stream edit " + relay.ShellQuote(name) + " --force "
 	if config.NoAck {
 		flaw(relay.Fault, "it acknowledges nothing", edit+"--ack")
 	}

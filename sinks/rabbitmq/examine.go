@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/outbox-relay/outbox-relay/relay"
-	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
 // Examine checks what the relay needs of RabbitMQ for the topics of the table. It
@@ -75,18 +75,18 @@ func login(o Options, a address) string {
 
 func unreachable(o Options, a address, err error) relay.Check {
 	c := relay.Check{Name: "RabbitMQ connection", Severity: relay.Fault, Found: fmt.Sprintf("%s: %v", a.host, err)}
-	grant := fmt.Sprintf("rabbitmqctl set_permissions -p %s %s '' '.*' ''", link.ShellQuote(a.vhost), link.ShellQuote(a.user))
+	grant := fmt.Sprintf("rabbitmqctl set_permissions -p %s %s '' '.*' ''", relay.ShellQuote(a.vhost), relay.ShellQuote(a.user))
 	switch {
 	case errors.Is(err, amqp.ErrSASL):
 		c.Fix = "rabbitmq-plugins enable rabbitmq_auth_mechanism_ssl, and auth_mechanisms.1 = EXTERNAL in rabbitmq.conf; or give a user in OUTBOX_SINK_URL"
 	case errors.Is(err, amqp.ErrCredentials), strings.Contains(err.Error(), "ACCESS_REFUSED"):
 		c.Found = fmt.Sprintf("%s does not take %s and its password", a.host, login(o, a))
-		user := link.ShellQuote(a.user)
+		user := relay.ShellQuote(a.user)
 		c.Fix = fmt.Sprintf("rabbitmqctl add_user %s \"$PASSWORD\" || rabbitmqctl change_password %s \"$PASSWORD\"", user, user)
 	case errors.Is(err, amqp.ErrVhost), strings.Contains(err.Error(), "NOT_ALLOWED"):
 		c.Fix = grant
 		if strings.Contains(err.Error(), "not found") {
-			c.Fix = fmt.Sprintf("rabbitmqctl add_vhost %s && %s", link.ShellQuote(a.vhost), grant)
+			c.Fix = fmt.Sprintf("rabbitmqctl add_vhost %s && %s", relay.ShellQuote(a.vhost), grant)
 		}
 	default:
 		c.Fix = "start RabbitMQ, or correct OUTBOX_SINK_URL"
@@ -117,18 +117,28 @@ func (s *session) examineExchange() relay.Check {
 	default:
 		c.Found = fmt.Sprintf("exchange %q exists; AMQP tells neither its type nor whether it is durable: rabbitmqctl list_exchanges -p %s name type durable; "+
 			"one of type x-delayed-message gives back what it delays, which is then sent again: use available_at instead of the header x-delay",
-			name, link.ShellQuote(s.address.vhost))
+			name, relay.ShellQuote(s.address.vhost))
 	}
 	return c
 }
 
 // evalCommand is a shell command that has the broker evaluate an expression.
-func evalCommand(expression string) string { return "rabbitmqctl eval " + link.ShellQuote(expression) }
+func evalCommand(expression string) string { return "rabbitmqctl eval " + relay.ShellQuote(expression) }
 
-// erlangBinary is text as a literal of Erlang. A topic is written by anybody, and must
-// not end its literal: what follows would be evaluated by the broker.
+// erlangBinary is text as a term of Erlang, of plain letters alone. A topic is
+// written by anybody, and must not end its literal: what follows would be evaluated
+// by the broker. A text with other characters becomes a list of its bytes, which the
+// shell, the terminal and Erlang leave as they are.
 func erlangBinary(text string) string {
-	return `<<"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `">>`
+	special := func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' || r == '\'' }
+	if !strings.ContainsFunc(text, special) {
+		return `<<"` + text + `">>`
+	}
+	bytes := make([]string, len(text))
+	for i := range len(text) {
+		bytes[i] = strconv.Itoa(int(text[i]))
+	}
+	return "<<" + strings.Join(bytes, ",") + ">>"
 }
 
 // mostTopics bounds the topics that are examined: more queues tell nothing new.
@@ -147,7 +157,7 @@ func (s *session) examineTopics(topics []string) []relay.Check {
 			Name: "routes",
 			Found: fmt.Sprintf("AMQP does not tell whether a queue is bound for %s, nor topic permissions, without publishing; "+
 				"a message without a queue is refused as unroutable and retried: rabbitmqctl list_bindings -p %s source_name routing_key destination_name",
-				relay.Quote(strings.Join(topics, ", ")), link.ShellQuote(s.address.vhost)),
+				relay.Quote(strings.Join(topics, ", ")), relay.ShellQuote(s.address.vhost)),
 		})
 	}
 	for _, topic := range topics[:min(len(topics), mostTopics)] {

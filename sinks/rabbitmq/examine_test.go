@@ -2,11 +2,15 @@ package rabbitmq_test
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -82,6 +86,33 @@ func TestDoctorsMendsMend(t *testing.T) {
 	direct := open(t, o)
 	reach(t, direct)
 	expect(t, direct, messageTo(queue, 1), relay.Acknowledged, "", "")
+}
+
+// A topic is written by anybody. The fix makes a queue of exactly that name, and
+// nothing of the name is run: neither by the shell nor by Erlang.
+func TestDoctorsFixRunsNothingOfATopic(t *testing.T) {
+	t.Parallel()
+	o := rabbitmq.Options{URLs: server(t).URL()}
+	marker := filepath.Join(server(t).Path(), "harmed")
+	direct := open(t, o)
+	reach(t, direct)
+	for _, topic := range []string{
+		"x'; touch harmed; echo '", `x">>), os:cmd("touch harmed"), X = (<<"`, `x\">>), os:cmd("touch harmed"), X = (<<"`,
+		"$(touch harmed)`touch harmed`", "a\ttouch harmed\x01", "\x1b[2J", "über", `a\`,
+	} {
+		w := worst(examine(t, o, topic))
+		if w.Severity != relay.Fault || strings.ContainsFunc(w.Fix+w.Found, unicode.IsControl) {
+			t.Errorf("%q: %s: %q, fix %q", topic, w.Severity, w.Found, w.Fix)
+			continue
+		}
+		run(t, w.Fix)
+		if w := worst(examine(t, o, topic)); w.Severity != relay.Fine {
+			t.Errorf("%q: after the fix: %s: %s", topic, w.Severity, w.Found)
+		}
+		if _, err := os.Stat(marker); !errors.Is(err, fs.ErrNotExist) {
+			t.Fatalf("%q: the topic was run (%v)", topic, err)
+		}
+	}
 }
 
 func TestDoctorWithoutABroker(t *testing.T) {
