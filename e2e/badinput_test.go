@@ -22,7 +22,7 @@ var badRows = []struct {
 }{
 	{name: "headers are an array", headers: `["a"]`, lastError: `headers.*object`},
 	{name: "headers are a string", headers: `"a"`, lastError: `headers.*object`},
-	{name: "headers are null", headers: `null`, lastError: `headers.*object`},
+	{name: "reserved status", headers: `{"status": "404"}`, lastError: `header.*status`},
 	{name: "header value is a number", headers: `{"a": 1}`, lastError: `header.*string`},
 	{name: "header value is null", headers: `{"a": null}`, lastError: `header.*string`},
 	{name: "header value is an object", headers: `{"a": {"b": "c"}}`, lastError: `header.*string`},

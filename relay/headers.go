@@ -13,9 +13,11 @@ var errHeadersSyntax = errors.New("headers are not JSON")
 
 // ParseHeaders reads the text of a jsonb: an object of strings, as PostgreSQL
 // writes it. They come sorted by name. The errors name what is wrong and no
-// value; such a row is defective. NULL is no headers.
+// value; such a row is defective. NULL, null and the empty array are no headers:
+// object mappers and PHP write these where a row has none.
 func ParseHeaders(b []byte) ([]Header, error) {
-	if len(b) == 0 || string(b) == "{}" {
+	switch string(b) {
+	case "", "{}", "null", "[]":
 		return nil, nil
 	}
 	if b[0] != '{' {

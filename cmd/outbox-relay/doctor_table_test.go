@@ -122,6 +122,16 @@ func TestDoctorFixesTheTable(t *testing.T) {
 			[]string{"00000000-0000-0000-0000-000000000000, 00000000-0000-0000-0000-000000000001"},
 			"",
 		},
+		{
+			"the empty key",
+			[]string{
+				"INSERT INTO outbox (topic, key, payload) VALUES ('x', '', '1'), ('x', NULL, '1'), ('x', 'k', '1')",
+				"INSERT INTO outbox (topic, key, payload, available_at) VALUES ('x', '', '1', now() + interval '1 h')",
+			},
+			"keys", relay.Warning,
+			[]string{"2 pending rows have the empty key ''"},
+			"",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

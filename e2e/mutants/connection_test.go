@@ -146,6 +146,27 @@ var connectionMutants = []mutant{
 		pkg:  "./sinks/rabbitmq", test: "TestConformanceOnClassicQueues/what_breaks_the_rules_of_the_wire_is_rejected_before",
 	},
 	{
+		rule: "RabbitMQ: a message brings no deaths",
+		file: "sinks/rabbitmq/validate.go",
+		old:  `case h.Name == "x-death" || strings.HasPrefix(h.Name, "x-first-death-") || strings.HasPrefix(h.Name, "x-last-death-"):`,
+		new:  "case false:",
+		pkg:  "./sinks/rabbitmq", test: "TestConformanceOnClassicQueues/what_breaks_the_rules_of_the_wire_is_rejected_before",
+	},
+	{
+		rule: "RabbitMQ: no topic is an answer's",
+		file: "sinks/rabbitmq/validate.go",
+		old:  "case strings.HasPrefix(m.Topic, replyTo):",
+		new:  "case false:",
+		pkg:  "./sinks/rabbitmq", test: "TestConformanceOnClassicQueues/what_breaks_the_rules_of_the_wire_is_rejected_before",
+	},
+	{
+		rule: "RabbitMQ: a time before 1970 is left out",
+		file: "sinks/rabbitmq/encode.go",
+		old:  "if m.CreatedAt.Unix() >= 0 {",
+		new:  "if true {",
+		pkg:  "./sinks/rabbitmq", test: "TestTimeThatATimestampCannotCarryIsLeftOut",
+	},
+	{
 		rule: "RabbitMQ: a delay is a number",
 		file: "sinks/rabbitmq/validate.go",
 		old:  "case h.Name == headerDelay && !isDelay(h.Value):",

@@ -6,6 +6,20 @@ package mutants
 // all sinks share.
 var natsMutants = []mutant{
 	{
+		rule: "W2: headers that an object mapper writes for none are none",
+		file: "relay/headers.go",
+		old:  `case "", "{}", "null", "[]":`,
+		new:  `case "", "{}":`,
+		pkg:  "./relay", test: "TestParseHeaders",
+	},
+	{
+		rule: "NATS: a message has no status",
+		file: "sinks/natsjs/validate.go",
+		old:  `strings.EqualFold(h.Name, "Status") || strings.EqualFold(h.Name, "Description")`,
+		new:  `h.Name == "Status"`,
+		pkg:  "./sinks/natsjs", test: "TestConformance/what_breaks_the_rules_of_the_wire_is_rejected_before",
+	},
+	{
 		rule: "NATS: messages carry the message id",
 		file: "sinks/natsjs/encode.go",
 		old:  "\te.set(headerMessageID, m.MessageID.String())\n",

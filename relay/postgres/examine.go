@@ -26,6 +26,7 @@ const (
 	checkGuard      = "guard"
 	checkSequence   = "sequence"
 	checkRepeats    = "message ids"
+	checkKeys       = "keys"
 	checkTopics     = "topics"
 )
 
@@ -85,6 +86,7 @@ func (d *Database) Examine(ctx context.Context, topics int) Examination {
 	s.examineObjects(ctx, &e, t)
 	if readable {
 		s.examineRepeats(ctx, &e)
+		s.examineKeys(ctx, &e)
 		if e.Topics, err = s.topics(ctx, topics); err != nil {
 			e.add(relay.Check{Name: checkTopics, Severity: relay.Warning, Found: err.Error()})
 		}

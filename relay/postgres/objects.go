@@ -150,6 +150,27 @@ func (s *session) examineRepeats(ctx context.Context, e *Examination) {
 	e.add(check)
 }
 
+// examineKeys looks for pending rows with the empty key, which many programs write
+// for "none". To the relay it is a key as any other: all those rows go one by one.
+func (s *session) examineKeys(ctx context.Context, e *Examination) {
+	check := relay.Check{Name: checkKeys, Found: "none of the pending rows has the empty key"}
+	var empty int64
+	err := s.conn.QueryRow(ctx, fmt.Sprintf(`SELECT count(*) FROM (
+			(SELECT key FROM %[1]s WHERE `+schema.Due+` ORDER BY id LIMIT %[2]d)
+			UNION ALL (SELECT key FROM %[1]s WHERE `+schema.Scheduled+` ORDER BY available_at LIMIT %[2]d)
+		) AS pending WHERE key = ''`, s.table.Quoted(), repeatsCap)).Scan(&empty)
+	switch {
+	case err != nil:
+		check.Severity, check.Found = relay.Warning, s.explain("look for empty keys", err).Error()
+	case empty > 0:
+		check.Severity = relay.Warning
+		check.Found = fmt.Sprintf("%d pending rows have the empty key '': they are sent one after the other, each after the acknowledgement of the one before", empty)
+		check.Fix = fmt.Sprintf("UPDATE %s SET key = NULL WHERE key = '' AND sent_at IS NULL AND dead_at IS NULL;  "+
+			"-- unless they are to keep their order; and let the application write NULL where there is no key", s.table.Quoted())
+	}
+	e.add(check)
+}
+
 // topicsSeen is how many rows of a kind are looked at for their topics.
 const topicsSeen = 10_000
 

@@ -134,6 +134,11 @@ func checkHeaders(m *relay.Message) error {
 		return fmt.Errorf("content_type %s begins or ends with a space, which NATS strips: remove it", relay.Quote(m.ContentType))
 	}
 	for _, h := range m.Headers {
+		if strings.EqualFold(h.Name, "Status") || strings.EqualFold(h.Name, "Description") {
+			// Clients take an empty message with a status for one of the server's own, and
+			// do not deliver it. Some of them read names without regard to case.
+			return fmt.Errorf("header %s is reserved for the server: rename it", relay.Quote(h.Name))
+		}
 		for i := range len(h.Name) {
 			if !headerName[h.Name[i]] {
 				return fmt.Errorf("header name %s: NATS takes ASCII letters, digits and !#$%%&'*+-.^_`|~: rename it", relay.Quote(h.Name))

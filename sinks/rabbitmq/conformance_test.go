@@ -213,5 +213,10 @@ func (b *broker) Broken() map[string]func(*relay.Message) {
 		"delay of too many digits":        header("x-delay", "12345678901"),
 		"carbon copy":                     header("CC", "elsewhere"),
 		"blind carbon copy":               header("BCC", "elsewhere"),
+		"deaths":                          header("x-death", "queue"),
+		"first death":                     header("x-first-death-queue", "queue"),
+		"last death":                      header("x-last-death-reason", "expired"),
+		"direct reply":                    func(m *relay.Message) { m.Topic = "amq.rabbitmq.reply-to" },
+		"direct reply to somebody":        func(m *relay.Message) { m.Topic = "amq.rabbitmq.reply-to.g1h2AA5yZXBseUA" },
 	}
 }

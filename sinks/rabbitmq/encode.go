@@ -18,8 +18,12 @@ func (e encoder) encode(m *relay.Message) amqp.Publishing {
 		MessageId:    m.MessageID.String(),
 		ContentType:  m.ContentType,
 		DeliveryMode: amqp.Persistent,
-		Timestamp:    m.CreatedAt,
 		Body:         m.Payload,
+	}
+	// The protocol's timestamp has no sign. An earlier time would go out as one far in
+	// the future, which strict clients cannot read.
+	if m.CreatedAt.Unix() >= 0 {
+		p.Timestamp = m.CreatedAt
 	}
 	if !m.Keyed && len(m.Headers) == 0 {
 		return p

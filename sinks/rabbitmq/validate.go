@@ -12,6 +12,9 @@ const (
 	headerKey = "Outbox-Key"
 	// headerDelay is what the delayed-message exchange of RabbitMQ's plugin reads.
 	headerDelay = "x-delay"
+	// replyTo begins the routing keys of direct reply-to. For a message with one, a broker
+	// closes the connection (541), or confirms the message and drops it.
+	replyTo = "amq.rabbitmq.reply-to"
 )
 
 const (
@@ -41,6 +44,8 @@ func validate(m *relay.Message, l limits) error {
 	switch {
 	case m.Topic == "":
 		return invalidf("topic is empty: name a routing key")
+	case strings.HasPrefix(m.Topic, replyTo):
+		return invalidf("topic %s is reserved: RabbitMQ takes it for the answer to a request; rename it", relay.Quote(m.Topic))
 	case len(m.Topic) > maxShortString:
 		return invalidf("topic %s is too long for a routing key, which takes %d bytes", relay.Quote(m.Topic), maxShortString)
 	case m.Keyed && len(m.Key) > maxShortString:
@@ -56,6 +61,9 @@ func validate(m *relay.Message, l limits) error {
 			// If it is a list, the broker routes by it, whatever the topic is. If it is a
 			// text, the broker closes the channel.
 			return invalidf("header %s is reserved: RabbitMQ takes it for routing keys; rename it", h.Name)
+		case h.Name == "x-death" || strings.HasPrefix(h.Name, "x-first-death-") || strings.HasPrefix(h.Name, "x-last-death-"):
+			// A queue takes it for the message's past, and drops what seems to go in a circle.
+			return invalidf("header %s is reserved: RabbitMQ writes there which queues a message has died in; rename it", relay.Quote(h.Name))
 		case h.Name == headerDelay && !isDelay(h.Value):
 			return invalidf("header %s is %s: give milliseconds as a whole number; RabbitMQ's delayed-message exchange fails on anything else",
 				h.Name, relay.Quote(h.Value))

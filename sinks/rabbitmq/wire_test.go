@@ -35,6 +35,37 @@ func TestPropertiesOfAMessage(t *testing.T) {
 	}
 }
 
+// The protocol's timestamp counts seconds from 1970 on, without a sign.
+func TestTimeThatATimestampCannotCarryIsLeftOut(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, amqp.QueueTypeClassic)
+	queue := p.queue("all", "#", nil)
+	s := open(t, p.options())
+	reach(t, s)
+	times := []time.Time{
+		time.Unix(-1, 0), time.Date(-4712, 1, 1, 0, 0, 0, 0, time.UTC), // PostgreSQL's first one
+		time.Unix(0, 0), time.Date(294276, 12, 31, 23, 59, 59, 0, time.UTC), // and its last one
+	}
+	for i, at := range times {
+		m := messageTo("a", i)
+		m.CreatedAt = at
+		expect(t, s, m, relay.Acknowledged, "", "")
+	}
+	stored := read(t, queue)
+	if len(stored) != len(times) {
+		t.Fatalf("%d messages are stored", len(stored))
+	}
+	for i, at := range times {
+		want := at
+		if i < 2 {
+			want = time.Time{}
+		}
+		if got := stored[i].Timestamp; !got.Equal(want) {
+			t.Errorf("of %v the timestamp is %v, want %v", at, got, want)
+		}
+	}
+}
+
 func TestMessagesOfOneKeyKeepTheirOrder(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, amqp.QueueTypeClassic)
