@@ -17,6 +17,9 @@ var (
 	// (table missing, another shape, a privilege, row-level security). The
 	// message says what to run. The relay keeps trying.
 	ErrSetup = errors.New("setup")
+	// ErrWriteRefused: the server refuses a batch of a [Writer] for what it says or
+	// for the state of the table, not of the session, which goes on.
+	ErrWriteRefused = errors.New("write refused")
 )
 
 // Database opens sessions for one outbox table. Safe for concurrent use.
@@ -42,8 +45,8 @@ type Database interface {
 
 // Control is the session that holds the leadership lock and writes outcomes.
 // One goroutine at a time may use it. Every method has a deadline of its own
-// beside ctx. After an error other than a refusal to lead, the session is of no
-// use: close it, which frees the lock.
+// beside ctx. After an error other than a refusal to lead and [ErrWriteRefused],
+// the session is of no use: close it, which frees the lock.
 type Control interface {
 	Leadership
 	Writer

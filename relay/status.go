@@ -47,6 +47,16 @@ type Status struct {
 	SinkDown      string
 	SinkDownSince time.Time
 
+	// TableDown says why no outcome can be written, since TableDownSince: nothing is
+	// published meanwhile, but a row now and then to see whether that is over. Empty
+	// while outcomes are written, and while nothing has been tried.
+	TableDown      string
+	TableDownSince time.Time
+	// Unmarkable counts the rows that were published and whose outcome the server
+	// refuses, while it takes those of others. UnmarkableRows are the first ones.
+	Unmarkable     int
+	UnmarkableRows []UnmarkableRow
+
 	InFlight int // published, and the outcome not committed
 	Waiting  int // read, and not published
 	HeldKeys int // wait for a row that was refused, or for the next pass
@@ -62,4 +72,15 @@ type Counters struct {
 	Refused       uint64 // attempts counted against a row
 	Dead          uint64 // rows given up
 	Reconciled    uint64 // rows that the log has missed, and a survey found
+}
+
+// MaxUnmarkableTold bounds [Status.UnmarkableRows].
+const MaxUnmarkableTold = 10
+
+// UnmarkableRow is a published row whose outcome the server refuses.
+type UnmarkableRow struct {
+	Ref
+	Since time.Time
+	Tries int
+	Error string // the server's, which never contains the payload
 }

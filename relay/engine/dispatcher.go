@@ -1,6 +1,10 @@
 package engine
 
-import "github.com/outbox-relay/outbox-relay/relay"
+import (
+	"math/rand/v2"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
 
 // Ordering says which messages wait for each other.
 type Ordering uint8
@@ -110,6 +114,13 @@ func (d *dispatcher) next(suspect func(relay.Ref) bool) *item {
 	d.unreported.add(m)
 	d.uncommitted++
 	return m
+}
+
+// pickAny moves any message that may be published to the front of the queue.
+func (d *dispatcher) pickAny() {
+	if d.ready.len > 1 {
+		d.ready.swap(0, rand.IntN(d.ready.len))
+	}
 }
 
 // hasRoom says whether the window, which is bounded by count and by bytes, takes the

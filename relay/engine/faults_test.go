@@ -51,6 +51,13 @@ func (s *gateSink) hold() {
 	s.closed = true
 }
 
+// holds says whether outcomes are kept.
+func (s *gateSink) holds() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
 // holding counts the outcomes held back.
 func (s *gateSink) holding() int {
 	s.mu.Lock()
@@ -127,10 +134,38 @@ type slowDatabase struct {
 	surveyed func(relay.Survey)
 	// told is told of each event of the log, which is delivered when it returns.
 	told func(relay.TailEvent)
+	// marking is told of each batch of marks, which is written when it returns.
+	marking func([]relay.Mark)
+}
+
+func (d *slowDatabase) Connect(ctx context.Context) (relay.Control, error) {
+	c, err := d.Database.Connect(ctx)
+	if err != nil || d.marking == nil {
+		return c, err
+	}
+	return &slowControl{Control: c, database: d}, nil
+}
+
+// plain is the session of the database itself, which it knows again.
+func plain(c relay.Control) relay.Control {
+	if slow, ok := c.(*slowControl); ok {
+		return slow.Control
+	}
+	return c
+}
+
+type slowControl struct {
+	relay.Control
+	database *slowDatabase
+}
+
+func (c *slowControl) Mark(ctx context.Context, marks []relay.Mark) ([]relay.Ref, error) {
+	c.database.marking(marks)
+	return c.Control.Mark(ctx, marks)
 }
 
 func (d *slowDatabase) OpenSweep(ctx context.Context, c relay.Control) (relay.Sweep, error) {
-	s, err := d.Database.OpenSweep(ctx, c)
+	s, err := d.Database.OpenSweep(ctx, plain(c))
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +173,7 @@ func (d *slowDatabase) OpenSweep(ctx context.Context, c relay.Control) (relay.Sw
 }
 
 func (d *slowDatabase) OpenTail(ctx context.Context, c relay.Control, limit func() int64) (relay.Tail, error) {
-	t, err := d.Database.OpenTail(ctx, c, limit)
+	t, err := d.Database.OpenTail(ctx, plain(c), limit)
 	if err != nil {
 		return nil, err
 	}

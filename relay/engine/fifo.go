@@ -36,3 +36,9 @@ func (q *fifo[T]) grow() {
 	}
 	q.ring, q.head = ring, 0
 }
+
+// swap exchanges two elements, counted from the front.
+func (q *fifo[T]) swap(i, j int) {
+	a, b := (q.head+i)%len(q.ring), (q.head+j)%len(q.ring)
+	q.ring[a], q.ring[b] = q.ring[b], q.ring[a]
+}

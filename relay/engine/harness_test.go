@@ -90,6 +90,9 @@ func startOn(t *testing.T, url string, configure func(*engine.Config), before fu
 	if before != nil {
 		before(h)
 	}
+	if h.sink.holds() {
+		h.config.OpenWindow()
+	}
 	return h
 }
 

@@ -15,4 +15,6 @@ type item struct {
 	xid wal.XID
 	// retry is the pause that its refusal has been written with.
 	retry time.Duration
+	// place is where it waits for its outcome to be committed.
+	place place
 }

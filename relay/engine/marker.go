@@ -18,10 +18,6 @@ const (
 	// whose mark is not committed fill the window, and one large batch would stop
 	// the publishing until all of it is.
 	markBatch = 1024
-	// lockedMin is the pause before rows that somebody has locked are tried
-	// again, doubling up to lockedMax.
-	lockedMin = 100 * time.Millisecond
-	lockedMax = 2 * time.Second
 	// heartbeatEvery keeps the control session from being ended as idle, and
 	// bounds how long a leader can believe in a session that is gone.
 	heartbeatEvery = time.Second
@@ -32,31 +28,68 @@ const (
 // learns it here, from run's error.
 //
 // A row that somebody has locked is left out by the session and tried again by
-// itself, so that it stops no other row's outcome.
+// itself, so that it stops no other row's outcome. So is a row whose outcome the
+// server refuses. Where it refuses all of them, the table's breaker opens.
 type marker struct {
 	control  relay.Control
 	limit    relay.AttemptLimit
-	marks    *mailbox[relay.Mark]
-	refusals *mailbox[relay.Refusal]
+	outcomes *mailbox[outcome]
 	settled  *mailbox[settlement]
 
 	// countStandbys asks for standbys, which is as of the last heartbeat.
 	countStandbys atomic.Bool
 	standbys      atomic.Int64
+	// told is what the loop knows of all this; changed has an element when the
+	// table's breaker has opened or closed.
+	told    atomic.Pointer[writing]
+	changed chan struct{}
 
-	unwritten     []relay.Mark // taken from the mailbox, over the size of a batch
-	locked        outcomes     // left out by the last writes
-	lockedRetries int          // in a row
-	retry         *time.Timer
+	received  uint64    // outcomes taken from the mailbox
+	written   uint64    // outcomes committed
+	unwritten []outcome // not tried yet
+	// failed are the ones that the server has refused since the table's breaker opened,
+	// doubtful what is left of them once it has closed.
+	failed, doubtful []outcome
+
+	refusals int // of single rows that were set aside since an outcome was committed
+	table    tableBreaker
+	aside    unmarkable
+	locked   lockedRows
+	timer    *time.Timer
+}
+
+// writing is what the marker is at, for the loop.
+type writing struct {
+	table      tableBreaker
+	received   uint64
+	written    uint64
+	unmarkable []relay.UnmarkableRow // the first ones
 }
 
 func newMarker(c relay.Control, limit relay.AttemptLimit) *marker {
-	return &marker{
+	k := &marker{
 		control:  c,
 		limit:    limit,
-		marks:    newMailbox[relay.Mark](),
-		refusals: newMailbox[relay.Refusal](),
+		outcomes: newMailbox[outcome](),
 		settled:  newMailbox[settlement](),
+		changed:  make(chan struct{}, 1),
+	}
+	k.tell()
+	return k
+}
+
+// tell publishes what the loop is to know.
+func (k *marker) tell() {
+	before := k.told.Load()
+	k.told.Store(&writing{
+		table: k.table, received: k.received, written: k.written, unmarkable: k.aside.told(),
+	})
+	if before != nil && before.table.last.Equal(k.table.last) {
+		return
+	}
+	select {
+	case k.changed <- struct{}{}:
+	default:
 	}
 }
 
@@ -66,8 +99,8 @@ func newMarker(c relay.Control, limit relay.AttemptLimit) *marker {
 func (k *marker) run(ctx context.Context, stop <-chan struct{}) error {
 	heartbeat := time.NewTicker(heartbeatEvery)
 	defer heartbeat.Stop()
-	k.retry = time.NewTimer(time.Hour)
-	defer k.retry.Stop()
+	k.timer = time.NewTimer(time.Hour)
+	defer k.timer.Stop()
 	for {
 		select {
 		case <-stop:
@@ -76,41 +109,47 @@ func (k *marker) run(ctx context.Context, stop <-chan struct{}) error {
 			return nil
 		default:
 		}
-		batch, err := k.await(ctx, stop, heartbeat.C)
-		if err == nil {
-			err = k.write(ctx, batch)
-		}
+		err := k.turn(ctx, stop, heartbeat.C)
+		k.tell()
 		if err != nil && ctx.Err() == nil {
 			return err
 		}
 	}
 }
 
-// await returns the next batch, or an empty one after a heartbeat or a stop.
-func (k *marker) await(ctx context.Context, stop <-chan struct{}, heartbeat <-chan time.Time) (outcomes, error) {
-	if len(k.unwritten) > 0 {
-		return outcomes{marks: k.cutBatch()}, nil
+// turn does the next thing: a write, a heartbeat, or to wait for one of them.
+func (k *marker) turn(ctx context.Context, stop <-chan struct{}, heartbeat <-chan time.Time) error {
+	now := time.Now()
+	due := k.dueAt()
+	if !due.IsZero() && !due.After(now) {
+		return k.retry(ctx, now)
+	}
+	switch {
+	case k.table.isOpen():
+	case len(k.doubtful) > 0:
+		return k.halve(ctx, cutBatch(&k.doubtful))
+	case len(k.unwritten) > 0:
+		return k.write(ctx, cutBatch(&k.unwritten))
+	}
+	k.timer.Reset(time.Hour)
+	if !due.IsZero() {
+		k.timer.Reset(due.Sub(now))
 	}
 	select {
 	case <-stop:
-		return outcomes{}, nil
 	case <-ctx.Done():
-		return outcomes{}, nil
 	case <-heartbeat:
 		if err := k.beat(ctx); err != nil {
-			return outcomes{}, fmt.Errorf("keep control session alive: %w", err)
+			return fmt.Errorf("keep control session alive: %w", err)
 		}
-		return outcomes{}, nil
-	case <-k.retry.C:
-		batch := k.locked
-		k.locked = outcomes{}
-		k.lockedRetries++
-		return batch, nil
-	case <-k.refusals.ready:
-		return outcomes{refusals: k.refusals.take()}, nil
-	case <-k.marks.ready:
-		return outcomes{marks: k.linger(ctx)}, nil
+	case <-k.timer.C:
+	case <-k.outcomes.ready:
+		k.linger(ctx)
+		if k.table.isOpen() {
+			return k.probe(ctx, time.Now(), &k.unwritten, len(k.unwritten)-1)
+		}
 	}
+	return nil
 }
 
 // beat is one round trip, whose answer may be of use.
@@ -124,115 +163,52 @@ func (k *marker) beat(ctx context.Context) error {
 	return err
 }
 
-// linger gives a batch of marks a few milliseconds to fill.
-func (k *marker) linger(ctx context.Context) []relay.Mark {
-	k.unwritten = append(k.unwritten, k.marks.take()...)
+// linger takes outcomes in, and gives a batch a few milliseconds to fill.
+func (k *marker) linger(ctx context.Context) {
+	k.take()
 	timer := time.NewTimer(markLinger)
 	defer timer.Stop()
-	for len(k.unwritten) < markBatch {
+	for len(k.unwritten) < markBatch && !k.table.isOpen() {
 		select {
-		case <-k.marks.ready:
-			k.unwritten = append(k.unwritten, k.marks.take()...)
+		case <-k.outcomes.ready:
+			k.take()
 			continue
 		case <-timer.C:
 		case <-ctx.Done():
 		}
 		break
 	}
-	return k.cutBatch()
+}
+
+func (k *marker) take() {
+	came := k.outcomes.take()
+	k.received += uint64(len(came))
+	k.unwritten = append(k.unwritten, came...)
 }
 
 // cutBatch takes the next batch from what is unwritten.
-func (k *marker) cutBatch() []relay.Mark {
-	n := min(markBatch, len(k.unwritten))
-	batch := k.unwritten[:n]
-	k.unwritten = k.unwritten[n:]
-	if len(k.unwritten) == 0 {
-		k.unwritten = nil
+func cutBatch(unwritten *[]outcome) []outcome {
+	n := min(markBatch, len(*unwritten))
+	batch := (*unwritten)[:n:n]
+	*unwritten = (*unwritten)[n:]
+	if len(*unwritten) == 0 {
+		*unwritten = nil
 	}
 	return batch
 }
 
-// write commits a batch, reports what is settled and keeps what is locked.
-func (k *marker) write(ctx context.Context, batch outcomes) error {
-	if batch.empty() {
-		return nil
+// dueAt is when something has to be tried again; the zero time for never.
+func (k *marker) dueAt() time.Time {
+	if k.canProbe() {
+		return earlier(k.aside.next, k.table.retryAt())
 	}
-	var lockedOut outcomes
-	var err error
-	if lockedOut.refusals, err = k.refuse(ctx, batch.refusals); err != nil {
-		return err
-	}
-	if lockedOut.marks, err = k.mark(ctx, batch.marks); err != nil {
-		return err
-	}
-	k.keepLocked(lockedOut)
-	return nil
+	return earlier(k.aside.next, k.locked.next)
 }
 
-// refuse writes refusals and returns those whose rows somebody has locked.
-func (k *marker) refuse(ctx context.Context, refusals []relay.Refusal) ([]relay.Refusal, error) {
-	if len(refusals) == 0 {
-		return nil, nil
+// earlier is the earlier of two times, of which the zero time is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
 	}
-	verdicts, err := k.control.Refuse(ctx, k.limit, refusals)
-	if err != nil {
-		return nil, fmt.Errorf("write refusals: %w", err)
-	}
-	settled := make([]settlement, len(verdicts))
-	for i, v := range verdicts {
-		settled[i] = settlement{Ref: v.Ref, fate: v.Fate, attempts: v.Attempts}
-	}
-	k.settled.put(settled...)
-	return without(refusals, settled, func(r relay.Refusal) relay.Ref { return r.Ref }), nil
-}
-
-// mark marks rows and returns those that somebody has locked.
-func (k *marker) mark(ctx context.Context, marks []relay.Mark) ([]relay.Mark, error) {
-	if len(marks) == 0 {
-		return nil, nil
-	}
-	faultpoint("before-mark")
-	refs, err := k.control.Mark(ctx, marks)
-	if err != nil {
-		return nil, fmt.Errorf("mark rows sent: %w", err)
-	}
-	faultpoint("after-mark")
-	settled := make([]settlement, len(refs))
-	for i, r := range refs {
-		settled[i] = settlement{Ref: r}
-	}
-	k.settled.put(settled...)
-	return without(marks, settled, func(m relay.Mark) relay.Ref { return m.Ref }), nil
-}
-
-// without returns the items whose row is not settled.
-func without[T any](items []T, settled []settlement, ref func(T) relay.Ref) []T {
-	if len(settled) == len(items) {
-		return nil // nearly always
-	}
-	done := make(map[relay.Ref]struct{}, len(settled))
-	for _, s := range settled {
-		done[s.Ref] = struct{}{}
-	}
-	var left []T
-	for _, item := range items {
-		if _, ok := done[ref(item)]; !ok {
-			left = append(left, item)
-		}
-	}
-	return left
-}
-
-// keepLocked keeps what the session left out, and sets the time to try again.
-func (k *marker) keepLocked(lockedOut outcomes) {
-	waiting := !k.locked.empty()
-	k.locked.marks = append(k.locked.marks, lockedOut.marks...)
-	k.locked.refusals = append(k.locked.refusals, lockedOut.refusals...)
-	switch {
-	case k.locked.empty():
-		k.lockedRetries = 0
-	case !waiting: // so no retry is set
-		k.retry.Reset(Backoff{lockedMin, lockedMax}.ceiling(k.lockedRetries + 1))
-	}
+	return a
 }

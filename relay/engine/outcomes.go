@@ -16,23 +16,10 @@ const (
 	faultRefused   = "message refused"
 	faultDead      = "message dead"
 	faultDuplicate = "message id was already in the stream"
+	// The rest is the table's side.
+	faultUnmarkable = "row cannot be marked: it was published, and is not again in this term"
+	faultTable      = "no row can be marked: nothing is published until one can"
 )
-
-// outcomes is a batch that the marker writes.
-type outcomes struct {
-	marks    []relay.Mark
-	refusals []relay.Refusal
-}
-
-func (o outcomes) empty() bool { return len(o.marks)+len(o.refusals) == 0 }
-
-// settlement says that the outcome of a row is committed. Its fate is 0 for a
-// row that was marked.
-type settlement struct {
-	relay.Ref
-	fate     relay.Fate
-	attempts int
-}
 
 // reported acts on the outcome of a published message.
 func (t *term) reported(m *item, o relay.Outcome) {
@@ -73,7 +60,7 @@ func (t *term) acknowledge(m *item, o relay.Outcome) {
 	}
 	t.suspects.cleared(m.Ref)
 	t.dispatcher.release(m)
-	t.acknowledged = append(t.acknowledged, relay.Mark{Ref: m.Ref, XID: m.xid, Note: m.Note})
+	t.outcomes = append(t.outcomes, outcome{mark: relay.Mark{Ref: m.Ref, XID: m.xid, Note: m.Note}})
 }
 
 // refuse has the refusal written. The row stays in flight until then, and its
@@ -88,13 +75,13 @@ func (t *term) refuse(m *item, o relay.Outcome) {
 		slog.Int64("id", m.ID), slog.Int("attempt", m.Attempts+1))
 	m.retry = t.config.Retry.full(m.Attempts + 1)
 	t.count.Refused++
-	t.marker.refusals.put(relay.Refusal{
+	t.outcomes = append(t.outcomes, outcome{mark: relay.Mark{Ref: m.Ref}, refusal: &relay.Refusal{
 		Ref:    m.Ref,
 		XID:    m.xid,
 		Reason: string(o.Type) + ": " + o.Err.Error(),
 		Delay:  m.retry,
 		Final:  o.Class == relay.Rejected,
-	})
+	}})
 }
 
 // returnHead leaves the row to the next pass: it was not this message's fault. The
@@ -119,13 +106,21 @@ func (t *term) returned(m *item) {
 	t.tailing.returned(m)
 }
 
-// settle takes a row out of the window: its outcome is committed.
+// settle takes a row out of the window: its outcome is committed, or is not for a
+// while.
 func (t *term) settle(s settlement) {
+	if s.place != inWindow {
+		t.leaveWindow(s)
+		return
+	}
 	m := t.flight.settle(s.Ref)
 	if m == nil {
 		return // settled before
 	}
-	t.dispatcher.committed()
+	t.window.prove()
+	if !t.outside.remove(m) {
+		t.dispatcher.committed()
+	}
 	if s.fate == 0 {
 		return
 	}
@@ -142,5 +137,21 @@ func (t *term) settle(s settlement) {
 		t.count.Dead++
 		t.faults.report(faultDead, slog.Int64("id", m.ID),
 			slog.String("message_id", m.MessageID.String()), slog.Int("attempts", s.attempts))
+	}
+}
+
+// leaveWindow has a row wait for its outcome outside the window. It stays in
+// flight, so that no pass brings it again in this term.
+func (t *term) leaveWindow(s settlement) {
+	m := t.flight.rows[s.Ref]
+	if m == nil {
+		return
+	}
+	if s.place == setAside && m.place != setAside {
+		t.faults.report(faultUnmarkable, slog.Int64("id", m.ID), slog.String("message_id", m.MessageID.String()), slog.Any("error", s.err))
+	}
+	if t.outside.move(m, s.place) {
+		t.dispatcher.committed()
+		t.window.widen()
 	}
 }

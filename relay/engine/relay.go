@@ -34,6 +34,8 @@ type Config struct {
 	// StepDownAfter is how long a leader that cannot reach its broker goes on where
 	// others stand by. Zero: 1 min.
 	StepDownAfter time.Duration
+
+	openWindow bool // for tests: a term's window is open from the start
 }
 
 // TailConfig is what a relay does about the write-ahead log.

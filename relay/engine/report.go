@@ -18,8 +18,14 @@ func (t *term) takeReports() {
 	for _, r := range t.reports.take() {
 		t.reported(t.flight.rows[r.Ref], r.outcome)
 	}
-	if len(t.acknowledged) > 0 {
-		t.marker.marks.put(t.acknowledged...)
-		t.acknowledged = t.acknowledged[:0]
+	t.handOver()
+}
+
+// handOver gives the marker the outcomes that have come about.
+func (t *term) handOver() {
+	if len(t.outcomes) > 0 {
+		t.handed += uint64(len(t.outcomes))
+		t.marker.outcomes.put(t.outcomes...)
+		t.outcomes = t.outcomes[:0]
 	}
 }

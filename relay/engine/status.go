@@ -51,6 +51,7 @@ func (t *term) tell(now time.Time) {
 		return
 	}
 	t.status.SinkDown, t.status.SinkDownSince = t.sinkDown(now)
+	t.tellTable()
 	t.status.InFlight, t.status.Waiting = t.dispatcher.uncommitted, t.dispatcher.queued.rows
 	t.status.HeldKeys = t.holds.size()
 	if changed {
@@ -58,6 +59,22 @@ func (t *term) tell(now time.Time) {
 		return
 	}
 	t.publishStatus(now)
+}
+
+// tellTable tells what the marker cannot write.
+func (t *term) tellTable() {
+	w := t.marker.told.Load()
+	t.status.TableDown, t.status.TableDownSince = "", w.table.since
+	if w.table.isOpen() {
+		t.status.TableDown = w.table.err.Error()
+		t.faults.report(faultTable, slog.Any("error", w.table.err))
+	} else {
+		t.faults.recovered(faultTable)
+	}
+	t.status.Unmarkable, t.status.UnmarkableRows = t.outside.rows[setAside], w.unmarkable
+	if t.status.Unmarkable == 0 {
+		t.faults.recovered(faultUnmarkable)
+	}
 }
 
 // sinkDown says why and since when the sink takes no messages. A sink is asked,

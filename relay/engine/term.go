@@ -21,15 +21,18 @@ type term struct {
 	reader   *reader
 	prober   *prober
 	suspects *suspects
+	outside  *outside
+	window   opening
 	breaker  breaker
 	intake   *intake
 	tailing  *tailing
 	reports  *mailbox[report]
 	tasks    sync.WaitGroup
 
-	stopping     bool
-	acknowledged []relay.Mark // for the marker, collected over one turn of the loop
-	paused       time.Time    // since when the sink's broker has it pause; zero: it does not
+	stopping bool
+	outcomes []outcome // for the marker, collected until they are handed over
+	handed   uint64    // to the marker
+	paused   time.Time // since when the sink's broker has it pause; zero: it does not
 }
 
 func newTerm(r *Relay, control relay.Control) *term {
@@ -41,6 +44,8 @@ func newTerm(r *Relay, control relay.Control) *term {
 			chain:       max(1, r.config.MaxInFlight/4),
 		}, r.config.Ordering),
 		marker:   newMarker(control, r.config.AttemptLimit),
+		outside:  newOutside(r.config.BufferBytes / 4),
+		window:   opening{full: r.config.MaxInFlight, rows: 1, proven: r.config.openWindow},
 		suspects: newSuspects(),
 		reports:  newMailbox[report](),
 	}
@@ -102,9 +107,9 @@ func (r *Relay) lead(ctx context.Context, control relay.Control) error {
 	}
 	cancel()
 	t.tasks.Wait()
-	if t.stopping && t.dispatcher.uncommitted > 0 {
-		return fmt.Errorf("%w: %d rows without an acknowledgement or a mark will be sent again: %w",
-			errUnclean, t.dispatcher.uncommitted, err)
+	if left := t.dispatcher.uncommitted + t.outside.sum.rows; t.stopping && left > 0 {
+		err = cmp.Or(err, errUnwritten)
+		return fmt.Errorf("%w: %d rows without an acknowledgement or a mark will be sent again: %w", errUnclean, left, err)
 	}
 	return err
 }
@@ -124,7 +129,7 @@ func (t *term) loop(ctx context.Context, markerDone <-chan error) error {
 		if t.breaker.openFor(time.Now()) > t.config.StepDownAfter && t.marker.standbys.Load() > 0 {
 			return fmt.Errorf("%w: %s", errSteppedDown, t.breaker.reason)
 		}
-		if t.stopping && t.dispatcher.uncommitted == 0 {
+		if t.stopping && t.dispatcher.uncommitted+t.outside.rows[behindALock] == 0 {
 			return nil
 		}
 		select {
@@ -137,6 +142,7 @@ func (t *term) loop(ctx context.Context, markerDone <-chan error) error {
 			return cmp.Or(err, errCutOff)
 		case <-t.reports.ready:
 			t.takeReports()
+		case <-t.marker.changed:
 		case <-t.marker.settled.ready:
 			for _, s := range t.marker.settled.take() {
 				t.settle(s)
@@ -172,8 +178,9 @@ func (t *term) advance(wake *time.Timer) {
 			t.intake.advance(now)
 		}
 		t.publish()
+		t.handOver()
 		now = time.Now()
-		pause = t.tailing.until(now, pause)
+		pause = min(t.tailing.until(now, pause), t.untilProbe(now))
 		if t.tailing.polls() && !t.intake.running() {
 			pause = min(pause, t.intake.pace.until(now))
 		}
@@ -189,6 +196,10 @@ func (t *term) idle() bool { return t.breaker.open || t.stopping }
 // publish hands the sink what the window has room for.
 func (t *term) publish() {
 	for !t.breaker.open {
+		t.dispatcher.window = t.room(time.Now())
+		if t.marker.told.Load().table.isOpen() && t.dispatcher.window > 0 {
+			t.dispatcher.pickAny() // bad rows lie together
+		}
 		m := t.dispatcher.next(t.suspects.has)
 		if m == nil {
 			return
@@ -247,6 +258,8 @@ var (
 	errUnclean = errors.New("shutdown was not clean")
 	errGrace   = errors.New("the grace period is over")
 	errCutOff  = errors.New("cut off after the grace period")
+	// errUnwritten: the server has refused the outcomes of some rows.
+	errUnwritten = errors.New("PostgreSQL refuses to have them marked")
 	// errSteppedDown: a relay that cannot publish has left the lead to others.
 	errSteppedDown = errors.New("the broker takes no messages")
 )

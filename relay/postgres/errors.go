@@ -29,6 +29,11 @@ const (
 	codeInvalidPassword       = "28P01"
 	codeInvalidAuthorization  = "28000"
 	codeRaised                = "P0001"
+	codeNotNull               = "23502"
+	codeForeignKey            = "23503"
+	codeUnique                = "23505"
+	codeCheck                 = "23514"
+	codeExclusion             = "23P01"
 
 	codeIdleSessionTimeout = "57P05"
 	codeAdminShutdown      = "57P01"
@@ -89,6 +94,8 @@ func (s *session) explain(doing string, err error) error {
 		err = setup(err, "PostgreSQL refuses the role or the password of OUTBOX_DATABASE_URL")
 	case codeRaised:
 		err = setup(err, "a trigger on %s refuses what the relay writes", s.table)
+	case codeNotNull, codeForeignKey, codeUnique, codeCheck, codeExclusion:
+		err = setup(err, "a constraint on %s refuses what the relay writes", s.table)
 	case codeLockNotAvailable:
 		err = fmt.Errorf("%s is locked (ALTER TABLE, VACUUM FULL, LOCK TABLE?): %w", s.table, err)
 	case codeIdleSessionTimeout:
@@ -102,6 +109,51 @@ func (s *session) explain(doing string, err error) error {
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }
+
+// refusedWrite is the explanation of a write that the server refused on a session
+// that goes on.
+type refusedWrite struct{ error }
+
+func (e refusedWrite) Unwrap() error { return e.error }
+
+func (e refusedWrite) Is(target error) bool { return target == relay.ErrWriteRefused }
+
+// explainWrite is explain for the writes of outcomes. Whatever fails in a trigger
+// is the trigger's: the table that it misses, or may not use, is not the outbox.
+//
+// A server that has become read-only is another one's successor: the session ends,
+// and the next one looks for the primary.
+func (c *control) explainWrite(doing string, err error) error {
+	explained := c.explain(doing, err)
+	if where := functionIn(err); where != "" {
+		explained = fmt.Errorf("%s: %w", doing, setup(err, "a trigger on %s fails in %s", c.table, where))
+	}
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) || refused.Severity != "ERROR" || refused.Code == codeReadOnly || c.pg.IsClosed() {
+		return explained
+	}
+	return refusedWrite{explained}
+}
+
+// functionIn names the function in which the server failed; empty where it failed
+// in the relay's own statement. Other lines of the context may have values of rows.
+func functionIn(err error) string {
+	var failed *pgconn.PgError
+	if !errors.As(err, &failed) {
+		return ""
+	}
+	for line := range strings.Lines(failed.Where) {
+		for _, language := range []string{"PL/pgSQL function ", "SQL function "} {
+			if strings.HasPrefix(line, language) {
+				return cut(strings.TrimSpace(line), maxContext)
+			}
+		}
+	}
+	return ""
+}
+
+// maxContext bounds what is told of where the server failed, in bytes.
+const maxContext = 200
 
 // mendMigrate is run with a URL of the owner's.
 const mendMigrate = "outbox-relay migrate  # with OUTBOX_DATABASE_URL of the table's owner"

@@ -11,6 +11,8 @@ func (c *control) Mark(ctx context.Context, marks []relay.Mark) ([]relay.Ref, er
 	return c.markAgain(ctx, marks, false)
 }
 
+// markAgain marks the rows; again says that a write has let them be. The first time
+// somebody may have restored them in between.
 func (c *control) markAgain(ctx context.Context, marks []relay.Mark, again bool) ([]relay.Ref, error) {
 	if len(marks) == 0 {
 		return nil, nil
@@ -18,21 +20,23 @@ func (c *control) markAgain(ctx context.Context, marks []relay.Mark, again bool)
 	row := func(i int) absent { return absent{marks[i].Ref, marks[i].XID} }
 	settled, leftOut, err := execute(ctx, c, c.writes.mark, c.markArgs(marks), readRef)
 	if err != nil {
-		return nil, c.explain("mark rows sent", err)
+		return nil, c.explainWrite("mark rows sent", err)
 	}
 	if len(settled) == len(marks) {
 		return settled, nil
 	}
-	missing := missingFrom(len(marks), row, setOf(settled))
-	gone, kept, err := c.settled(ctx, missing, leftOut, again)
+	gone, left, err := c.settled(ctx, c.writes.unmarked, missingFrom(len(marks), row, setOf(settled)))
 	if err != nil {
-		return nil, c.explain("look up rows that were not marked", err)
+		return settled, c.explainWrite("look up rows that were not marked", err)
 	}
 	settled = append(settled, gone...)
-	if len(kept) == 0 {
+	switch {
+	case leftOut || len(left) == 0:
 		return settled, nil
+	case again:
+		return settled, c.suppressed(left)
 	}
-	more, err := c.markAgain(ctx, pick(marks, setOf(kept), func(m relay.Mark) relay.Ref { return m.Ref }), true)
+	more, err := c.markAgain(ctx, pick(marks, setOf(left), func(m relay.Mark) relay.Ref { return m.Ref }), true)
 	return append(settled, more...), err
 }
 

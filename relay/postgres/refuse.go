@@ -30,7 +30,7 @@ func (c *control) refuseAgain(
 	row := func(i int) absent { return absent{refusals[i].Ref, refusals[i].XID} }
 	verdicts, leftOut, err := execute(ctx, c, c.writes.refuse, c.refuseArgs(limit, refusals), readVerdict)
 	if err != nil {
-		return nil, c.explain("write refusals", err)
+		return nil, c.explainWrite("write refusals", err)
 	}
 	if len(verdicts) == len(refusals) {
 		return verdicts, nil
@@ -39,17 +39,20 @@ func (c *control) refuseAgain(
 	for _, v := range verdicts {
 		done[v.Ref] = struct{}{}
 	}
-	gone, kept, err := c.settled(ctx, missingFrom(len(refusals), row, done), leftOut, again)
+	gone, left, err := c.settled(ctx, c.writes.unrefused, missingFrom(len(refusals), row, done))
 	if err != nil {
-		return nil, c.explain("look up refused rows", err)
+		return verdicts, c.explainWrite("look up refused rows", err)
 	}
 	for _, r := range gone {
 		verdicts = append(verdicts, relay.Verdict{Ref: r, Fate: relay.Gone})
 	}
-	if len(kept) == 0 {
+	switch {
+	case leftOut || len(left) == 0:
 		return verdicts, nil
+	case again:
+		return verdicts, c.suppressed(left)
 	}
-	more, err := c.refuseAgain(ctx, limit, pick(refusals, setOf(kept), func(r relay.Refusal) relay.Ref { return r.Ref }), true)
+	more, err := c.refuseAgain(ctx, limit, pick(refusals, setOf(left), func(r relay.Refusal) relay.Ref { return r.Ref }), true)
 	return append(verdicts, more...), err
 }
 

@@ -18,8 +18,8 @@ type write struct {
 // writes are the statements of one table.
 type writes struct {
 	mark, refuse write
-	// pending asks which rows of a batch still wait for a write.
-	pending statement
+	// unmarked and unrefused ask which rows of a batch still wait for the write.
+	unmarked, unrefused statement
 }
 
 // writeBlanks fill in the files of the writes.
@@ -36,9 +36,10 @@ func newWrites(table schema.Table, after AfterSend) writes {
 		mark = "delete"
 	}
 	return writes{
-		mark:    newWrite(mark, blanks),
-		refuse:  newWrite("refuse", blanks),
-		pending: newStatement("pending", "", blanks),
+		mark:      newWrite(mark, blanks),
+		refuse:    newWrite("refuse", blanks),
+		unmarked:  newStatement("pending", "", blanks),
+		unrefused: newStatement("pending", "_refused", writeBlanks{Table: blanks.Table}),
 	}
 }
 
@@ -67,10 +68,7 @@ func execute[T any](
 	if !isLocked(err) {
 		return answers, false, err
 	}
-	answers, err = attempt(w.patient)
-	if isLocked(err) { // the whole table is locked, or what a deferred trigger asks for
-		return nil, true, nil
-	}
+	answers, err = attempt(w.patient) // fails for a lock on the whole table, or on what a trigger asks for
 	return answers, true, err
 }
 
@@ -105,22 +103,16 @@ func (c *control) visible(ctx context.Context, missing []absent) ([]relay.Ref, e
 }
 
 // settled looks after the rows that a write has not returned: it returns those
-// that wait for no write any more. The others are locked, or not visible yet,
-// and the caller's to try again.
-//
-// Where none can have been locked, a row that is as it was has kept its state
-// against the write: a trigger or a rule of the application suppresses it. That
-// would be tried again for ever, so it is an error. again says that the write has
-// been repeated for such rows: the first time they may have been restored by
-// somebody in between.
-func (c *control) settled(ctx context.Context, rows []absent, leftOut, again bool) (gone, kept []relay.Ref, err error) {
+// that wait for no write any more. The others, which kept asks for, are locked, or
+// not visible yet, and the caller's to try again.
+func (c *control) settled(ctx context.Context, kept statement, rows []absent) (gone, left []relay.Ref, err error) {
 	missing, err := c.visible(ctx, rows)
 	if err != nil {
 		return nil, nil, err
 	}
 	pending := make(map[relay.Ref]struct{})
 	batch := batchArgs(len(missing), func(i int) relay.Ref { return missing[i] })
-	err = c.query(ctx, writeDeadline, c.writes.pending, batch, func(c *columns) func([][]byte) {
+	err = c.query(ctx, writeDeadline, kept, batch, func(c *columns) func([][]byte) {
 		ref := readRef(c)
 		return func(row [][]byte) { pending[ref(row)] = struct{}{} }
 	})
@@ -132,19 +124,19 @@ func (c *control) settled(ctx context.Context, rows []absent, leftOut, again boo
 	}
 	for _, ref := range missing {
 		if _, ok := pending[ref]; ok {
-			kept = append(kept, ref)
+			left = append(left, ref)
 		} else {
 			gone = append(gone, ref)
 		}
 	}
-	if leftOut {
-		return gone, nil, nil
-	}
-	if len(kept) > 0 && again {
-		return nil, nil, setup(nil, "a trigger or rule on %s suppresses the write to row %d without an error: "+
-			"let it pass what changes sent_at, attempts and dead_at", c.table, kept[0].ID)
-	}
-	return gone, kept, nil
+	return gone, left, nil
+}
+
+// suppressed is the error of rows that keep their state against a write that the
+// server has carried out twice, while nobody has them locked.
+func (c *control) suppressed(rows []relay.Ref) error {
+	return refusedWrite{setup(nil, "a trigger or rule on %s suppresses the write to row %d without an error: "+
+		"let it pass what changes sent_at, attempts and dead_at", c.table, rows[0].ID)}
 }
 
 // collect appends what is read of each row.

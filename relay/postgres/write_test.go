@@ -196,7 +196,7 @@ func TestLockedRowHoldsUpNoOther(t *testing.T) {
 	}
 }
 
-func TestLockedTableLeavesEverythingOut(t *testing.T) {
+func TestLockedTableRefusesTheBatchAndKeepsTheSession(t *testing.T) {
 	t.Parallel()
 	f := setup(t, shape{})
 	f.insert(3)
@@ -208,11 +208,11 @@ func TestLockedTableLeavesEverythingOut(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if done := mark(t, c, all...); len(done) > 0 {
-		t.Errorf("settled %v", done)
+	if done, err := c.Mark(t.Context(), marks(all...)); !errors.Is(err, relay.ErrWriteRefused) || !strings.Contains(err.Error(), "is locked") || len(done) > 0 {
+		t.Errorf("settled %v: %v", done, err)
 	}
-	if v := refuse(t, c, never, relay.Refusal{Ref: all[0]}); len(v) > 0 {
-		t.Errorf("%+v", v)
+	if v, err := c.Refuse(t.Context(), never, []relay.Refusal{{Ref: all[0]}}); !errors.Is(err, relay.ErrWriteRefused) || len(v) > 0 {
+		t.Errorf("%+v, %v", v, err)
 	}
 	if _, err := locker.Exec(t.Context(), "ROLLBACK"); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,103 @@
+package engine
+
+import "github.com/outbox-relay/outbox-relay/relay"
+
+// outcome is what became of a published row, and is to be written: it was
+// acknowledged, or refused.
+type outcome struct {
+	mark    relay.Mark     // of a refused row only the Ref
+	refusal *relay.Refusal // nil for an acknowledged row
+}
+
+func (o outcome) ref() relay.Ref { return o.mark.Ref }
+
+// byKind splits a batch into what is marked and what is refused.
+func byKind(batch []outcome) (marks, refusals []outcome) {
+	for i, o := range batch {
+		if (o.refusal == nil) == (batch[0].refusal == nil) {
+			continue
+		}
+		marks, refusals = append(marks, batch[:i]...), nil
+		for _, o := range batch[i:] {
+			if (o.refusal == nil) == (batch[0].refusal == nil) {
+				marks = append(marks, o)
+			} else {
+				refusals = append(refusals, o)
+			}
+		}
+		break
+	}
+	if refusals == nil {
+		marks = batch // nearly always all are of one kind
+	}
+	if len(marks) > 0 && marks[0].refusal != nil {
+		marks, refusals = refusals, marks
+	}
+	return marks, refusals
+}
+
+// place is where a row waits for its outcome to be committed.
+type place uint8
+
+const (
+	inWindow    place = iota // it counts against the window
+	behindALock              // somebody has it locked
+	setAside                 // the server refuses its outcome
+)
+
+// settlement says that the outcome of a row is committed, or why it is not yet.
+type settlement struct {
+	relay.Ref
+	place    place      // where it goes on waiting; inWindow: it is committed
+	err      error      // of setAside
+	fate     relay.Fate // 0 for a row that was marked
+	attempts int
+}
+
+// outside counts the rows that have left the window without a committed outcome,
+// so that rows that cannot be written stop no others. It is bounded, since each of
+// them is published again by the next term; further ones stay in the window, and
+// stop the publishing when they fill it.
+type outside struct {
+	limit tally
+	sum   tally
+	rows  [setAside + 1]int // by place
+}
+
+// Bounds of outside. Payloads and headers are gone by then; a key may be large.
+const (
+	maxOutside   = 100_000
+	outsideBytes = 512 // of a row, beside its key and topic
+)
+
+func newOutside(bytes int64) *outside { return &outside{limit: tally{maxOutside, bytes}} }
+
+func weight(m *item) int64 { return outsideBytes + int64(len(m.Key)+len(m.Topic)) }
+
+// move notes where a row waits, and says whether it has left the window by that.
+func (o *outside) move(m *item, to place) (left bool) {
+	if m.place == inWindow {
+		if o.sum.rows >= o.limit.rows || o.sum.bytes+weight(m) > o.limit.bytes {
+			return false
+		}
+		o.sum.rows++
+		o.sum.bytes += weight(m)
+		left = true
+	} else {
+		o.rows[m.place]--
+	}
+	o.rows[to]++
+	m.place = to
+	return left
+}
+
+// remove forgets a row whose outcome is committed, and says whether it was outside.
+func (o *outside) remove(m *item) bool {
+	if m.place == inWindow {
+		return false
+	}
+	o.sum.rows--
+	o.sum.bytes -= weight(m)
+	o.rows[m.place]--
+	return true
+}

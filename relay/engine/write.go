@@ -1,0 +1,270 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// How the marker writes, and finds the rows whose outcomes the server refuses.
+
+// samples rows of a batch that was refused are tried alone, as long as none is
+// written: if all of them are refused, nothing can be written.
+const samples = 8
+
+// write writes a batch as far as that is possible. Its error is the session's end.
+func (k *marker) write(ctx context.Context, batch []outcome) error {
+	wasOpen := k.table.isOpen()
+	marks, refusals := byKind(batch)
+	for _, part := range [][]outcome{refusals, marks} {
+		if k.table.isOpen() && !wasOpen { // the first part has opened it
+			k.unwritten = slices.Concat(part, k.unwritten)
+			continue
+		}
+		before := k.written
+		left, err := k.try(ctx, part)
+		switch {
+		case err == nil:
+			k.keepLocked(left)
+		case errors.Is(err, relay.ErrWriteRefused):
+			err = k.divide(ctx, left, err, before)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// try writes outcomes of one kind and reports what is settled. It returns the
+// others: without an error somebody has them locked, with [relay.ErrWriteRefused]
+// the server refuses one of them at least, and another error is the session's.
+func (k *marker) try(ctx context.Context, part []outcome) ([]outcome, error) {
+	if len(part) == 0 {
+		return nil, nil
+	}
+	write := k.mark
+	if part[0].refusal != nil {
+		write = k.refuse
+	}
+	settled, err := write(ctx, part)
+	if err != nil && !errors.Is(err, relay.ErrWriteRefused) {
+		return nil, err
+	}
+	if len(settled) > 0 {
+		k.settled.put(settled...)
+		k.committed(len(settled))
+	}
+	return without(part, settled), err
+}
+
+// committed notes that outcomes were written, so that the table takes them.
+func (k *marker) committed(n int) {
+	k.written += uint64(n)
+	k.refusals = 0
+	if !k.table.isOpen() {
+		return
+	}
+	k.table.close()
+	k.doubtful, k.failed = append(k.doubtful, k.failed...), nil
+	k.aside.hurry(time.Now())
+}
+
+func (k *marker) mark(ctx context.Context, part []outcome) ([]settlement, error) {
+	marks := make([]relay.Mark, len(part))
+	for i, o := range part {
+		marks[i] = o.mark
+	}
+	faultpoint("before-mark")
+	refs, err := k.control.Mark(ctx, marks)
+	faultpoint("after-mark")
+	settled := make([]settlement, len(refs))
+	for i, r := range refs {
+		settled[i] = settlement{Ref: r}
+	}
+	return settled, err
+}
+
+func (k *marker) refuse(ctx context.Context, part []outcome) ([]settlement, error) {
+	refusals := make([]relay.Refusal, len(part))
+	for i, o := range part {
+		refusals[i] = *o.refusal
+	}
+	verdicts, err := k.control.Refuse(ctx, k.limit, refusals)
+	settled := make([]settlement, len(verdicts))
+	for i, v := range verdicts {
+		settled[i] = settlement{Ref: v.Ref, fate: v.Fate, attempts: v.Attempts}
+	}
+	return settled, err
+}
+
+// without returns the outcomes that are not settled.
+func without(part []outcome, settled []settlement) []outcome {
+	if len(settled) == len(part) {
+		return nil // nearly always
+	}
+	done := make(map[relay.Ref]struct{}, len(settled))
+	for _, s := range settled {
+		done[s.Ref] = struct{}{}
+	}
+	var left []outcome
+	for _, o := range part {
+		if _, ok := done[o.ref()]; !ok {
+			left = append(left, o)
+		}
+	}
+	return left
+}
+
+// refusedOne is a row whose outcome was refused alone.
+type refusedOne struct {
+	outcome
+	err error
+}
+
+// divide finds out whose fault it is that the server has refused a batch: some
+// rows', which it sets aside, or the table's, whose breaker it opens. written is how
+// many outcomes were committed before the batch was tried.
+//
+// One row that is refused alone tells nothing by itself. In a term that has
+// written outcomes the first few are taken for bad rows, so that one bad row of a
+// quiet table stops nothing.
+func (k *marker) divide(ctx context.Context, batch []outcome, cause error, written uint64) error {
+	refused, rest, err := k.sample(ctx, batch, cause, written)
+	if err != nil {
+		return err
+	}
+	if k.written == written && len(refused) > 0 && (written == 0 || k.refusals+len(refused) >= samples) {
+		k.openTable(refused, rest)
+		return nil
+	}
+	if k.written == written {
+		k.refusals += len(refused)
+	}
+	for _, r := range refused {
+		k.setAside(r.outcome, r.err)
+	}
+	return k.halve(ctx, rest)
+}
+
+// sample tries rows of a refused batch alone until one is written. It returns those
+// that were refused, and those that were not tried.
+func (k *marker) sample(ctx context.Context, batch []outcome, cause error, written uint64) (refused []refusedOne, rest []outcome, err error) {
+	if len(batch) == 1 { // it was alone
+		return []refusedOne{{batch[0], cause}}, nil, nil
+	}
+	rest = batch
+	for len(rest) > 0 && len(refused) < samples && k.written == written {
+		i := rand.IntN(len(rest)) // a bad day's rows lie together
+		one := rest[i]
+		rest[i] = rest[len(rest)-1]
+		rest = rest[:len(rest)-1]
+		left, err := k.try(ctx, []outcome{one})
+		switch {
+		case errors.Is(err, relay.ErrWriteRefused):
+			refused = append(refused, refusedOne{one, err})
+		case err != nil:
+			return nil, nil, err
+		default:
+			k.keepLocked(left)
+		}
+	}
+	return refused, rest, nil
+}
+
+// halve writes what can be written of a part and sets the others aside.
+func (k *marker) halve(ctx context.Context, part []outcome) error {
+	left, err := k.try(ctx, part)
+	switch {
+	case err == nil:
+		k.keepLocked(left)
+		return nil
+	case !errors.Is(err, relay.ErrWriteRefused):
+		return err
+	case len(left) == 1:
+		k.setAside(left[0], err)
+		return nil
+	}
+	if err := k.halve(ctx, left[:len(left)/2]); err != nil {
+		return err
+	}
+	return k.halve(ctx, left[len(left)/2:])
+}
+
+func (k *marker) setAside(o outcome, err error) {
+	k.aside.add(time.Now(), o, err)
+	k.settled.put(settlement{Ref: o.ref(), place: setAside, err: err})
+}
+
+// openTable keeps what was refused, and what was not tried, until an outcome can be
+// written.
+func (k *marker) openTable(refused []refusedOne, rest []outcome) {
+	k.table.fail(time.Now(), true, refused[0].err)
+	for _, r := range refused {
+		k.failed = append(k.failed, r.outcome)
+	}
+	k.unwritten = slices.Concat(rest, k.unwritten)
+}
+
+// retry tries what is due to be tried again.
+func (k *marker) retry(ctx context.Context, now time.Time) error {
+	isDue := func(t time.Time) bool { return !t.IsZero() && !t.After(now) }
+	switch {
+	case isDue(k.locked.next) && !k.canProbe():
+		return k.retryLocked(ctx)
+	case isDue(k.aside.next):
+		return k.retryAside(ctx, now)
+	case len(k.unwritten) > 0:
+		return k.probe(ctx, now, &k.unwritten, rand.IntN(len(k.unwritten)))
+	default:
+		return k.probe(ctx, now, &k.failed, rand.IntN(len(k.failed)))
+	}
+}
+
+// canProbe says whether the table's breaker is open and there is a row to try.
+func (k *marker) canProbe() bool { return k.table.isOpen() && len(k.unwritten)+len(k.failed) > 0 }
+
+// probe tries the i-th row of a list while the table's breaker is open.
+func (k *marker) probe(ctx context.Context, now time.Time, from *[]outcome, i int) error {
+	list := *from
+	one := list[i]
+	list[i] = list[len(list)-1]
+	*from = list[:len(list)-1]
+	left, err := k.try(ctx, []outcome{one})
+	switch {
+	case errors.Is(err, relay.ErrWriteRefused):
+		k.table.fail(now, from == &k.unwritten, err)
+		k.failed = append(k.failed, one)
+	case err != nil:
+		return err
+	default:
+		k.keepLocked(left)
+		k.table.waits(now)
+	}
+	return nil
+}
+
+// retryAside tries rows that were set aside. When one is written, the others are
+// due too: whatever was in the way may be gone.
+func (k *marker) retryAside(ctx context.Context, now time.Time) error {
+	before := k.written
+	for _, r := range k.aside.take(now) {
+		left, err := k.try(ctx, []outcome{r.outcome})
+		switch {
+		case errors.Is(err, relay.ErrWriteRefused):
+			k.aside.again(now, r, err)
+		case err != nil:
+			return err
+		default:
+			k.keepLocked(left)
+		}
+	}
+	if k.written > before {
+		k.unwritten = append(k.unwritten, k.aside.takeAll()...)
+	}
+	return nil
+}
