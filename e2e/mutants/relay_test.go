@@ -79,7 +79,7 @@ var relayMutants = []mutant{
 		file: "relay/engine/outcomes.go",
 		old:  "t.dispatcher.release(m)\n",
 		new:  "t.dispatcher.release(m)\n\tt.dispatcher.uncommitted--\n",
-		pkg:  "./relay/engine", test: "TestWindowStaysClosedWhileNothingCanBeMarked",
+		pkg:  "./relay/engine", test: "TestWindowStaysClosedWhileNothingIsMarked",
 	},
 	{
 		rule:  "5: a refused row holds its key",
@@ -176,8 +176,8 @@ var relayMutants = []mutant{
 	{
 		rule: "15: a stop that leaves rows unmarked is no success",
 		file: "relay/engine/term.go",
-		old:  "if t.stopping && t.dispatcher.uncommitted > 0 {",
-		new:  "if false {",
+		old:  "t.stopping && left > 0 {",
+		new:  "t.stopping && left < 0 {",
 		pkg:  "./relay/engine", test: "TestStopWithoutMarksIsNoSuccess",
 	},
 	{
@@ -197,7 +197,7 @@ var relayMutants = []mutant{
 	{
 		rule: "15: what is in flight at SIGTERM is awaited and marked",
 		file: "relay/engine/term.go",
-		old:  "if t.stopping && t.dispatcher.uncommitted == 0 {",
+		old:  "if t.stopping && t.dispatcher.uncommitted+t.outside.rows[behindALock] == 0 {",
 		new:  "if t.stopping {",
 		pkg:  "./relay/engine", test: "TestStopAwaitsWhatIsInFlight",
 	},

@@ -290,22 +290,26 @@ func TestRefusedRowsDie(t *testing.T) {
 
 func TestRefuseLeavesSentAndDeletedRowsAlone(t *testing.T) {
 	t.Parallel()
-	f := setup(t, shape{})
-	f.insert(3)
-	c, s := f.lead()
-	all := refs(f.sweepAll(s))
-	f.exec(`UPDATE {t} SET sent_at = now() WHERE id = 1`)
-	f.exec(`DELETE FROM {t} WHERE id = 2`)
-	f.exec(`UPDATE {t} SET dead_at = '2020-01-01' WHERE id = 3`)
-	fates := map[int64]relay.Fate{}
-	for _, v := range refuse(t, c, never, relay.Refusal{Ref: all[0], Final: true}, relay.Refusal{Ref: all[1]}, relay.Refusal{Ref: all[2]}) {
-		fates[v.ID] = v.Fate
-	}
-	if fates[1] != relay.Gone || fates[2] != relay.Gone || fates[3] != relay.Dead {
-		t.Errorf("%v", fates)
-	}
-	if f.count(`id = 1 AND attempts = 0 AND dead_at IS NULL`) != 1 || f.count(`id = 3 AND dead_at = '2020-01-01'`) != 1 {
-		t.Error("rows were touched")
+	for _, after := range []postgres.AfterSend{postgres.Mark, postgres.Delete} {
+		t.Run(fmt.Sprint(after), func(t *testing.T) {
+			f := setup(t, shape{after: after})
+			f.insert(3)
+			c, s := f.lead()
+			all := refs(f.sweepAll(s))
+			f.exec(`UPDATE {t} SET sent_at = now() WHERE id = 1`)
+			f.exec(`DELETE FROM {t} WHERE id = 2`)
+			f.exec(`UPDATE {t} SET dead_at = '2020-01-01' WHERE id = 3`)
+			fates := map[int64]relay.Fate{}
+			for _, v := range refuse(t, c, never, relay.Refusal{Ref: all[0], Final: true}, relay.Refusal{Ref: all[1]}, relay.Refusal{Ref: all[2]}) {
+				fates[v.ID] = v.Fate
+			}
+			if fates[1] != relay.Gone || fates[2] != relay.Gone || fates[3] != relay.Dead {
+				t.Errorf("%v", fates)
+			}
+			if f.count(`id = 1 AND attempts = 0 AND dead_at IS NULL`) != 1 || f.count(`id = 3 AND dead_at = '2020-01-01'`) != 1 {
+				t.Error("rows were touched")
+			}
+		})
 	}
 }
 
@@ -362,11 +366,11 @@ func TestTriggerThatRefusesIsAClearError(t *testing.T) {
 	c, s := f.lead()
 	all := refs(f.sweepAll(s))
 	for i, want := range []string{"no updates on Mondays", "a trigger or rule on public.outbox suppresses the write to row 2"} {
-		if _, err := c.Mark(t.Context(), marks(all[i])); !errors.Is(err, relay.ErrSetup) || !strings.Contains(err.Error(), want) {
+		if _, err := c.Mark(t.Context(), marks(all[i])); !errors.Is(err, relay.ErrWriteRefused) || !strings.Contains(err.Error(), want) {
 			t.Errorf("mark row %d: %v", i+1, err)
 		}
 		_, err := c.Refuse(t.Context(), never, []relay.Refusal{{Ref: all[i]}})
-		if !errors.Is(err, relay.ErrSetup) || !strings.Contains(err.Error(), want) {
+		if !errors.Is(err, relay.ErrWriteRefused) || !strings.Contains(err.Error(), want) {
 			t.Errorf("refuse row %d: %v", i+1, err)
 		}
 	}
