@@ -12,7 +12,7 @@ import (
 )
 
 // A server that decodes more slowly than the log is written, here not at all:
-// its process is stopped. Rows go on by sweeps, and once it keeps up again, by
+// its process is stopped. Rows go on by passes, and once it keeps up again, by
 // the tail. (Rule 7.)
 func TestTailThatFallsBehindIsLeft(t *testing.T) {
 	t.Parallel()
