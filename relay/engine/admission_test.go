@@ -31,7 +31,7 @@ func TestWhatBecomesOfARow(t *testing.T) {
 		"in flight, of a key that is not": {relay.Row{Message: rowOf(9, "K"), Late: true}, func(in *intake) { in.flight.add(&item{Message: rowOf(9, "K")}) }, rowInFlight, false},
 	} {
 		in := &intake{
-			memory: newMemory(limits{window: 1, windowBytes: 1, chain: 1}, OrderByKey), pass: newPass(),
+			memory: newMemory(limits{window: 1, windowBytes: 1, chain: 1}, OrderByKey, 1), pass: newPass(),
 		}
 		if c.given != nil {
 			c.given(in)

@@ -20,6 +20,9 @@ type breaker struct {
 	since  time.Time
 	closed time.Time
 	reason string
+	// paused is since when the broker makes the sink pause, whether or not the breaker
+	// is open; zero while it does not.
+	paused time.Time
 }
 
 // flapping is how soon after it has closed an opening counts as the same one: a

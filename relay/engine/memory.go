@@ -5,9 +5,11 @@ package engine
 type memory struct {
 	dispatcher *dispatcher // which row may go next
 	flight     *inFlight   // which rows are on their way
+	outside    *outside    // which rows wait for their outcome outside the window
 	holds      *holds      // which keys wait
 }
 
-func newMemory(l limits, o Ordering) memory {
-	return memory{dispatcher: newDispatcher(l, o), flight: newInFlight(), holds: newHolds()}
+// newMemory makes an empty one. Outside the window there is room for so many bytes.
+func newMemory(l limits, o Ordering, outsideBytes int64) memory {
+	return memory{dispatcher: newDispatcher(l, o), flight: newInFlight(), outside: newOutside(outsideBytes), holds: newHolds()}
 }

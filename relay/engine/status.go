@@ -40,7 +40,7 @@ func (t *term) tell(now time.Time) {
 		mode = relay.Tailing
 	}
 	switch {
-	case t.breaker.open || t.stopping || !t.paused.IsZero():
+	case t.breaker.open || t.stopping || !t.breaker.paused.IsZero():
 		t.tailing.pollingSince = now // nobody looks for a tail now, or could have one
 	case t.tailing.pollsTooLong(now):
 		t.tailing.pollingSince = now
@@ -87,13 +87,13 @@ func (t *term) sinkDown(now time.Time) (string, time.Time) {
 	}
 	switch {
 	case pause == nil:
-		t.paused = time.Time{}
-	case t.paused.IsZero():
-		t.paused = now
+		t.breaker.paused = time.Time{}
+	case t.breaker.paused.IsZero():
+		t.breaker.paused = now
 	}
 	switch {
 	case pause != nil:
-		return pause.Error(), t.paused
+		return pause.Error(), t.breaker.paused
 	case t.breaker.openFor(now) > 0:
 		return t.breaker.reason, t.breaker.since
 	}

@@ -18,7 +18,7 @@ import (
 func newTestTail(t *testing.T, now time.Time) (*tailing, *tail) {
 	t.Helper()
 	_, cancel := context.WithCancel(t.Context())
-	memory := newMemory(limits{window: 4, windowBytes: 1 << 20, chain: 4}, OrderByKey)
+	memory := newMemory(limits{window: 4, windowBytes: 1 << 20, chain: 4}, OrderByKey, 1<<20)
 	search := &tailing{
 		config:     TailConfig{Wanted: true, ReconcileInterval: time.Minute, MaxWAL: 1 << 30, Retry: Backoff{time.Second, time.Minute}},
 		openStream: func() *stream { return newStream(cancel, 1) },

@@ -21,7 +21,6 @@ type term struct {
 	reader   *reader
 	prober   *prober
 	suspects *suspects
-	outside  *outside
 	window   opening
 	breaker  breaker
 	intake   *intake
@@ -32,7 +31,6 @@ type term struct {
 	stopping bool
 	outcomes []outcome // for the marker, collected until they are handed over
 	handed   uint64    // to the marker
-	paused   time.Time // since when the sink's broker has it pause; zero: it does not
 }
 
 func newTerm(r *Relay, control relay.Control) *term {
@@ -42,9 +40,8 @@ func newTerm(r *Relay, control relay.Control) *term {
 			window:      r.config.MaxInFlight,
 			windowBytes: r.config.BufferBytes / 2,
 			chain:       max(1, r.config.MaxInFlight/4),
-		}, r.config.Ordering),
+		}, r.config.Ordering, r.config.BufferBytes/4),
 		marker:   newMarker(control, r.config.AttemptLimit),
-		outside:  newOutside(r.config.BufferBytes / 4),
 		window:   opening{full: r.config.MaxInFlight, rows: 1, proven: r.config.openWindow},
 		suspects: newSuspects(),
 		reports:  newMailbox[report](),
