@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay/wal"
@@ -85,6 +86,27 @@ type Writer interface {
 	// never touches a sent row. The commit is synchronous: a dead row's followers
 	// must not overtake it when the server crashes.
 	Refuse(ctx context.Context, limit AttemptLimit, refusals []Refusal) ([]Verdict, error)
+	// Blockers looks up who has the rows locked, or the whole table: a few of them.
+	// After [ErrWriteRefused] too nobody knows.
+	Blockers(ctx context.Context, rows []Ref) ([]Blocker, error)
+}
+
+// Blocker has a lock that is in the way of a write.
+type Blocker struct {
+	PID         int    // of its session; 0 for a prepared transaction
+	Application string // application_name, as the session has set it
+	Prepared    string // the name of a prepared transaction
+}
+
+// String names the session, or the prepared transaction.
+func (b Blocker) String() string {
+	switch {
+	case b.PID == 0:
+		return fmt.Sprintf("prepared transaction %q", b.Prepared)
+	case b.Application == "":
+		return fmt.Sprintf("pid %d", b.PID)
+	}
+	return fmt.Sprintf("pid %d (%q)", b.PID, b.Application)
 }
 
 // Mark is an acknowledged row.

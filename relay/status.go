@@ -57,6 +57,13 @@ type Status struct {
 	Unmarkable     int
 	UnmarkableRows []UnmarkableRow
 
+	// Locked counts the rows that were published and cannot be marked because somebody
+	// has them locked, since LockedSince. LockedBy are some of those who do, or who have
+	// the whole table locked; looked up after a while.
+	Locked      int
+	LockedSince time.Time
+	LockedBy    []Blocker
+
 	InFlight int // published, and the outcome not committed
 	Waiting  int // read, and not published
 	HeldKeys int // wait for a row that was refused, or for the next pass

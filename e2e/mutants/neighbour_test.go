@@ -81,4 +81,25 @@ var neighbourMutants = []mutant{
 		new:  "return min(t.dispatcher.uncommitted+1, t.window.full)",
 		pkg:  "./relay/engine", test: "TestRowsThatCannotBeMarkedDoNotFillTheWindow",
 	},
+	{
+		rule: "19: a locked row leaves the window",
+		file: "relay/engine/outcomes.go",
+		old:  "if t.outside.move(m, s.place) {",
+		new:  "if s.place != behindALock && t.outside.move(m, s.place) {",
+		pkg:  "./relay/engine", test: "TestLockedRowsAreNamedAndStopNoOther",
+	},
+	{
+		rule: "19: locked rows in front of a term are tried together",
+		file: "relay/engine/opening.go",
+		old:  "o.rows = min(2*o.rows, o.full)",
+		new:  "",
+		pkg:  "./relay/engine", test: "TestLockedRowsAreNamedAndStopNoOther",
+	},
+	{
+		rule: "19: who has rows locked is looked up",
+		file: "relay/engine/locked.go",
+		old:  "k.blockers = blockers{found: found, lookAt",
+		new:  "k.blockers = blockers{lookAt",
+		pkg:  "./relay/engine", test: "TestLockedRowsAreNamedAndStopNoOther",
+	},
 }

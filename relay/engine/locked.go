@@ -2,7 +2,10 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay"
 )
 
 // lockedRows are the rows that the writes left out, because somebody has them
@@ -70,6 +73,43 @@ func (k *marker) retryLocked(ctx context.Context) error {
 	if err := k.write(ctx, k.locked.take()); err != nil {
 		return err
 	}
-	k.locked.tried(time.Now(), k.written > before)
+	now := time.Now()
+	k.locked.tried(now, k.written > before)
+	if k.locked.since.IsZero() {
+		k.blockers = blockers{}
+		return nil
+	}
+	return k.lookForBlockers(ctx, now, k.locked.since, k.locked.rows)
+}
+
+// blockers are those who have rows locked, or the table.
+type blockers struct {
+	found  []relay.Blocker
+	lookAt time.Time // again
+}
+
+const (
+	// blockersAfter a lock is worth a look: most are gone by then.
+	blockersAfter = time.Second
+	blockersEvery = 5 * time.Second
+	// blockersRows of the locked rows are looked at.
+	blockersRows = 100
+)
+
+// lookForBlockers looks now and then who is in the way of the rows, since when they
+// have been kept waiting.
+func (k *marker) lookForBlockers(ctx context.Context, now, since time.Time, rows []outcome) error {
+	if now.Sub(since) < blockersAfter || now.Before(k.blockers.lookAt) {
+		return nil
+	}
+	refs := make([]relay.Ref, min(len(rows), blockersRows))
+	for i := range refs {
+		refs[i] = rows[i].ref()
+	}
+	found, err := k.control.Blockers(ctx, refs)
+	if err != nil && !errors.Is(err, relay.ErrWriteRefused) {
+		return err
+	}
+	k.blockers = blockers{found: found, lookAt: now.Add(blockersEvery)}
 	return nil
 }

@@ -55,6 +55,7 @@ type marker struct {
 	table    tableBreaker
 	aside    unmarkable
 	locked   lockedRows
+	blockers blockers
 	timer    *time.Timer
 }
 
@@ -64,6 +65,8 @@ type writing struct {
 	received   uint64
 	written    uint64
 	unmarkable []relay.UnmarkableRow // the first ones
+	locked     time.Time             // since when there are locked rows
+	blockers   []relay.Blocker
 }
 
 func newMarker(c relay.Control, limit relay.AttemptLimit) *marker {
@@ -83,6 +86,7 @@ func (k *marker) tell() {
 	before := k.told.Load()
 	k.told.Store(&writing{
 		table: k.table, received: k.received, written: k.written, unmarkable: k.aside.told(),
+		locked: k.locked.since, blockers: k.blockers.found,
 	})
 	if before != nil && before.table.last.Equal(k.table.last) {
 		return

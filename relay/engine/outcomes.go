@@ -19,6 +19,7 @@ const (
 	// The rest is the table's side.
 	faultUnmarkable = "row cannot be marked: it was published, and is not again in this term"
 	faultTable      = "no row can be marked: nothing is published until one can"
+	faultLocked     = "rows are locked by others: they were published, and are marked when the locks are gone"
 )
 
 // reported acts on the outcome of a published message.

@@ -61,13 +61,24 @@ func (t *term) tell(now time.Time) {
 	t.publishStatus(now)
 }
 
+// lockedTold after a row was found locked, that is told also where nobody knows who
+// has it locked.
+const lockedTold = 5 * time.Second
+
 // tellTable tells what the marker cannot write.
 func (t *term) tellTable() {
 	w := t.marker.told.Load()
 	t.status.TableDown, t.status.TableDownSince = "", w.table.since
+	t.status.Locked, t.status.LockedSince, t.status.LockedBy = t.outside.rows[behindALock], w.locked, w.blockers
+	switch {
+	case w.locked.IsZero():
+		t.faults.recovered(faultLocked)
+	case len(w.blockers) > 0, time.Since(w.locked) > lockedTold:
+		t.faults.report(faultLocked, slog.Int("rows", t.status.Locked), slog.Time("since", w.locked), slog.Any("by", w.blockers))
+	}
 	if w.table.isOpen() {
 		t.status.TableDown = w.table.err.Error()
-		t.faults.report(faultTable, slog.Any("error", w.table.err))
+		t.faults.report(faultTable, slog.Any("error", w.table.err), slog.Any("locked_by", w.blockers))
 	} else {
 		t.faults.recovered(faultTable)
 	}

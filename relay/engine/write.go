@@ -70,6 +70,7 @@ func (k *marker) committed(n int) {
 		return
 	}
 	k.table.close()
+	k.blockers = blockers{}
 	k.doubtful, k.failed = append(k.doubtful, k.failed...), nil
 	k.aside.hurry(time.Now())
 }
@@ -239,6 +240,7 @@ func (k *marker) probe(ctx context.Context, now time.Time, from *[]outcome, i in
 	case errors.Is(err, relay.ErrWriteRefused):
 		k.table.fail(now, from == &k.unwritten, err)
 		k.failed = append(k.failed, one)
+		return k.lookForBlockers(ctx, now, k.table.since, k.failed)
 	case err != nil:
 		return err
 	default:

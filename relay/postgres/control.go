@@ -14,6 +14,8 @@ type control struct {
 	server  server
 	writes  writes
 
+	blockers blockerReads
+
 	leads   bool
 	listens bool
 	waits   bool // shares the lock of the standbys

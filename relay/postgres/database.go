@@ -106,7 +106,8 @@ func (d *Database) Connect(ctx context.Context) (relay.Control, error) {
 	}
 	return &control{
 		session: s, lock: d.lock, standby: d.standby, server: server,
-		writes: newWrites(d.options.Table, d.options.AfterSend),
+		writes:   newWrites(d.options.Table, d.options.AfterSend),
+		blockers: newBlockerReads(d.options.Table),
 	}, nil
 }
 
