@@ -49,7 +49,7 @@ chaos: deps ## random faults for as long as CHAOS says, such as CHAOS=10m; Rabbi
 	$(GO) test -race -tags chaos -run '^TestChaos' -timeout 0 -v ./relay/engine ./e2e
 
 .PHONY: matrix
-matrix: deps ## run what speaks to PostgreSQL on all its versions, or on those of MATRIX, such as MATRIX="14 18"
+matrix: deps ## run the tests on other PostgreSQLs and on RabbitMQ 4, or on those of MATRIX, such as MATRIX="14 18 rabbitmq4"
 	@.ci/matrix $(MATRIX)
 
 .PHONY: mutants

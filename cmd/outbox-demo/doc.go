@@ -10,9 +10,9 @@
 //
 // The last line tells what became of every click. Its numbers are counted in the
 // two databases and in the broker, none is carried over from the programs that
-// did the work; the judge is that of the tests, e2e/oracle. The exit status is 0 only if nothing was lost, doubled or
-// reordered and the faults really happened as described; else it is 1 and each
-// reason is printed.
+// did the work, and the judge is that of the tests, e2e/oracle. The exit status is 0
+// only if nothing was lost, doubled or reordered and the faults really happened as
+// described; else it is 1 and each reason is printed.
 //
 // Everything is temporary and gone when the program has ended, however it ends.
 package main

@@ -257,4 +257,18 @@ var rabbitmqMutants = []mutant{
 		new:  "_ = s",
 		pkg:  "./sinks/rabbitmq", test: "TestBrokersSizeLimitIsLearned",
 	},
+	{
+		rule: "RabbitMQ: the queue that is created names its delivery limit",
+		file: "sinks/rabbitmq/topology.go",
+		old:  `, "x-delivery-limit": deliveryLimit}`,
+		new:  `}`,
+		pkg:  "./sinks/rabbitmq", test: "TestCreatedQueueDropsNoMessageThatComesBackOften",
+	},
+	{
+		rule: "RabbitMQ: a queue that exists is not declared again",
+		file: "sinks/rabbitmq/topology.go",
+		old:  "false, nil); !isCode(err, amqp.NotFound) {",
+		new:  "false, nil); err != nil && !isCode(err, amqp.NotFound) {",
+		pkg:  "./sinks/rabbitmq", test: "TestQueueThatExistsIsLeftAsItIs",
+	},
 }

@@ -57,6 +57,11 @@ func NewDir(prefix string, owner *syscall.Credential) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
+	return NewDirIn(base, prefix, owner)
+}
+
+// NewDirIn is [NewDir] within the directory base.
+func NewDirIn(base, prefix string, owner *syscall.Credential) (*Dir, error) {
 	path, err := os.MkdirTemp(base, prefix)
 	if err != nil {
 		return nil, fmt.Errorf("make temporary directory: %w", err)

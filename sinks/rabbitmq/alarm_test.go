@@ -57,7 +57,7 @@ func TestMemoryAlarmPausesAndResumes(t *testing.T) {
 	check(t, messageTo("a", 2), r.await(2), relay.Acknowledged, "", "")
 	reach(t, s)
 	expect(t, s, messageTo("a", 3), relay.Acknowledged, "", "")
-	if stored := read(t, queue); len(stored) != 3 {
+	if stored := take(t, queue); len(stored) != 3 {
 		t.Errorf("%d messages are stored, want 3: none that was reported unavailable", len(stored))
 	}
 	for _, text := range []string{"RabbitMQ has blocked publishing", "RabbitMQ has unblocked publishing"} {

@@ -38,7 +38,8 @@ const (
 type broker struct {
 	*place
 	front      *faultproxy.Proxy
-	good, full string // queues
+	good, full string          // queues
+	taken      []amqp.Delivery // out of good so far
 }
 
 func newBroker(t testing.TB, kind string) *broker {
@@ -141,8 +142,9 @@ func (b *broker) Topics() sinktest.Topics {
 
 func (b *broker) Stored(t testing.TB, topic string) []sinktest.Stored {
 	t.Helper()
+	b.taken = append(b.taken, take(t, b.good)...)
 	var all []sinktest.Stored
-	for _, d := range read(t, b.good) {
+	for _, d := range b.taken {
 		if d.RoutingKey == topic {
 			all = append(all, stored(d))
 		}
@@ -156,7 +158,7 @@ func stored(d amqp.Delivery) sinktest.Stored {
 		switch name {
 		case "Outbox-Key":
 			s.Keyed, s.Key = true, fmt.Sprint(value)
-		case "x-delivery-count": // of a quorum queue, since the test has read it before
+		case "x-delivery-count": // of a quorum queue, into which the test has looked before
 		default:
 			text, ok := value.(string)
 			if !ok {

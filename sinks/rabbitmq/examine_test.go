@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,7 +13,6 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
-	"github.com/outbox-relay/outbox-relay/e2e/testbed/rabbitserver"
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/sinks/rabbitmq"
 )
@@ -40,15 +38,8 @@ func worst(checks []relay.Check) relay.Check {
 // run runs a fix as a person would, on the package's node.
 func run(t *testing.T, command string) {
 	t.Helper()
-	dir, err := rabbitserver.Binaries()
-	if err != nil {
+	if _, err := server(t).Shell(context.WithoutCancel(t.Context()), command, "PASSWORD=secret"); err != nil {
 		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "/bin/sh", "-c", command)
-	cmd.Env = append(server(t).Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "PASSWORD=secret")
-	cmd.Dir = server(t).Path()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v\n%s", command, err, out)
 	}
 }
 

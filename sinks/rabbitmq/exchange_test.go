@@ -244,3 +244,63 @@ func TestTopologyIsCreated(t *testing.T) {
 		return nil
 	})
 }
+
+// Not parallel: the queue's name is fixed.
+func TestCreatedQueueDropsNoMessageThatComesBackOften(t *testing.T) {
+	_, ch := connect(t)
+	t.Cleanup(func() {
+		_ = ch.ExchangeDelete("created", false, false)
+		_, _ = ch.QueueDelete("outbox", false, false, false)
+	})
+	s := open(t, rabbitmq.Options{URLs: server(t).URL(), Exchange: "created", Topology: rabbitmq.Create})
+	reach(t, s)
+	expect(t, s, messageTo("any.topic", 1), relay.Acknowledged, "", "")
+	messages, err := ch.Consume("outbox", "", false, false, false, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const enough = 25 // more than the limit of 20 that RabbitMQ 4 has by itself
+	for i := range enough {
+		select {
+		case m := <-messages:
+			if err := m.Nack(false, true); err != nil {
+				t.Fatal(err)
+			}
+		case <-time.After(patience):
+			t.Fatalf("the message did not come again after it was put back %d times", i)
+		}
+	}
+	// RabbitMQ 3.13 has no limit by itself: there the argument has to be seen.
+	if got, want := queueArguments(t, "outbox"), `{<<"x-delivery-limit">>,signedint,2147483647}`; !strings.Contains(got, want) {
+		t.Errorf("the queue has the arguments %s, want %s among them", got, want)
+	}
+}
+
+// queueArguments asks for one queue alone: list_queues waits for those that tests have
+// suspended.
+func queueArguments(t *testing.T, queue string) string {
+	t.Helper()
+	return ctl(t, "eval", `{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"`+queue+`">>)), amqqueue:get_arguments(Q).`)
+}
+
+// Not parallel: the queue's name is fixed.
+func TestQueueThatExistsIsLeftAsItIs(t *testing.T) {
+	for _, kind := range []string{amqp.QueueTypeQuorum, amqp.QueueTypeClassic} {
+		_, ch := connect(t)
+		if _, err := ch.QueueDeclare("outbox", true, false, false, false, amqp.Table{amqp.QueueTypeArg: kind}); err != nil {
+			t.Fatal(err)
+		}
+		s := open(t, rabbitmq.Options{URLs: server(t).URL(), Exchange: "created", Topology: rabbitmq.Create})
+		reach(t, s)
+		expect(t, s, messageTo("any.topic", 1), relay.Acknowledged, "", "")
+		if got := queueArguments(t, "outbox"); strings.Contains(got, "x-delivery-limit") {
+			t.Errorf("the %s queue that existed has a limit now: %s", kind, got)
+		}
+		if err := ch.ExchangeDelete("created", false, false); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ch.QueueDelete("outbox", false, false, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

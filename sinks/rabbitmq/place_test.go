@@ -99,19 +99,10 @@ func suspend(t testing.TB, queue string) (resume func()) {
 	return resume
 }
 
-// take empties a queue.
+// take empties a queue and returns what it had at this moment. Nothing goes back: a
+// quorum queue counts that, and from RabbitMQ 4 on drops a message that comes back
+// often.
 func take(t testing.TB, queue string) []amqp.Delivery {
-	t.Helper()
-	all, ch := consume(t, queue, true)
-	if err := ch.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return all
-}
-
-// consume receives what a queue has at this moment. Without acknowledgements a
-// quorum queue sends 2000 messages and no more.
-func consume(t testing.TB, queue string, acknowledge bool) ([]amqp.Delivery, *amqp.Channel) {
 	t.Helper()
 	_, ch := connect(t)
 	length, err := rabbitserver.QueueLength(ch, queue)
@@ -119,7 +110,7 @@ func consume(t testing.TB, queue string, acknowledge bool) ([]amqp.Delivery, *am
 		t.Fatal(err)
 	}
 	if length == 0 {
-		return nil, ch
+		return nil
 	}
 	deliveries, err := ch.Consume(queue, "", false, false, false, false, nil)
 	if err != nil {
@@ -128,7 +119,8 @@ func consume(t testing.TB, queue string, acknowledge bool) ([]amqp.Delivery, *am
 	all := make([]amqp.Delivery, 0, length)
 	for d := range deliveries {
 		all = append(all, d)
-		if acknowledge && (len(all)%500 == 0 || len(all) == length) {
+		// Without acknowledgements a quorum queue sends 2000 messages and no more.
+		if len(all)%500 == 0 || len(all) == length {
 			if err := d.Ack(true); err != nil {
 				t.Fatal(err)
 			}
@@ -138,30 +130,11 @@ func consume(t testing.TB, queue string, acknowledge bool) ([]amqp.Delivery, *am
 		}
 	}
 	if len(all) < length {
-		t.Fatalf("read %d of %d messages", len(all), length)
+		t.Fatalf("took %d of %d messages", len(all), length)
 	}
-	return all, ch
-}
-
-// read returns what a queue has, at most 2000 messages, and leaves it there.
-func read(t testing.TB, queue string) []amqp.Delivery {
-	t.Helper()
-	all, ch := consume(t, queue, false)
 	if err := ch.Close(); err != nil {
 		t.Fatal(err)
 	}
-	// What was read and not acknowledged goes back after the channel's end.
-	_, again := connect(t)
-	eventually(t, "all messages back in the queue", func() error {
-		q, err := again.QueueDeclarePassive(queue, true, false, false, false, nil)
-		if err != nil {
-			return err
-		}
-		if q.Messages < len(all) {
-			return fmt.Errorf("%d of %d", q.Messages, len(all))
-		}
-		return nil
-	})
 	return all
 }
 

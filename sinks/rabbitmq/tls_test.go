@@ -34,6 +34,7 @@ func TestTLSWithOwnAuthorityAndTheCertificatesUser(t *testing.T) {
 	clientCert, clientKey := ours.Issue("certified")
 	s, err := rabbitserver.Start(t.Context(), rabbitserver.Options{
 		Plugins: []string{"rabbitmq_auth_mechanism_ssl"},
+		Files:   []string{ours.File, serverCert, serverKey},
 		Config: strings.Join([]string{
 			"listeners.ssl.1 = 127.0.0.1:{TLS}",
 			"ssl_options.cacertfile = " + ours.File,

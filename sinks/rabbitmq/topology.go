@@ -3,12 +3,21 @@ package rabbitmq
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// createdQueue is the queue that Create declares.
-const createdQueue = "outbox"
+const (
+	// createdQueue is the queue that Create declares.
+	createdQueue = "outbox"
+	// deliveryLimit is how often a message of that queue may come back to it. The queue
+	// has no dead-letter exchange, so RabbitMQ drops what comes back more often, and
+	// its default from 4.0 on is 20: a consumer that is ill for a minute would lose
+	// messages that the relay has marked sent. This is as good as no limit; -1, which
+	// is none, is not known to RabbitMQ 3.13. A policy may lower it.
+	deliveryLimit = math.MaxInt32
+)
 
 var errNoExchange = errors.New("does not exist")
 
@@ -25,7 +34,7 @@ func checkExchange(conn *amqp.Connection, o Options) error {
 	case o.Exchange == "":
 		return nil // it always exists; to open the channel was the question
 	case o.Topology == Create:
-		return create(ch, o.Exchange)
+		return create(conn, ch, o.Exchange)
 	}
 	// Only the name counts.
 	err = ch.ExchangeDeclarePassive(o.Exchange, amqp.ExchangeTopic, true, false, false, false, nil)
@@ -43,16 +52,37 @@ func noExchange(name string) error {
 }
 
 // create declares exchange, queue and binding. What exists already is left as it is.
-func create(ch *amqp.Channel, exchange string) error {
+func create(conn *amqp.Connection, ch *amqp.Channel, exchange string) error {
 	if err := ch.ExchangeDeclare(exchange, amqp.ExchangeTopic, true, false, false, false, nil); err != nil {
 		return fmt.Errorf("declare durable topic exchange %q: %w", exchange, err)
 	}
-	queue := amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum}
-	if _, err := ch.QueueDeclare(createdQueue, true, false, false, false, queue); err != nil {
-		return fmt.Errorf("declare quorum queue %q: %w", createdQueue, err)
+	if err := createQueue(conn, ch); err != nil {
+		return err
 	}
 	if err := ch.QueueBind(createdQueue, "#", exchange, false, nil); err != nil {
 		return fmt.Errorf("bind queue %q to exchange %q: %w", createdQueue, exchange, err)
+	}
+	return nil
+}
+
+// createQueue declares the queue unless there is one of that name, of whatever kind:
+// the broker refuses to declare a queue again with other arguments, and an earlier
+// relay, or the application, may have made it without a delivery limit.
+func createQueue(conn *amqp.Connection, ch *amqp.Channel) error {
+	look, err := conn.Channel()
+	if err != nil {
+		return fmt.Errorf("open channel: %w", err)
+	}
+	defer look.Close() // closed already by the broker if there is no such queue
+	if _, err := look.QueueDeclarePassive(createdQueue, true, false, false, false, nil); !isCode(err, amqp.NotFound) {
+		if err != nil {
+			return fmt.Errorf("look for queue %q: %w", createdQueue, err)
+		}
+		return nil
+	}
+	arguments := amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum, "x-delivery-limit": deliveryLimit}
+	if _, err := ch.QueueDeclare(createdQueue, true, false, false, false, arguments); err != nil {
+		return fmt.Errorf("declare quorum queue %q: %w", createdQueue, err)
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ func TestPropertiesOfAMessage(t *testing.T) {
 	m := messageTo("a", 1)
 	m.CreatedAt = time.Date(2024, 2, 29, 23, 59, 59, 999_999_999, time.UTC)
 	expect(t, s, m, relay.Acknowledged, "", "")
-	stored := read(t, queue)
+	stored := take(t, queue)
 	if len(stored) != 1 {
 		t.Fatalf("%d messages are stored", len(stored))
 	}
@@ -51,7 +51,7 @@ func TestTimeThatATimestampCannotCarryIsLeftOut(t *testing.T) {
 		m.CreatedAt = at
 		expect(t, s, m, relay.Acknowledged, "", "")
 	}
-	stored := read(t, queue)
+	stored := take(t, queue)
 	if len(stored) != len(times) {
 		t.Fatalf("%d messages are stored", len(stored))
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/faultproxy"
@@ -127,6 +128,7 @@ func reportsOnceUnderLosses(f *fixture) {
 	stop := make(chan struct{})
 	var load sync.WaitGroup
 	published := 0
+	var acks atomic.Int64
 	acknowledged := make(map[string]bool)
 	load.Go(func() {
 		slots := make(chan struct{}, window)
@@ -145,6 +147,7 @@ func reportsOnceUnderLosses(f *fixture) {
 					// detector this catches a sink that still reads it.
 					m.Payload, m.Headers = nil, nil
 					if o.Class == relay.Acknowledged {
+						acks.Add(1)
 						<-slots
 						return
 					}
@@ -155,7 +158,11 @@ func reportsOnceUnderLosses(f *fixture) {
 		}
 	})
 	for i := range losses {
+		before := acks.Load()
 		f.lose(i, proxy, s)
+		if i%4 == 3 { // a slow broker acknowledges nothing between losses that follow at once
+			eventually(f, "an acknowledgement between losses", func() bool { return acks.Load() > before })
+		}
 	}
 	close(stop)
 	load.Wait()

@@ -18,11 +18,17 @@ const Install = "apt-get install --yes --no-install-recommends rabbitmq-server"
 // which run as the user rabbitmq and on that user's files.
 const debianDir = "/usr/lib/rabbitmq/bin"
 
-// Binaries returns the directory that holds rabbitmq-server and rabbitmqctl: the
-// environment variable RABBITSERVER_BIN, or else that of the Debian package, or
-// else the one found through PATH. Without any, the error wraps [ErrNoBinaries]
-// and says what to run.
+// Binaries returns the directory that holds rabbitmq-server and rabbitmqctl: that
+// of the system in the environment variable RABBITSERVER_ROOT, or else the variable
+// RABBITSERVER_BIN, or else that of the Debian package, or else the one found through
+// PATH. Without any, the error wraps [ErrNoBinaries] and says what to run.
 func Binaries() (string, error) {
+	p, err := findPlace()
+	return filepath.Join(p.root, p.bin), err
+}
+
+// ownBinaries looks on this machine itself.
+func ownBinaries() (string, error) {
 	if dir := os.Getenv("RABBITSERVER_BIN"); dir != "" {
 		if !complete(dir) {
 			return "", fmt.Errorf("%w: RABBITSERVER_BIN=%s: set it to the directory of rabbitmq-server and rabbitmqctl", ErrNoBinaries, dir)
@@ -47,16 +53,4 @@ func complete(dir string) bool {
 		}
 	}
 	return true
-}
-
-// portMapper finds epmd: in PATH, or within Erlang's own directory.
-func portMapper() (string, error) {
-	if path, err := exec.LookPath("epmd"); err == nil {
-		return path, nil
-	}
-	found, err := filepath.Glob("/usr/lib/erlang/erts-*/bin/epmd")
-	if err != nil || len(found) == 0 {
-		return "", fmt.Errorf("%w: Erlang's epmd is missing: run as root: %s", ErrNoBinaries, Install)
-	}
-	return found[len(found)-1], nil
 }

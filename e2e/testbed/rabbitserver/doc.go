@@ -9,5 +9,9 @@
 // Nothing is left after Close or after the death of the program that started
 // it.
 //
+// RABBITSERVER_BIN chooses the programs, and RABBITSERVER_ROOT a folder that holds
+// another system with its own RabbitMQ, such as a newer Debian: root enters it with
+// chroot (.ci/rabbitmq4 makes one).
+//
 // Concurrency: all methods are safe for concurrent use.
 package rabbitserver

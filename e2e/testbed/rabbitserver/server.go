@@ -1,11 +1,11 @@
 package rabbitserver
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -24,7 +24,7 @@ const ctlDeadline = time.Minute
 type Server struct {
 	*testbed.Service
 	options Options
-	bin     string
+	place   place
 	dir     *testbed.Dir
 	mapper  *testbed.Service // epmd, in a Dir of its own: that holds one process
 	ports   ports
@@ -38,12 +38,12 @@ type ports struct{ amqp, tls, dist, epmd int }
 // Start starts a node and returns when it accepts connections. ctx means nothing
 // afterwards. The caller closes the server.
 func Start(ctx context.Context, o Options) (*Server, error) {
-	bin, err := Binaries()
+	where, err := findPlace()
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{options: o, bin: bin}
-	if s.dir, err = testbed.NewDir("rabbitserver-", nil); err != nil {
+	s := &Server{options: o, place: where}
+	if s.dir, err = where.newDir("rabbitserver-"); err != nil {
 		return nil, err
 	}
 	s.Service, err = testbed.Start(ctx, testbed.Spec{
@@ -67,19 +67,19 @@ func (s *Server) prepare(ctx context.Context, p []int) error {
 // startMapper starts the node's own epmd in the foreground. Left to itself
 // Erlang starts one as a daemon that outlives everything.
 func (s *Server) startMapper(ctx context.Context) error {
-	path, err := portMapper()
+	path, err := s.place.portMapper()
 	if err != nil {
 		return err
 	}
 	if err := s.closeMapper(); err != nil { // of ports that were lost
 		return err
 	}
-	dir, err := testbed.NewDir("rabbitserver-epmd-", nil)
+	dir, err := s.place.newDir("rabbitserver-epmd-")
 	if err != nil {
 		return err
 	}
 	s.mapper, err = testbed.Start(ctx, testbed.Spec{Name: "epmd", Dir: dir, Command: func() (*exec.Cmd, error) {
-		return exec.Command(path, "-port", strconv.Itoa(s.ports.epmd), "-address", "127.0.0.1"), nil
+		return s.place.command(context.Background(), dir, path, "-port", strconv.Itoa(s.ports.epmd), "-address", "127.0.0.1"), nil
 	}})
 	if err != nil {
 		return errors.Join(err, dir.Close())
@@ -95,7 +95,7 @@ func (s *Server) closeMapper() error {
 }
 
 func (s *Server) command() (*exec.Cmd, error) {
-	cmd := exec.Command(filepath.Join(s.bin, "rabbitmq-server"))
+	cmd := s.place.command(context.Background(), s.dir, filepath.Join(s.place.bin, "rabbitmq-server"))
 	cmd.Env = s.environ()
 	return cmd, nil
 }
@@ -136,17 +136,28 @@ func (s *Server) Close() error { return errors.Join(s.Service.Close(), s.closeMa
 // Ctl runs rabbitmqctl on the node and returns what it prints. It takes a second
 // or two.
 func (s *Server) Ctl(ctx context.Context, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, ctlDeadline)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "rabbitmqctl"), append([]string{"--quiet"}, args...)...)
-	cmd.Env, cmd.Dir = s.environ(), s.dir.Path()
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("rabbitmqctl %s: %w\n%s", strings.Join(args, " "), err, strings.TrimSpace(out.String()))
-	}
-	return strings.TrimSpace(out.String()), nil
+	args = append([]string{"--quiet"}, args...)
+	return s.run(ctx, nil, filepath.Join(s.place.bin, "rabbitmqctl"), args...)
 }
 
-// Environ is what a shell needs to run rabbitmqctl on this node, as name=value.
-func (s *Server) Environ() []string { return s.environ() }
+// Shell runs a command line in which rabbitmqctl is that of the node, as its operator
+// would, with more variables (name=value), and returns what it prints.
+func (s *Server) Shell(ctx context.Context, line string, env ...string) (string, error) {
+	env = append(env, "PATH="+s.place.bin+":"+os.Getenv("PATH"))
+	return s.run(ctx, env, "/bin/sh", "-c", line)
+}
+
+// run runs a program beside the node to its end.
+func (s *Server) run(ctx context.Context, env []string, program string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, ctlDeadline)
+	defer cancel()
+	cmd := s.place.command(ctx, s.dir, program, args...)
+	cmd.Env = append(s.environ(), env...)
+	cmd.WaitDelay = 5 * time.Second // a child of its may outlive it
+	out, err := cmd.CombinedOutput()
+	text := strings.TrimSpace(string(out))
+	if err != nil {
+		return "", fmt.Errorf("%s %s: %w\n%s", filepath.Base(program), strings.Join(args, " "), err, text)
+	}
+	return text, nil
+}
