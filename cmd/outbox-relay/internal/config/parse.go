@@ -40,7 +40,8 @@ func parse(values map[string]string, required []string) (Config, Faults) {
 func remember(config *Config, files map[string]string) {
 	for name, file := range files {
 		v, _ := lookup(name)
-		if secret, ok := reflect.ValueOf(config).Elem().FieldByName(v.field).Addr().Interface().(*Secret); ok {
+		field := reflect.ValueOf(config).Elem().FieldByName(v.field)
+		if secret, ok := reflect.TypeAssert[*Secret](field.Addr()); ok {
 			secret.file = file
 		}
 	}
