@@ -46,7 +46,7 @@ func (c *control) Standbys(ctx context.Context) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, heartbeatDeadline)
 	defer cancel()
 	var n int
-	err := c.conn.QueryRow(ctx, `SELECT count(*) FROM pg_locks WHERE pid <> pg_backend_pid() AND `+c.standby.isHeld()).Scan(&n)
+	err := c.conn.QueryRow(ctx, `SELECT count(*) FROM pg_locks WHERE pid <> pg_backend_pid() AND `+c.standby.isHeld("")).Scan(&n)
 	if err != nil {
 		return 0, c.explain("count the standbys", err)
 	}

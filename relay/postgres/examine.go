@@ -28,6 +28,8 @@ const (
 	checkRepeats    = "message ids"
 	checkKeys       = "keys"
 	checkTopics     = "topics"
+	checkLock       = "leadership lock"
+	checkStandbys   = "standbys"
 )
 
 // Examination is what [Database.Examine] found.
@@ -84,6 +86,7 @@ func (d *Database) Examine(ctx context.Context, topics int) Examination {
 	}
 	readable := s.examineTable(ctx, &e, t, d.options.AfterSend)
 	s.examineObjects(ctx, &e, t)
+	d.examineLock(ctx, s, &e)
 	if readable {
 		s.examineRepeats(ctx, &e)
 		s.examineKeys(ctx, &e)

@@ -42,7 +42,7 @@ func (c *control) checkLeader(ctx context.Context, pg *pgconn.PgConn) error {
 	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
 	defer cancel()
 	sql := fmt.Sprintf(`SELECT %s = %d AND %s = %s, EXISTS (SELECT FROM pg_locks WHERE mode = 'ExclusiveLock' AND pid = %d AND %s)`,
-		serverStarted, c.server.started, serverAddress, quoteLiteral(c.server.address), c.route.backend, c.lock.isHeld())
+		serverStarted, c.server.started, serverAddress, quoteLiteral(c.server.address), c.route.backend, c.lock.isHeld(""))
 	results, err := pg.Exec(ctx, sql).ReadAll()
 	if err != nil {
 		return c.explain("look up the leadership lock", err)

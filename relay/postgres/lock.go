@@ -31,9 +31,10 @@ func hashLock(name string) lockKey {
 func (k lockKey) channel() string { return fmt.Sprintf("outbox_relay_%016x", uint64(k)) }
 
 // isHeld is the SQL condition on pg_locks by which the lock is granted to
-// somebody in this database.
-func (k lockKey) isHeld() string {
-	return fmt.Sprintf(`locktype = 'advisory' AND granted AND objsubid = 1 AND classid = %d::bigint::oid AND objid = %d::bigint::oid
-		AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
-		uint64(k)>>32, uint64(k)&0xffffffff)
+// somebody in this database. prefix is that of the columns, such as "l.".
+func (k lockKey) isHeld(prefix string) string {
+	return fmt.Sprintf(`%[1]slocktype = 'advisory' AND %[1]sgranted AND %[1]sobjsubid = 1
+		AND %[1]sclassid = %[2]d::bigint::oid AND %[1]sobjid = %[3]d::bigint::oid
+		AND %[1]sdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+		prefix, uint64(k)>>32, uint64(k)&0xffffffff)
 }
