@@ -2,6 +2,7 @@ package tail_test
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"reflect"
 	"strings"
@@ -53,32 +54,65 @@ func oddRows(payload schema.PayloadType) []string {
 	return rows
 }
 
+// randomRows inserts n rows whose columns are NULL, empty, usual or long as chance
+// has it: what is long is measured by a sweep before it is fetched, and the longest
+// of all is over a limit. Lengths near smallRow and the limit are more likely.
+func randomRows(payload schema.PayloadType, n int) string {
+	document := map[schema.PayloadType]string{
+		schema.PayloadJSON: `to_json(%s)`, schema.PayloadJSONB: `to_jsonb(%s)`,
+		schema.PayloadText: `%s`, schema.PayloadBytea: `decode(md5(%[1]s) || repeat('5c', length(%[1]s)), 'hex')`,
+	}[payload]
+	text := `left(repeat(CASE WHEN random() < 0.5 THEN 'x' ELSE md5(random()::text) || 'é"' END, 100001),
+		((ARRAY[0, 1, 8, 400, 8192, 20000, 99980, 100000])[1 + floor(random() * 8)::int] * (0.999 + random() * 0.002))::int)`
+	return `INSERT INTO {t} (topic, key, payload, headers, content_type, created_at, available_at, attempts)
+		SELECT CASE WHEN random() < 0.05 THEN NULL ELSE CASE WHEN random() < 0.1 THEN ` + text + ` ELSE 't' || n % 7 END END,
+			CASE WHEN random() < 0.5 THEN ` + text + ` END,
+			CASE WHEN random() < 0.95 THEN ` + fmt.Sprintf(document, text) + ` END,
+			CASE WHEN random() < 0.3 THEN NULL WHEN random() < 0.3 THEN '{}' WHEN random() < 0.1 THEN '["a"]'
+				ELSE jsonb_build_object('a', ` + text + `, 'traceparent', 'n' || n) END,
+			CASE WHEN random() < 0.9 THEN ` + text + ` END,
+			CASE WHEN random() < 0.9 THEN now() - random() * interval '1000 years' END,
+			CASE WHEN random() < 0.1 THEN now() - interval '1 minute' END, (random() * 3)::int
+		FROM generate_series(1, ` + fmt.Sprint(n) + `) AS n`
+}
+
+// A row gets the same message, or the same defect, whether a sweep or the log
+// brings it.
 func TestRowGetsTheMessageThatASweepWouldMakeOfIt(t *testing.T) {
 	for _, payload := range []schema.PayloadType{schema.PayloadJSON, schema.PayloadJSONB, schema.PayloadText, schema.PayloadBytea} {
 		t.Run(string(payload), func(t *testing.T) {
 			f := setupOn(t, pgtest.Server(t), pgtest.Database(t), schema.Options{Table: outbox, PayloadType: payload})
 			f.options.MaxMessageBytes = func() int64 { return messageLimit }
 			s := f.stream()
-			odd := oddRows(payload)
-			for _, row := range odd {
+			for _, row := range oddRows(payload) {
 				f.exec("INSERT INTO {t} (topic, key, payload, headers, content_type, created_at, attempts) VALUES (" + row + ")")
 			}
-			swept := f.sweep()
-			for i := range odd {
-				ev := rows(t, s, 1)[0]
-				got, want := *ev.Message, *swept[i]
-				if (got.Defect == nil) != (want.Defect == nil) || got.Defect != nil && got.Defect.Error() != want.Defect.Error() {
-					t.Errorf("%s: defect %v, by a sweep %v", got.Topic, got.Defect, want.Defect)
-				}
-				if !bytes.Equal(got.Payload, want.Payload) {
-					t.Errorf("%s: payload %.200q, by a sweep %.200q", got.Topic, got.Payload, want.Payload)
-				}
-				got.Payload, want.Payload, got.Defect, want.Defect = nil, nil, nil, nil
-				if !reflect.DeepEqual(got, want) {
-					t.Errorf("by the tail  %+v\nby a sweep %+v", got, want)
+			for _, column := range []string{"topic", "payload", "headers", "content_type", "created_at"} {
+				f.exec("ALTER TABLE {t} ALTER COLUMN " + column + " DROP NOT NULL")
+			}
+			f.exec(randomRows(payload, 300))
+			for _, want := range f.sweep() {
+				if ev := rows(t, s, 1)[0]; !ev.Pending || !ev.Due {
+					t.Errorf("row %d: pending %v, due %v", want.ID, ev.Pending, ev.Due)
+				} else {
+					checkSame(t, *ev.Message, *want)
 				}
 			}
 		})
+	}
+}
+
+func checkSame(t *testing.T, got, want relay.Message) {
+	t.Helper()
+	if (got.Defect == nil) != (want.Defect == nil) || got.Defect != nil && got.Defect.Error() != want.Defect.Error() {
+		t.Errorf("row %d: defect %v, by a sweep %v", got.ID, got.Defect, want.Defect)
+	}
+	if !bytes.Equal(got.Payload, want.Payload) || (got.Payload == nil) != (want.Payload == nil) {
+		t.Errorf("row %d: payload %.200q, by a sweep %.200q", got.ID, got.Payload, want.Payload)
+	}
+	got.Payload, want.Payload, got.Defect, want.Defect = nil, nil, nil, nil
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("by the tail  %.2000v\nby a sweep %.2000v", got, want)
 	}
 }
 
