@@ -9,6 +9,8 @@ import (
 // RowValues is a row of the outbox table as it was read, by a sweep or from the
 // write-ahead log.
 type RowValues struct {
+	// Ref names the row. A message id that is NULL stands as the zero one, so that
+	// the row can be declared dead.
 	Ref
 	CreatedAt time.Time
 	Attempts  int
@@ -96,6 +98,9 @@ func (r *RowReader) readPlain(m *Message, v *RowValues) {
 	if !v.Topic.Set {
 		m.Defect = errNoTopic
 	}
+	if v.MessageID == (MessageID{}) {
+		m.Defect = errNoMessageID
+	}
 }
 
 // plain is what everything but the payload takes in memory.
@@ -138,8 +143,9 @@ func readContent(m *Message, v *RowValues, limit int64) {
 
 // Defects of rows that lack what the table's shape promises.
 var (
-	errNoTopic   = errors.New("the topic is NULL: give the row one")
-	errNoPayload = errors.New("the payload is NULL: give the row one, at least an empty one")
+	errNoMessageID = errors.New("the message_id is NULL, or all zeros: give the row one, such as gen_random_uuid()")
+	errNoTopic     = errors.New("the topic is NULL: give the row one")
+	errNoPayload   = errors.New("the payload is NULL: give the row one, at least an empty one")
 )
 
 // payloadTooLarge is the defect of a row whose payload takes length bytes, or at

@@ -182,10 +182,24 @@ var relayMutants = []mutant{
 	},
 	{
 		rule: "2: a mark names the message id too",
-		file: "relay/postgres/sql/mark.sql",
-		old:  "WHERE o.id = m.id AND o.message_id = m.message_id",
-		new:  "WHERE o.id = m.id",
+		file: "relay/postgres/sql/parts.sql",
+		old:  "o.id = m.id AND {{template \"message_id\"}} = m.message_id",
+		new:  "o.id = m.id",
 		pkg:  "./relay/engine", test: "TestTruncateRestartIdentityWithRowsInFlight",
+	},
+	{
+		rule: "22: a NULL is the defect of its row",
+		file: "relay/row.go",
+		old:  "if !v.Topic.Set {",
+		new:  "if false {",
+		pkg:  "./relay/postgres", test: "TestNullsAreDefectsOfTheirRows",
+	},
+	{
+		rule: "22: a row without a message id can be declared dead",
+		file: "relay/postgres/sql/parts.sql",
+		old:  "coalesce(o.message_id, '00000000-0000-0000-0000-000000000000')",
+		new:  "o.message_id",
+		pkg:  "./relay/postgres", test: "TestNullsAreDefectsOfTheirRows",
 	},
 	{
 		rule: "12: a failed control session ends the term",

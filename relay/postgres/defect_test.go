@@ -78,6 +78,52 @@ func TestRowsThatCanNeverBePublishedAreDefects(t *testing.T) {
 	}
 }
 
+// The constraints go while the relay runs, and a domain takes their place: what the
+// shape promises and a row breaks is that row's defect, and stops no other.
+func TestNullsAreDefectsOfTheirRows(t *testing.T) {
+	t.Parallel()
+	f := setup(t, shape{})
+	c, s := f.lead()
+	for _, column := range []string{"message_id", "topic", "payload", "headers", "content_type", "created_at", "attempts"} {
+		f.exec(`ALTER TABLE {t} ALTER COLUMN ` + column + ` DROP NOT NULL`)
+	}
+	f.exec(`ALTER TABLE {t} ALTER COLUMN attempts DROP DEFAULT`)
+	long := `repeat(md5(random()::text), 1000)`
+	wants := []struct{ columns, values, defect string }{
+		{"topic, payload", `NULL, '1'`, "the topic is NULL"},
+		{"topic, payload", `'t', NULL`, "the payload is NULL"},
+		{"message_id, topic, payload", `NULL, 't', '1'`, "the message_id is NULL"},
+		{"topic, payload", `NULL, to_json(` + long + `)`, "the topic is NULL"},
+		{"topic, content_type, payload", `'t', ` + long + `, NULL`, "the payload is NULL"},
+		{"message_id, topic, payload", `NULL, 't', to_json(` + long + `)`, "the message_id is NULL"},
+		{"topic, payload, headers, content_type, created_at", `'t', '1', NULL, NULL, NULL`, ""},
+		{"topic, payload, headers, content_type, created_at", `'t', to_json(` + long + `), NULL, NULL, NULL`, ""},
+	}
+	for _, w := range wants {
+		f.exec(`INSERT INTO {t} (` + w.columns + `) VALUES (` + w.values + `)`)
+	}
+	rows := f.sweepAll(s)
+	if len(rows) != len(wants) {
+		t.Fatalf("%d rows, want %d", len(rows), len(wants))
+	}
+	var refusals []relay.Refusal
+	for i, w := range wants {
+		switch m := rows[i].Message; {
+		case w.defect == "" && m.Defect != nil, w.defect != "" && (m.Defect == nil || !strings.Contains(m.Defect.Error(), w.defect)):
+			t.Errorf("row %d: defect %v, want %q", i+1, m.Defect, w.defect)
+		case m.Defect != nil:
+			refusals = append(refusals, relay.Refusal{Ref: m.Ref, Reason: m.Defect.Error(), Final: true})
+		}
+	}
+	verdicts, err := c.Refuse(t.Context(), relay.AttemptLimit{}, refusals)
+	if err != nil || len(verdicts) != 6 || f.count(`dead_at IS NOT NULL AND attempts = 1`) != 6 {
+		t.Errorf("verdicts %+v: %v", verdicts, err)
+	}
+	if done := mark(t, c, refs(rows)[6:]...); len(done) != 2 || f.count(`sent_at IS NOT NULL`) != 2 {
+		t.Errorf("marked %v", done)
+	}
+}
+
 // Not parallel: it counts what the process allocates.
 func TestHugePayloadIsNeverFetched(t *testing.T) {
 	f := setup(t, shape{})

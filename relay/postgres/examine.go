@@ -109,7 +109,12 @@ func (s *session) examineTable(ctx context.Context, e *Examination, t tableFacts
 	if err != nil {
 		return e.judge(checkShapeName, "", err)
 	}
-	sound := e.judge(checkShapeName, "as the relay needs them", checkShape(s.table, columns))
+	sound := true
+	if flawed, ok := errors.AsType[*flaw](checkNulls(s.table, columns)); ok && checkShape(s.table, columns) == nil {
+		e.add(relay.Check{Name: checkShapeName, Severity: relay.Warning, Found: flawed.found, Fix: flawed.mend})
+	} else {
+		sound = e.judge(checkShapeName, "as the relay needs them", checkShape(s.table, columns))
+	}
 	permitted := e.judge(checkPrivileges, "role "+t.role+" may read and mark", s.checkGrants(t, columns, after))
 	visible := e.judge(checkSecurity, "hides nothing", checkRowSecurity(s.table, t))
 	return sound && permitted && visible

@@ -101,28 +101,37 @@ func (s *session) lookUpTable(ctx context.Context) (tableFacts, error) {
 type column struct {
 	name   string
 	types  []string // any of them
-	filled bool     // must be NOT NULL
+	filled nulls
 	writes bool
 
 	exists, notNull, canSelect, canUpdate bool
 	is                                    string // its type
 }
 
+// nulls says what a NULL in a column does.
+type nulls uint8
+
+const (
+	nullsFine   nulls = iota
+	nullsDefect       // the row can never be published, and ends dead
+	nullsHide         // the row is in no index, so nobody finds it
+)
+
 func wantedColumns() []column {
 	text := []string{"text", "character varying"}
 	instant := []string{"timestamp with time zone"}
 	return []column{
-		{name: "id", types: []string{"bigint"}, filled: true},
-		{name: "message_id", types: []string{"uuid"}, filled: true},
-		{name: "topic", types: text, filled: true},
+		{name: "id", types: []string{"bigint"}, filled: nullsHide},
+		{name: "message_id", types: []string{"uuid"}, filled: nullsDefect},
+		{name: "topic", types: text, filled: nullsDefect},
 		{name: "key", types: text},
-		{name: "payload", types: []string{"json", "jsonb", "text", "character varying", "bytea"}, filled: true},
+		{name: "payload", types: []string{"json", "jsonb", "text", "character varying", "bytea"}, filled: nullsDefect},
 		{name: "content_type", types: text},
 		{name: "headers", types: []string{"jsonb"}},
 		{name: "created_at", types: instant},
 		{name: "available_at", types: instant, writes: true},
 		{name: "sent_at", types: instant, writes: true},
-		{name: "attempts", types: []string{"integer"}, filled: true, writes: true},
+		{name: "attempts", types: []string{"integer"}, filled: nullsHide, writes: true},
 		{name: "first_attempt_at", types: instant, writes: true},
 		{name: "last_error", types: []string{"text"}, writes: true},
 		{name: "dead_at", types: instant, writes: true},
@@ -131,9 +140,15 @@ func wantedColumns() []column {
 
 // lookUpColumns asks for a domain's base type, which is what the wire carries.
 func (s *session) lookUpColumns(ctx context.Context, table uint32) ([]column, error) {
-	const sql = `SELECT a.attname::text, format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL), a.attnotnull OR t.typnotnull,
+	const sql = `SELECT a.attname::text, format_type(base.oid, NULL), a.attnotnull OR base.filled,
 			has_column_privilege(a.attrelid, a.attnum, 'SELECT'), has_column_privilege(a.attrelid, a.attnum, 'UPDATE')
-		FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+		FROM pg_attribute a CROSS JOIN LATERAL (
+			WITH RECURSIVE types (oid, filled) AS (
+				SELECT oid, typnotnull FROM pg_type WHERE oid = a.atttypid
+				UNION ALL SELECT b.oid, types.filled OR b.typnotnull
+				FROM types JOIN pg_type d ON d.oid = types.oid JOIN pg_type b ON b.oid = d.typbasetype
+			) SELECT types.oid, types.filled FROM types JOIN pg_type t ON t.oid = types.oid WHERE t.typbasetype = 0 OR t.typtype <> 'd'
+		) AS base
 		WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped`
 	rows, err := s.conn.Query(ctx, sql, table)
 	if err != nil {
@@ -170,7 +185,7 @@ func checkShape(table schema.Table, columns []column) error {
 			faults = append(faults, fmt.Sprintf("column %s is missing", c.name))
 		case !slices.Contains(c.types, c.is):
 			faults = append(faults, fmt.Sprintf("column %s is %s, expected %s", c.name, c.is, strings.Join(c.types, " or ")))
-		case c.filled && !c.notNull:
+		case c.filled == nullsHide && !c.notNull:
 			faults = append(faults, fmt.Sprintf("column %s must be NOT NULL", c.name))
 		}
 	}
@@ -184,6 +199,24 @@ func checkShape(table schema.Table, columns []column) error {
 	return &flaw{
 		found:  fmt.Sprintf("table %s has another shape: %s", table, strings.Join(faults, "; ")),
 		advice: mend,
+		mend:   mendShape(table, columns),
+	}
+}
+
+// checkNulls names every column in which a NULL makes a row that cannot be sent.
+func checkNulls(table schema.Table, columns []column) error {
+	var open []string
+	for _, c := range columns {
+		if c.filled == nullsDefect && !c.notNull {
+			open = append(open, c.name)
+		}
+	}
+	if len(open) == 0 {
+		return nil
+	}
+	return &flaw{
+		found:  fmt.Sprintf("rows with a NULL in %s end dead, and the table allows them", strings.Join(open, " or ")),
+		advice: "make these columns NOT NULL",
 		mend:   mendShape(table, columns),
 	}
 }

@@ -41,7 +41,7 @@ func mendShape(table schema.Table, columns []column) string {
 				lines = append(lines, fmt.Sprintf("DROP TRIGGER IF EXISTS %s ON %s;", schema.QuoteIdentifier(table.Guard()), table.Quoted()))
 			}
 			lines = append(lines, alter+fmt.Sprintf("TYPE %s USING %s::%[1]s;", c.types[0], c.name))
-		case c.filled && !c.notNull:
+		case c.filled != nullsFine && !c.notNull:
 			lines = append(lines, alter+"SET NOT NULL;  -- after the rows without a value have been filled or deleted")
 		}
 	}

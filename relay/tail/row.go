@@ -35,11 +35,19 @@ func (t *tuple) row() (relay.RowValues, error) {
 		Headers: t.values[columnHeaders], Payload: t.values[columnPayload],
 	}
 	var err error
+	if !t.values[columnID].Set {
+		return v, &UnavailableError{
+			Reason: ReasonShape,
+			Text:   "a row without an id was inserted, which nothing can name: give the table its primary key back, and the row an id",
+		}
+	}
 	if v.ID, err = strconv.ParseInt(string(t.values[columnID].Bytes), 10, 64); err != nil {
 		return v, fmt.Errorf("%w: column id is not a number", ErrProtocol)
 	}
-	if v.MessageID, err = relay.ParseMessageID(string(t.values[columnMessageID].Bytes)); err != nil {
-		return v, fmt.Errorf("%w: column message_id is not a uuid", ErrProtocol)
+	if id := t.values[columnMessageID]; id.Set {
+		if v.MessageID, err = relay.ParseMessageID(string(id.Bytes)); err != nil {
+			return v, fmt.Errorf("%w: column message_id is not a uuid", ErrProtocol)
+		}
 	}
 	if attempts := t.values[columnAttempts]; attempts.Set {
 		if v.Attempts, err = strconv.Atoi(string(attempts.Bytes)); err != nil {

@@ -4,11 +4,11 @@ WITH batch AS (
 	SELECT * FROM unnest(@ids::bigint[], @message_ids::uuid[], @notes::text[]) AS b (id, message_id, note)
 )
 {{- if .Patient}}, free AS MATERIALIZED (
-	SELECT m.* FROM batch AS m JOIN {{.Table}} AS o ON o.id = m.id AND o.message_id = m.message_id
+	SELECT m.* FROM batch AS m JOIN {{.Table}} AS o ON {{template "same_row"}}
 	FOR UPDATE OF o SKIP LOCKED
 )
 {{- end}}
 DELETE FROM {{.Table}} AS o
 USING {{if .Patient}}free{{else}}batch{{end}} AS m
-WHERE o.id = m.id AND o.message_id = m.message_id
-RETURNING o.id, o.message_id
+WHERE {{template "same_row"}}
+RETURNING o.id, {{template "message_id"}} AS message_id

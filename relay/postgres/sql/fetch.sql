@@ -21,7 +21,7 @@ FROM (
 			SELECT *, topic_length + key_length + content_type_length
 				+ CASE WHEN headers_length > 2 THEN headers_length * {{.HeaderCost}} ELSE 0 END AS plain
 			FROM (
-				SELECT w.n, w.before, {{template "columns"}}, {{template "is_due"}} AS due,
+				SELECT m.n, m.before, {{template "columns"}}, {{template "is_due"}} AS due,
 					coalesce(octet_length(o.topic), 0)::bigint AS topic_length,
 					coalesce(octet_length(o.key), 0)::bigint AS key_length,
 					coalesce(octet_length(o.content_type), 0)::bigint AS content_type_length,
@@ -31,8 +31,8 @@ FROM (
 					CASE WHEN NOT {{template "is_due"}} THEN 0
 						WHEN {{.Payload.Stored}} / {{.Payload.Spread}} > @longest::bigint THEN {{.Payload.Stored}}
 						ELSE coalesce({{.Payload.Length}}, 0) END::bigint AS payload_length
-				FROM unnest(@ids::bigint[], @message_ids::uuid[], @before::bigint[]) WITH ORDINALITY AS w (id, message_id, before, n)
-				JOIN {{.Table}} AS o ON o.id = w.id AND o.message_id = w.message_id AND {{.Pending}}
+				FROM unnest(@ids::bigint[], @message_ids::uuid[], @before::bigint[]) WITH ORDINALITY AS m (id, message_id, before, n)
+				JOIN {{.Table}} AS o ON {{template "same_row"}} AND {{.Pending}}
 				OFFSET 0
 			) AS measured
 			OFFSET 0

@@ -5,12 +5,12 @@ WITH batch AS (
 	SELECT * FROM unnest(@ids::bigint[], @message_ids::uuid[], @notes::text[]) AS b (id, message_id, note)
 )
 {{- if .Patient}}, free AS MATERIALIZED (
-	SELECT m.* FROM batch AS m JOIN {{.Table}} AS o ON o.id = m.id AND o.message_id = m.message_id AND o.sent_at IS NULL
+	SELECT m.* FROM batch AS m JOIN {{.Table}} AS o ON {{template "same_row"}} AND o.sent_at IS NULL
 	FOR NO KEY UPDATE OF o SKIP LOCKED
 )
 {{- end}}
 UPDATE {{.Table}} AS o
 SET sent_at = now(), dead_at = NULL, last_error = coalesce(m.note, o.last_error)
 FROM {{if .Patient}}free{{else}}batch{{end}} AS m
-WHERE o.id = m.id AND o.message_id = m.message_id AND o.sent_at IS NULL
-RETURNING o.id, o.message_id
+WHERE {{template "same_row"}} AND o.sent_at IS NULL
+RETURNING o.id, {{template "message_id"}} AS message_id

@@ -1,8 +1,15 @@
 {{- /* Parts of several statements. */ -}}
 
+{{- /* A row's message id. One that is NULL, because somebody has dropped the constraint,
+stands as zeros: so the row has a name, and can be declared dead. */ -}}
+{{define "message_id"}}coalesce(o.message_id, '00000000-0000-0000-0000-000000000000'){{end}}
+
+{{- /* A row, known as o, of a batch, known as m. */ -}}
+{{define "same_row"}}o.id = m.id AND {{template "message_id"}} = m.message_id{{end}}
+
 {{- /* What a sweep reads, and no more: a table may have columns of the application's
 that the role may not see. */ -}}
-{{define "columns"}}o.id, o.message_id, o.created_at, o.attempts, o.available_at, o.topic, o.key, o.content_type, o.headers, o.payload{{end}}
+{{define "columns"}}o.id, {{template "message_id"}} AS message_id, o.created_at, o.attempts, o.available_at, o.topic, o.key, o.content_type, o.headers, o.payload{{end}}
 
 {{- /* Judged by the start of the pass; what is not due waits for its retry. */ -}}
 {{define "is_due"}}(o.available_at IS NULL OR o.available_at <= @start::timestamptz){{end}}

@@ -1,5 +1,5 @@
 -- Which rows of a batch still wait for a write. An acknowledged row that is to be
 -- deleted waits for as long as it exists; a refused row that is sent waits no more.
-SELECT o.id, o.message_id
+SELECT o.id, {{template "message_id"}} AS message_id
 FROM unnest(@ids::bigint[], @message_ids::uuid[]) AS m (id, message_id)
-JOIN {{.Table}} AS o ON o.id = m.id AND o.message_id = m.message_id{{if not .Delete}} AND o.sent_at IS NULL{{end}}
+JOIN {{.Table}} AS o ON {{template "same_row"}}{{if not .Delete}} AND o.sent_at IS NULL{{end}}

@@ -7,21 +7,21 @@ WITH batch AS (
 		AS b (id, message_id, reason, delay, final)
 )
 {{- if .Patient}}, free AS MATERIALIZED (
-	SELECT m.* FROM batch AS m JOIN {{.Table}} AS o ON o.id = m.id AND o.message_id = m.message_id AND o.sent_at IS NULL
+	SELECT m.* FROM batch AS m JOIN {{.Table}} AS o ON {{template "same_row"}} AND o.sent_at IS NULL
 	FOR NO KEY UPDATE OF o SKIP LOCKED
 )
 {{- end}}
 UPDATE {{.Table}} AS o
-SET attempts = least(o.attempts, 2147483646) + 1,
+SET attempts = least(coalesce(o.attempts, 0), 2147483646) + 1,
 	last_error = m.reason,
 	first_attempt_at = coalesce(o.first_attempt_at, now()),
 	available_at = now() + m.delay * interval '1 microsecond',
 	dead_at = CASE
 		WHEN o.dead_at IS NOT NULL THEN o.dead_at
 		WHEN m.final THEN now()
-		WHEN o.attempts + 1::bigint >= @limit::bigint
+		WHEN coalesce(o.attempts, 0) + 1::bigint >= @limit::bigint
 			AND coalesce(o.first_attempt_at, now()) <= now() - @age::bigint * interval '1 microsecond' THEN now()
 	END
 FROM (SELECT set_config('synchronous_commit', 'on', true)) AS durable (setting), {{if .Patient}}free{{else}}batch{{end}} AS m
-WHERE o.id = m.id AND o.message_id = m.message_id AND o.sent_at IS NULL AND durable.setting IS NOT NULL
-RETURNING o.id, o.message_id, o.attempts, o.dead_at IS NOT NULL AS dead
+WHERE {{template "same_row"}} AND o.sent_at IS NULL AND durable.setting IS NOT NULL
+RETURNING o.id, {{template "message_id"}} AS message_id, o.attempts, o.dead_at IS NOT NULL AS dead
