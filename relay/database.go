@@ -204,10 +204,10 @@ type ChunkRequest struct {
 	Bytes int64 // at most so many bytes of [Message.Size]
 	// MaxMessageBytes is the longest payload that may be fetched; 0 for no limit.
 	MaxMessageBytes int64
-	// ExcludeKeys are the keys whose rows are left out.
+	// ExcludeKeys are the keys, by their [KeyName], whose rows are left out.
 	ExcludeKeys []string
-	// OnlyKey, if not nil, is the key whose rows alone are read; then nothing is
-	// excluded.
+	// OnlyKey, if not nil, is the name of the key whose rows alone are read; then
+	// nothing is excluded.
 	OnlyKey *string
 }
 
@@ -215,8 +215,8 @@ type ChunkRequest struct {
 type Row struct {
 	*Message
 	// Wait is how long the row has to wait for its retry, counted from
-	// [Pass.Start]; 0 for a row that is due. The message of a waiting row has no
-	// payload and no headers.
+	// [Pass.Start]; 0 for a row that is due. The message of a waiting row has
+	// only its names, with the [KeyName] for a key.
 	Wait time.Duration
 	// Scheduled says that the application, or a refusal, has set a time for it.
 	Scheduled bool

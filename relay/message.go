@@ -59,6 +59,8 @@ type Message struct {
 	// Key orders the messages that share it; without Keyed it means nothing.
 	Key   string
 	Keyed bool
+	// keyName is the key's name where that is another text; set by [RowReader].
+	keyName string
 	// Payload is published byte for byte. It is nil where Defect is set and the
 	// payload was never fetched.
 	Payload     []byte

@@ -69,14 +69,20 @@ type RowReader struct {
 	topics, contentTypes interned
 }
 
-// Read fills in the message of a row. Headers and payload are read only where due
-// says that the row may be sent now. limit is the longest payload, from
-// [PayloadLimit].
+// Read fills in the message of a row. Where due says that the row may not be sent
+// now, only its names are read, that of its key included. limit is the longest
+// payload, from [PayloadLimit].
 func (r *RowReader) Read(m *Message, v *RowValues, due bool, limit int64) {
 	m.Ref, m.CreatedAt, m.Attempts = v.Ref, v.CreatedAt, v.Attempts
 	m.Size = MessageOverhead
-	r.readPlain(m, v)
-	if due && m.Defect == nil {
+	if !due {
+		if v.Key.Set {
+			m.Key, m.Keyed = KeyName(string(v.Key.Bytes)), true
+			m.Size += int64(len(m.Key))
+		}
+		return
+	}
+	if r.readPlain(m, v); m.Defect == nil {
 		readContent(m, v, limit)
 	}
 }
@@ -95,11 +101,11 @@ func (r *RowReader) readPlain(m *Message, v *RowValues) {
 	m.Topic = r.topics.string(v.Topic.Bytes)
 	m.ContentType = r.contentTypes.string(v.ContentType.Bytes)
 	m.setKey(v.Key)
-	if !v.Topic.Set {
-		m.Defect = errNoTopic
-	}
-	if v.MessageID == (MessageID{}) {
+	switch {
+	case v.MessageID == (MessageID{}):
 		m.Defect = errNoMessageID
+	case !v.Topic.Set:
+		m.Defect = errNoTopic
 	}
 }
 
@@ -115,6 +121,9 @@ func (v *RowValues) plain() int64 {
 func (m *Message) setKey(key Value) {
 	if key.Set {
 		m.Key, m.Keyed = string(key.Bytes), true
+		if name := KeyName(m.Key); len(name) < len(m.Key) {
+			m.keyName = name
+		}
 	}
 }
 

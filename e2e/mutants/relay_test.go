@@ -195,6 +195,13 @@ var relayMutants = []mutant{
 		pkg:  "./relay/postgres", test: "TestNullsAreDefectsOfTheirRows",
 	},
 	{
+		rule: "22: a key that is kept is short",
+		file: "relay/postgres/sql/parts.sql",
+		old:  "WHEN {{.KeyLength}} <= 64 OR",
+		new:  "WHEN {{.KeyLength}} >= 0 OR",
+		pkg:  "./relay/postgres", test: "TestLongKeysOfWaitingRowsTakeNoMemory",
+	},
+	{
 		rule: "22: a row without a message id can be declared dead",
 		file: "relay/postgres/sql/parts.sql",
 		old:  "coalesce(o.message_id, '00000000-0000-0000-0000-000000000000')",

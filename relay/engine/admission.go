@@ -34,14 +34,14 @@ func (in *intake) take(row relay.Row) admission {
 	switch {
 	case in.flight.has(m.Ref):
 		return rowInFlight
-	case ordered && (in.parks(m.Key) || in.holds.blocks(m.Key)):
+	case ordered && (in.parks(m.KeyName()) || in.holds.blocks(m.KeyName())):
 		return rowHeld
 	case ordered && row.Late:
-		in.holds.hold(m.Key)
+		in.holds.hold(m.KeyName())
 		return rowLate
 	case row.Wait > 0:
 		if ordered {
-			in.holds.hold(m.Key)
+			in.holds.hold(m.KeyName())
 		}
 		return rowWaiting
 	}

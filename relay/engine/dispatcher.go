@@ -79,10 +79,10 @@ func (d *dispatcher) add(m *item) bool {
 		d.ready.push(m)
 		return true
 	}
-	c := d.chains[m.Key]
+	c := d.chains[m.KeyName()]
 	switch {
 	case c == nil:
-		d.chains[m.Key] = &chain{}
+		d.chains[m.KeyName()] = &chain{}
 		d.ready.push(m)
 	case c.followers.len+1 >= d.chain:
 		return false
@@ -108,7 +108,7 @@ func (d *dispatcher) next(suspect func(relay.Ref) bool) *item {
 	}
 	m := d.ready.pop()
 	if d.ordered(m.Message) {
-		d.chains[m.Key].published = true
+		d.chains[m.KeyName()].published = true
 	}
 	d.queued.sub(m)
 	d.unreported.add(m)
@@ -138,6 +138,7 @@ func (d *dispatcher) reported(m *item) {
 	d.unreported.sub(m)
 	d.alone = false
 	m.Payload, m.Headers = nil, nil
+	m.Key = m.KeyName()
 }
 
 // release lets the next message of the key go: m has been acknowledged.
@@ -145,9 +146,9 @@ func (d *dispatcher) release(m *item) {
 	if !d.ordered(m.Message) {
 		return
 	}
-	c := d.chains[m.Key]
+	c := d.chains[m.KeyName()]
 	if c.followers.len == 0 {
-		delete(d.chains, m.Key)
+		delete(d.chains, m.KeyName())
 		return
 	}
 	c.published = false
@@ -160,8 +161,8 @@ func (d *dispatcher) returnFollowers(m *item) []*item {
 	if !d.ordered(m.Message) {
 		return nil
 	}
-	c := d.chains[m.Key]
-	delete(d.chains, m.Key)
+	c := d.chains[m.KeyName()]
+	delete(d.chains, m.KeyName())
 	return d.drain(&c.followers, nil)
 }
 

@@ -69,7 +69,7 @@ func (t *term) acknowledge(m *item, o relay.Outcome) {
 func (t *term) refuse(m *item, o relay.Outcome) {
 	t.returnFollowers(m)
 	if t.dispatcher.ordered(m.Message) {
-		t.holds.refuse(m.Key)
+		t.holds.refuse(m.KeyName())
 	}
 	t.faults.report(faultRefused,
 		slog.String("error_type", string(o.Type)), slog.Any("error", o.Err),
@@ -126,7 +126,7 @@ func (t *term) settle(s settlement) {
 		return
 	}
 	if t.dispatcher.ordered(m.Message) {
-		t.holds.refused(m.Key)
+		t.holds.refused(m.KeyName())
 	}
 	if s.fate == relay.Waiting {
 		t.tailing.wakeAt(time.Now().Add(m.retry))

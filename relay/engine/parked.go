@@ -24,7 +24,7 @@ func (p *parkedKeys) has(key string) bool {
 
 // park leaves the row, and those of its key that follow, to a refill.
 func (p *parkedKeys) park(m *relay.Message) {
-	p.parkAfter(m.Key, m.ID-1)
+	p.parkAfter(m.KeyName(), m.ID-1)
 }
 
 func (p *parkedKeys) parkAfter(key string, id int64) {

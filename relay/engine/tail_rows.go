@@ -22,7 +22,7 @@ func (t *tail) read(ev relay.TailEvent, now time.Time) {
 		return
 	}
 	in := t.intake
-	held := in.dispatcher.ordered(m) && in.holds.blocks(m.Key)
+	held := in.dispatcher.ordered(m) && in.holds.blocks(m.KeyName())
 	switch t.horizon.judge(ev, in.flight.has(m.Ref), held) {
 	case eventSkip:
 		t.horizon.confirmed(m.Ref)
@@ -53,7 +53,7 @@ func (t *tail) leaveToTable(ev relay.TailEvent, now time.Time) {
 		return
 	}
 	if in := t.intake; ev.Message.Attempts > 0 && in.dispatcher.ordered(ev.Message) {
-		in.holds.hold(ev.Message.Key)
+		in.holds.hold(ev.Message.KeyName())
 	}
 	if ev.Wait >= 0 {
 		t.surveys.wakeAt(now.Add(ev.Wait))
@@ -64,7 +64,7 @@ func (t *tail) leaveToTable(ev relay.TailEvent, now time.Time) {
 // a survey brings the row.
 func (t *tail) take(m *item, now time.Time) {
 	if !t.intake.dispatcher.add(m) {
-		t.intake.holds.hold(m.Key)
+		t.intake.holds.hold(m.KeyName())
 		t.horizon.leave(m.xid)
 		t.surveys.wakeAt(now)
 		return
@@ -111,13 +111,13 @@ func (t *tail) takeSurvey(s relay.Survey, now time.Time) {
 
 func (t *tail) takeRow(row relay.Row, position wal.LSN, now time.Time) {
 	in := t.intake
-	wasHeld := in.dispatcher.ordered(row.Message) && in.holds.wasHeld(row.Key)
+	wasHeld := in.dispatcher.ordered(row.Message) && in.holds.wasHeld(row.KeyName())
 	admitted := in.take(row)
 	switch {
 	case row.Wait > 0:
 		t.surveys.wakeAt(now.Add(row.Wait))
 	case admitted == rowFull: // a survey does not come back to it, but the next one does
-		in.holds.hold(row.Key)
+		in.holds.hold(row.KeyName())
 		t.surveys.wakeAt(now)
 	case admitted == rowTaken && !wasHeld && row.Attempts == 0 && !row.Scheduled:
 		t.horizon.brought(row.Ref, position)

@@ -58,7 +58,7 @@ func (s *sweep) describe(ctx context.Context) error {
 			"make it json, jsonb, text or bytea", s.table, oid)
 	}
 	s.expansion = 1
-	s.statements = newReads(s.table, s.payload)
+	s.statements = newReads(s.table, s.payload, s.pg.ParameterStatus("server_encoding"))
 	return nil
 }
 

@@ -37,19 +37,32 @@ type readBlanks struct {
 	JSONBWeight, SmallRow             int64
 	Overhead, MaxPlain, MaxKey        int64
 	HeaderCost                        int64
+	// The length of a key as it arrives here, and its bytes.
+	KeyLength, KeyBytes string
 }
 
-func newReadBlanks(table schema.Table, payload payloadKind) readBlanks {
+// newReadBlanks: encoding is the database's. The server converts a key on its way
+// here, unless the encoding is UTF-8 or none.
+func newReadBlanks(table schema.Table, payload payloadKind, encoding string) readBlanks {
+	length, bytes := `octet_length(o.key)`, `convert_to(o.key, 'UTF8')`
+	switch encoding {
+	case "UTF8":
+	case "SQL_ASCII":
+		bytes = `convert_to(o.key, 'SQL_ASCII')`
+	default:
+		length = `octet_length(` + bytes + `)`
+	}
 	return readBlanks{
 		Table:   table.Quoted(),
 		Pending: schema.Pending, Due: schema.Due, ScheduledRows: schema.Scheduled, Dead: schema.Dead,
 		Payload: payload, JSONBWeight: jsonbWeight, SmallRow: smallRow,
 		Overhead: relay.MessageOverhead, MaxPlain: relay.MaxPlain, MaxKey: relay.MaxKeptKey, HeaderCost: relay.HeaderCost,
+		KeyLength: length, KeyBytes: bytes,
 	}
 }
 
-func newReads(table schema.Table, payload payloadKind) reads {
-	blanks := newReadBlanks(table, payload)
+func newReads(table schema.Table, payload payloadKind, encoding string) reads {
+	blanks := newReadBlanks(table, payload, encoding)
 	r := reads{
 		begin:     newStatement("begin", "", blanks),
 		frame:     newStatement("frame", "", blanks),

@@ -63,7 +63,7 @@ func (d *Database) Stats(ctx context.Context) (Stats, error) {
 func (s *session) count(ctx context.Context) (Stats, error) {
 	var stats Stats
 	given := args{"most": int8Param(countCap + 1)}
-	statement := newStatement("stats", "", newReadBlanks(s.table, payloadKind{}))
+	statement := newStatement("stats", "", newReadBlanks(s.table, payloadKind{}, ""))
 	err := s.query(ctx, countDeadline, statement, given, func(c *columns) func([][]byte) {
 		head, due, refused, come := c.at("head"), c.at("due"), c.at("refused"), c.at("come")
 		planned, buried, oldest := c.at("planned"), c.at("buried"), c.at("oldest")

@@ -6,14 +6,14 @@
 SELECT n, id, message_id, created_at, attempts, available_at,
 	topic_length, key_length, content_type_length, headers_length, payload_length,
 	fits OR bloated OR over OR NOT due AS fetched,
-	CASE WHEN NOT bloated THEN topic END AS topic,
-	CASE WHEN NOT bloated OR key_length <= {{.MaxKey}} THEN key END AS key,
-	CASE WHEN NOT bloated THEN content_type END AS content_type,
+	CASE WHEN due AND NOT bloated THEN topic END AS topic,
+	CASE WHEN NOT due THEN {{template "key_name" .}} WHEN NOT bloated OR key_length <= {{.MaxKey}} THEN key END AS key,
+	CASE WHEN due AND NOT bloated THEN content_type END AS content_type,
 	CASE WHEN fits AND due AND NOT bloated AND NOT over THEN headers END AS headers,
 	CASE WHEN fits AND due AND NOT bloated AND NOT over THEN payload END AS payload
 FROM (
 	-- A sum of bigint is numeric, which is slow; a double counts up to 2^53.
-	SELECT *, before + sum(({{.Overhead}} + CASE WHEN bloated THEN 0 WHEN over THEN plain ELSE plain + payload_length END)::float8)
+	SELECT *, before + sum(({{.Overhead}} + CASE WHEN bloated OR NOT due THEN 0 WHEN over THEN plain ELSE plain + payload_length END)::float8)
 		OVER (ORDER BY n ROWS UNBOUNDED PRECEDING) <= @bytes::bigint AS fits
 	FROM (
 		SELECT *, plain > {{.MaxPlain}} AS bloated, payload_length > @longest::bigint AS over
@@ -39,4 +39,4 @@ FROM (
 		) AS summed
 		OFFSET 0
 	) AS judged
-) AS placed
+) AS o

@@ -14,14 +14,19 @@ that the role may not see. */ -}}
 {{- /* Judged by the start of the pass; what is not due waits for its retry. */ -}}
 {{define "is_due"}}(o.available_at IS NULL OR o.available_at <= @start::timestamptz){{end}}
 
+{{- /* What stands for a row's key where keys are compared: relay.KeyName. */ -}}
+{{define "key_name"}}CASE
+	WHEN {{.KeyLength}} <= 64 OR {{.KeyLength}} = 71 AND o.key COLLATE "C" LIKE 'sha256:%' THEN o.key
+	ELSE 'sha256:' || encode(sha256({{.KeyBytes}}), 'hex') END{{end}}
+
 {{- /* The rows of a pass after a cursor, of the keys that are asked for. The collation
 is the one by which the relay compares keys: bytes. A list of keys is hashed, and so
 no slower for 20,000 than for one. */ -}}
 {{define "next_rows"}}
 	SELECT {{template "columns"}}, o.xmin AS writer FROM {{.Table}} AS o
 	WHERE o.id > @after::bigint AND o.id <= @bound::bigint
-		{{- if eq .Keys "except"}} AND (o.key IS NULL OR o.key COLLATE "C" NOT IN (SELECT unnest(@keys::text[]))){{end}}
-		{{- if eq .Keys "only"}} AND o.key COLLATE "C" = @key::text{{end}}
+		{{- if eq .Keys "except"}} AND (o.key IS NULL OR ({{template "key_name" .}}) COLLATE "C" NOT IN (SELECT unnest(@keys::text[]))){{end}}
+		{{- if eq .Keys "only"}} AND ({{template "key_name" .}}) COLLATE "C" = @key::text{{end}}
 {{- end}}
 
 {{- /* The first rows of a pass after a cursor. Those that the application has scheduled

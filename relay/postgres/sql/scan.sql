@@ -1,19 +1,23 @@
 -- The pending rows of a pass after a cursor, in the order of their ids. Rows that are
 -- small come whole; of a row that is stored in more bytes there is only the name, and
--- fetch.sql gets the rest.
+-- fetch.sql gets the rest. Of one that waits for its retry there are only the names, and
+-- it is small.
 SELECT id, message_id, created_at, attempts, available_at, writer, weight,
-	CASE WHEN weight <= {{.SmallRow}} THEN topic END AS topic,
-	CASE WHEN weight <= {{.SmallRow}} THEN key END AS key,
-	CASE WHEN weight <= {{.SmallRow}} THEN content_type END AS content_type,
-	CASE WHEN weight <= {{.SmallRow}} AND due THEN nullif(headers, '{}') END AS headers,
-	CASE WHEN weight <= {{.SmallRow}} AND due THEN payload END AS payload
+	CASE WHEN small THEN topic END AS topic,
+	CASE WHEN small THEN key WHEN NOT due THEN {{template "key_name" .}} END AS key,
+	CASE WHEN small THEN content_type END AS content_type,
+	CASE WHEN small THEN nullif(headers, '{}') END AS headers,
+	CASE WHEN small THEN payload END AS payload
 FROM (
-	SELECT {{template "columns"}}, o.writer, {{template "is_due"}} AS due,
-		coalesce(octet_length(o.topic), 0)::bigint + coalesce(octet_length(o.key), 0) + coalesce(octet_length(o.content_type), 0)
-		+ CASE WHEN {{template "is_due"}} THEN
-			{{.JSONBWeight}}::bigint * coalesce(pg_column_size(o.headers), 0)
-			+ {{.Payload.Weight}}::bigint * coalesce({{.Payload.Stored}}, 0)
-		ELSE 0 END AS weight
-	FROM ({{template "pass_rows" .}}) AS o
-	ORDER BY id LIMIT @rows::bigint
-) AS weighed
+	SELECT *, due AND weight <= {{.SmallRow}} AS small
+	FROM (
+		SELECT {{template "columns"}}, o.writer, {{template "is_due"}} AS due,
+			CASE WHEN {{template "is_due"}} THEN
+				coalesce(octet_length(o.topic), 0)::bigint + coalesce(octet_length(o.key), 0) + coalesce(octet_length(o.content_type), 0)
+				+ {{.JSONBWeight}}::bigint * coalesce(pg_column_size(o.headers), 0)
+				+ {{.Payload.Weight}}::bigint * coalesce({{.Payload.Stored}}, 0)
+			ELSE 0 END AS weight
+		FROM ({{template "pass_rows" .}}) AS o
+		ORDER BY id LIMIT @rows::bigint
+	) AS weighed
+) AS o
