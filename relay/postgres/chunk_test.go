@@ -198,7 +198,7 @@ func TestPassJudgesByItsStart(t *testing.T) {
 	if got := ids(rows); !slices.Equal(got, []int64{1, 3}) {
 		t.Fatalf("got %v, want the due row and the waiting one", got)
 	}
-	if r := rows[1]; r.Wait <= 0 || r.Wait > time.Minute || r.Payload != nil || r.Topic != "retry" {
+	if r := rows[1]; r.Wait <= 0 || r.Wait > time.Minute || r.Payload != nil || r.Topic != "" {
 		t.Errorf("%+v", r)
 	}
 	if got := f.sweepAll(s); len(got) != 3 || got[2].Wait != 0 || got[2].Payload == nil {

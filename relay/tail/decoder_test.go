@@ -255,6 +255,16 @@ func TestRowsOfOtherTablesAreIgnored(t *testing.T) {
 	}
 }
 
+// Nothing can name such a row. No sweep sees it either, so the log is left with a
+// reason that says what to do.
+func TestRowWithoutAnIDEndsTheTail(t *testing.T) {
+	d := inTransaction(t, wireColumns())
+	_, ok, err := d.decode(held(insertMessage(testRelation, make([][]byte, columns)...)), 1)
+	if u, is := errors.AsType[*UnavailableError](err); ok || !is || u.Reason != ReasonShape || !strings.Contains(u.Text, "primary key") {
+		t.Errorf("told %v: %v", ok, err)
+	}
+}
+
 func TestMessagesThatPostgreSQLDoesNotSendAreErrors(t *testing.T) {
 	list, row := wireColumns(), newTextRow()
 	insert := row.message(testRelation)
@@ -286,7 +296,6 @@ func TestMessagesThatPostgreSQLDoesNotSendAreErrors(t *testing.T) {
 		"attempts of letters": with(columnAttempts, "many"),
 		"a date":              with(columnCreatedAt, "yesterday"),
 		"another date":        with(columnAvailableAt, "01/02/2024 00:00:00 UTC"),
-		"no id":               insertMessage(testRelation, make([][]byte, columns)...),
 		"an endless name":     append([]byte{'R', 0, 0, 0, 1}, bytes.Repeat([]byte("n"), 5000)...),
 		"a relation too wide": binary.BigEndian.AppendUint16([]byte("R\x00\x00\x00\x01s\x00t\x00d"), 0xffff),
 	} {
