@@ -4,7 +4,7 @@
 WITH locker AS (
 	SELECT DISTINCT {{if .Group}}(pg_get_multixact_members(o.xmax)).xid{{else}}o.xmax{{end}} AS xid
 	FROM unnest(@ids::bigint[], @message_ids::uuid[]) AS m (id, message_id)
-	JOIN {{.Table}} AS o ON o.id = m.id AND o.message_id = m.message_id
+	JOIN {{.Table}} AS o ON {{template "same_row"}}
 	WHERE o.xmax <> '0'::xid
 )
 SELECT coalesce(l.pid, 0)::bigint AS pid, coalesce(a.application_name, '') AS application, coalesce(p.gid, '') AS prepared
