@@ -92,7 +92,7 @@ var relayMutants = []mutant{
 	{
 		rule: "5: a head that waits for its retry renews the hold",
 		file: "relay/engine/admission.go",
-		old:  "\t\t\tin.holds.hold(m.Key)\n",
+		old:  "\t\t\tin.holds.hold(m.KeyName())\n",
 		new:  "",
 		pkg:  "./relay/engine", test: "TestWaitingHeadHoldsItsKeyAfterARestart",
 	},
@@ -190,8 +190,8 @@ var relayMutants = []mutant{
 	{
 		rule: "22: a NULL is the defect of its row",
 		file: "relay/row.go",
-		old:  "if !v.Topic.Set {",
-		new:  "if false {",
+		old:  "case !v.Topic.Set:",
+		new:  "case false:",
 		pkg:  "./relay/postgres", test: "TestNullsAreDefectsOfTheirRows",
 	},
 	{
@@ -337,7 +337,7 @@ var relayMutants = []mutant{
 	{
 		rule: "5: a chain that the log fills turns into a hold",
 		file: "relay/engine/tail_rows.go",
-		old:  "\t\tt.intake.holds.hold(m.Key)\n",
+		old:  "\t\tt.intake.holds.hold(m.KeyName())\n",
 		new:  "",
 		pkg:  "./relay/engine", test: "TestHotKeyOfTheLogKeepsItsOrder",
 	},

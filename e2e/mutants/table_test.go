@@ -71,8 +71,8 @@ var tableMutants = []mutant{
 	{
 		rule: "F2: a refusal counts an attempt",
 		file: "relay/postgres/sql/refuse.sql",
-		old:  "attempts = least(o.attempts, 2147483646) + 1,",
-		new:  "attempts = least(o.attempts, 2147483646),",
+		old:  "attempts = least(coalesce(o.attempts, 0), 2147483646) + 1,",
+		new:  "attempts = least(coalesce(o.attempts, 0), 2147483646),",
 		pkg:  "./relay/postgres", test: "TestRefuseWritesTheRetry",
 	},
 	{
