@@ -96,6 +96,9 @@ func load(environ []string, required ...string) (Config, error) {
 	remember(&config, files)
 	faults = append(faults, more...)
 	faults = append(faults, check(config, values, faults)...)
+	if slices.Contains(required, databaseURL) {
+		faults = append(faults, checkLibpq(environ)...)
+	}
 	if len(faults) > 0 {
 		return Config{}, faults.sorted()
 	}

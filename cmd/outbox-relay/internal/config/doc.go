@@ -2,7 +2,8 @@
 //
 // [Load] is a function of the environment it is given and of the files that the
 // _FILE forms name; it changes nothing and keeps nothing. (The PostgreSQL driver
-// itself also heeds libpq's variables, such as PGPASSWORD or PGSSLROOTCERT.)
+// itself also heeds libpq's variables, such as PGPASSWORD or PGSSLROOTCERT. Those
+// that it does not know, and that ask for safety, are faults.)
 //
 // A configuration is taken whole or not at all: every fault is reported at
 // once, in [Faults], each by the name of its variable, its value and what is
