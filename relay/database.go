@@ -61,8 +61,11 @@ type Leadership interface {
 	// TryLead takes the lock if it is free and says whether it has it. It never
 	// waits for the lock: a blocking wait would hold back vacuum.
 	TryLead(ctx context.Context) (bool, error)
-	// AwaitHandover blocks until a leader resigned or d has passed.
-	AwaitHandover(ctx context.Context, d time.Duration) error
+	// AwaitHandover blocks until a leader resigned, or others pretend to, but for
+	// rest at least; or until d has passed.
+	AwaitHandover(ctx context.Context, rest, d time.Duration) error
+	// Holder says who holds the lock.
+	Holder(ctx context.Context) (LockHolder, error)
 	// Standbys counts the other relays that stand by for this table.
 	Standbys(ctx context.Context) (int, error)
 	// Resign frees the lock and wakes the standbys.

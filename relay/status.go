@@ -36,8 +36,11 @@ type Status struct {
 	Since time.Time // when the mode began
 	// Reason says why the relay is not in the mode that it should be in, and what to
 	// fix: why it has no session while Connecting, why it is not Tailing while Polling.
-	// Empty where there is nothing to say.
+	// And who holds the leadership lock, once it has been StandingBy for long. Empty
+	// where there is nothing to say.
 	Reason string
+	// NoRelayLeads: the relay stands by, and Reason says what else holds the lock.
+	NoRelayLeads bool
 	// Turned is when the leader's loop last turned. It does so at least once a second,
 	// unless something hangs.
 	Turned time.Time

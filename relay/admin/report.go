@@ -104,6 +104,8 @@ func (s *Server) notReady(st relay.Status, now time.Time) string {
 	switch {
 	case st.Mode == relay.Connecting:
 		return because("no session with the database since "+brief(now.Sub(st.Since)), st.Reason)
+	case st.NoRelayLeads:
+		return because("no relay leads", st.Reason)
 	case st.Mode == relay.Polling && s.options.NeedsTail:
 		return because("the leader has to poll, and OUTBOX_MODE is replication", st.Reason)
 	}

@@ -65,6 +65,10 @@ func TestReadinessFollowsTheDatabaseAndNeverTheBrokerOrLeadership(t *testing.T) 
 			want: "no session with the database since 2m0s: connection refused",
 		},
 		{
+			name: "standby of a stranger", status: relay.Status{Mode: relay.StandingBy, NoRelayLeads: true, Reason: "pid 1"},
+			want: "no relay leads: pid 1",
+		},
+		{
 			name: "polling of a strict one", status: relay.Status{Mode: relay.Polling, Reason: `wal_level is "replica"`}, strict: true,
 			want: `the leader has to poll, and OUTBOX_MODE is replication: wal_level is "replica"`,
 		},

@@ -34,6 +34,9 @@ type Config struct {
 	// StepDownAfter is how long a leader that cannot reach its broker goes on where
 	// others stand by. Zero: 1 min.
 	StepDownAfter time.Duration
+	// HolderAfter is how long a standby waits for the leadership lock before it looks
+	// who holds it. Zero: 30 s.
+	HolderAfter time.Duration
 
 	openWindow bool // for tests: a term's window is open from the start
 }
@@ -58,6 +61,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.StepDownAfter == 0 {
 		c.StepDownAfter = time.Minute
+	}
+	if c.HolderAfter == 0 {
+		c.HolderAfter = 30 * time.Second
 	}
 	return c
 }
@@ -91,10 +97,6 @@ var reconnect = Backoff{100 * time.Millisecond, 10 * time.Second}
 
 // yieldFor is how long a relay that has stepped down leaves the lead to others.
 const yieldFor = 10 * time.Second
-
-// standbyPoll is how often a standby tries to take the lock. A leader that resigns
-// wakes it at once; the polling is for leaders that are killed.
-const standbyPoll = time.Second
 
 const faultDatabase = "cannot work with the database"
 
@@ -145,32 +147,6 @@ func (r *Relay) serve(ctx context.Context) error {
 	err = r.lead(ctx, control)
 	r.log.Info("no longer leading")
 	return err
-}
-
-// standBy returns nil when this relay has become the leader.
-func (r *Relay) standBy(ctx context.Context, control relay.Control) error {
-	for told := false; ; told = true {
-		why := "another relay leads"
-		if time.Now().After(r.yields) {
-			leads, err := control.TryLead(ctx)
-			if err != nil || leads {
-				return err
-			}
-		} else {
-			why = "it leaves the lead to others for a while"
-			if err := control.Heartbeat(ctx); err != nil { // else the server ends the session as idle
-				return err
-			}
-		}
-		if !told {
-			r.faults.recovered(faultDatabase)
-			r.log.Info("standing by", slog.String("reason", why))
-		}
-		r.enter(relay.StandingBy, "")
-		if err := control.AwaitHandover(ctx, standbyPoll); err != nil {
-			return err
-		}
-	}
 }
 
 // messageLimit is the longest payload that is worth reading, in bytes; 0 while

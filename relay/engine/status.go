@@ -11,7 +11,14 @@ import (
 func (r *Relay) Status() relay.Status { return *r.told.Load() }
 
 // enter notes the mode, and why it is not another.
-func (r *Relay) enter(m relay.Mode, reason string) {
+func (r *Relay) enter(m relay.Mode, reason string) { r.note(m, reason, false) }
+
+// enterStandby notes that the relay stands by, and whether for no relay at all.
+func (r *Relay) enterStandby(reason string, noRelayLeads bool) {
+	r.note(relay.StandingBy, reason, noRelayLeads)
+}
+
+func (r *Relay) note(m relay.Mode, reason string, noRelayLeads bool) {
 	now := time.Now()
 	if r.status.Mode != m || r.status.Since.IsZero() {
 		r.status.Mode, r.status.Since = m, now
@@ -19,7 +26,7 @@ func (r *Relay) enter(m relay.Mode, reason string) {
 	if !m.Leads() {
 		r.status = relay.Status{Mode: m, Since: r.status.Since}
 	}
-	r.status.Reason = reason
+	r.status.Reason, r.status.NoRelayLeads = reason, noRelayLeads
 	r.publishStatus(now)
 }
 

@@ -16,9 +16,11 @@ type control struct {
 
 	blockers blockerReads
 
-	leads   bool
-	listens bool
-	waits   bool // shares the lock of the standbys
+	leads bool
+	waits bool // shares the lock of the standbys
+
+	listens   bool
+	deafUntil time.Time // does not listen before
 }
 
 // TryLead takes the lock if it is free.
@@ -33,12 +35,15 @@ func (c *control) TryLead(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, c.explain("take the leadership lock", err)
 	}
-	if !c.leads && !c.waits {
+	if c.leads { // notifications would be in the way of its answers
+		return true, c.unlisten(ctx)
+	}
+	if !c.waits {
 		if err := c.conn.QueryRow(ctx, `SELECT pg_try_advisory_lock_shared($1)`, int64(c.standby)).Scan(&c.waits); err != nil {
 			return false, c.explain("take the lock of the standbys", err)
 		}
 	}
-	return c.leads, nil
+	return false, nil
 }
 
 // Standbys counts the sessions that share the standbys' lock.
@@ -53,32 +58,77 @@ func (c *control) Standbys(ctx context.Context) (int, error) {
 	return n, nil
 }
 
-// AwaitHandover blocks until a leader resigned or d has passed.
-func (c *control) AwaitHandover(ctx context.Context, d time.Duration) error {
-	if !c.listens {
-		setup, cancel := context.WithTimeout(ctx, shortDeadline)
-		_, err := c.conn.Exec(setup, "LISTEN "+c.lock.channel())
-		cancel()
-		if err != nil {
-			return c.explain("listen for a hand-over", err)
-		}
-		c.listens = true
+// Notifications save a standby a moment when a leader resigns, and no more. When
+// more than floodSize come at once, it does without them for floodPause: they come
+// before the answers to its statements, and faster than it can read them.
+const (
+	floodSize  = 100
+	floodPause = 10 * time.Second
+)
+
+// AwaitHandover blocks until somebody has sent a notification, but for rest at
+// least; or until d has passed. One that came since the last call counts.
+func (c *control) AwaitHandover(ctx context.Context, rest, d time.Duration) error {
+	if err := c.listen(ctx); err != nil {
+		return err
 	}
-	wait, cancel := context.WithTimeout(ctx, d)
+	wait, cancel := context.WithTimeout(ctx, max(rest, d))
 	defer cancel()
+	resting, cancelRest := context.WithTimeout(ctx, rest)
+	defer cancelRest()
 	for {
-		n, err := c.conn.WaitForNotification(wait)
+		until := wait
+		if c.notified > 0 { // what else comes is read, and forgotten
+			until = resting
+		}
+		err := c.pg.WaitForNotification(until)
+		over := until.Err() != nil && errors.Is(err, context.DeadlineExceeded)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case wait.Err() != nil && errors.Is(err, context.DeadlineExceeded):
-			return nil
-		case err != nil:
+		case err != nil && !over:
 			return c.explain("wait for a hand-over", err)
-		case n.PID != c.route.backend: // not this session's own farewell
-			return nil
+		case over, c.notified > 0 && resting.Err() != nil:
+			return c.heard(ctx)
 		}
 	}
+}
+
+// heard forgets what was heard, and listens no more for a while if that was much.
+func (c *control) heard(ctx context.Context) error {
+	n := c.notified
+	c.notified = 0
+	if n <= floodSize {
+		return nil
+	}
+	c.deafUntil = time.Now().Add(floodPause)
+	return c.unlisten(ctx)
+}
+
+func (c *control) listen(ctx context.Context) error {
+	if c.listens || time.Now().Before(c.deafUntil) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
+	defer cancel()
+	if _, err := c.conn.Exec(ctx, "LISTEN "+c.lock.channel()); err != nil {
+		return c.explain("listen for a hand-over", err)
+	}
+	c.listens = true
+	return nil
+}
+
+func (c *control) unlisten(ctx context.Context) error {
+	if !c.listens {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
+	defer cancel()
+	if _, err := c.conn.Exec(ctx, "UNLISTEN *"); err != nil {
+		return c.explain("listen for no more hand-overs", err)
+	}
+	c.listens, c.notified = false, 0 // some came before the answer
+	return nil
 }
 
 // Resign frees the lock and wakes the standbys, who find it free: the lock goes

@@ -78,11 +78,11 @@ func TestResignWakesTheStandbys(t *testing.T) {
 		t.Fatal("no leader")
 	}
 	start := time.Now()
-	if err := standby.AwaitHandover(t.Context(), 50*time.Millisecond); err != nil || time.Since(start) < 50*time.Millisecond {
+	if err := standby.AwaitHandover(t.Context(), 0, 50*time.Millisecond); err != nil || time.Since(start) < 50*time.Millisecond {
 		t.Fatalf("without a hand-over: %v after %s", err, time.Since(start))
 	}
 	woken := make(chan error, 1)
-	go func() { woken <- standby.AwaitHandover(t.Context(), time.Minute) }()
+	go func() { woken <- standby.AwaitHandover(t.Context(), 0, time.Minute) }()
 	if err := leader.Resign(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestResignWakesTheStandbys(t *testing.T) {
 	}
 	// The one that resigned is not woken by its own farewell.
 	start = time.Now()
-	if err := leader.AwaitHandover(t.Context(), 100*time.Millisecond); err != nil || time.Since(start) < 100*time.Millisecond {
+	if err := leader.AwaitHandover(t.Context(), 0, 100*time.Millisecond); err != nil || time.Since(start) < 100*time.Millisecond {
 		t.Errorf("%v after %s", err, time.Since(start))
 	}
 	if err := leader.Heartbeat(t.Context()); err != nil {
@@ -113,7 +113,7 @@ func TestAwaitHandoverEndsWithItsContext(t *testing.T) {
 	c := f.connect()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := c.AwaitHandover(ctx, time.Minute); !errors.Is(err, context.Canceled) {
+	if err := c.AwaitHandover(ctx, 0, time.Minute); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }

@@ -271,7 +271,12 @@ func marks(refs ...relay.Ref) []relay.Mark {
 // eventually waits for a condition.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	eventuallyIn(t, 20*time.Second, what, holds)
+}
+
+func eventuallyIn(t testing.TB, d time.Duration, what string, holds func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

@@ -187,11 +187,11 @@ func TestRelayWorksThroughASessionPooler(t *testing.T) {
 	if _, err := d.OpenSweep(t.Context(), standby); !errors.Is(err, relay.ErrNotLeader) {
 		t.Error("a sweep of one that does not lead:", err)
 	}
-	if err := standby.AwaitHandover(t.Context(), time.Millisecond); err != nil {
+	if err := standby.AwaitHandover(t.Context(), 0, time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
 	woken := make(chan error, 1)
-	go func() { woken <- standby.AwaitHandover(t.Context(), time.Minute) }()
+	go func() { woken <- standby.AwaitHandover(t.Context(), 0, time.Minute) }()
 	if err := c.Resign(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -201,14 +201,14 @@ func TestRelayWorksThroughASessionPooler(t *testing.T) {
 	// Rule 13 holds too.
 	eventually(t, "the silent leader is ended", func() bool { return tryLead(t, c) })
 	// The one that resigned is not woken by its own farewell.
-	if err := c.AwaitHandover(t.Context(), time.Millisecond); err != nil {
+	if err := c.AwaitHandover(t.Context(), 0, time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Resign(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	start := time.Now()
-	if err := c.AwaitHandover(t.Context(), 100*time.Millisecond); err != nil || time.Since(start) < 100*time.Millisecond {
+	if err := c.AwaitHandover(t.Context(), 0, 100*time.Millisecond); err != nil || time.Since(start) < 100*time.Millisecond {
 		t.Errorf("%v after %s", err, time.Since(start))
 	}
 }

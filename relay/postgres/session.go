@@ -34,6 +34,7 @@ type session struct {
 	pg       *pgconn.PgConn // of conn
 	dialer   *dialer
 	route    route
+	notified int // how often by other sessions, since this was last reset
 	table    schema.Table
 	prepared map[string]prepared
 }
@@ -73,6 +74,12 @@ func (d *Database) openAs(ctx context.Context, config *pgx.ConnConfig, prepare f
 	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		d.options.Logger.LogAttrs(context.Background(), slog.LevelDebug, "notice from PostgreSQL",
 			slog.String("severity", n.Severity), slog.String("message", n.Message))
+	}
+	// The driver would collect all that come until somebody asks for them.
+	config.OnNotification = func(_ *pgconn.PgConn, n *pgconn.Notification) {
+		if n.PID != s.route.backend { // not this session's own farewell
+			s.notified++
+		}
 	}
 	// target_session_attrs is checked here. A role with default_transaction_read_only
 	// would seem to be on a standby, so the settings go first.

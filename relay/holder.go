@@ -1,0 +1,54 @@
+package relay
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// LockHolder is who holds the leadership lock. The zero value is nobody.
+type LockHolder struct {
+	PID         int64  // of the server's process; 0 for nobody, or a prepared transaction
+	Prepared    string // the name of the prepared transaction
+	Role        string
+	Application string        // its application_name: whatever that session says
+	State       string        // as in pg_stat_activity; empty where the relay's role may not see it
+	Wait        string        // what it waits for: type and event
+	Quiet       time.Duration // how long it has been in that state
+	// Relay says that it is, by all that can be seen, a relay at work. One that has
+	// been silent for longer than a relay can be is none: it was killed, or frozen.
+	Relay bool
+}
+
+// Nobody says that the lock is free.
+func (h LockHolder) Nobody() bool { return h.PID == 0 && h.Prepared == "" }
+
+// String tells all that is known, for people. Others choose some of it: print it
+// as untrusted text.
+func (h LockHolder) String() string {
+	switch {
+	case h.Nobody():
+		return "nobody"
+	case h.PID == 0:
+		return fmt.Sprintf("prepared transaction %q", h.Prepared)
+	}
+	parts := []string{fmt.Sprintf("pid %d (application %q, role %q)", h.PID, h.Application, h.Role)}
+	if h.State != "" {
+		parts = append(parts, fmt.Sprintf("%s for %s", h.State, h.Quiet.Round(time.Second)))
+	}
+	if h.Wait != "" {
+		parts = append(parts, "waiting for "+h.Wait)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Release is the statement that frees the lock.
+func (h LockHolder) Release() string {
+	switch {
+	case h.Nobody():
+		return ""
+	case h.PID == 0:
+		return "ROLLBACK PREPARED '" + strings.ReplaceAll(OneLine(h.Prepared), "'", "''") + "';  -- or COMMIT PREPARED"
+	}
+	return fmt.Sprintf("SELECT pg_terminate_backend(%d);  -- as that role or a superuser", h.PID)
+}

@@ -1,0 +1,90 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// silenceLimit is how long the control session of a relay at work can be in one
+// state: a heartbeat comes each second, and the longest statement is given up
+// after writeDeadline. A backend that waits for a synchronous standby does not
+// notice that its relay has been killed, and keeps the lock; so does a pooled one.
+const silenceLimit = writeDeadline + 5*time.Second
+
+// Holder looks up who holds the leadership lock. PostgreSQL gives such a lock to
+// everybody who may connect, and asks for no privilege.
+func (c *control) Holder(ctx context.Context) (relay.LockHolder, error) {
+	all, err := c.holders(ctx, c.lock)
+	if err != nil || len(all) == 0 {
+		return relay.LockHolder{}, err
+	}
+	return all[0], nil
+}
+
+// holders are those of a lock in this database, the oldest process first. Of a
+// session of another role's there are only the names, unless this role is a monitor.
+func (s *session) holders(ctx context.Context, lock lockKey) ([]relay.LockHolder, error) {
+	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
+	defer cancel()
+	sql := `SELECT coalesce(l.pid, 0)::int8,
+			CASE WHEN l.pid IS NULL THEN coalesce((SELECT min(p.gid) FROM pg_locks x JOIN pg_prepared_xacts p ON p.transaction = x.transactionid
+				WHERE x.pid IS NULL AND x.virtualtransaction = l.virtualtransaction), '?') ELSE '' END,
+			coalesce(a.usename::text, ''), coalesce(a.application_name, ''), coalesce(a.state, ''),
+			concat_ws(' ', a.wait_event_type, a.wait_event),
+			coalesce(extract(epoch FROM clock_timestamp() - a.state_change) * 1000000, 0)::int8,
+			starts_with(coalesce(a.application_name, ''), $1)
+		FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+		WHERE ` + lock.isHeld("l.") + ` ORDER BY a.backend_start, 1`
+	rows, err := s.conn.Query(ctx, sql, cut(relaysOf(s.table), maxName))
+	if err != nil {
+		return nil, s.explain("look up who holds the lock", err)
+	}
+	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (relay.LockHolder, error) {
+		var h relay.LockHolder
+		var micros int64
+		var named bool
+		err := row.Scan(&h.PID, &h.Prepared, &h.Role, &h.Application, &h.State, &h.Wait, &micros, &named)
+		h.Quiet = time.Duration(micros) * time.Microsecond
+		h.Relay = named && h.Quiet < silenceLimit
+		return h, err
+	})
+	if err != nil {
+		return nil, s.explain("look up who holds the lock", err)
+	}
+	return found, nil
+}
+
+// examineLock looks who leads, and whether somebody else has taken the lock of
+// leaders, or that of the relays that stand by.
+func (d *Database) examineLock(ctx context.Context, s *session, e *Examination) {
+	check := relay.Check{Name: checkLock, Found: "free: no relay leads"}
+	leaders, err := s.holders(ctx, d.lock)
+	standbys, err2 := s.holders(ctx, d.standby)
+	switch err := errors.Join(err, err2); {
+	case err != nil:
+		check.Severity, check.Found = relay.Warning, err.Error()
+	case len(leaders) > 0 && !leaders[0].Relay:
+		check.Severity = relay.Fault
+		check.Found = fmt.Sprintf("held by %s, which is no relay at work: none can lead", leaders[0])
+		check.Fix = leaders[0].Release()
+	case len(leaders) > 0:
+		check.Found = fmt.Sprintf("held by the relay that leads (%s), %d stand by", leaders[0], len(standbys))
+	}
+	e.add(check)
+	for _, h := range standbys {
+		if !h.Relay {
+			e.add(relay.Check{
+				Name: checkStandbys, Severity: relay.Warning,
+				Found: fmt.Sprintf("their lock is held by %s, which is no relay: a leader that cannot work gives way to it, for nothing", h),
+				Fix:   h.Release(),
+			})
+			return
+		}
+	}
+}
