@@ -62,6 +62,23 @@ func TestConfigurationIsObeyed(t *testing.T) {
 	})
 }
 
+func TestClusterElectsALeader(t *testing.T) {
+	c, err := natsserver.StartCluster(t.Context(), 3, natsserver.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeBroker(t, c) })
+	js, err := jetstream.New(connect(t, c.URLs()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a stream of three replicas", func() bool {
+		_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}, Replicas: 3})
+		return err == nil
+	})
+	publish(t, js, 1, 1)
+}
+
 func TestJetStreamCanBeSwitchedOff(t *testing.T) {
 	eachKind(t, natsserver.Options{Config: "jetstream: false"}, func(t *testing.T, b broker, _ func() error) {
 		js, err := jetstream.New(connect(t, b.URL()))
