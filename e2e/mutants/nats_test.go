@@ -31,7 +31,7 @@ var natsMutants = []mutant{
 		file: "sinks/natsjs/reply.go",
 		old:  `case ack.Stream == "" || ack.Sequence == 0:`,
 		new:  "case false:",
-		pkg:  "./sinks/natsjs", test: "TestAnswerThatIsNoStreamsIsARefusal",
+		pkg:  "./sinks/natsjs", test: "TestAnswerThatIsNoStreamsAcknowledgesNothing",
 	},
 	{
 		rule: "NATS: a second answer to one publish acknowledges no other",
@@ -57,9 +57,37 @@ var natsMutants = []mutant{
 	{
 		rule: "NATS: a topic that nobody takes stops no other",
 		file: "sinks/natsjs/watch.go",
-		old:  "return e.phase == undecided && e.number < acked",
-		new:  "return e.phase == undecided && e.number < acked && false",
+		old:  "return e.phase == undecided && e.first < acked",
+		new:  "return e.phase == undecided && e.first < acked && false",
 		pkg:  "./sinks/natsjs", test: "TestPublishOnlyRightsSuffice",
+	},
+	{
+		rule: "NATS: an answer that is no stream's settles nothing before the deadline",
+		file: "sinks/natsjs/session.go",
+		old:  "\t\ts.pending.markStranger(t)\n",
+		new:  "\t\tif it, ok := s.pending.take(t); ok {\n\t\t\tit.done(notAStream(it.message.Topic))\n\t\t}\n",
+		pkg:  "./sinks/natsjs", test: "TestServiceThatAnswersFirstRefusesNothingThatIsStored",
+	},
+	{
+		rule: "NATS: a cluster that nobody leads may have streams that take messages",
+		file: "sinks/natsjs/probe.go",
+		old:  "errors.Is(err, nats.ErrTimeout), isAnswer(err):",
+		new:  "errors.Is(err, nats.ErrTimeout):",
+		pkg:  "./sinks/natsjs", test: "TestStreamIsPublishedToWhileNobodyLeadsTheCluster",
+	},
+	{
+		rule: "NATS: a question that is denied is no sign of death",
+		file: "sinks/natsjs/watch.go",
+		old:  "\t\terr = s.roundTrip(ctx)\n",
+		new:  "",
+		pkg:  "./sinks/natsjs", test: "TestDeniedQuestionEndsNoConnection",
+	},
+	{
+		rule: "NATS: a change of the stream's leader is not the message's fault",
+		file: "sinks/natsjs/watch.go",
+		old:  "e.phase == unanswered && e.due.IsZero() && half.After(e.deadline)",
+		new:  "half.IsZero()",
+		pkg:  "./sinks/natsjs", test: "TestLeaderOfAStreamStepsDownUnderLoad",
 	},
 	{
 		rule: "NATS: no topic is a wildcard",

@@ -200,7 +200,7 @@ func TestPublishOnlyRightsSuffice(t *testing.T) {
 	b := secured(t, `users: [
 		{user: admin, password: a},
 		{user: relay, password: r, permissions: {publish: ["good.>", "nowhere.>"], subscribe: ["_INBOX.>"]}}]`, "admin:a")
-	s := open(t, natsjs.Options{URLs: "nats://relay:r@" + b.Addr()})
+	s := open(t, natsjs.Options{URLs: "nats://relay:r@" + b.Addr(), AckTimeout: time.Second})
 	reach(t, s) // cannot ask JetStream, and says that the broker is there
 	if got := await(t, s, messageTo(goodTopic, 1)); got.Class != relay.Acknowledged {
 		t.Fatalf("outcome is %s %q (%v)", got.Class, got.Type, got.Err)
@@ -217,6 +217,19 @@ func TestPublishOnlyRightsSuffice(t *testing.T) {
 	if got := <-reports; got.Class != relay.Refused || got.Type != relay.ErrorTypeUnroutable {
 		t.Errorf("an unroutable message beside others is %s %q (%v)", got.Class, got.Type, got.Err)
 	}
+}
+
+// A question that is denied is no sign of death: the server was heard to deny it.
+func TestDeniedQuestionEndsNoConnection(t *testing.T) {
+	b := secured(t, `users: [
+		{user: admin, password: a},
+		{user: relay, password: r, permissions: {publish: ["good.>", "silent"], subscribe: ["_INBOX.>"]}}]`, "admin:a")
+	s := open(t, natsjs.Options{URLs: "nats://relay:r@" + b.Addr(), AckTimeout: 500 * time.Millisecond})
+	reach(t, s)
+	for i := range 2 {
+		expect(t, s, messageTo(silentTopic, i), relay.Refused, relay.ErrorTypeTimeout, "")
+	}
+	expect(t, s, messageTo(goodTopic, 3), relay.Acknowledged, "", "")
 }
 
 func TestTopicThatIsNotPermittedIsForbidden(t *testing.T) {

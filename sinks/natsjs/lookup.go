@@ -105,28 +105,21 @@ func (s *session) settleUnclaimed(ctx context.Context, topic string) {
 	switch {
 	case errors.Is(err, errNoStream):
 		s.noStream(ctx, topic, s.pending.takeIf(unclaimedHere))
-	case errors.Is(err, errNotReady):
+	case errors.Is(err, errNotReady) && s.pending.lastAcknowledged() == 0:
 		for _, e := range s.pending.takeIf(unclaimedHere) {
-			e.done(notReady(topic, err))
+			e.done(e.notReady(err))
 		}
 	default:
-		s.retry(topic, err)
-	}
-}
-
-// retry publishes messages again, once, that no stream took although one has their
-// topic: the stream may have been created, or have come up, a moment after the
-// publish. All others become undecided: what becomes of other messages settles them.
-func (s *session) retry(topic string, doubt error) {
-	if errors.Is(doubt, errStreamSilent) {
-		for _, e := range s.pending.takeIf(func(e *entry, _ uint64) bool {
-			return e.phase == unclaimed && e.message.Topic == topic && e.tries == 0
-		}) {
-			e.tries++
-			s.requeue(e.item)
+		now := time.Now()
+		until := now
+		switch {
+		case errors.Is(err, errStreamSilent):
+			until = now.Add(2 * s.options.AckTimeout)
+		case !errors.Is(err, errNotReady):
+			until = now.Add(s.options.AckTimeout)
 		}
+		s.pending.markUndecided(topic, err, now, until, now.Add(min(decideAfter, s.options.AckTimeout)))
 	}
-	s.pending.markUndecided(topic, doubt, time.Now().Add(min(decideAfter, s.options.AckTimeout)))
 }
 
 // findStream returns why no stream took a message of the topic.
@@ -155,7 +148,7 @@ func explain(stream string, err error) error {
 		return errNoStream
 	case errors.Is(err, nats.ErrNoResponders):
 		return fmt.Errorf("%w: the server runs without it, or it is starting", errNotReady)
-	case errors.As(err, &api):
+	case errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeJetStreamNotEnabled || api.ErrorCode == jetstream.JSErrCodeJetStreamNotEnabledForAccount):
 		return fmt.Errorf("%w: %w", errNotReady, err)
 	}
 	return fmt.Errorf("cannot look up its stream: %w", err)

@@ -21,6 +21,7 @@ const (
 	codeHeaderTooLarge        jetstream.ErrorCode = 10097
 	codeSubjectsOverlap       jetstream.ErrorCode = 10065
 	codeTooManyRequests       jetstream.ErrorCode = 10167 // the stream's own queue is full
+	codeDuplicateInProcess    jetstream.ErrorCode = 10158 // an earlier publish of the message id is not committed
 )
 
 // refusal translates a stream's error. What concerns one stream or one message
@@ -56,8 +57,13 @@ func unclaimedRefused(topic string, doubt error) relay.Outcome {
 		"see that a stream has it and is up", relay.Quote(topic), doubt)
 }
 
-func notReady(topic string, doubt error) relay.Outcome {
-	return relay.UnavailableOutcome(relay.ErrorTypeNotReady, fmt.Errorf("no stream takes subject %s: %w", relay.Quote(topic), doubt))
+// notReady is for a message that no stream took while nothing else was taken either.
+func (it item) notReady(doubt error) relay.Outcome {
+	err := fmt.Errorf("no stream takes subject %s: %w", relay.Quote(it.message.Topic), doubt)
+	if it.proposed {
+		return relay.UnknownOutcome(relay.ErrorTypeNotReady, err)
+	}
+	return relay.UnavailableOutcome(relay.ErrorTypeNotReady, err)
 }
 
 func forbidden(topic string) relay.Outcome {
@@ -72,7 +78,8 @@ func timedOut(topic string) relay.Outcome {
 
 func notAStream(topic string) relay.Outcome {
 	return relay.RefusedOutcome(relay.ErrorTypeNacked,
-		"subject %s was answered by something that is not a stream: find who subscribes to it and replies", relay.Quote(topic))
+		"subject %s was answered by something that is not a stream, and by no stream in time: find who subscribes to it and replies, "+
+			"and see that a stream has the subject", relay.Quote(topic))
 }
 
 func unavailable(err error) relay.Outcome {

@@ -15,20 +15,46 @@ import (
 type item struct {
 	message *relay.Message
 	report  relay.Report
-	// tries counts the publishes that no stream took and that were repeated.
+	// tries counts the publishes that no stream took and that were repeated because a
+	// stream was created for them.
 	tries int
+	// until ends the repetitions of a message that a stream did not take for now.
+	// Zero: it was not repeated.
+	until time.Time
+	// on has the message in flight, or had it before it is published again. There its
+	// first publish had the number first, and the one before this one the number earlier
+	// (0: none).
+	on             *pending
+	first, earlier uint64
+	// due is the deadline of an earlier publish, for a message that is repeated because
+	// its acknowledgement may have been lost. Zero: each publish has its own.
+	due time.Time
+	// proposed says that a stream may have the message from an earlier publish.
+	proposed bool
 }
 
 func (it item) done(o relay.Outcome) { it.report(it.message, o) }
 
+// unsent reports a message that was not written, or that no stream took, because
+// there is no connection.
+func (it item) unsent(why error) {
+	if it.proposed {
+		it.done(relay.UnknownOutcome(relay.ErrorTypeDisconnected, why))
+		return
+	}
+	it.done(unavailable(why))
+}
+
 // entry is a message in flight.
 type entry struct {
 	item
+	slot     uint32
 	number   uint64 // of the publish on this connection, from 1; 0: no message
 	size     int64  // on the wire, headers and payload
 	deadline time.Time
 	phase    phase
-	doubt    error // why nothing is decided yet, in phase undecided
+	doubt    error // why nothing is decided yet, in phases repeated and undecided
+	stranger bool  // something that is no stream has answered
 }
 
 // phase is what is known of a message in flight.
@@ -37,7 +63,8 @@ type phase uint8
 const (
 	unanswered phase = iota // no reply yet
 	unclaimed               // no responders: no stream took it; one is looked up
-	undecided               // unclaimed, and the look-up does not say why
+	repeated                // is published again soon: a stream did not take it for now
+	undecided               // unclaimed, and neither look-up nor repetitions say why
 )
 
 // pending holds the messages in flight on one connection. Whoever takes an entry
@@ -50,7 +77,10 @@ type pending struct {
 	mu    sync.Mutex
 	slots []entry
 	free  []uint32 // indexes of slots without a message
-	last  uint64   // the number given last
+	// again has the slots of messages that are published again, by the number of the
+	// publish before: its acknowledgement counts too.
+	again map[uint64]uint32
+	last  uint64 // the number given last
 	// acked is the highest number that was acknowledged. It proves that the broker
 	// worked after every message with a lower number had been written.
 	acked uint64
@@ -90,7 +120,7 @@ func parseTicket(s string) (ticket, bool) {
 }
 
 func newPending(window int) *pending {
-	return &pending{slots: make([]entry, 0, window), free: make([]uint32, 0, window)}
+	return &pending{slots: make([]entry, 0, window), free: make([]uint32, 0, window), again: make(map[uint64]uint32)}
 }
 
 // add takes in a message before it is written. It returns false once end was called.
@@ -108,7 +138,16 @@ func (p *pending) add(it item, size int64, deadline time.Time) (ticket, bool) {
 		p.slots = append(p.slots, entry{})
 	}
 	p.last++
-	p.slots[slot] = entry{item: it, number: p.last, size: size, deadline: deadline}
+	if it.on != p {
+		it.on, it.first, it.earlier = p, p.last, 0
+	}
+	if it.earlier != 0 {
+		p.again[it.earlier] = slot
+	}
+	if !it.due.IsZero() {
+		deadline = it.due
+	}
+	p.slots[slot] = entry{item: it, slot: slot, number: p.last, size: size, deadline: deadline}
 	return ticket{slot, p.last}, true
 }
 
@@ -131,42 +170,101 @@ func (p *pending) acknowledge(t ticket) (item, bool) {
 }
 
 func (p *pending) takeLocked(t ticket) (item, bool) {
-	if int(t.slot) >= len(p.slots) || t.number == 0 || p.slots[t.slot].number != t.number {
+	e := p.find(t)
+	if e == nil {
 		return item{}, false
 	}
-	it := p.slots[t.slot].item
-	p.clear(t.slot)
+	it := e.item
+	p.clear(e)
 	return it, true
 }
 
-// clear frees a slot and drops the reference to its message.
-func (p *pending) clear(slot uint32) {
-	p.slots[slot] = entry{}
-	p.free = append(p.free, slot)
+// clear frees the slot of an entry and drops the reference to its message.
+func (p *pending) clear(e *entry) {
+	delete(p.again, e.earlier)
+	p.free = append(p.free, e.slot)
+	*e = entry{}
+}
+
+// find returns the message in flight of a ticket, or nil. The caller holds the lock.
+func (p *pending) find(t ticket) *entry {
+	if int(t.slot) < len(p.slots) && t.number != 0 && p.slots[t.slot].number == t.number {
+		return &p.slots[t.slot]
+	}
+	if slot, ok := p.again[t.number]; ok {
+		return &p.slots[slot]
+	}
+	return nil
 }
 
 // markUnclaimed notes that no stream took the message, and returns its topic.
 func (p *pending) markUnclaimed(t ticket) (topic string, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if int(t.slot) >= len(p.slots) || t.number == 0 || p.slots[t.slot].number != t.number {
+	e := p.find(t)
+	if e == nil {
 		return "", false
 	}
-	e := &p.slots[t.slot]
 	e.phase = unclaimed
 	return e.message.Topic, true
 }
 
+// markStranger notes that something answered that is no stream. A stream's answer
+// may still come.
+func (p *pending) markStranger(t ticket) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e := p.find(t); e != nil {
+		e.stranger = true
+	}
+}
+
+// markProposed notes that a stream has the message's id in process, and has the
+// message repeated until then at most. After that it waits for its deadline.
+func (p *pending) markProposed(t ticket, now, until time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := p.find(t)
+	if e == nil {
+		return
+	}
+	e.proposed = true
+	e.repeat(now, until)
+}
+
+// repeat has the message published again, unless the time for that is over.
+func (e *entry) repeat(now, until time.Time) bool {
+	if e.until.IsZero() {
+		e.until = until
+	}
+	if !now.Before(e.until) {
+		return false
+	}
+	e.phase = repeated
+	return true
+}
+
 // markUndecided notes that a look-up for the unclaimed messages of a topic has
-// decided nothing, why, and until when they wait for other evidence.
-func (p *pending) markUndecided(topic string, why error, deadline time.Time) {
+// decided nothing, and why. They are repeated until then. Later they wait, until
+// their new deadline, for other evidence.
+func (p *pending) markUndecided(topic string, why error, now, until, deadline time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i := range p.slots {
 		if e := &p.slots[i]; e.number != 0 && e.phase == unclaimed && e.message.Topic == topic {
-			e.phase, e.doubt, e.deadline = undecided, why, deadline
+			e.doubt = why
+			if !e.repeat(now, until) {
+				e.phase, e.deadline = undecided, deadline
+			}
 		}
 	}
+}
+
+// lastAcknowledged is the highest number that was acknowledged; 0: none was.
+func (p *pending) lastAcknowledged() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.acked
 }
 
 // takeIf removes the messages for which the condition holds, and returns them in the
@@ -179,7 +277,7 @@ func (p *pending) takeIf(condition func(e *entry, acked uint64) bool) []entry {
 	for i := range p.slots {
 		if e := &p.slots[i]; e.number != 0 && condition(e, p.acked) {
 			taken = append(taken, *e)
-			p.clear(uint32(i))
+			p.clear(e)
 		}
 	}
 	slices.SortFunc(taken, func(a, b entry) int { return cmp.Compare(a.number, b.number) })
@@ -211,6 +309,11 @@ func (p *pending) valid() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	free := make(map[uint32]bool)
+	for number, slot := range p.again {
+		if e := p.slots[slot]; e.number == 0 || e.earlier != number {
+			return false
+		}
+	}
 	for _, slot := range p.free {
 		if free[slot] || int(slot) >= len(p.slots) || p.slots[slot].number != 0 || p.slots[slot].message != nil {
 			return false

@@ -15,8 +15,29 @@ import (
 // model is pending, written to be seen right.
 type model struct {
 	flight map[ticket]*entry
+	again  []entry // taken out, to be published again
 	acked  uint64
 	ended  bool
+}
+
+// find returns the message of a ticket, or of the publish after that one.
+func (m *model) find(t ticket) (*entry, bool) {
+	if e, ok := m.flight[t]; ok {
+		return e, true
+	}
+	for _, e := range m.flight {
+		if t.number != 0 && e.earlier == t.number {
+			return e, true
+		}
+	}
+	return nil, false
+}
+
+func ticketOf(e *entry) ticket {
+	if e == nil {
+		return ticket{}
+	}
+	return ticket{e.slot, e.number}
 }
 
 func (m *model) numbers(condition func(*entry) bool) []uint64 {
@@ -29,6 +50,16 @@ func (m *model) numbers(condition func(*entry) bool) []uint64 {
 	}
 	slices.Sort(all)
 	return all
+}
+
+// repeat has the message repeated before its time is over, which begins once.
+func (m *model) repeat(e *entry, now, until time.Time, otherwise phase) {
+	if e.until.IsZero() {
+		e.until = until
+	}
+	if e.phase = otherwise; now.Before(e.until) {
+		e.phase = repeated
+	}
 }
 
 func numbers(entries []entry) []uint64 {
@@ -61,45 +92,72 @@ func FuzzPending(f *testing.F) {
 			case 0, 1, 2:
 				it := item{message: &relay.Message{Topic: topic}}
 				deadline := epoch.Add(time.Duration(i))
+				if len(m.again) > 0 && b>>6 == 0 {
+					it, m.again = m.again[0].item, m.again[1:]
+				}
 				tk, ok := p.add(it, int64(b), deadline)
 				if ok {
-					m.flight[tk] = &entry{item: it, number: tk.number, deadline: deadline}
+					if it.first == 0 {
+						it.first = tk.number
+					}
+					m.flight[tk] = &entry{item: it, slot: tk.slot, number: tk.number, deadline: deadline}
 					used = append(used, tk)
 				}
 				got, want = ok, !m.ended
 			case 3:
 				tk := pick(b >> 3)
 				_, ok := p.take(tk)
-				_, there := m.flight[tk]
-				delete(m.flight, tk)
+				e, there := m.find(tk)
+				delete(m.flight, ticketOf(e))
 				got, want = ok, there
 			case 4:
 				tk := pick(b >> 3)
 				_, ok := p.acknowledge(tk)
-				_, there := m.flight[tk]
-				delete(m.flight, tk)
+				e, there := m.find(tk)
+				delete(m.flight, ticketOf(e))
 				if slices.Contains(used, tk) {
 					m.acked = max(m.acked, tk.number)
 				}
 				got, want = ok, there
 			case 5:
 				tk := pick(b >> 3)
+				if b>>7 == 1 {
+					now := epoch.Add(time.Duration(i))
+					until := now.Add(time.Duration(b >> 6 & 1))
+					p.markProposed(tk, now, until)
+					if e, there := m.find(tk); there {
+						m.repeat(e, now, until, e.phase)
+					}
+					continue
+				}
 				gotTopic, ok := p.markUnclaimed(tk)
 				wantTopic := ""
-				e, there := m.flight[tk]
+				e, there := m.find(tk)
 				if there {
 					e.phase, wantTopic = unclaimed, e.message.Topic
 				}
 				got, want = fmt.Sprint(gotTopic, ok), fmt.Sprint(wantTopic, there)
 			case 6:
-				p.markUndecided(topic, errors.New("doubt"), epoch)
+				now := epoch.Add(time.Duration(i))
+				until := now.Add(time.Duration(b >> 6))
+				p.markUndecided(topic, errors.New("doubt"), now, until, epoch)
 				for _, e := range m.flight {
 					if e.phase == unclaimed && e.message.Topic == topic {
-						e.phase, e.deadline = undecided, epoch
+						m.repeat(e, now, until, undecided)
 					}
 				}
-				got = numbers(p.takeIf(func(e *entry, acked uint64) bool { return e.phase == undecided && e.number < acked }))
-				want = m.numbers(func(e *entry) bool { return e.phase == undecided && e.number < m.acked })
+				settled := func(e *entry, acked uint64) bool {
+					return e.phase == repeated || e.phase == undecided && e.first < acked
+				}
+				taken := p.takeIf(settled)
+				for _, e := range taken {
+					if e.phase == repeated {
+						e.earlier = e.number
+						m.again = append(m.again, e)
+					}
+				}
+				got = numbers(taken)
+				want = m.numbers(func(e *entry) bool { return settled(e, m.acked) })
 			case 7:
 				if b>>3 == 31 {
 					m.ended = true

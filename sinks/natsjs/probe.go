@@ -14,7 +14,7 @@ import (
 
 // Probe implements [relay.Sink]. If there is no connection, it has one attempted at
 // once. If there is one, it asks JetStream, or makes a round trip to the server if
-// the user may not ask.
+// JetStream does not say whether it takes messages.
 func (s *Sink) Probe(ctx context.Context) error {
 	sess, err := s.link.Await(ctx)
 	if err != nil {
@@ -32,7 +32,9 @@ func (s *session) probe(ctx context.Context) error {
 		return fmt.Errorf("NATS server %s runs without JetStream: start it with -js or jetstream in its configuration", s.address)
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return fmt.Errorf("NATS server %s has no JetStream for this account: enable it there, or use another user", s.address)
-	case errors.Is(err, errDenied), errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+	case errors.Is(err, errDenied), errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout), isAnswer(err):
+		// Streams may take messages while the API cannot be asked: a cluster without a
+		// leader of its own for JetStream has leaders of streams. Publishing shows.
 		return s.roundTrip(ctx)
 	}
 	return fmt.Errorf("ask JetStream at %s: %w", s.address, err)

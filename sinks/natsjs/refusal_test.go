@@ -73,28 +73,55 @@ func TestAccountLimitsAreFull(t *testing.T) {
 	t.Error("the account's limit was never reached")
 }
 
-func TestAnswerThatIsNoStreamsIsARefusal(t *testing.T) {
+// respond answers each message to the subject with the text.
+func respond(t *testing.T, conn *nats.Conn, subject, text string) *nats.Subscription {
+	t.Helper()
+	sub, err := conn.Subscribe(subject, func(m *nats.Msg) {
+		if err := m.Respond([]byte(text)); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.FlushTimeout(5 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	return sub
+}
+
+func TestAnswerThatIsNoStreamsAcknowledgesNothing(t *testing.T) {
 	b := startBroker(t, "")
 	conn := connect(t, b.URL())
-	answers := []string{"", "OK", "{}", `{"stream":"X"}`, `{"stream":"","seq":1}`, `{"stream":"X","seq":0}`, `[1]`, `{"seq":"1","stream":"X"}`}
-	for _, answer := range answers {
-		sub, err := conn.Subscribe("service", func(m *nats.Msg) {
-			if err := m.Respond([]byte(answer)); err != nil {
-				t.Error(err)
-			}
-		})
-		if err != nil {
-			t.Fatal(err)
+	s := open(t, natsjs.Options{URLs: b.URL(), AckTimeout: 300 * time.Millisecond})
+	reach(t, s)
+	for i, answer := range []string{
+		"", "OK", "{}", `{"stream":"X"}`, `{"stream":"","seq":1}`, `{"stream":"X","seq":0}`, `[1]`, `{"seq":"1","stream":"X"}`,
+		`{"error":"no"}`, `{"error":{"code":404,"message":"no such order"}}`,
+	} {
+		sub := respond(t, conn, "service", answer)
+		begin := time.Now()
+		expect(t, s, messageTo("service", i), relay.Refused, relay.ErrorTypeNacked, "not a stream")
+		if d := time.Since(begin); d < 300*time.Millisecond {
+			t.Errorf("answer %q settles the message after %s, before a stream's answer could have come", answer, d)
 		}
-		if err := conn.FlushTimeout(5 * time.Second); err != nil {
-			t.Fatal(err)
-		}
-		s := open(t, natsjs.Options{URLs: b.URL()})
-		reach(t, s)
-		expect(t, s, messageTo("service", 1), relay.Refused, relay.ErrorTypeNacked, "not a stream")
 		if err := sub.Unsubscribe(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A service listens on a topic that a stream has, and is mostly the first to answer.
+func TestServiceThatAnswersFirstRefusesNothingThatIsStored(t *testing.T) {
+	b := startBroker(t, "")
+	respond(t, connect(t, b.URL()), goodTopic, "OK")
+	s := open(t, natsjs.Options{URLs: b.URL(), AckTimeout: 2 * time.Second})
+	reach(t, s)
+	for i := range 100 {
+		expect(t, s, messageTo(goodTopic, i), relay.Acknowledged, "", "")
+	}
+	if n := len(b.Stored(t, goodTopic)); n != 100 {
+		t.Errorf("%d messages are stored, want 100", n)
 	}
 }
 

@@ -22,6 +22,7 @@ const (
 	garbage      replyKind = iota // not from a stream
 	acknowledged                  // a PubAck
 	refused                       // a stream's or JetStream's error
+	inProcess                     // the stream has the message id, and has not stored it yet
 	noResponders                  // nobody subscribes to the subject
 )
 
@@ -58,7 +59,9 @@ func parsePubAck(data []byte) reply {
 	switch err := json.Unmarshal(data, &ack); {
 	case err != nil:
 		return reply{kind: garbage}
-	case ack.Error != nil:
+	case ack.Error != nil && ack.Error.ErrorCode == codeDuplicateInProcess:
+		return reply{kind: inProcess, stream: ack.Stream}
+	case ack.Error != nil && (ack.Stream != "" || ack.Error.ErrorCode != 0):
 		return reply{kind: refused, stream: ack.Stream, err: ack.Error}
 	case ack.Stream == "" || ack.Sequence == 0:
 		return reply{kind: garbage}

@@ -142,7 +142,7 @@ func (s *session) publish(e *encoder, it item, size int64, now time.Time) {
 	e.encode(it.message) // before it is pending
 	t, ok := s.pending.add(it, size, now.Add(s.options.AckTimeout))
 	if !ok {
-		it.done(unavailable(s.lost()))
+		it.unsent(s.lost())
 		return
 	}
 	err := s.conn.PublishMsg(e.addressed(s.inbox, t))
@@ -153,7 +153,9 @@ func (s *session) publish(e *encoder, it item, size int64, now time.Time) {
 	case errors.Is(err, nats.ErrMaxPayload):
 		s.settle(t, relay.RejectedOutcome(fmt.Errorf("%w: %w", relay.ErrTooLarge, err)))
 	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining):
-		s.settle(t, unavailable(s.lost())) // refused before it was written
+		if it, ok := s.pending.take(t); ok {
+			it.unsent(s.lost()) // refused before it was written
+		}
 	case errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrBadHeaderMsg):
 		s.settle(t, relay.RejectedOutcome(fmt.Errorf("%w: %w", relay.ErrInvalid, err)))
 	default:
@@ -180,8 +182,12 @@ func (s *session) takeReply(m *nats.Msg) {
 	switch r.kind {
 	case acknowledged:
 		if it, ok := s.pending.acknowledge(t); ok {
-			it.done(relay.Outcome{Class: relay.Acknowledged, Duplicate: r.duplicate})
+			// A duplicate of a publish that was repeated here is not news.
+			it.done(relay.Outcome{Class: relay.Acknowledged, Duplicate: r.duplicate && !it.proposed})
 		}
+	case inProcess:
+		now := time.Now()
+		s.pending.markProposed(t, now, now.Add(s.options.AckTimeout))
 	case noResponders:
 		if topic, ok := s.pending.markUnclaimed(t); ok {
 			s.lookup.ask(topic)
@@ -191,9 +197,7 @@ func (s *session) takeReply(m *nats.Msg) {
 			it.done(refusal(r.stream, it.message.Topic, r.err))
 		}
 	default:
-		if it, ok := s.pending.take(t); ok {
-			it.done(notAStream(it.message.Topic))
-		}
+		s.pending.markStranger(t)
 	}
 }
 
@@ -237,8 +241,8 @@ func (s *session) reportLost(entries []entry) {
 		case i == culprit:
 			e.done(relay.RejectedOutcome(fmt.Errorf("%w: %d bytes of headers and payload, and the server says: %w",
 				relay.ErrTooLarge, e.size, lost)))
-		case e.phase != unanswered: // it is known that no stream took it
-			e.done(unavailable(lost))
+		case e.phase != unanswered: // no stream took it, unless an earlier publish of it
+			e.unsent(lost)
 		default:
 			e.done(relay.UnknownOutcome(errorType, lost))
 		}

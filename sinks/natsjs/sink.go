@@ -48,7 +48,7 @@ func (s *Sink) Publish(m *relay.Message, report relay.Report) {
 
 func (s *Sink) requeue(it item) {
 	if !s.queue.Put(it) {
-		it.done(unavailable(errClosing))
+		it.unsent(errClosing)
 	}
 }
 
@@ -98,9 +98,9 @@ func (s *Sink) publishItems(e *encoder, items []item, closed bool) {
 		case err != nil:
 			it.done(relay.RejectedOutcome(err))
 		case closed:
-			it.done(unavailable(errClosing))
+			it.unsent(errClosing)
 		case sess == nil:
-			it.done(unavailable(downErr))
+			it.unsent(downErr)
 		default:
 			sess.publish(e, it, size, now)
 		}
