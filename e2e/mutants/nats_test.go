@@ -36,8 +36,8 @@ var natsMutants = []mutant{
 	{
 		rule: "NATS: a second answer to one publish acknowledges no other",
 		file: "sinks/natsjs/pending.go",
-		old:  "p.slots[t.slot].number != t.number {\n\t\treturn item{}, false",
-		new:  "p.slots[t.slot].number == 0 {\n\t\treturn item{}, false",
+		old:  "t.number != 0 && p.slots[t.slot].number == t.number {",
+		new:  "t.number != 0 && p.slots[t.slot].number != 0 {",
 		pkg:  "./sinks/natsjs", test: "TestSecondAnswerForOnePublishAcknowledgesNothingElse",
 	},
 	{
