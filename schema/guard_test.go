@@ -40,6 +40,10 @@ var forbidden = map[string][]string{
 	"merge":                          {insert, "MERGE INTO outbox o USING (VALUES (1)) v ON true WHEN MATCHED THEN DELETE"},
 	"many savepoints, an early row":  {"DO $$ BEGIN FOR i IN 1..200 LOOP BEGIN " + insert + "; EXCEPTION WHEN others THEN NULL; END; END LOOP; END $$", "DELETE FROM outbox WHERE id = (SELECT min(id) FROM outbox)"},
 	"data-modifying CTE, two levels": {"WITH i AS (" + insert + " RETURNING id) SELECT id FROM i", "UPDATE outbox SET message_id = gen_random_uuid()"},
+	"truncate":                       {insert, "TRUNCATE outbox"},
+	"truncate of a savepoint's":      {"SAVEPOINT a", insert, "RELEASE a", "TRUNCATE outbox RESTART IDENTITY"},
+	"truncate after a mark":          {insert, "UPDATE outbox SET sent_at = now()", "TRUNCATE outbox"},
+	"truncate, insert, truncate":     {"TRUNCATE outbox", insert, "TRUNCATE outbox CASCADE"},
 	"in a repeatable read":           {"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "SAVEPOINT a", insert, "RELEASE a", "DELETE FROM outbox"},
 }
 
@@ -143,4 +147,30 @@ func TestGuardLetsRowsOfAPreparedTransactionBeChangedLater(t *testing.T) {
 	if _, err := conn.Exec(t.Context(), "DELETE FROM outbox"); !guarded(err) {
 		t.Errorf("before PREPARE: %v, want the guard's error", err)
 	}
+}
+
+// A test's or a person's TRUNCATE comes in a transaction of its own, or first.
+func TestGuardLetsOtherTransactionsTruncate(t *testing.T) {
+	conn := migrated(t, outbox)
+	for range 3 {
+		run(t, conn, insert) // in this session, and so among its counters
+		run(t, conn, "TRUNCATE outbox")
+	}
+	run(t, conn, "BEGIN")
+	run(t, conn, "TRUNCATE outbox")
+	run(t, conn, insert)
+	run(t, conn, "COMMIT")
+	run(t, conn, "BEGIN")
+	run(t, conn, "SAVEPOINT a")
+	run(t, conn, insert)
+	run(t, conn, "ROLLBACK TO a")
+	run(t, conn, "TRUNCATE outbox")
+	run(t, conn, "COMMIT")
+	run(t, conn, "SET track_counts = off")
+	run(t, conn, "BEGIN")
+	run(t, conn, insert)
+	if _, err := conn.Exec(t.Context(), "TRUNCATE outbox"); !guarded(err) {
+		t.Errorf("without counters: %v, want the guard's error", err)
+	}
+	run(t, conn, "ROLLBACK")
 }

@@ -207,24 +207,40 @@ DECLARE
   -- xids begin again at 3, with rows frozen before and savepoints on both sides.)
   body text := $guard$
 DECLARE
-  top    bigint := pg_current_xact_id()::text::bigint;
-  ahead  bigint := (OLD.xmin::text::bigint - top) & 4294967295;
-  status text;
+  top     bigint := pg_current_xact_id()::text::bigint;
+  ids     bigint[];
+  writers xid[];
+  status  text;
 BEGIN
-  BEGIN
-    status := pg_xact_status((top + ahead)::text::xid8);
-  EXCEPTION WHEN invalid_parameter_value THEN
-    status := 'in the future';
-  END;
-  IF status = 'in progress' THEN
-    RAISE EXCEPTION 'outbox-relay: % of row id=% of table %.% in the transaction that inserted or last changed it',
-        TG_OP, OLD.id, quote_ident(TG_TABLE_SCHEMA), quote_ident(TG_TABLE_NAME)
-      USING ERRCODE = 'object_not_in_prerequisite_state',
-        DETAIL = 'The relay may publish the row as it was inserted, as soon as the transaction has committed.',
-        HINT = 'Insert the row once, with its final values; take it back with ROLLBACK TO SAVEPOINT; '
-          'or change it in a later transaction.';
+  IF TG_OP = 'TRUNCATE' THEN
+    -- Counters say at no cost whether the session has inserted lately. Only then is
+    -- the table read, to see whether it did so in this transaction.
+    IF current_setting('track_counts')::boolean AND (SELECT sum(pg_stat_get_xact_tuples_inserted(relid))
+        FROM (SELECT TG_RELID UNION SELECT relid FROM pg_partition_tree(TG_RELID)) AS parts (relid)) = 0 THEN
+      RETURN NULL;
+    END IF;
+    EXECUTE format('SELECT array_agg(id), array_agg(xmin) FROM %I.%I WHERE age(xmin) <= 0', TG_TABLE_SCHEMA, TG_TABLE_NAME)
+      INTO ids, writers;
+  ELSE
+    ids := ARRAY[OLD.id];
+    writers := ARRAY[OLD.xmin];
   END IF;
-  RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
+  FOR i IN 1 .. coalesce(cardinality(ids), 0) LOOP
+    BEGIN
+      status := pg_xact_status((top + ((writers[i]::text::bigint - top) & 4294967295))::text::xid8);
+    EXCEPTION WHEN invalid_parameter_value THEN
+      status := 'in the future';
+    END;
+    IF status = 'in progress' THEN
+      RAISE EXCEPTION 'outbox-relay: % of row id=% of table %.% in the transaction that inserted or last changed it',
+          TG_OP, ids[i], quote_ident(TG_TABLE_SCHEMA), quote_ident(TG_TABLE_NAME)
+        USING ERRCODE = 'object_not_in_prerequisite_state',
+          DETAIL = 'The relay may publish the row as it was inserted, as soon as the transaction has committed.',
+          HINT = 'Insert the row once, with its final values; take it back with ROLLBACK TO SAVEPOINT; '
+            'or change it in a later transaction.';
+    END IF;
+  END LOOP;
+  RETURN CASE TG_OP WHEN 'DELETE' THEN OLD WHEN 'TRUNCATE' THEN NULL ELSE NEW END;
 END
 $guard$;
 BEGIN
@@ -253,6 +269,10 @@ BEGIN
       BEFORE DELETE OR UPDATE OF id, message_id, topic, key, payload, content_type, headers, created_at, available_at
       ON {{table}} FOR EACH ROW WHEN (age(OLD.xmin) <= 0) EXECUTE FUNCTION {{guard_function}}();
     RAISE NOTICE 'created trigger %', {{guard_name}};
+  END IF;
+  IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = tab AND tgname = {{truncate_guard_name}}) THEN
+    CREATE TRIGGER {{truncate_guard}} BEFORE TRUNCATE ON {{table}} FOR EACH STATEMENT EXECUTE FUNCTION {{guard_function}}();
+    RAISE NOTICE 'created trigger %', {{truncate_guard_name}};
   END IF;
 END $outbox$;
 

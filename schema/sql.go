@@ -59,6 +59,7 @@ func SQL(o Options) string {
 	addTable(values, o.Table)
 	addName(values, "publication", cmp.Or(o.Publication, DefaultPublication))
 	addName(values, "guard", o.Table.Guard())
+	addName(values, "truncate_guard", o.Table.TruncateGuard())
 	for i, kind := range []string{"due", "scheduled", "dead"} {
 		index := o.Table.Indexes()[i]
 		addName(values, kind+"_index", index.Name)
@@ -78,6 +79,9 @@ func RoleSQL(o RoleOptions) string {
 
 // Guard is the name of the trigger that the migration puts on the table.
 func (t Table) Guard() string { return t.derive("guard") }
+
+// TruncateGuard is the name of the trigger that guards against TRUNCATE.
+func (t Table) TruncateGuard() string { return t.derive("truncate_guard") }
 
 // What a row is, as SQL conditions. The partial indexes are made with them, and a
 // statement that repeats one word for word is answered from its index.

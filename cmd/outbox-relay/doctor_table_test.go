@@ -99,6 +99,13 @@ func TestDoctorFixesTheTable(t *testing.T) {
 			"",
 		},
 		{
+			"guard against TRUNCATE missing",
+			[]string{"DROP TRIGGER outbox_truncate_guard ON outbox"},
+			"guard", relay.Warning,
+			[]string{`trigger "outbox_truncate_guard" is missing`},
+			"",
+		},
+		{
 			"guard disabled",
 			[]string{"ALTER TABLE outbox DISABLE TRIGGER outbox_guard"},
 			"guard", relay.Warning,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -63,22 +64,27 @@ func (s *session) examineIndexes(ctx context.Context, t tableFacts) (relay.Check
 	return check, nil
 }
 
-// examineGuard: without its trigger, a row that is changed in the transaction
+// examineGuard: without its triggers, a row that is changed in the transaction
 // that inserted it is published as it was first.
 func (s *session) examineGuard(ctx context.Context, t tableFacts) (relay.Check, error) {
 	check := relay.Check{Name: checkGuard, Found: "present"}
-	guard := s.table.Guard()
-	var enabled string
-	err := s.conn.QueryRow(ctx, `SELECT tgenabled::text FROM pg_trigger WHERE tgrelid = $1 AND tgname = $2`, t.oid, guard).Scan(&enabled)
-	const risk = ": a row that is changed in the transaction that inserted it may be published as it never was"
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		check.Severity, check.Found, check.Fix = relay.Warning, "trigger "+quoted(guard)+" is missing"+risk, mendMigrate
-	case err != nil:
-		return check, s.explain("look up the guard", err)
-	case enabled != "O" && enabled != "A":
-		check.Severity, check.Found = relay.Warning, "trigger "+quoted(guard)+" is disabled"+risk
-		check.Fix = fmt.Sprintf("ALTER TABLE %s ENABLE TRIGGER %s;", s.table.Quoted(), quoted(guard))
+	var found, fixes []string
+	for _, guard := range []string{s.table.Guard(), s.table.TruncateGuard()} {
+		var enabled string
+		err := s.conn.QueryRow(ctx, `SELECT tgenabled::text FROM pg_trigger WHERE tgrelid = $1 AND tgname = $2`, t.oid, guard).Scan(&enabled)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+			found, fixes = append(found, "trigger "+quoted(guard)+" is missing"), append(fixes, mendMigrate)
+		case err != nil:
+			return check, s.explain("look up the guard", err)
+		case enabled != "O" && enabled != "A":
+			found = append(found, "trigger "+quoted(guard)+" is disabled")
+			fixes = append(fixes, fmt.Sprintf("ALTER TABLE %s ENABLE TRIGGER %s;", s.table.Quoted(), quoted(guard)))
+		}
+	}
+	if len(found) > 0 {
+		check.Severity, check.Fix = relay.Warning, strings.Join(slices.Compact(fixes), "\n")
+		check.Found = strings.Join(found, ", ") + ": a row that is changed in the transaction that inserted it may be published as it never was"
 	}
 	return check, nil
 }
