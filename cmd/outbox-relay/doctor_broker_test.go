@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/natsserver"
 	"github.com/outbox-relay/outbox-relay/relay"
 )
@@ -97,6 +99,66 @@ func TestDoctorFixesTheStreamsConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.heals("stream ORDERS", relay.Fault, "acknowledges nothing", "for 1s only")
+}
+
+// The stream keeps ids no longer than messages, so advice for one needs the other.
+func TestDoctorFixesAStreamThatKeepsMessagesBriefly(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t)
+	p.sql(`INSERT INTO outbox (topic, payload) VALUES ('orders.created', '1')`)
+	config := streamConfig()
+	config.MaxAge = time.Minute
+	if _, err := p.js().CreateStream(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	p.heals("stream ORDERS", relay.Warning, "for 1m0s only")
+}
+
+func TestDoctorFixesAStreamThatDropsWhatItHas(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t)
+	p.sql(`INSERT INTO outbox (topic, payload) VALUES ('orders.created', '1')`)
+	for name, limit := range map[string]func(*jetstream.StreamConfig){
+		"messages":              func(c *jetstream.StreamConfig) { c.MaxMsgs = 10 },
+		"bytes":                 func(c *jetstream.StreamConfig) { c.MaxBytes = 1 << 20 },
+		"messages of a subject": func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 10 },
+		"both":                  func(c *jetstream.StreamConfig) { c.MaxMsgs, c.MaxMsgsPerSubject = 10, 10 },
+	} {
+		config := streamConfig()
+		limit(&config)
+		if _, err := p.js().CreateStream(t.Context(), config); err != nil {
+			t.Fatal(name, err)
+		}
+		p.heals("stream ORDERS", relay.Warning, "dropping the oldest")
+		if err := p.js().DeleteStream(t.Context(), config.Name); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestDoctorFindsAStreamThatKeepsNothing(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t)
+	p.sql(`INSERT INTO outbox (topic, payload, available_at) VALUES ('orders.created', '1', NULL), ('orders.paid', '1', NULL)`)
+	config := streamConfig()
+	config.Retention = jetstream.InterestPolicy
+	stream, err := p.js().CreateStream(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// It is as the check says: the server acknowledges and stores nothing.
+	if _, err := p.js().Publish(t.Context(), "orders.created", nil); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := stream.Info(t.Context()); err != nil || info.State.Msgs != 0 {
+		t.Fatalf("%+v, %v", info, err)
+	}
+	p.suffers("stream of orders.created", relay.Fault, "drops them")
+	if _, err := stream.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: "created", FilterSubjects: []string{"orders.created", "orders.*.new"}}); err != nil {
+		t.Fatal(err)
+	}
+	p.suffers("stream of orders.created", relay.Fine)
+	p.heals("stream of orders.paid", relay.Fault, "drops them")
 }
 
 func TestDoctorSaysWhatItMayNotLookUp(t *testing.T) {

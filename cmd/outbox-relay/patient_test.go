@@ -243,13 +243,17 @@ func (p *patient) stream(line string) {
 		case "--storage":
 			config.Storage = map[string]jetstream.StorageType{"file": jetstream.FileStorage}[value]
 		case "--dupe-window":
-			d, err := time.ParseDuration(value)
-			if err != nil {
-				p.t.Fatal(err)
-			}
-			config.Duplicates = d
+			config.Duplicates = p.duration(value)
+		case "--max-age":
+			config.MaxAge = p.duration(value)
 		case "--ack":
 			config.NoAck = false
+		case "--discard":
+			config.Discard = map[string]jetstream.DiscardPolicy{"new": jetstream.DiscardNew}[value]
+		case "--discard-per-subject":
+			config.DiscardNewPerSubject = true
+		case "--retention":
+			config.Retention = map[string]jetstream.RetentionPolicy{"limits": jetstream.LimitsPolicy}[value]
 		case "--defaults", "--force": // questions that are not asked
 		default:
 			p.t.Fatalf("%s: unknown flag %s", line, flag)
@@ -258,6 +262,15 @@ func (p *patient) stream(line string) {
 	if _, err := js.CreateOrUpdateStream(p.t.Context(), config); err != nil {
 		p.t.Fatalf("%s: %v", line, err)
 	}
+}
+
+func (p *patient) duration(text string) time.Duration {
+	p.t.Helper()
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return d
 }
 
 func (p *patient) restart() {

@@ -90,6 +90,27 @@ var natsMutants = []mutant{
 		pkg:  "./sinks/natsjs", test: "TestLeaderOfAStreamStepsDownUnderLoad",
 	},
 	{
+		rule: "S8: a stream whose consumers do not want a topic is named",
+		file: "sinks/natsjs/examine_stream.go",
+		old:  "if info.Config.Retention == jetstream.InterestPolicy {",
+		new:  "if false {",
+		pkg:  "./cmd/outbox-relay", test: "TestDoctorFindsAStreamThatKeepsNothing",
+	},
+	{
+		rule: "S8: a stream that drops its oldest messages is named",
+		file: "sinks/natsjs/examine_stream.go",
+		old:  "(config.MaxMsgs > 0 || config.MaxBytes > 0)",
+		new:  "false",
+		pkg:  "./cmd/outbox-relay", test: "TestDoctorFixesAStreamThatDropsWhatItHas",
+	},
+	{
+		rule: "S8: a duplicate window is not longer than messages are kept",
+		file: "sinks/natsjs/examine_stream.go",
+		old:  "short := config.MaxAge > 0 && config.MaxAge < leastWindow",
+		new:  "short := false",
+		pkg:  "./cmd/outbox-relay", test: "TestDoctorFixesAStreamThatKeepsMessagesBriefly",
+	},
+	{
 		rule: "NATS: no topic is a wildcard",
 		file: "sinks/natsjs/validate.go",
 		old:  "return errWildcard",

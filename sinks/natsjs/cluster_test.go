@@ -81,6 +81,11 @@ func TestStreamIsPublishedToWhileNobodyLeadsTheCluster(t *testing.T) {
 		t.Errorf("an unroutable message beside others is %s %q (%v)", o.Class, o.Type, o.Err)
 	}
 	expect(t, s, messageTo(goodTopic, 4), relay.Acknowledged, "", "")
+
+	checks := natsjs.Examine(t.Context(), natsjs.Options{URLs: home.URL()}, []string{goodTopic})
+	if len(checks) != 1 || checks[0].Severity != relay.Warning || !strings.Contains(checks[0].Found, "cannot be asked") {
+		t.Errorf("%+v", checks)
+	}
 }
 
 // TestLeaderOfAStreamStepsDownUnderLoad has the order of a key in mind: each of the

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -43,7 +42,7 @@ func Examine(ctx context.Context, o Options, topics []string) []relay.Check {
 		}}
 	}
 	defer s.end()
-	x := &examination{session: s, as: as, streams: make(map[string]bool)}
+	x := &examination{session: s, as: as, streams: make(map[string]*examinedStream)}
 	if x.broker(ctx) {
 		x.topics(ctx, topics)
 	}
@@ -54,7 +53,7 @@ type examination struct {
 	*session
 	as      addresses
 	checks  []relay.Check
-	streams map[string]bool // those examined
+	streams map[string]*examinedStream
 }
 
 func (x *examination) add(c relay.Check) { x.checks = append(x.checks, c) }
@@ -73,6 +72,10 @@ func (x *examination) broker(ctx context.Context) bool {
 		c.Fix = "enable JetStream for the account there, or set OUTBOX_SINK_URL to another user"
 	case errors.Is(err, errDenied):
 		c.Found = fmt.Sprintf("NATS %s at %s", x.conn.ConnectedServerVersion(), x.address)
+	case isAnswer(err):
+		c.Severity = relay.Warning
+		c.Found = fmt.Sprintf("JetStream at %s cannot be asked, so streams were not examined, though they may take messages: %v", x.address, err)
+		c.Fix = "look at the server's log: most of the cluster's servers have to be there"
 	default:
 		c.Severity, c.Found = relay.Fault, fmt.Sprintf("JetStream at %s does not answer: %v", x.address, err)
 		c.Fix = "look at the server's log: a cluster without a quorum takes no messages"
@@ -107,8 +110,7 @@ func (x *examination) topics(ctx context.Context, topics []string) {
 		case err != nil:
 			x.add(relay.Check{Name: nameTopic + topic, Severity: relay.Warning, Found: fmt.Sprintf("cannot be looked up: %v", err)})
 		default:
-			x.add(relay.Check{Name: nameTopic + topic, Found: name})
-			x.stream(ctx, name)
+			x.add(x.stream(ctx, name).topic(topic))
 		}
 	}
 	for _, topic := range homeless {
@@ -172,57 +174,4 @@ func candidates(base string) func(func(string) bool) {
 			}
 		}
 	}
-}
-
-// leastWindow is the shortest duplicate window with which a restart of the relay, or
-// a short outage of the broker, leads to no duplicates.
-const leastWindow = 2 * time.Minute
-
-// askInfo is followed by the stream's name.
-const askInfo = "STREAM.INFO."
-
-// stream examines the configuration of a stream, once.
-func (x *examination) stream(ctx context.Context, name string) {
-	if x.streams[name] {
-		return
-	}
-	x.streams[name] = true
-	c := relay.Check{Name: nameStream + name}
-	stream, err := ask(ctx, x.session, askInfo+name, func(ctx context.Context) (jetstream.Stream, error) { return x.js.Stream(ctx, name) })
-	if err != nil {
-		c.Severity, c.Found = relay.Warning, fmt.Sprintf("its configuration cannot be read: %v", err)
-		x.add(c)
-		return
-	}
-	info := stream.CachedInfo()
-	config := info.Config
-	clustered := info.Cluster != nil && info.Cluster.Name != ""
-	var found, fixes []string
-	flaw := func(severity relay.Severity, what, fix string) {
-		c.Severity = max(c.Severity, severity)
-		found = append(found, what)
-		if fix != "" {
-			fixes = append(fixes, fix)
-		}
-	}
-	edit := "nats stream edit " + relay.ShellQuote(name) + " --force "
-	if config.NoAck {
-		flaw(relay.Fault, "it acknowledges nothing", edit+"--ack")
-	}
-	if config.Duplicates < leastWindow {
-		flaw(relay.Warning, fmt.Sprintf("it remembers message ids for %s only, so a redelivery after a longer fault is a duplicate", config.Duplicates),
-			edit+"--dupe-window=2m")
-	}
-	if config.Storage == jetstream.MemoryStorage {
-		flaw(relay.Warning, "it is in memory: a restart of the server loses what was acknowledged; a stream in files has to be a new one", "")
-	}
-	if clustered && config.Replicas < 3 {
-		flaw(relay.Warning, fmt.Sprintf("it has %d of the 3 replicas that outlive the loss of a server", config.Replicas), edit+"--replicas=3")
-	}
-	c.Found = strings.Join(found, "; ")
-	c.Fix = strings.Join(fixes, "\n")
-	if len(found) == 0 {
-		c.Found = fmt.Sprintf("%d replicas, remembers message ids for %s", config.Replicas, config.Duplicates)
-	}
-	x.add(c)
 }
