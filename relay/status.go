@@ -45,6 +45,14 @@ type Status struct {
 	// unless something hangs.
 	Turned time.Time
 
+	// Stalled says why rows that are due have got no further for long, since
+	// StalledSince; empty while there is progress, or nothing to do. StalledHere says
+	// that the cause is on the relay's side and not the broker's: its sessions, its
+	// privileges, locks, marks.
+	Stalled      string
+	StalledSince time.Time
+	StalledHere  bool
+
 	// SinkDown says why the broker takes no messages, since SinkDownSince; empty
 	// while it does, and while nothing has been tried.
 	SinkDown      string

@@ -185,10 +185,27 @@ func printReport(line func(name, format string, args ...any), r relayView) {
 	line("  refused, dead", "%d, %d", s.RefusedTotal, s.DeadTotal)
 	line("  duplicates, reconciled", "%d, %d", s.DuplicateAcksTotal, s.ReconciledTotal)
 	line("  in flight, waiting, held keys", "%d, %d, %d", s.InFlight, s.Waiting, s.HeldKeys)
+	if s.StalledSince != nil {
+		line("  no progress", "for %s: %s", since(s.StalledSince), s.Stalled)
+	}
+	if s.TableDownSince != nil {
+		line("  no row can be marked", "for %s: %s", since(s.TableDownSince), s.TableDown)
+	}
+	for _, row := range s.Unmarkable {
+		line("  cannot be marked", "row %d for %s: %s", row.ID, since(&row.Since), row.Error)
+	}
+	if more := s.UnmarkableRows - len(s.Unmarkable); more > 0 {
+		line("  cannot be marked", "%d more rows", more)
+	}
+	if s.LockedSince != nil {
+		line("  locked by others", "%d rows for %s: %s", s.LockedRows, since(s.LockedSince), strings.Join(s.LockedBy, ", "))
+	}
 	if s.SinkDownSince != nil {
-		line("  broker", "down for %s: %s", time.Since(*s.SinkDownSince).Round(time.Second), s.SinkDown)
+		line("  broker", "down for %s: %s", since(s.SinkDownSince), s.SinkDown)
 	}
 }
+
+func since(at *time.Time) time.Duration { return time.Since(*at).Round(time.Second) }
 
 func seconds(s float64) time.Duration {
 	return (time.Duration(s*1000) * time.Millisecond).Round(100 * time.Millisecond)

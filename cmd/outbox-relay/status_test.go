@@ -67,6 +67,9 @@ func TestStatusSaysWhichOfTheTwoItReached(t *testing.T) {
 		('retrying', '1', now() + interval '1 h', 2, NULL), ('dead', '1', NULL, 9, now())`)
 	relayUp := saying(t, relay.Status{
 		Mode: relay.Polling, Since: time.Now(), Turned: time.Now(), Reason: `wal_level is "replica"`,
+		Stalled: "no row can be marked", StalledSince: time.Now(), TableDown: "disk full", TableDownSince: time.Now(),
+		Unmarkable: 12, UnmarkableRows: []relay.UnmarkableRow{{Ref: relay.Ref{ID: 77}, Since: time.Now(), Error: "violates\x1b[2J short_key"}},
+		Locked: 13, LockedSince: time.Now(), LockedBy: []relay.Blocker{{PID: 99, Application: "report"}},
 		SinkDown: "connection refused", SinkDownSince: time.Now(), Counters: relay.Counters{Published: 1234},
 	})
 	const databaseDown = "OUTBOX_DATABASE_URL=postgres://relay:s3cret@127.0.0.1:1/x"
@@ -105,6 +108,11 @@ func TestStatusSaysWhichOfTheTwoItReached(t *testing.T) {
 		}{
 			{c.relay, `wal_level is "replica"`},
 			{c.relay, "1234"},
+			{c.relay, "for 0s: no row can be marked"},
+			{c.relay, "for 0s: disk full"},
+			{c.relay, "row 77 for 0s: violates"},
+			{c.relay, "11 more rows"},
+			{c.relay, `13 rows for 0s: pid 99 ("report")`},
 			{c.relay, "connection refused"},
 			{c.database, "  oldest pending"},
 			{!c.relay, "  not reached: ask 127.0.0.1:"},

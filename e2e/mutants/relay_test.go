@@ -273,9 +273,9 @@ var relayMutants = []mutant{
 	},
 	{
 		rule: "14: a leader without a broker steps down",
-		file: "relay/engine/term.go",
-		old:  `return fmt.Errorf("%w: %s", errSteppedDown, t.breaker.reason)`,
-		new:  "",
+		file: "relay/engine/stall.go",
+		old:  "since.IsZero() || t.marker.standbys.Load() == 0",
+		new:  "true || since.IsZero()",
 		pkg:  "./relay/engine", test: "TestLeaderWithoutABrokerStepsDown",
 	},
 	{

@@ -30,10 +30,30 @@ type Report struct {
 	Ready      bool      `json:"ready"`
 	NotReady   string    `json:"not_ready"` // why
 
+	// Why rows that are due have got no further for long; StalledSince is null while
+	// they do. StalledHere: the cause is on the relay's side, and it is not ready.
+	Stalled        string     `json:"stalled"`
+	StalledSince   *time.Time `json:"stalled_since"`
+	StalledSeconds float64    `json:"stalled_seconds"`
+	StalledHere    bool       `json:"stalled_here"`
+
 	// The broker. SinkDownSince is null while it takes messages, and while nothing
 	// has been tried.
 	SinkDown      string     `json:"sink_down"`
 	SinkDownSince *time.Time `json:"sink_down_since"`
+
+	// Why no row can be marked; TableDownSince is null while rows are.
+	TableDown      string     `json:"table_down"`
+	TableDownSince *time.Time `json:"table_down_since"`
+	// Rows that were published and cannot be marked, while others can: how many, and
+	// the first ones.
+	UnmarkableRows int             `json:"unmarkable_rows"`
+	Unmarkable     []UnmarkableRow `json:"unmarkable"`
+	// Rows that were published and are locked by others; LockedSince is null where
+	// there are none. LockedBy are some of those who have them locked, or the table.
+	LockedRows  int        `json:"locked_rows"`
+	LockedSince *time.Time `json:"locked_since"`
+	LockedBy    []string   `json:"locked_by"`
 
 	InFlight int `json:"in_flight"`
 	Waiting  int `json:"waiting"`
@@ -51,6 +71,15 @@ type Report struct {
 	RateWindowSeconds  float64 `json:"rate_window_seconds"`
 }
 
+// UnmarkableRow is a published row that cannot be marked.
+type UnmarkableRow struct {
+	ID        int64     `json:"id"`
+	MessageID string    `json:"message_id"`
+	Since     time.Time `json:"since"`
+	Tries     int       `json:"tries"`
+	Error     string    `json:"error"`
+}
+
 // report puts together what is known at one moment.
 func (s *Server) report(now time.Time) Report {
 	st := s.options.Status()
@@ -62,21 +91,41 @@ func (s *Server) report(now time.Time) Report {
 		Reason: st.Reason, WantedMode: s.options.WantedMode, TurnedAt: st.Turned,
 		NotLive: s.notLive(st, now), NotReady: s.notReady(st, now),
 
-		SinkDown: st.SinkDown,
+		Stalled: st.Stalled, StalledHere: st.StalledHere, StalledSince: known(st.StalledSince),
+		SinkDown: st.SinkDown, SinkDownSince: known(st.SinkDownSince),
+		TableDown: st.TableDown, TableDownSince: known(st.TableDownSince),
+		UnmarkableRows: st.Unmarkable, Unmarkable: []UnmarkableRow{},
+		LockedRows: st.Locked, LockedSince: known(st.LockedSince), LockedBy: []string{},
 		InFlight: st.InFlight, Waiting: st.Waiting, HeldKeys: st.HeldKeys,
 
 		PublishedTotal: st.Published, DuplicateAcksTotal: st.DuplicateAcks, RefusedTotal: st.Refused,
 		DeadTotal: st.Dead, ReconciledTotal: st.Reconciled,
 	}
 	r.Live, r.Ready = r.NotLive == "", r.NotReady == ""
-	if !st.SinkDownSince.IsZero() {
-		r.SinkDownSince = &st.SinkDownSince
+	if r.StalledSince != nil {
+		r.StalledSeconds = now.Sub(*r.StalledSince).Seconds()
+	}
+	for _, row := range st.UnmarkableRows {
+		r.Unmarkable = append(r.Unmarkable, UnmarkableRow{
+			ID: row.ID, MessageID: row.MessageID.String(), Since: row.Since, Tries: row.Tries, Error: row.Error,
+		})
+	}
+	for _, by := range st.LockedBy {
+		r.LockedBy = append(r.LockedBy, by.String())
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.meter.add(now, st.Published)
 	r.PublishedPerSecond, r.RateWindowSeconds = s.meter.rate()
 	return r
+}
+
+// known is nil for the zero time.
+func known(at time.Time) *time.Time {
+	if at.IsZero() {
+		return nil
+	}
+	return &at
 }
 
 // hangs is after how long without a turn the loop is taken to hang. A leader's
@@ -106,6 +155,8 @@ func (s *Server) notReady(st relay.Status, now time.Time) string {
 		return because("no session with the database since "+brief(now.Sub(st.Since)), st.Reason)
 	case st.NoRelayLeads:
 		return because("no relay leads", st.Reason)
+	case st.StalledHere:
+		return because("no progress for "+brief(now.Sub(st.StalledSince)), st.Stalled)
 	case st.Mode == relay.Polling && s.options.NeedsTail:
 		return because("the leader has to poll, and OUTBOX_MODE is replication", st.Reason)
 	}

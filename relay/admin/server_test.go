@@ -61,6 +61,17 @@ func TestReadinessFollowsTheDatabaseAndNeverTheBrokerOrLeadership(t *testing.T) 
 		{name: "tailing", status: relay.Status{Mode: relay.Tailing}, strict: true},
 		{name: "broker down", status: relay.Status{Mode: relay.Polling, SinkDown: "connection refused", SinkDownSince: now}},
 		{
+			name: "broker takes nothing for long", status: relay.Status{
+				Mode: relay.Polling, Stalled: "the broker takes no messages", StalledSince: now.Add(-time.Hour), SinkDown: "refused", SinkDownSince: now,
+			},
+		},
+		{
+			name: "own stall", status: relay.Status{
+				Mode: relay.Tailing, Stalled: "no row can be marked: disk\nfull", StalledSince: now.Add(-31 * time.Second), StalledHere: true,
+			},
+			want: "no progress for 31s: no row can be marked: disk full",
+		},
+		{
 			name: "no database", status: relay.Status{Mode: relay.Connecting, Since: now.Add(-2 * time.Minute), Reason: "connection\nrefused"},
 			want: "no session with the database since 2m0s: connection refused",
 		},
@@ -115,6 +126,9 @@ func TestStatusTellsAll(t *testing.T) {
 	down := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	_, client, _ := serve(t, Options{Version: "v1", Table: "public.outbox", Host: "pod-1", WantedMode: "auto"}, relay.Status{
 		Mode: relay.Polling, Since: down, Reason: "publication missing", Turned: time.Now(),
+		Stalled: "disk full", StalledSince: down, StalledHere: false, TableDown: "no space", TableDownSince: down,
+		Unmarkable: 12, UnmarkableRows: []relay.UnmarkableRow{{Ref: relay.Ref{ID: 77}, Since: down, Tries: 3, Error: "constraint"}},
+		Locked: 13, LockedSince: down, LockedBy: []relay.Blocker{{PID: 99, Application: "report"}, {Prepared: "gid"}},
 		SinkDown: "refused", SinkDownSince: down, InFlight: 1, Waiting: 2, HeldKeys: 3,
 		Counters: relay.Counters{Published: 4, DuplicateAcks: 5, Refused: 6, Dead: 7, Reconciled: 8},
 	})
@@ -123,9 +137,14 @@ func TestStatusTellsAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := fmt.Sprint(r.Version, r.Table, r.Host, r.WantedMode, r.Mode, r.Leader, r.Since.Equal(down), r.Reason, r.Live, r.Ready,
+		r.Stalled, r.StalledSince.Equal(down), r.StalledSeconds > 1, r.StalledHere, r.TableDown, r.TableDownSince.Equal(down),
+		r.UnmarkableRows, r.Unmarkable[0].ID, r.Unmarkable[0].MessageID, r.Unmarkable[0].Tries, r.Unmarkable[0].Error,
+		r.LockedRows, r.LockedSince.Equal(down), r.LockedBy,
 		r.SinkDown, r.SinkDownSince.Equal(down), r.InFlight, r.Waiting, r.HeldKeys,
 		r.PublishedTotal, r.DuplicateAcksTotal, r.RefusedTotal, r.DeadTotal, r.ReconciledTotal)
 	want := fmt.Sprint("v1", "public.outbox", "pod-1", "auto", "polling", true, true, "publication missing", true, true,
+		"disk full", true, true, false, "no space", true,
+		12, 77, relay.MessageID{}.String(), 3, "constraint", 13, true, []string{`pid 99 ("report")`, `prepared transaction "gid"`},
 		"refused", true, 1, 2, 3, uint64(4), uint64(5), uint64(6), uint64(7), uint64(8))
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
@@ -148,7 +167,8 @@ func TestStatusNamesAreStable(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name := range strings.FieldsSeq(`version table host started_at uptime_seconds mode leader since mode_seconds reason wanted_mode
-		turned_at live not_live ready not_ready sink_down sink_down_since in_flight waiting held_keys published_total
+		turned_at live not_live ready not_ready stalled stalled_since stalled_seconds stalled_here table_down table_down_since
+		unmarkable_rows unmarkable locked_rows locked_since locked_by sink_down sink_down_since in_flight waiting held_keys published_total
 		duplicate_acks_total refused_total dead_total reconciled_total published_per_second rate_window_seconds`) {
 		if _, ok := fields[name]; !ok {
 			t.Errorf("%s is missing", name)

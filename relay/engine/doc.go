@@ -29,6 +29,8 @@
 //   - A suspect is a message that was in flight at two losses of the connection in a
 //     row, and may be their cause.
 //   - A stall is a time without progress, whatever the cause.
+//   - A breaker is open while something takes nothing: the sink's, the table's.
+//   - A row is unmarkable if the server refuses its outcome and takes those of others.
 //   - A tail is one replication slot's life, from its making to its end.
 //
 // # Concurrency
@@ -41,14 +43,15 @@
 // own. They speak through channels and mailboxes; nothing here is shared.
 //
 // What can be decided without a server is plain arithmetic, stepped by tests: the
-// dispatcher, holds, parkedKeys, horizon, surveyClock, lagWatch, pacer.
+// dispatcher, holds, parkedKeys, horizon, surveyClock, lagWatch, pacer, progress,
+// tableBreaker.
 //
 // # Rules
 //
 // docs/rules.md has the rules of delivery by number, each with the schedule that
 // would lose, double or reorder a message without it. Several types close such a
 // schedule, and their comments tell it: inFlight, holds, intake.take, pass,
-// dispatcher, suspects, marker, horizon, gate and unconfirmed.
+// dispatcher, suspects, marker, unmarkable, tableBreaker, horizon, gate and unconfirmed.
 //
 // This package imports no adapter.
 package engine

@@ -67,6 +67,7 @@ func (t *term) acknowledge(m *item, o relay.Outcome) {
 // refuse has the refusal written. The row stays in flight until then, and its
 // key is held, so that nothing overtakes it.
 func (t *term) refuse(m *item, o relay.Outcome) {
+	t.deeds.answered++
 	t.returnFollowers(m)
 	if t.dispatcher.ordered(m.Message) {
 		t.holds.refuse(m.KeyName())
@@ -118,6 +119,7 @@ func (t *term) settle(s settlement) {
 	if m == nil {
 		return // settled before
 	}
+	t.deeds.written++
 	t.window.prove()
 	if !t.outside.remove(m) {
 		t.dispatcher.committed()
@@ -152,6 +154,7 @@ func (t *term) leaveWindow(s settlement) {
 		t.faults.report(faultUnmarkable, slog.Int64("id", m.ID), slog.String("message_id", m.MessageID.String()), slog.Any("error", s.err))
 	}
 	if t.outside.move(m, s.place) {
+		t.deeds.written++
 		t.dispatcher.committed()
 		t.window.widen()
 	}

@@ -25,6 +25,10 @@ func (s statement) ofTail() bool { return s >= readSurvey }
 // began.
 func (s statement) bringsRows() bool { return s >= beginPass && s <= readSurvey }
 
+// readsRows says whether the statement looks for rows: where those fail, the others
+// may succeed.
+func (s statement) readsRows() bool { return s >= readChunk && s <= readSurvey }
+
 // reader is the loop's side of the session that reads the table: it asks for one
 // statement after the other and knows which one is out. Passes and the tail share
 // it, as they share the session.
@@ -32,7 +36,8 @@ type reader struct {
 	session  *readSession
 	flight   *inFlight
 	out      statement
-	failures int // in a row
+	failures int   // in a row, until rows are read again
+	err      error // of the last one
 }
 
 // busy says whether a statement is out.
@@ -50,11 +55,14 @@ func (r *reader) ask(req readRequest) {
 // answered notes that the statement has ended, with an error or not. Its rows are
 // still to be taken in.
 func (r *reader) answered(err error) {
+	kind := r.out
 	r.out = noStatement
-	if err == nil {
-		r.failures = 0
-	} else {
+	switch {
+	case err != nil:
 		r.failures++
+		r.err = err
+	case kind.readsRows():
+		r.failures, r.err = 0, nil
 	}
 }
 

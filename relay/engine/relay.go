@@ -31,8 +31,11 @@ type Config struct {
 	AttemptLimit  relay.AttemptLimit
 	Retry         Backoff
 	ShutdownGrace time.Duration
-	// StepDownAfter is how long a leader that cannot reach its broker goes on where
-	// others stand by. Zero: 1 min.
+	// StallAfter is how long rows may be due, and nothing read, acknowledged or marked,
+	// before that is told as a stall. Zero: 30 s.
+	StallAfter time.Duration
+	// StepDownAfter is how long a leader that stalls so goes on where others stand by.
+	// Zero: 1 min.
 	StepDownAfter time.Duration
 	// HolderAfter is how long a standby waits for the leadership lock before it looks
 	// who holds it. Zero: 30 s.
@@ -59,6 +62,9 @@ func (c Config) withDefaults() Config {
 	if c.Tail.Retry == (Backoff{}) {
 		c.Tail.Retry = Backoff{time.Second, time.Minute}
 	}
+	if c.StallAfter == 0 {
+		c.StallAfter = 30 * time.Second
+	}
 	if c.StepDownAfter == 0 {
 		c.StepDownAfter = time.Minute
 	}
@@ -76,6 +82,9 @@ type Relay struct {
 	// withSink counts the messages that the sink has not reported yet, of all terms of
 	// leadership together.
 	withSink atomic.Int64
+	// deeds and progress are of the goroutine in Run, and outlive terms.
+	deeds    deeds
+	progress progress
 	// yields is the time until which the relay leaves the lead to others.
 	yields time.Time
 
@@ -115,7 +124,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, errSteppedDown):
-			r.log.Warn("stepped down: others stand by, and this relay cannot reach its broker", slog.Any("error", err))
+			r.log.Warn("stepped down: others stand by, and this relay makes no progress", slog.Any("error", err))
 			r.yields = time.Now().Add(yieldFor)
 			continue
 		}

@@ -39,6 +39,7 @@ func (r *Relay) standBy(ctx context.Context, control relay.Control) error {
 		if err != nil || leads {
 			return err
 		}
+		r.progress = progress{} // it is the leader's to make
 		if err := s.look(ctx); err != nil {
 			return err
 		}

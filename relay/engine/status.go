@@ -43,6 +43,9 @@ const tellEvery = 100 * time.Millisecond
 // tell publishes the status of a leader.
 func (t *term) tell(now time.Time) {
 	mode, reason := relay.Polling, t.tailing.explain()
+	if err := t.reader.err; err != nil {
+		reason = faultReading + ": " + err.Error()
+	}
 	if t.tailing.reads() {
 		mode = relay.Tailing
 	}
@@ -59,6 +62,7 @@ func (t *term) tell(now time.Time) {
 	}
 	t.status.SinkDown, t.status.SinkDownSince = t.sinkDown(now)
 	t.tellTable()
+	t.tellStall(now)
 	t.status.InFlight, t.status.Waiting = t.dispatcher.uncommitted, t.dispatcher.queued.rows
 	t.status.HeldKeys = t.holds.size()
 	if changed {

@@ -10,12 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
-	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay/engine"
-	"github.com/outbox-relay/outbox-relay/relay/postgres"
-	"github.com/outbox-relay/outbox-relay/schema"
 )
 
 // auditing is a trigger whose own table is missing: it fails for every row.
@@ -108,32 +103,7 @@ func TestTermsBeginWithOneRow(t *testing.T) {
 
 // The role loses the privilege to mark. (Rule 17.)
 func TestRevokedPrivilegeIsToldAndHeals(t *testing.T) {
-	url := pgtest.Database(t)
-	config, err := pgx.ParseConfig(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	role := fmt.Sprintf("marks_%d", os.Getpid())
-	h := startOn(t, url, func(c *engine.Config) {
-		database, err := postgres.New(postgres.Options{
-			URL:   pgtest.Server(t).URLAs(role, "secret", config.Database),
-			Table: schema.Table{Schema: "public", Name: "outbox"}, Logger: c.Logger,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.Database = database
-	}, nil)
-	err = schema.GrantRole(t.Context(), h.conn, schema.RoleOptions{Table: schema.Table{Schema: "public", Name: "outbox"}, Role: role}, "secret")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		sql := "DROP OWNED BY " + role + " CASCADE; DROP ROLE " + role
-		if _, err := h.conn.Exec(context.WithoutCancel(t.Context()), sql); err != nil {
-			t.Errorf("%s: %v", sql, err)
-		}
-	})
+	h, role := startAs(t, nil)
 	stop := h.run()
 	h.insert(100)
 	h.untilMarked(100)

@@ -123,8 +123,8 @@ func (t *term) loop(ctx context.Context, markerDone <-chan error) error {
 	var grace <-chan time.Time
 	for {
 		t.advance(wake)
-		if t.breaker.openFor(time.Now()) > t.config.StepDownAfter && t.marker.standbys.Load() > 0 {
-			return fmt.Errorf("%w: %s", errSteppedDown, t.breaker.reason)
+		if err := t.stepsDown(time.Now()); err != nil {
+			return err
 		}
 		if t.stopping && t.dispatcher.uncommitted+t.outside.rows[behindALock] == 0 {
 			return nil
@@ -183,7 +183,8 @@ func (t *term) advance(wake *time.Timer) {
 		}
 	}
 	t.tailing.noteUnread(now, t.idle())
-	t.marker.countStandbys.Store(t.breaker.openFor(now) > t.config.StepDownAfter/2)
+	t.lookAtProgress(now)
+	t.marker.countStandbys.Store(t.mayStepDown(now))
 	wake.Reset(pause)
 }
 
@@ -229,15 +230,16 @@ func (t *term) answered(res readResult) error {
 		t.intake.result(res, now)
 	}
 	t.reader.takenIn()
-	const fault = "cannot read the outbox table"
 	switch {
+	case res.err == nil && res.kind.readsRows():
+		t.deeds.read++
+		t.faults.recovered(faultReading)
 	case res.err == nil:
-		t.faults.recovered(fault)
 	case errors.Is(res.err, relay.ErrNotLeader), errors.Is(res.err, relay.ErrSetup):
 		return res.err
 	default:
 		t.intake.pace.next = now.Add(reconnect.equal(t.reader.failures))
-		t.faults.report(fault, slog.Any("error", res.err))
+		t.faults.report(faultReading, slog.Any("error", res.err))
 	}
 	return nil
 }
@@ -257,8 +259,8 @@ var (
 	errCutOff  = errors.New("cut off after the grace period")
 	// errUnwritten: the server has refused the outcomes of some rows.
 	errUnwritten = errors.New("PostgreSQL refuses to have them marked")
-	// errSteppedDown: a relay that cannot publish has left the lead to others.
-	errSteppedDown = errors.New("the broker takes no messages")
+	// errSteppedDown: a relay that gets nowhere has left the lead to others.
+	errSteppedDown = errors.New("no progress")
 )
 
 // returnAll returns all that has not been published, and ends the running pass. The

@@ -1,0 +1,72 @@
+package engine
+
+import "time"
+
+// part is one of the three things that a leader does over and over.
+type part uint8
+
+const (
+	partWriting    part = iota // outcomes, to the table
+	partReading                // rows, from the table
+	partPublishing             // messages, to the broker
+	parts
+)
+
+var partNames = [parts]string{"writing", "reading", "publishing"}
+
+// String returns the part in lower case.
+func (p part) String() string { return partNames[p] }
+
+// isOwn says whether a stall of the part is on the relay's side: its sessions, its
+// privileges, locks, marks. Others are the broker's.
+func (p part) isOwn() bool { return p != partPublishing }
+
+// progress judges by what came about, whatever the cause of what did not: a part that
+// has something to do and gets nothing done stalls. It outlives terms, since a relay
+// that fails in each of its terms stalls too.
+//
+// It is arithmetic: look is told what there is to do and what was done so far.
+type progress [parts]watch
+
+// watch is what is known of one part.
+type watch struct {
+	done   uint64
+	awaits bool
+	seen   time.Time // there was something to do last
+	since  time.Time // something was done last, or there was something to do first
+}
+
+// watchForgets is how long there is nothing to do before the part is taken to have
+// nothing to do, and not to be between two terms.
+const watchForgets = 30 * time.Second
+
+// look notes whether a part has something to do and how much it has done.
+func (p *progress) look(now time.Time, of part, awaits bool, done uint64) {
+	w := &p[of]
+	if done != w.done || awaits && now.Sub(w.seen) > watchForgets {
+		w.done, w.since = done, now
+	}
+	if awaits {
+		w.seen = now
+	}
+	w.awaits = awaits
+}
+
+// stalledFor is for how long a part with something to do has done nothing.
+func (w *watch) stalledFor(now time.Time) time.Duration {
+	if !w.awaits {
+		return 0
+	}
+	return now.Sub(w.since)
+}
+
+// stall returns the part that has stalled for longer than the limit, the relay's own
+// ones first: where nothing can be marked, nothing is published either.
+func (p *progress) stall(now time.Time, limit time.Duration) (of part, since time.Time) {
+	for of := range parts {
+		if w := &p[of]; w.stalledFor(now) > limit {
+			return of, w.since
+		}
+	}
+	return 0, time.Time{}
+}

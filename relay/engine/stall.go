@@ -1,0 +1,81 @@
+package engine
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// What a leader knows of its own progress.
+
+const (
+	faultStalled = "no progress"
+	faultReading = "cannot read the outbox table"
+)
+
+// deeds counts what came about, over all terms.
+type deeds struct {
+	written  uint64 // outcomes committed, or found to be unwritable for now
+	read     uint64 // statements that looked for rows
+	answered uint64 // messages acknowledged or refused
+}
+
+// lookAtProgress notes what there is to do and what was done. While the sink is down
+// nobody looks for rows, so that there may be some.
+func (t *term) lookAtProgress(now time.Time) {
+	waits := t.dispatcher.uncommitted - t.dispatcher.unreported.rows
+	t.progress.look(now, partWriting, waits > 0, t.deeds.written)
+	t.progress.look(now, partReading, !t.idle() && (t.reader.out.bringsRows() || t.reader.failures > 0), t.deeds.read)
+	canPublish := t.dispatcher.queued.rows > 0 && !t.stopping && t.dispatcher.uncommitted < t.room(now)
+	down, _ := t.sinkDown(now)
+	t.progress.look(now, partPublishing, down != "" || t.dispatcher.unreported.rows > 0 || canPublish, t.deeds.answered)
+}
+
+// stallReason says what is known of why a part has stalled.
+func (t *term) stallReason(of part, now time.Time) string {
+	down, _ := t.sinkDown(now)
+	w := t.marker.told.Load()
+	switch {
+	case of == partWriting && w.table.isOpen():
+		return "no row can be marked: " + w.table.err.Error()
+	case of == partWriting && !w.locked.IsZero():
+		return fmt.Sprintf("rows are locked by others: %v", w.blockers)
+	case of == partWriting:
+		return "PostgreSQL does not answer the marks"
+	case of == partReading && t.reader.err != nil:
+		return faultReading + ": " + t.reader.err.Error()
+	case of == partReading:
+		return faultReading + ": no answer yet"
+	case down != "":
+		return "the broker takes no messages: " + down
+	}
+	return "the broker acknowledges nothing"
+}
+
+// tellStall tells of a part that has not got on for long.
+func (t *term) tellStall(now time.Time) {
+	of, since := t.progress.stall(now, t.config.StallAfter)
+	t.status.Stalled, t.status.StalledSince, t.status.StalledHere = "", since, !since.IsZero() && of.isOwn()
+	if since.IsZero() {
+		t.faults.recovered(faultStalled)
+		return
+	}
+	t.status.Stalled = t.stallReason(of, now)
+	t.faults.report(faultStalled, slog.String("part", of.String()), slog.Time("since", since), slog.String("reason", t.status.Stalled))
+}
+
+// stepsDown returns an error where the relay has got nowhere for long and others stand
+// by: they may do better. Whose fault it is does not matter.
+func (t *term) stepsDown(now time.Time) error {
+	of, since := t.progress.stall(now, t.config.StepDownAfter)
+	if since.IsZero() || t.marker.standbys.Load() == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w for %v: %s", errSteppedDown, now.Sub(since).Round(time.Second), t.stallReason(of, now))
+}
+
+// mayStepDown says whether it is time to know whether others stand by.
+func (t *term) mayStepDown(now time.Time) bool {
+	_, since := t.progress.stall(now, t.config.StepDownAfter/2)
+	return !since.IsZero()
+}
