@@ -65,7 +65,7 @@ func TestWrongCredentialsAreToldAndTriedAgain(t *testing.T) {
 	ctl(t, "add_user", user, "hunter2")
 	t.Cleanup(func() { ctl(t, "delete_user", user) })
 	eventually(t, "no grant on the virtual host", func() error {
-		if err := probe(t, s); err == nil || !strings.Contains(err.Error(), "rabbitmqctl set_permissions -p /") {
+		if err := probe(t, s); err == nil || !strings.Contains(err.Error(), "rabbitmqctl set_permissions -p '/'") {
 			return errors.Join(errors.New("probe says"), err)
 		}
 		return nil

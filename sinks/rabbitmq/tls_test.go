@@ -2,8 +2,10 @@ package rabbitmq_test
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -18,13 +20,24 @@ import (
 // clear.
 func TestRotatedURLWithoutTLSIsRefused(t *testing.T) {
 	ours := authority.New(t, "ours")
+	encrypted, clear := "amqps://"+server(t).TLSAddr(), server(t).URL()
+	var rotated atomic.Bool
 	s := open(t, rabbitmq.Options{
-		URLs: "amqps://" + server(t).TLSAddr(), TLS: rabbitmq.TLS{CAFile: ours.File},
-		ReadURLs: func() (string, error) { return server(t).URL(), nil },
+		URLs: encrypted, TLS: rabbitmq.TLS{CAFile: ours.File},
+		ReadURLs: func() (string, error) {
+			if rotated.Load() {
+				return clear, nil
+			}
+			return encrypted, nil
+		},
 	})
-	if err := probe(t, s); err == nil || !strings.Contains(err.Error(), "use amqps://") {
-		t.Errorf("probe says %v", err)
-	}
+	rotated.Store(true)
+	eventually(t, "the refusal", func() error {
+		if err := probe(t, s); err == nil || !strings.Contains(err.Error(), "use amqps://") {
+			return errors.Join(errors.New("probe says"), err)
+		}
+		return nil
+	})
 }
 
 // A node of its own, because the certificates have to be there when it starts.
