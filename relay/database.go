@@ -193,8 +193,9 @@ type Pass struct {
 	// Start is the time, by PostgreSQL's clock, by which the pass judges
 	// available_at.
 	Start time.Time
-	// Scheduled says that rows scheduled by the application are due.
-	Scheduled bool
+	// Scheduled are the ids of the rows that the application has scheduled and that
+	// are due, in their order: those that have waited longest, where there are many.
+	Scheduled []int64
 	// Snapshot is what the pass's first statement saw.
 	Snapshot wal.Snapshot
 }

@@ -7,8 +7,8 @@ var relayMutants = []mutant{
 	{
 		rule: "1: a pass is bounded by the largest id of its first snapshot",
 		file: "relay/postgres/sql/parts.sql",
-		old:  "AND o.id <= @bound::bigint",
-		new:  "AND o.id <= @bound::bigint + 1000",
+		old:  "{{else}}@bound::bigint{{end}}",
+		new:  "{{else}}@bound::bigint + 1000{{end}}",
 		pkg:  "./relay/postgres", test: "TestPassDoesNotGoBeyondItsBound",
 	},
 	{
@@ -28,7 +28,7 @@ var relayMutants = []mutant{
 	{
 		rule: "1: a scheduled row that is due by now comes first",
 		file: "relay/postgres/late.go",
-		old:  "began.IsZero() || first && req.Pass.Scheduled",
+		old:  "began.IsZero() || first && len(req.Pass.Scheduled) > 0",
 		new:  "began.IsZero() || first",
 		pkg:  "./relay/engine", test: "TestScheduledRowThatCommitsAfterAPassHasBegunKeepsItsOrder",
 	},

@@ -121,7 +121,7 @@ func TestScheduledRowThatCommitsAfterAPassHasBegunKeepsItsOrder(t *testing.T) {
 	var begun, goOn valve
 	h := start(t, func(c *engine.Config) {
 		c.Database = &slowDatabase{Database: c.Database, began: func(p relay.Pass) {
-			if p.Bound > 0 && !p.Scheduled {
+			if p.Bound > 0 && len(p.Scheduled) == 0 {
 				begun.open()
 				goOn.wait()
 			}

@@ -75,7 +75,11 @@ func (s *sweep) read(ctx context.Context, req relay.ChunkRequest, rows int) (rel
 	}
 	chunk := scan.assemble(req)
 	if !scan.cut && scan.seen < rows && chunk.NextSize == 0 && chunk.Cursor == scan.last {
-		chunk.Done, chunk.Cursor = true, max(req.Pass.Bound, scan.last)
+		if scan.fenced {
+			chunk.Cursor = scan.fence
+		} else {
+			chunk.Done, chunk.Cursor = true, max(req.Pass.Bound, scan.last)
+		}
 	}
 	s.pace.observe(scan)
 	return chunk, nil
@@ -87,7 +91,10 @@ type scanned struct {
 	seen    int   // rows that came, more than entries where it was cut
 	last    int64 // id of the last entry
 	cut     bool  // there are rows that did not fit
-	bytes   int64 // of the entries
+	// fenced: the statement has looked at no row after the one with this id.
+	fenced bool
+	fence  int64
+	bytes  int64 // of the entries
 }
 
 // scan reads rows until they no longer fit. What comes after that is dropped as
@@ -97,8 +104,14 @@ func (s *sweep) scan(ctx context.Context, req relay.ChunkRequest, rows int) (*sc
 	result := &scanned{last: req.After}
 	d := newDecoder(req)
 	err := s.querySweep(ctx, s.statements.scan[kind], given, func(c *columns) func([][]byte) {
-		read := d.scanned(c, s.payload.Weight, s.expansion)
+		read, id, fence := d.scanned(c, s.payload.Weight, s.expansion), c.at("id"), c.at("fence")
 		return func(row [][]byte) {
+			if f := row[fence]; f != nil {
+				result.fence, result.fenced = int64Of(f), true
+			}
+			if row[id] == nil {
+				return // only the fence
+			}
 			result.seen++
 			if !result.cut {
 				result.add(read(row), req.Bytes)
@@ -153,21 +166,14 @@ func (r *scanned) assemble(req relay.ChunkRequest) relay.Chunk {
 	return chunk
 }
 
-// readDefect reads the names of one row that the server fails on.
+// readDefect names the row that the server fails on. Its key is read too, if that can
+// be done: the rows behind it have to wait until it is dead.
 func (s *sweep) readDefect(ctx context.Context, req relay.ChunkRequest, cause error) (relay.Chunk, error) {
 	kind, given := scanArgs(req, 1)
-	chunk := relay.Chunk{Cursor: req.After}
-	err := s.querySweep(ctx, s.statements.name[kind], given, func(c *columns) func([][]byte) {
-		head := newDecoder(req).head(c)
-		return func(row [][]byte) {
-			var v relay.RowValues
-			head(row, &v)
-			m := &relay.Message{Ref: v.Ref, CreatedAt: v.CreatedAt, Attempts: v.Attempts}
-			unreadable(m, cause)
-			chunk.Rows = append(chunk.Rows, relay.Row{Message: m})
-			chunk.Cursor = m.ID
-		}
-	})
+	chunk, err := s.readName(ctx, req, s.statements.name[kind], given, cause)
+	if isRowFault(err) {
+		chunk, err = s.readName(ctx, req, s.statements.nameless[kind], given, cause)
+	}
 	if err != nil {
 		return relay.Chunk{}, s.explain("read the row that PostgreSQL fails on", err)
 	}
@@ -175,4 +181,20 @@ func (s *sweep) readDefect(ctx context.Context, req relay.ChunkRequest, cause er
 		chunk.Done, chunk.Cursor = true, req.Pass.Bound
 	}
 	return chunk, nil
+}
+
+func (s *sweep) readName(ctx context.Context, req relay.ChunkRequest, st statement, given args, cause error) (relay.Chunk, error) {
+	chunk := relay.Chunk{Cursor: req.After}
+	err := s.querySweep(ctx, st, given, func(c *columns) func([][]byte) {
+		head, key := newDecoder(req).head(c), c.at("key")
+		return func(row [][]byte) {
+			var v relay.RowValues
+			head(row, &v)
+			m := &relay.Message{Ref: v.Ref, CreatedAt: v.CreatedAt, Attempts: v.Attempts, Key: string(row[key]), Keyed: row[key] != nil}
+			unreadable(m, cause)
+			chunk.Rows = append(chunk.Rows, relay.Row{Message: m})
+			chunk.Cursor = m.ID
+		}
+	})
+	return chunk, err
 }

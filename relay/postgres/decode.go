@@ -52,6 +52,7 @@ func (d *decoder) scanned(c *columns, weight int64, expansion float64) func(row 
 			// A payload over the limit will not be fetched and takes no room, but that is
 			// known for sure only once it has been measured.
 			m.Ref, m.CreatedAt, m.Attempts = v.Ref, v.CreatedAt, v.Attempts
+			m.Key, m.Keyed = string(row[key]), row[key] != nil // stays where the row cannot be fetched
 			e.large, e.size = true, relay.MessageOverhead+int64(float64(min(w/weight, d.limit))*expansion)
 			return e
 		}

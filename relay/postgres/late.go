@@ -17,7 +17,7 @@ import (
 func (s *sweep) findLate(ctx context.Context, req relay.ChunkRequest, entries []entry) error {
 	began := req.Pass.Snapshot
 	first := req.After == beforeAllIDs
-	if began.IsZero() || first && req.Pass.Scheduled {
+	if began.IsZero() || first && len(req.Pass.Scheduled) > 0 {
 		return nil
 	}
 	// Nearly always all is older than what was running then, and nothing is asked.

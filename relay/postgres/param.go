@@ -102,3 +102,24 @@ func textArray(values []string) []byte {
 	}
 	return a.buf
 }
+
+func int8Array(values []int64) []byte {
+	a := newArray(oidInt8, len(values), 8)
+	for _, v := range values {
+		a.int8(v)
+	}
+	return a.buf
+}
+
+// int8sOf reads an array of bigint without NULLs.
+func int8sOf(b []byte) []int64 {
+	const head, element = 20, 12 // one dimension; a length and eight bytes
+	if len(b) <= head {
+		return nil
+	}
+	values := make([]int64, 0, (len(b)-head)/element)
+	for b = b[head:]; len(b) >= element; b = b[element:] {
+		values = append(values, int64Of(b[4:]))
+	}
+	return values
+}

@@ -67,7 +67,7 @@ func (s *sweep) describe(ctx context.Context) error {
 func (s *sweep) Begin(ctx context.Context) (relay.Pass, error) {
 	var p relay.Pass
 	var parseErr error
-	err := s.query(ctx, sweepDeadline, s.statements.begin, nil, func(c *columns) func([][]byte) {
+	err := s.query(ctx, sweepDeadline, s.statements.begin, args{"most": int8Param(maxScheduled)}, func(c *columns) func([][]byte) {
 		pass := readPass(c, &parseErr)
 		return func(row [][]byte) { p = pass(row) }
 	})
@@ -84,7 +84,7 @@ func (s *sweep) Close() { s.close() }
 func readPass(c *columns, parseErr *error) func(row [][]byte) relay.Pass {
 	bound, start, scheduled, snapshot := c.at("bound"), c.at("start"), c.at("scheduled"), c.at("snapshot")
 	return func(row [][]byte) relay.Pass {
-		p := relay.Pass{Bound: int64Of(row[bound]), Start: instant(int64Of(row[start])), Scheduled: boolOf(row[scheduled])}
+		p := relay.Pass{Bound: int64Of(row[bound]), Start: instant(int64Of(row[start])), Scheduled: int8sOf(row[scheduled])}
 		p.Snapshot, *parseErr = wal.ParseSnapshot(string(row[snapshot]))
 		return p
 	}

@@ -1,6 +1,8 @@
 package postgres
 
 import (
+	"slices"
+
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/schema"
 )
@@ -9,8 +11,17 @@ import (
 // payload.
 type reads struct {
 	begin, frame, scheduled, fetch statement
-	scan, name                     map[scanKind]statement
+	// nameless is name where the server fails on the key too.
+	scan, name, nameless map[scanKind]statement
 }
+
+// examined is how many rows a statement looks at that leaves keys out. It takes a
+// server some 20 ms.
+const examined = 16_384
+
+// maxScheduled is how many due rows that were scheduled a pass reads. The next pass
+// reads the others.
+const maxScheduled = 16_384
 
 // scanKind says which of its variants a scan is.
 type scanKind struct {
@@ -33,6 +44,9 @@ type readBlanks struct {
 	Pending, Due, ScheduledRows, Dead string // conditions
 	Keys                              keyFilter
 	Scheduled                         bool
+	Fenced                            bool // see parts.sql
+	Named                             bool // the key can be read
+	Examined                          int64
 	Payload                           payloadKind
 	JSONBWeight, SmallRow             int64
 	Overhead, MaxPlain, MaxKey        int64
@@ -57,7 +71,7 @@ func newReadBlanks(table schema.Table, payload payloadKind, encoding string) rea
 		Pending: schema.Pending, Due: schema.Due, ScheduledRows: schema.Scheduled, Dead: schema.Dead,
 		Payload: payload, JSONBWeight: jsonbWeight, SmallRow: smallRow,
 		Overhead: relay.MessageOverhead, MaxPlain: relay.MaxPlain, MaxKey: relay.MaxKeptKey, HeaderCost: relay.HeaderCost,
-		KeyLength: length, KeyBytes: bytes,
+		KeyLength: length, KeyBytes: bytes, Examined: examined,
 	}
 }
 
@@ -70,16 +84,20 @@ func newReads(table schema.Table, payload payloadKind, encoding string) reads {
 		fetch:     newStatement("fetch", "", blanks),
 		scan:      make(map[scanKind]statement),
 		name:      make(map[scanKind]statement),
+		nameless:  make(map[scanKind]statement),
 	}
 	for _, kind := range []keyFilter{anyKey, exceptKeys, onlyKey} {
 		for _, scheduled := range []bool{false, true} {
-			blanks.Keys, blanks.Scheduled = kind, scheduled
+			blanks.Keys, blanks.Scheduled, blanks.Fenced = kind, scheduled, kind != anyKey
 			variant := "_" + string(kind)
 			if scheduled {
 				variant += "_scheduled"
 			}
 			r.scan[scanKind{kind, scheduled}] = newStatement("scan", variant, blanks)
+			blanks.Named = true
 			r.name[scanKind{kind, scheduled}] = newStatement("name", variant, blanks)
+			blanks.Named = false
+			r.nameless[scanKind{kind, scheduled}] = newStatement("name", variant+"_nameless", blanks)
 		}
 	}
 	return r
@@ -87,10 +105,22 @@ func newReads(table schema.Table, payload payloadKind, encoding string) reads {
 
 // scanArgs says which scan a request calls for, and with which parameters.
 func scanArgs(req relay.ChunkRequest, rows int) (scanKind, args) {
-	kind := scanKind{anyKey, req.Pass.Scheduled}
+	// The lowest id of all is after no other: it belongs to the first chunk.
+	from := req.After
+	if from != beforeAllIDs {
+		from++
+	}
+	// Those after the cursor, and no more than can be among the next rows.
+	next, _ := slices.BinarySearch(req.Pass.Scheduled, from)
+	scheduled := req.Pass.Scheduled[next:]
+	scheduled = scheduled[:min(len(scheduled), rows)]
+	kind := scanKind{anyKey, len(scheduled) > 0}
 	given := args{
-		"after": int8Param(req.After), "bound": int8Param(req.Pass.Bound),
+		"from": int8Param(from), "bound": int8Param(req.Pass.Bound),
 		"start": instantParam(req.Pass.Start), "rows": int8Param(int64(rows)),
+	}
+	if kind.scheduled {
+		given["scheduled"] = int8Array(scheduled)
 	}
 	switch {
 	case req.OnlyKey != nil:

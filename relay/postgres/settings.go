@@ -46,12 +46,34 @@ var pinned = []setting{
 	// rows, how many keys.
 	{"jit", "off"},
 	{"plan_cache_mode", "force_custom_plan"},
+	{"max_parallel_workers_per_gather", "0"},
 	// The share of pending rows swings between all and none faster than statistics
-	// follow. Reading the whole table is never right here.
+	// follow, so no plan may depend on them: the due rows are read from their index in
+	// its order, and a batch is joined by the primary key.
 	{"enable_seqscan", "off"},
 	{"enable_bitmapscan", "off"},
+	{"enable_hashjoin", "off"},
+	{"enable_mergejoin", "off"},
+	{"enable_memoize", "off"},
 	{"enable_indexscan", "on"},
+	{"enable_indexonlyscan", "on"},
 	{"enable_nestloop", "on"},
+	{"enable_sort", "on"},
+	{"enable_incremental_sort", "on"},
+	{"enable_material", "on"},
+	{"enable_partition_pruning", "on"},
+	{"enable_partitionwise_join", "off"},
+	{"geqo", "off"},
+	{"from_collapse_limit", "8"},
+	{"join_collapse_limit", "8"},
+	{"random_page_cost", "4"},
+	{"seq_page_cost", "1"},
+	{"cpu_tuple_cost", "0.01"},
+	{"cpu_index_tuple_cost", "0.005"},
+	{"cpu_operator_cost", "0.0025"},
+	// A list of keys that does not fit is searched from its beginning for each row.
+	{"work_mem", "16MB"},
+	{"hash_mem_multiplier", "2"},
 }
 
 // controlSettings: lock_timeout, because a row that somebody has locked must not
@@ -62,9 +84,6 @@ var controlSettings = []setting{
 	{"lock_timeout", "100ms"},
 	{"idle_session_timeout", "5s"},
 	{"synchronous_commit", "off"},
-	// Marks are joined to the table by its primary key, whatever statistics say.
-	{"enable_hashjoin", "off"},
-	{"enable_mergejoin", "off"},
 }
 
 // sweepSettings: reading waits only for ALTER TABLE, VACUUM FULL and the like.

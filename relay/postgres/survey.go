@@ -69,9 +69,9 @@ func (s *sweep) run(ctx context.Context, sql string) error {
 
 // readAll reads within the survey's transaction.
 func (s *sweep) readAll(ctx context.Context, req relay.ChunkRequest) (relay.Survey, error) {
-	survey, pass, err := s.frame(ctx)
-	if err != nil {
-		return survey, err
+	survey, pass, err := s.frame(ctx, req.Rows+1)
+	if err != nil || len(pass.Scheduled) > req.Rows {
+		return relay.Survey{}, err
 	}
 	rows, bytes := req.Rows, req.Bytes
 	req.Pass, req.After = pass, beforeAllIDs
@@ -102,12 +102,13 @@ func (s *sweep) readAll(ctx context.Context, req relay.ChunkRequest) (relay.Surv
 // beforeAllIDs is a cursor.
 const beforeAllIDs = -1 << 63
 
-// frame takes the survey's snapshot, and looks up what goes with it.
-func (s *sweep) frame(ctx context.Context) (relay.Survey, relay.Pass, error) {
+// frame takes the survey's snapshot, and looks up what goes with it: scheduled is how
+// many due rows that were scheduled are listed.
+func (s *sweep) frame(ctx context.Context, scheduled int) (relay.Survey, relay.Pass, error) {
 	var survey relay.Survey
 	var pass relay.Pass
 	var parseErr error
-	err := s.try(ctx, s.statements.frame, nil, func(c *columns) func([][]byte) {
+	err := s.try(ctx, s.statements.frame, args{"most": int8Param(int64(scheduled))}, func(c *columns) func([][]byte) {
 		read, next, position, synchronous := readPass(c, &parseErr), c.at("next_scheduled"), c.at("position"), c.at("synchronous")
 		return func(row [][]byte) {
 			pass = read(row)

@@ -3,5 +3,5 @@
 SELECT
 	coalesce((SELECT max(id) FROM {{.Table}}), 0) AS bound,
 	statement_timestamp() AS start,
-	EXISTS (SELECT FROM {{.Table}} WHERE {{.ScheduledRows}} AND available_at <= statement_timestamp()) AS scheduled,
+	{{template "due_scheduled" .}} AS scheduled,
 	pg_current_snapshot()::text AS snapshot

@@ -3,7 +3,7 @@
 SELECT
 	coalesce((SELECT max(id) FROM {{.Table}}), 0) AS bound,
 	statement_timestamp() AS start,
-	EXISTS (SELECT FROM {{.Table}} WHERE {{.ScheduledRows}} AND available_at <= statement_timestamp()) AS scheduled,
+	{{template "due_scheduled" .}} AS scheduled,
 	(SELECT min(available_at) FROM {{.Table}}
 		WHERE {{.ScheduledRows}} AND available_at > statement_timestamp() AND available_at < 'infinity') AS next_scheduled,
 	pg_current_snapshot()::text AS snapshot,

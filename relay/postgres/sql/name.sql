@@ -1,4 +1,6 @@
 -- Names the next row of a scan, which the server fails to read whole.
-SELECT id, message_id, created_at, attempts, available_at
-FROM ({{template "pass_rows" .}}) AS o
-ORDER BY id LIMIT @rows::bigint
+SELECT o.id, message_id, created_at, attempts, available_at
+	{{- if .Named}}, {{template "key_name" .}} AS key{{else}}, NULL AS key{{end}}
+FROM {{if .Fenced}}({{template "fence" .}}) AS fence CROSS JOIN LATERAL {{end}}(
+	SELECT * FROM ({{template "pass_rows" .}}) AS p ORDER BY id LIMIT 1
+) AS o

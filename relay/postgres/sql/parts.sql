@@ -19,22 +19,50 @@ that the role may not see. */ -}}
 	WHEN {{.KeyLength}} <= 64 OR {{.KeyLength}} = 71 AND o.key COLLATE "C" LIKE 'sha256:%' THEN o.key
 	ELSE 'sha256:' || encode(sha256({{.KeyBytes}}), 'hex') END{{end}}
 
-{{- /* The rows of a pass after a cursor, of the keys that are asked for. The collation
-is the one by which the relay compares keys: bytes. A list of keys is hashed, and so
-no slower for 20,000 than for one. */ -}}
-{{define "next_rows"}}
-	SELECT {{template "columns"}}, o.xmin AS writer FROM {{.Table}} AS o
-	WHERE o.id > @after::bigint AND o.id <= @bound::bigint
+{{- /* Rows of a pass after a cursor, of the keys that are asked for. The collation is
+the one by which the relay compares keys: bytes. A list of keys is hashed, and so no
+slower for 20,000 than for one. */ -}}
+{{define "asked_for"}}o.id >= @from::bigint AND o.id <= {{if .Fenced}}coalesce(fence.id, @bound::bigint){{else}}@bound::bigint{{end}}
 		{{- if eq .Keys "except"}} AND (o.key IS NULL OR ({{template "key_name" .}}) COLLATE "C" NOT IN (SELECT unnest(@keys::text[]))){{end}}
-		{{- if eq .Keys "only"}} AND ({{template "key_name" .}}) COLLATE "C" = @key::text{{end}}
-{{- end}}
+		{{- if eq .Keys "only"}} AND ({{template "key_name" .}}) COLLATE "C" = @key::text{{end}}{{end}}
 
-{{- /* The first rows of a pass after a cursor. Those that the application has scheduled
-are in another index, and are looked for only where some are due. */ -}}
+{{- /* The first rows of a pass after a cursor. Of those that the application has
+scheduled, the beginning of the pass has listed the ids. */ -}}
 {{define "pass_rows"}}
-	({{template "next_rows" .}} AND {{.Due}} ORDER BY o.id LIMIT @rows::bigint)
+	(SELECT {{template "columns"}}, o.xmin AS writer FROM {{.Table}} AS o
+	WHERE {{.Due}} AND {{template "asked_for" .}}
+	ORDER BY o.id LIMIT @rows::bigint)
 {{- if .Scheduled}}
 	UNION ALL
-	({{template "next_rows" .}} AND {{.ScheduledRows}} AND o.available_at <= @start::timestamptz ORDER BY o.id LIMIT @rows::bigint)
+	(SELECT {{template "columns"}}, o.writer
+	FROM unnest(@scheduled::bigint[]) AS s (id)
+	-- By its id, whatever else is asked of it: OFFSET 0 keeps the other conditions, for
+	-- which there is an index too, out of here.
+	CROSS JOIN LATERAL (
+		SELECT {{template "columns"}}, o.sent_at, o.dead_at, o.xmin AS writer FROM {{.Table}} AS o WHERE o.id = s.id OFFSET 0
+	) AS o
+	WHERE {{.ScheduledRows}} AND o.available_at <= @start::timestamptz AND {{template "asked_for" .}})
 {{- end}}
-{{- end -}}
+{{- end}}
+
+{{- /* Where a statement stops that leaves keys out: after so many rows, whether they
+are left out or not. Without a bound a million rows behind a head that waits would be
+read by one statement. NULL where there are fewer. */ -}}
+{{define "fence"}}
+	SELECT (
+		SELECT o.id FROM {{.Table}} AS o
+		WHERE {{.Due}} AND o.id >= @from::bigint AND o.id <= @bound::bigint
+		ORDER BY o.id OFFSET {{.Examined}} - 1 LIMIT 1
+	) AS id OFFSET 0
+{{- end}}
+
+{{- /* The ids of rows that the application has scheduled and whose time has come: those
+that have waited longest, in the order of their ids. It is a statement's part of its
+own, in the order of their index: asked for by id, they would be looked for in all of
+the table. */ -}}
+{{define "due_scheduled"}}ARRAY(
+		SELECT id FROM (
+			SELECT id FROM {{.Table}} WHERE {{.ScheduledRows}} AND available_at <= statement_timestamp()
+			ORDER BY available_at, id LIMIT @most::bigint
+		) AS s ORDER BY id
+	){{end -}}

@@ -1,14 +1,15 @@
 -- The pending rows of a pass after a cursor, in the order of their ids. Rows that are
--- small come whole; of a row that is stored in more bytes there is only the name, and
--- fetch.sql gets the rest. Of one that waits for its retry there are only the names, and
--- it is small.
-SELECT id, message_id, created_at, attempts, available_at, writer, weight,
+-- small come whole; of a row that is stored in more bytes there are only the
+-- names, and fetch.sql gets the rest. One that waits for its retry is small: only its
+-- names are of use.
+SELECT {{if .Fenced}}fence.id{{else}}NULL::bigint{{end}} AS fence,
+	o.id, message_id, created_at, attempts, available_at, writer, weight,
 	CASE WHEN small THEN topic END AS topic,
-	CASE WHEN small THEN key WHEN NOT due THEN {{template "key_name" .}} END AS key,
+	CASE WHEN small THEN key ELSE {{template "key_name" .}} END AS key,
 	CASE WHEN small THEN content_type END AS content_type,
 	CASE WHEN small THEN nullif(headers, '{}') END AS headers,
 	CASE WHEN small THEN payload END AS payload
-FROM (
+FROM {{if .Fenced}}({{template "fence" .}}) AS fence LEFT JOIN LATERAL {{end}}(
 	SELECT *, due AND weight <= {{.SmallRow}} AS small
 	FROM (
 		SELECT {{template "columns"}}, o.writer, {{template "is_due"}} AS due,
@@ -20,4 +21,4 @@ FROM (
 		FROM ({{template "pass_rows" .}}) AS o
 		ORDER BY id LIMIT @rows::bigint
 	) AS weighed
-) AS o
+) AS o{{if .Fenced}} ON true{{end}}

@@ -1,0 +1,72 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// Explain returns the plans, as JSON, of all statements of a leader's sessions that
+// touch rows, by the statements' names: with the parameters of a pass in the middle
+// of a table, on the sessions that the relay runs them on.
+func Explain(ctx context.Context, leader relay.Control, reading relay.Sweep) (map[string]string, error) {
+	c, s := leader.(*control), reading.(*sweep)
+	plans := make(map[string]string)
+	explain := func(on *session, st statement, given args) error {
+		params, err := st.order(given)
+		if err != nil {
+			return err
+		}
+		result := on.pg.ExecParams(ctx, "EXPLAIN (FORMAT JSON) "+st.sql, params, nil, binaryFormat, nil)
+		for result.NextRow() {
+			plans[st.name] += string(result.Values()[0])
+		}
+		if _, err := result.Close(); err != nil {
+			return fmt.Errorf("%s: %w", st.name, err)
+		}
+		return nil
+	}
+	refs := make([]relay.Ref, 2000)
+	batch := batchArgs(len(refs), func(i int) relay.Ref { return refs[i] })
+	texts := make([]string, len(refs))
+	ints := int8Array(make([]int64, len(refs)))
+	finals := newArray(oidBool, len(refs), 1)
+	for range refs {
+		finals.bool(false)
+	}
+	batch["notes"], batch["reasons"], batch["delays"], batch["finals"] = textArray(texts), textArray(texts), ints, finals.buf
+	batch["limit"], batch["age"], batch["before"] = int8Param(1), int8Param(1), ints
+	batch["start"], batch["longest"], batch["bytes"] = instantParam(time.Now()), int8Param(1<<20), int8Param(1<<20)
+	for _, st := range []statement{
+		c.writes.mark.plain, c.writes.mark.patient, c.writes.refuse.plain, c.writes.refuse.patient, c.writes.unmarked,
+	} {
+		if err := explain(c.session, st, batch); err != nil {
+			return nil, err
+		}
+	}
+	batch["most"] = int8Param(1000)
+	for _, st := range []statement{s.statements.begin, s.statements.frame, s.statements.scheduled, s.statements.fetch} {
+		if err := explain(s.session, st, batch); err != nil {
+			return nil, err
+		}
+	}
+	if err := explain(s.session, newStatement("stats", "", newReadBlanks(s.table, payloadKind{}, "")), batch); err != nil {
+		return nil, err
+	}
+	key := "k"
+	for _, scheduled := range [][]int64{nil, make([]int64, 1000)} {
+		for _, req := range []relay.ChunkRequest{{}, {ExcludeKeys: texts}, {OnlyKey: &key}} {
+			req.Pass = relay.Pass{Bound: 1 << 40, Start: time.Now(), Scheduled: scheduled}
+			req.After = -1
+			kind, given := scanArgs(req, 1000)
+			for _, st := range []statement{s.statements.scan[kind], s.statements.name[kind]} {
+				if err := explain(s.session, st, given); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	return plans, nil
+}
