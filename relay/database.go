@@ -213,6 +213,10 @@ type ChunkRequest struct {
 	// OnlyKey, if not nil, is the name of the key whose rows alone are read; then
 	// nothing is excluded.
 	OnlyKey *string
+	// KeyRows is how many rows of one key a survey reads at most, and that it reads
+	// none behind a row that waits for its retry; 0 for no bound, where keys order
+	// nothing. See [Survey.Cut].
+	KeyRows int
 }
 
 // Row is one row of a chunk.
@@ -233,6 +237,12 @@ type Row struct {
 type Survey struct {
 	Complete bool
 	Rows     []Row // in id order; none unless Complete
+	// Cut are the keys, by their [KeyName], of which there may be more rows than
+	// [ChunkRequest.KeyRows], and the id after which these come. Keys with a row that
+	// waits are not among them.
+	Cut map[string]int64
+	// Frame is the pass that the survey amounts to.
+	Frame    Pass
 	Snapshot wal.Snapshot
 	// Position is at or after the commit of whatever the snapshot sees.
 	Position wal.LSN

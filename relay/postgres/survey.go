@@ -73,30 +73,74 @@ func (s *sweep) readAll(ctx context.Context, req relay.ChunkRequest) (relay.Surv
 	if err != nil || len(pass.Scheduled) > req.Rows {
 		return relay.Survey{}, err
 	}
+	survey.Frame = pass
+	survey.Frame.Snapshot = survey.Snapshot
 	rows, bytes := req.Rows, req.Bytes
 	req.Pass, req.After = pass, beforeAllIDs
+	share := keyShare{most: req.KeyRows}
+	excluded := req.ExcludeKeys
 	for {
 		req.Rows, req.Bytes = rows-len(survey.Rows), bytes
 		if req.Rows <= 0 {
 			return relay.Survey{}, nil
 		}
+		req.ExcludeKeys = append(excluded[:len(excluded):len(excluded)], share.closed...)
 		chunk, err := s.read(ctx, req, s.pace.rows(req))
 		if err != nil {
 			return survey, err
 		}
 		for _, row := range chunk.Rows {
-			bytes -= row.Size
+			if share.takes(row) {
+				bytes -= row.Size
+				survey.Rows = append(survey.Rows, row)
+			}
 		}
-		survey.Rows = append(survey.Rows, chunk.Rows...)
 		switch {
 		case chunk.Done:
-			survey.Complete = true
+			survey.Complete, survey.Cut = true, share.cut
 			return survey, nil
 		case chunk.NextSize > 0, chunk.Cursor == req.After: // more than fits
 			return relay.Survey{}, nil
 		}
 		req.After = chunk.Cursor
 	}
+}
+
+// keyShare bounds what a survey reads of one key. A million rows behind a head that
+// waits for its retry, or that is due, would fill any buffer, and the survey would
+// never be complete: of the former it needs none, and of the latter no more than the
+// key's chain takes.
+type keyShare struct {
+	most   int            // rows of a key; 0 for no bound, and no waiting behind others
+	counts map[string]int // of the rows of each key
+	closed []string       // the keys of which no more rows are read
+	cut    map[string]int64
+}
+
+// takes says whether the row belongs to the survey.
+func (k *keyShare) takes(row relay.Row) bool {
+	if k.most == 0 || !row.Keyed {
+		return true
+	}
+	if k.counts == nil {
+		k.counts, k.cut = make(map[string]int), make(map[string]int64)
+	}
+	name := row.KeyName()
+	n := k.counts[name]
+	if n >= k.most {
+		return false
+	}
+	k.counts[name] = n + 1
+	switch {
+	case row.Wait > 0:
+		k.counts[name] = k.most
+	case n+1 == k.most:
+		k.cut[name] = row.ID
+	default:
+		return true
+	}
+	k.closed = append(k.closed, name)
+	return true
 }
 
 // beforeAllIDs is a cursor.
