@@ -10,6 +10,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/e2e/oracle"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/relaybin"
+	"github.com/outbox-relay/outbox-relay/schema"
 )
 
 // ask runs a command of the program beside a relay, in its environment, and
@@ -161,4 +162,28 @@ func TestAddressThatIsTakenEndsTheRelayAtOnce(t *testing.T) {
 	if log := relay.Log(); !strings.Contains(log, "OUTBOX_HTTP_ADDR="+other.Addr().String()+" is taken") || !strings.Contains(log, "set it to an address of this relay's own") {
 		t.Errorf("log: %s", log)
 	}
+}
+
+// The relay's role may have one connection, so that the session that reads gets none:
+// the relay is alive, and after half a minute not ready, and says why. (Rule 18.)
+func TestRelayThatMayHaveOneConnectionIsNotReady(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{})
+	w.exec(`ALTER ROLE ` + schema.QuoteIdentifier(w.role) + ` CONNECTION LIMIT 1`)
+	w.insert(plain(1))
+	relay := w.relay()
+	relay.AwaitLog("too many connections for role")
+	said := w.awaitAnswer(relay, 1, "health", "--ready")
+	if !strings.Contains(said, "no progress for ") || !strings.Contains(said, "too many connections for role") {
+		t.Errorf("not ready: %q", said)
+	}
+	relay.AwaitLog(`"msg":"no progress"`)
+	if status, said := w.ask(relay, "health"); status != 0 {
+		t.Errorf("not alive: %q", said)
+	}
+	w.exec(`ALTER ROLE ` + schema.QuoteIdentifier(w.role) + ` CONNECTION LIMIT 3`)
+	w.awaitDrained()
+	w.awaitAnswer(relay, 0, "health", "--ready")
+	relay.Terminate()
+	w.verdict(oracle.Limits{})
 }
