@@ -85,7 +85,7 @@ var natsMutants = []mutant{
 	{
 		rule: "NATS: a change of the stream's leader is not the message's fault",
 		file: "sinks/natsjs/watch.go",
-		old:  "e.phase == unanswered && e.due.IsZero() && half.After(e.deadline)",
+		old:  "e.phase == unanswered && e.due.IsZero() && !e.limited && half.After(e.deadline)",
 		new:  "half.IsZero()",
 		pkg:  "./sinks/natsjs", test: "TestLeaderOfAStreamStepsDownUnderLoad",
 	},
@@ -109,6 +109,27 @@ var natsMutants = []mutant{
 		old:  "short := config.MaxAge > 0 && config.MaxAge < leastWindow",
 		new:  "short := false",
 		pkg:  "./cmd/outbox-relay", test: "TestDoctorFixesAStreamThatKeepsMessagesBriefly",
+	},
+	{
+		rule: "NATS: a late topic has a small share of the window",
+		file: "sinks/natsjs/pending.go",
+		old:  "if it.on != p && !p.shares.HasRoom(it.message.Topic) {",
+		new:  "if false {",
+		pkg:  "./sinks/natsjs", test: "TestLateTopicHasASmallShareOfTheWindow",
+	},
+	{
+		rule: "NATS: a topic that is acknowledged again has the whole window",
+		file: "sinks/natsjs/pending.go",
+		old:  "p.shares.NoteAcknowledged(it.message.Topic)",
+		new:  "_ = it",
+		pkg:  "./sinks/natsjs", test: "TestLateTopicHasASmallShareOfTheWindow",
+	},
+	{
+		rule: "NATS: an API that does not answer is asked once for all topics",
+		file: "sinks/natsjs/lookup.go",
+		old:  "if now.Before(s.lookup.mute.until) {",
+		new:  "if false {",
+		pkg:  "./sinks/natsjs", test: "TestMuteAPIIsAskedOnceForAllTopics",
 	},
 	{
 		rule: "NATS: no topic is a wildcard",

@@ -9,6 +9,7 @@
 //     broker that its end waits for. [Ask] puts one with a deadline.
 //   - A [Queue] hands messages to a goroutine, and [AwaitTasks] waits for the
 //     goroutines of a sink.
+//   - [Shares] bounds what topics whose messages come late take of a window.
 //
 // Guarantees: a session is replaced as soon as it has ended, without any limit of
 // attempts. The pauses between attempts grow while these fail, and are jittered, so

@@ -17,7 +17,9 @@
 //
 // Outcomes: every message gets exactly one. What would not arrive unchanged is
 // rejected before a byte is written. A message that is not acknowledged in time is
-// refused if the broker is seen to work; if not, the connection is given up. When a
+// refused if the broker is seen to work; if not, the connection is given up. Before
+// that it is published once more, under the same id. A topic whose messages are refused
+// so has a small share of the window, and what is more is refused at once. When a
 // connection ends, each message in flight on it is unknown. Messages do not wait for
 // a connection: if there is none, they are unavailable at once.
 //

@@ -22,7 +22,9 @@ type lookup struct {
 	mu     sync.Mutex
 	topics []string
 
-	answers map[string]answer // owned by the goroutine that asks
+	// Owned by the goroutine that asks.
+	answers map[string]answer // by topic
+	mute    answer            // what holds for every topic: nothing could be looked up
 }
 
 // answer is what is known of a topic, for a short while.
@@ -128,15 +130,24 @@ func (s *session) findStream(ctx context.Context, topic string) error {
 	if a, ok := s.lookup.answers[topic]; ok && now.Before(a.until) {
 		return a.err
 	}
+	if now.Before(s.lookup.mute.until) {
+		return s.lookup.mute.err
+	}
 	name, err := ask(ctx, s, askNames, func(ctx context.Context) (string, error) {
 		return s.js.StreamNameBySubject(ctx, topic)
 	})
-	err = explain(name, err)
+	a := answer{time.Now().Add(answerAge), explain(name, err)}
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		// Not of this topic: to wait for it again for each of the others would take
+		// minutes.
+		s.lookup.mute = a
+		return a.err
+	}
 	if len(s.lookup.answers) >= answersKept {
 		clear(s.lookup.answers)
 	}
-	s.lookup.answers[topic] = answer{now.Add(answerAge), err}
-	return err
+	s.lookup.answers[topic] = a
+	return a.err
 }
 
 func explain(stream string, err error) error {

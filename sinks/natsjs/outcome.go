@@ -76,6 +76,13 @@ func timedOut(topic string) relay.Outcome {
 		"no acknowledgement for subject %s in time, while the broker works: see that its stream has a leader and a quorum", relay.Quote(topic))
 }
 
+// crowds is for a message that was not written, because others of its topic were late.
+func crowds(topic string) relay.Outcome {
+	return relay.RefusedOutcome(relay.ErrorTypeTimeout,
+		"messages of subject %s were not acknowledged in time, so few are tried at once, and this one was not: "+
+			"see that its stream has a leader and a quorum", relay.Quote(topic))
+}
+
 func notAStream(topic string) relay.Outcome {
 	return relay.RefusedOutcome(relay.ErrorTypeNacked,
 		"subject %s was answered by something that is not a stream, and by no stream in time: find who subscribes to it and replies, "+

@@ -2,69 +2,12 @@ package natsjs
 
 import (
 	"cmp"
+	"errors"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/outbox-relay/outbox-relay/relay"
-)
-
-// item is a message and where its outcome goes.
-type item struct {
-	message *relay.Message
-	report  relay.Report
-	// tries counts the publishes that no stream took and that were repeated because a
-	// stream was created for them.
-	tries int
-	// until ends the repetitions of a message that a stream did not take for now.
-	// Zero: it was not repeated.
-	until time.Time
-	// on has the message in flight, or had it before it is published again. There its
-	// first publish had the number first, and the one before this one the number earlier
-	// (0: none).
-	on             *pending
-	first, earlier uint64
-	// due is the deadline of an earlier publish, for a message that is repeated because
-	// its acknowledgement may have been lost. Zero: each publish has its own.
-	due time.Time
-	// proposed says that a stream may have the message from an earlier publish.
-	proposed bool
-}
-
-func (it item) done(o relay.Outcome) { it.report(it.message, o) }
-
-// unsent reports a message that was not written, or that no stream took, because
-// there is no connection.
-func (it item) unsent(why error) {
-	if it.proposed {
-		it.done(relay.UnknownOutcome(relay.ErrorTypeDisconnected, why))
-		return
-	}
-	it.done(unavailable(why))
-}
-
-// entry is a message in flight.
-type entry struct {
-	item
-	slot     uint32
-	number   uint64 // of the publish on this connection, from 1; 0: no message
-	size     int64  // on the wire, headers and payload
-	deadline time.Time
-	phase    phase
-	doubt    error // why nothing is decided yet, in phases repeated and undecided
-	stranger bool  // something that is no stream has answered
-}
-
-// phase is what is known of a message in flight.
-type phase uint8
-
-const (
-	unanswered phase = iota // no reply yet
-	unclaimed               // no responders: no stream took it; one is looked up
-	repeated                // is published again soon: a stream did not take it for now
-	undecided               // unclaimed, and neither look-up nor repetitions say why
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
 // pending holds the messages in flight on one connection. Whoever takes an entry
@@ -85,50 +28,34 @@ type pending struct {
 	// worked after every message with a lower number had been written.
 	acked uint64
 	ended bool // no further entries
-}
-
-// ticket names one publish in its reply subject.
-type ticket struct {
-	slot   uint32
-	number uint64
-}
-
-// append writes the ticket as the last token of a subject.
-func (t ticket) append(b []byte) []byte {
-	b = strconv.AppendUint(b, uint64(t.slot), 36)
-	b = append(b, '-')
-	return strconv.AppendUint(b, t.number, 36)
-}
-
-// ticketBytes is the length of the longest ticket.
-const ticketBytes = 7 + 1 + 13
-
-func parseTicket(s string) (ticket, bool) {
-	slot, number, ok := strings.Cut(s, "-")
-	if !ok {
-		return ticket{}, false
-	}
-	i, err := strconv.ParseUint(slot, 36, 32)
-	if err != nil {
-		return ticket{}, false
-	}
-	n, err := strconv.ParseUint(number, 36, 64)
-	if err != nil {
-		return ticket{}, false
-	}
-	return ticket{uint32(i), n}, true
+	// shares bounds how many messages of late topics there are.
+	shares *link.Shares
 }
 
 func newPending(window int) *pending {
-	return &pending{slots: make([]entry, 0, window), free: make([]uint32, 0, window), again: make(map[uint64]uint32)}
+	return &pending{
+		slots: make([]entry, 0, window), free: make([]uint32, 0, window), again: make(map[uint64]uint32),
+		shares: link.NewShares(window),
+	}
 }
 
-// add takes in a message before it is written. It returns false once end was called.
-func (p *pending) add(it item, size int64, deadline time.Time) (ticket, bool) {
+// Why a message was not taken in.
+var (
+	errEnded  = errors.New("the connection has ended")
+	errCrowds = errors.New("its topic has its share of the window")
+)
+
+// add takes in a message before it is written. It returns errEnded once end was called,
+// and errCrowds where the message's topic is late and has its share in flight. A message
+// that is published again keeps its place.
+func (p *pending) add(it item, size int64, deadline time.Time) (ticket, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended {
-		return ticket{}, false
+		return ticket{}, errEnded
+	}
+	if it.on != p && !p.shares.HasRoom(it.message.Topic) {
+		return ticket{}, errCrowds
 	}
 	var slot uint32
 	if n := len(p.free); n > 0 {
@@ -147,8 +74,11 @@ func (p *pending) add(it item, size int64, deadline time.Time) (ticket, bool) {
 	if !it.due.IsZero() {
 		deadline = it.due
 	}
-	p.slots[slot] = entry{item: it, slot: slot, number: p.last, size: size, deadline: deadline}
-	return ticket{slot, p.last}, true
+	p.slots[slot] = entry{
+		item: it, slot: slot, number: p.last, size: size, deadline: deadline,
+		limited: p.shares.Take(it.message.Topic),
+	}
+	return ticket{slot, p.last}, nil
 }
 
 // take removes a message, unless it was taken before.
@@ -166,7 +96,11 @@ func (p *pending) acknowledge(t ticket) (item, bool) {
 	if t.number <= p.last {
 		p.acked = max(p.acked, t.number)
 	}
-	return p.takeLocked(t)
+	it, ok := p.takeLocked(t)
+	if ok {
+		p.shares.NoteAcknowledged(it.message.Topic)
+	}
+	return it, ok
 }
 
 func (p *pending) takeLocked(t ticket) (item, bool) {
@@ -182,6 +116,9 @@ func (p *pending) takeLocked(t ticket) (item, bool) {
 // clear frees the slot of an entry and drops the reference to its message.
 func (p *pending) clear(e *entry) {
 	delete(p.again, e.earlier)
+	if e.limited {
+		p.shares.Release(e.message.Topic)
+	}
 	p.free = append(p.free, e.slot)
 	*e = entry{}
 }
@@ -232,18 +169,6 @@ func (p *pending) markProposed(t ticket, now, until time.Time) {
 	e.repeat(now, until)
 }
 
-// repeat has the message published again, unless the time for that is over.
-func (e *entry) repeat(now, until time.Time) bool {
-	if e.until.IsZero() {
-		e.until = until
-	}
-	if !now.Before(e.until) {
-		return false
-	}
-	e.phase = repeated
-	return true
-}
-
 // markUndecided notes that a look-up for the unclaimed messages of a topic has
 // decided nothing, and why. They are repeated until then. Later they wait, until
 // their new deadline, for other evidence.
@@ -258,6 +183,14 @@ func (p *pending) markUndecided(topic string, why error, now, until, deadline ti
 			}
 		}
 	}
+}
+
+// noteLate gives the topic a small share of the window until one of its messages is
+// acknowledged.
+func (p *pending) noteLate(topic string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.shares.NoteLate(topic)
 }
 
 // lastAcknowledged is the highest number that was acknowledged; 0: none was.

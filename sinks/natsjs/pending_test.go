@@ -95,15 +95,15 @@ func FuzzPending(f *testing.F) {
 				if len(m.again) > 0 && b>>6 == 0 {
 					it, m.again = m.again[0].item, m.again[1:]
 				}
-				tk, ok := p.add(it, int64(b), deadline)
-				if ok {
+				tk, err := p.add(it, int64(b), deadline)
+				if err == nil {
 					if it.first == 0 {
 						it.first = tk.number
 					}
 					m.flight[tk] = &entry{item: it, slot: tk.slot, number: tk.number, deadline: deadline}
 					used = append(used, tk)
 				}
-				got, want = ok, !m.ended
+				got, want = err == nil, !m.ended
 			case 3:
 				tk := pick(b >> 3)
 				_, ok := p.take(tk)

@@ -140,12 +140,16 @@ func (s *session) prepare() error {
 // publish writes one validated message.
 func (s *session) publish(e *encoder, it item, size int64, now time.Time) {
 	e.encode(it.message) // before it is pending
-	t, ok := s.pending.add(it, size, now.Add(s.options.AckTimeout))
-	if !ok {
+	t, err := s.pending.add(it, size, now.Add(s.options.AckTimeout))
+	switch {
+	case errors.Is(err, errCrowds):
+		it.done(crowds(it.message.Topic))
+		return
+	case err != nil:
 		it.unsent(s.lost())
 		return
 	}
-	err := s.conn.PublishMsg(e.addressed(s.inbox, t))
+	err = s.conn.PublishMsg(e.addressed(s.inbox, t))
 	if err == nil {
 		return
 	}

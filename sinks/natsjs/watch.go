@@ -62,6 +62,7 @@ func (s *session) refuseLate(now, seen time.Time) {
 	for _, e := range s.pending.takeIf(func(e *entry, acked uint64) bool {
 		return e.phase == unanswered && now.After(e.deadline) && (e.number < acked || seen.After(e.deadline))
 	}) {
+		s.pending.noteLate(e.message.Topic)
 		if e.stranger {
 			e.done(notAStream(e.message.Topic))
 			continue
@@ -115,7 +116,7 @@ func isAnswer(err error) bool {
 func (s *session) repeat(now time.Time) {
 	half := now.Add(s.options.AckTimeout / 2)
 	for _, e := range s.pending.takeIf(func(e *entry, _ uint64) bool {
-		return e.phase == repeated || e.phase == unanswered && e.due.IsZero() && half.After(e.deadline)
+		return e.phase == repeated || e.phase == unanswered && e.due.IsZero() && !e.limited && half.After(e.deadline)
 	}) {
 		e.earlier = e.number
 		if e.phase == unanswered {
@@ -133,6 +134,7 @@ func (s *session) settleUndecided(now time.Time) {
 	for _, e := range s.pending.takeIf(func(e *entry, acked uint64) bool {
 		return e.phase == undecided && e.first < acked
 	}) {
+		s.pending.noteLate(e.message.Topic)
 		e.done(unclaimedRefused(e.message.Topic, e.doubt))
 	}
 	for _, e := range s.pending.takeIf(func(e *entry, _ uint64) bool {
