@@ -117,11 +117,11 @@ func TestMalformedTraceparentIsDeliveredAndNoted(t *testing.T) {
 	w.verdict(oracle.Limits{})
 }
 
-// setupFault is something that a person has to mend, with what the log must say.
-// The relay goes on by itself once it is mended.
+// setupFault is something that a person has to fix, with what the log must say.
+// The relay goes on by itself once it is fixed.
 type setupFault struct {
 	name        string
-	spoil, mend string
+	spoil, fix string
 	log         []string
 }
 
@@ -163,7 +163,7 @@ func TestSetupFaultsAreNamedWithTheirMend(t *testing.T) {
 			w.exec(role.Replace(fault.spoil))
 			relay := w.relay()
 			relay.AwaitLog(append([]string{`"level":"WARN"`}, fault.log...)...)
-			w.exec(role.Replace(fault.mend))
+			w.exec(role.Replace(fault.fix))
 			w.insert(plain(1))
 			w.awaitDrained()
 			relay.Terminate()

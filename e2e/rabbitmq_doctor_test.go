@@ -17,7 +17,7 @@ func (w *rabbitWorld) doctor() (status int, out string) {
 	return status, p.Log()
 }
 
-// The doctor examines the broker that the sink URL names, and its mend for a
+// The doctor examines the broker that the sink URL names, and its fix for a
 // missing exchange is what makes it content.
 func TestDoctorExaminesRabbitMQ(t *testing.T) {
 	t.Parallel()

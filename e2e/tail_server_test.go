@@ -67,7 +67,7 @@ func TestControlSessionTerminatedWhileTailingLosesNothing(t *testing.T) {
 }
 
 // Whatever becomes of the publication, rows flow, the relay says what is wrong,
-// and reads the log again when it is mended.
+// and reads the log again when it is fixed.
 func TestPublicationSpoiledUnderLoad(t *testing.T) {
 	t.Parallel()
 	w := newTailWorld(t, worldOptions{})
@@ -75,7 +75,7 @@ func TestPublicationSpoiledUnderLoad(t *testing.T) {
 	relay, since := w.tailing()
 	for _, c := range []struct {
 		name, spoil, reason string
-		mend                func()
+		fix                func()
 	}{
 		{"dropped", `DROP PUBLICATION outbox_relay`, `run outbox-relay migrate`, w.migrate},
 		{
@@ -88,9 +88,9 @@ func TestPublicationSpoiledUnderLoad(t *testing.T) {
 		w.exec(c.spoil)
 		w.awaitPolling(relay, c.reason)
 		w.awaitStored(w.stored() + 200)
-		c.mend()
+		c.fix()
 		since = w.awaitTailingAgain(relay, since)
-		t.Logf("%s: found out, and mended", c.name)
+		t.Logf("%s: found out, and fixed", c.name)
 	}
 	// At once there is another one of the name; the relay may not even notice.
 	w.awaitStored(w.stored() + 200)

@@ -14,7 +14,7 @@ var (
 	// ErrNotLeader: the control session no longer holds the lock, or not on the
 	// server that a second session reached.
 	ErrNotLeader = errors.New("not the leader")
-	// ErrSetup: the database answers, but something has to be mended by a person
+	// ErrSetup: the database answers, but something has to be fixed by a person
 	// (table missing, another shape, a privilege, row-level security). The
 	// message says what to run. The relay keeps trying.
 	ErrSetup = errors.New("setup")
@@ -26,7 +26,7 @@ var (
 // Database opens sessions for one outbox table. Safe for concurrent use.
 type Database interface {
 	// Connect opens the control session, one connection, and checks that the
-	// table can be worked with; an error that a person has to mend wraps
+	// table can be worked with; an error that a person has to fix wraps
 	// [ErrSetup]. The caller owns the session.
 	Connect(ctx context.Context) (Control, error)
 

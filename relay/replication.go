@@ -8,7 +8,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
-// ErrNoTail is wrapped by the errors of a [Tail] that stay until a person mends
+// ErrNoTail is wrapped by the errors of a [Tail] that stay until a person fixes
 // something (wal_level, a privilege, the publication, somebody's open
 // transaction). The message says what to run.
 var ErrNoTail = errors.New("the write-ahead log cannot be read")

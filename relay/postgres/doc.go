@@ -38,7 +38,7 @@
 //
 // # Errors
 //
-// What a person has to mend wraps [relay.ErrSetup] and says what to run. A
+// What a person has to fix wraps [relay.ErrSetup] and says what to run. A
 // session that is not, or no longer, the leader's says [relay.ErrNotLeader].
 // Everything else is passing: the caller connects again. No error contains a
 // password or a payload.

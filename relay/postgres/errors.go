@@ -54,7 +54,7 @@ func isLocked(err error) bool {
 	return code == codeLockNotAvailable || code == codeDeadlock
 }
 
-// setup is a fault that a person has to mend; cause may be nil.
+// setup is a fault that a person has to fix; cause may be nil.
 func setup(cause error, format string, args ...any) error {
 	text := fmt.Sprintf(format, args...)
 	if cause == nil {
@@ -65,11 +65,11 @@ func setup(cause error, format string, args ...any) error {
 
 // flaw is a fault of the setup that doctor tells too. To the log it is a sentence.
 type flaw struct {
-	found  string // without the mend
-	advice string // the mend as the sentence has it
-	// mend is the same to be copied: SQL ends with a semicolon, a command begins with
+	found  string // without the fix
+	advice string // the fix as the sentence has it
+	// fix is the same to be copied: SQL ends with a semicolon, a command begins with
 	// the program's name. Lines are to be run in their order.
-	mend string
+	fix string
 }
 
 func (f *flaw) Error() string { return relay.ErrSetup.Error() + ": " + f.found + ": " + f.advice }
@@ -77,7 +77,7 @@ func (f *flaw) Error() string { return relay.ErrSetup.Error() + ": " + f.found +
 func (f *flaw) Unwrap() error { return relay.ErrSetup }
 
 // explain wraps an error of the driver with what was being done, and for those
-// that a person has to mend with what to do.
+// that a person has to fix with what to do.
 func (s *session) explain(doing string, err error) error {
 	switch code := codeOf(err); code {
 	case codeUndefinedTable, codeInvalidSchema:
@@ -87,7 +87,7 @@ func (s *session) explain(doing string, err error) error {
 	case codeInsufficientPrivilege:
 		err = setup(err, "the role lacks a privilege on %s: run outbox-relay migrate --role NAME", s.table)
 	case codeReadOnly:
-		err = setup(err, "%s", readOnlyMend)
+		err = setup(err, "%s", readOnlyFix)
 	case codeInvalidDatabase:
 		err = setup(err, "the database of OUTBOX_DATABASE_URL does not exist")
 	case codeInvalidPassword, codeInvalidAuthorization:
@@ -155,10 +155,10 @@ func functionIn(err error) string {
 // maxContext bounds what is told of where the server failed, in bytes.
 const maxContext = 200
 
-// mendMigrate is run with a URL of the owner's.
-const mendMigrate = "outbox-relay migrate  # with OUTBOX_DATABASE_URL of the table's owner"
+// fixMigrate is run with a URL of the owner's.
+const fixMigrate = "outbox-relay migrate  # with OUTBOX_DATABASE_URL of the table's owner"
 
-const readOnlyMend = "the server is read-only: name the primary in OUTBOX_DATABASE_URL, " +
+const readOnlyFix = "the server is read-only: name the primary in OUTBOX_DATABASE_URL, " +
 	"or all hosts with target_session_attrs=read-write"
 
 // missingTable is what Connect says before any statement has failed. Where only
@@ -168,7 +168,7 @@ func (s *session) missingTable(ctx context.Context) error {
 	missing := &flaw{
 		found:  fmt.Sprintf("table %s does not exist", s.table),
 		advice: "run outbox-relay migrate",
-		mend:   mendMigrate,
+		fix:   fixMigrate,
 	}
 	const sql = `SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE lower(c.relname) = lower($2) AND c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_'
@@ -182,11 +182,11 @@ func (s *session) missingTable(ctx context.Context) error {
 		return s.explain("look for tables of that name", err)
 	}
 	missing.found += ", but " + other.String() + " does"
-	missing.mend = "set OUTBOX_TABLE=" + other.String()
+	missing.fix = "set OUTBOX_TABLE=" + other.String()
 	if strings.Contains(other.String(), `"`) {
-		missing.mend = "set OUTBOX_TABLE=" + relay.ShellQuote(other.String()) + "  # the inner quotes are part of the name"
+		missing.fix = "set OUTBOX_TABLE=" + relay.ShellQuote(other.String()) + "  # the inner quotes are part of the name"
 	}
-	missing.advice = missing.mend
+	missing.advice = missing.fix
 	return missing
 }
 

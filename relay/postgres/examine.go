@@ -54,7 +54,7 @@ func (e *Examination) judge(name, fine string, err error) bool {
 	}
 	check := relay.Check{Name: name, Severity: relay.Fault, Found: err.Error()}
 	if f, ok := errors.AsType[*flaw](err); ok {
-		check.Found, check.Fix = f.found, f.mend
+		check.Found, check.Fix = f.found, f.fix
 	}
 	e.add(check)
 	return false
@@ -111,7 +111,7 @@ func (s *session) examineTable(ctx context.Context, e *Examination, t tableFacts
 	}
 	sound := true
 	if flawed, ok := errors.AsType[*flaw](checkNulls(s.table, columns)); ok && checkShape(s.table, columns) == nil {
-		e.add(relay.Check{Name: checkShapeName, Severity: relay.Warning, Found: flawed.found, Fix: flawed.mend})
+		e.add(relay.Check{Name: checkShapeName, Severity: relay.Warning, Found: flawed.found, Fix: flawed.fix})
 	} else {
 		sound = e.judge(checkShapeName, "as the relay needs them", checkShape(s.table, columns))
 	}

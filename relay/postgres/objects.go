@@ -40,7 +40,7 @@ func (s *session) examineIndexes(ctx context.Context, t tableFacts) (relay.Check
 	if _, err := pgx.ForEachRow(rows, []any{&name, &is}, func() error { valid[name] = is; return nil }); err != nil {
 		return check, s.explain("look up the indexes", err)
 	}
-	var found, mends []string
+	var found, fixes []string
 	missing := false
 	for _, index := range s.table.Indexes() {
 		name := index.Name
@@ -51,15 +51,15 @@ func (s *session) examineIndexes(ctx context.Context, t tableFacts) (relay.Check
 			found = append(found, quoted(name)+" is missing")
 		case !is:
 			found = append(found, quoted(name)+" is not valid")
-			mends = append(mends, fmt.Sprintf("REINDEX INDEX %s.%s;", quoted(s.table.Schema), quoted(name)))
+			fixes = append(fixes, fmt.Sprintf("REINDEX INDEX %s.%s;", quoted(s.table.Schema), quoted(name)))
 		}
 	}
 	if missing {
-		mends = append(mends, mendMigrate)
+		fixes = append(fixes, fixMigrate)
 	}
 	if len(found) > 0 {
 		check.Severity, check.Found = relay.Warning, strings.Join(found, ", ")+": what needs it reads the whole table"
-		check.Fix = strings.Join(mends, "\n")
+		check.Fix = strings.Join(fixes, "\n")
 	}
 	return check, nil
 }
@@ -74,7 +74,7 @@ func (s *session) examineGuard(ctx context.Context, t tableFacts) (relay.Check, 
 		err := s.conn.QueryRow(ctx, `SELECT tgenabled::text FROM pg_trigger WHERE tgrelid = $1 AND tgname = $2`, t.oid, guard).Scan(&enabled)
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):
-			found, fixes = append(found, "trigger "+quoted(guard)+" is missing"), append(fixes, mendMigrate)
+			found, fixes = append(found, "trigger "+quoted(guard)+" is missing"), append(fixes, fixMigrate)
 		case err != nil:
 			return check, s.explain("look up the guard", err)
 		case enabled != "O" && enabled != "A":

@@ -45,7 +45,7 @@ func checkRowSecurity(table schema.Table, t tableFacts) error {
 	return &flaw{
 		found:  fmt.Sprintf("row-level security of table %s hides rows from role %s", table, t.role),
 		advice: "as a superuser run: " + bypass,
-		mend:   bypass + ";  -- as a superuser",
+		fix:   bypass + ";  -- as a superuser",
 	}
 }
 
@@ -59,9 +59,9 @@ func (s *session) checkWritable(ctx context.Context) error {
 	const advice = "name the primary in OUTBOX_DATABASE_URL, or all hosts with target_session_attrs=read-write"
 	switch {
 	case standby:
-		return &flaw{found: "the server is a standby", advice: advice, mend: advice}
+		return &flaw{found: "the server is a standby", advice: advice, fix: advice}
 	case readOnly == "on":
-		return &flaw{found: "the server is read-only", advice: advice, mend: advice}
+		return &flaw{found: "the server is read-only", advice: advice, fix: advice}
 	}
 	return nil
 }
@@ -92,7 +92,7 @@ func (s *session) lookUpTable(ctx context.Context) (tableFacts, error) {
 		return t, s.explain("look up the table", err)
 	case kind != "r" && kind != "p":
 		const advice = "set OUTBOX_TABLE to the outbox table's name"
-		return t, &flaw{found: s.table.String() + " is not a table", advice: advice, mend: advice}
+		return t, &flaw{found: s.table.String() + " is not a table", advice: advice, fix: advice}
 	}
 	return t, nil
 }
@@ -192,14 +192,14 @@ func checkShape(table schema.Table, columns []column) error {
 	if len(faults) == 0 {
 		return nil
 	}
-	mend := "alter these columns, or set OUTBOX_TABLE to another name"
+	fix := "alter these columns, or set OUTBOX_TABLE to another name"
 	if missing {
-		mend = "run outbox-relay migrate, which adds what is missing"
+		fix = "run outbox-relay migrate, which adds what is missing"
 	}
 	return &flaw{
 		found:  fmt.Sprintf("table %s has another shape: %s", table, strings.Join(faults, "; ")),
-		advice: mend,
-		mend:   mendShape(table, columns),
+		advice: fix,
+		fix:   fixShape(table, columns),
 	}
 }
 
@@ -217,7 +217,7 @@ func checkNulls(table schema.Table, columns []column) error {
 	return &flaw{
 		found:  fmt.Sprintf("rows with a NULL in %s end dead, and the table allows them", strings.Join(open, " or ")),
 		advice: "make these columns NOT NULL",
-		mend:   mendShape(table, columns),
+		fix:   fixShape(table, columns),
 	}
 }
 
@@ -254,6 +254,6 @@ func (s *session) checkGrants(t tableFacts, columns []column, after AfterSend) e
 	return &flaw{
 		found:  fmt.Sprintf("role %s lacks privileges on table %s", t.role, s.table),
 		advice: "run " + strings.Join(grants, " "),
-		mend:   strings.Join(grants, "\n"),
+		fix:   strings.Join(grants, "\n"),
 	}
 }

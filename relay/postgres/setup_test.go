@@ -83,7 +83,7 @@ func TestDomainsAndVarcharAreAccepted(t *testing.T) {
 
 var grantInText = regexp.MustCompile(`run (GRANT .*;)$`)
 
-// The mend that is printed is run, and then all is well.
+// The fix that is printed is run, and then all is well.
 func TestMissingPrivilegesNameTheGrant(t *testing.T) {
 	t.Parallel()
 	f := setup(t, shape{table: `"My Shop"."Out Box"`, after: postgres.Delete})
@@ -96,13 +96,13 @@ func TestMissingPrivilegesNameTheGrant(t *testing.T) {
 	} {
 		f.exec(c.revoke + f.role())
 		fault := f.wantFault("lacks privileges", c.want)
-		mend := grantInText.FindStringSubmatch(fault)
-		if mend == nil {
+		fix := grantInText.FindStringSubmatch(fault)
+		if fix == nil {
 			t.Fatalf("no statement to run in %q", fault)
 		}
-		f.exec(mend[1])
+		f.exec(fix[1])
 		if rest := f.fault(); rest != "" {
-			t.Errorf("after %s: %s", mend[1], rest)
+			t.Errorf("after %s: %s", fix[1], rest)
 		}
 	}
 }
@@ -130,17 +130,17 @@ func TestRowLevelSecurityThatHidesRowsIsAnError(t *testing.T) {
 	if _, err := s.Chunk(t.Context(), request(relay.Pass{Bound: 10})); !errors.Is(err, relay.ErrSetup) {
 		t.Error("a running sweep sees:", err)
 	}
-	mend := alterInText.FindStringSubmatch(fault)
-	if mend == nil {
+	fix := alterInText.FindStringSubmatch(fault)
+	if fix == nil {
 		t.Fatalf("no statement to run in %q", fault)
 	}
-	f.exec(mend[1])
+	f.exec(fix[1])
 	if err := c.Resign(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	_, s = f.lead()
 	if rows := f.sweepAll(s); len(rows) != 1 {
-		t.Errorf("after %s: %d rows", mend[1], len(rows))
+		t.Errorf("after %s: %d rows", fix[1], len(rows))
 	}
 }
 

@@ -23,8 +23,8 @@ var guarded = []string{
 	"id", "message_id", "topic", "key", "payload", "content_type", "headers", "created_at", "available_at",
 }
 
-// mendShape is what brings the columns into shape.
-func mendShape(table schema.Table, columns []column) string {
+// fixShape is what brings the columns into shape.
+func fixShape(table schema.Table, columns []column) string {
 	var lines []string
 	missing, unguarded := false, false
 	for _, c := range columns {
@@ -46,7 +46,7 @@ func mendShape(table schema.Table, columns []column) string {
 		}
 	}
 	if missing || unguarded {
-		lines = append(lines, mendMigrate)
+		lines = append(lines, fixMigrate)
 	}
 	return strings.Join(lines, "\n")
 }

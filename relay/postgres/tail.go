@@ -72,7 +72,7 @@ func (r *logReader) Next(ctx context.Context) (relay.TailEvent, error) {
 	return told, nil
 }
 
-// noTail is an error that a person has to mend before there is a tail.
+// noTail is an error that a person has to fix before there is a tail.
 type noTail struct{ error }
 
 func (e noTail) Unwrap() error        { return e.error }

@@ -45,8 +45,8 @@ func (b Blocker) String() string {
 	return s.String()
 }
 
-// mend is how a person ends it.
-func (b Blocker) mend() string {
+// fix is how a person ends it.
+func (b Blocker) fix() string {
 	if b.Prepared != "" {
 		return "ROLLBACK PREPARED " + literal(b.Prepared) + " or COMMIT PREPARED, in its database"
 	}
@@ -70,7 +70,7 @@ func blocked(ctx context.Context, pg *pgconn.PgConn, cause error) error {
 	if more := len(blockers) - 1; more > 0 {
 		e.Text += fmt.Sprintf(" and %d more", more)
 	}
-	e.Text += ": end it (" + blockers[0].mend() + ")"
+	e.Text += ": end it (" + blockers[0].fix() + ")"
 	return e
 }
 

@@ -31,7 +31,7 @@
 //
 // # Errors
 //
-// An [UnavailableError] has a [Reason] and says what a person has to mend, or which
+// An [UnavailableError] has a [Reason] and says what a person has to fix, or which
 // transaction is in the way. [ErrEnded], [ErrSilent] and all others are passing.
 // No error contains a payload or a password.
 //

@@ -72,10 +72,10 @@ func (x *examination) worst() relay.Severity {
 }
 
 // judge adds a check that is fine where fault is empty.
-func (x *examination) judge(name, fine, fault, mend string) {
+func (x *examination) judge(name, fine, fault, fix string) {
 	c := relay.Check{Name: name, Found: fine}
 	if fault != "" {
-		c = relay.Check{Name: name, Severity: x.worst(), Found: fault, Fix: mend}
+		c = relay.Check{Name: name, Severity: x.worst(), Found: fault, Fix: fix}
 	}
 	x.add(c)
 }
@@ -175,18 +175,18 @@ func (x *examination) publication(ctx context.Context) error {
 	if err != nil && !unavailable {
 		return err
 	}
-	found, mend := "", ""
+	found, fix := "", ""
 	if unavailable {
-		found, mend = splitPublication(e.Text)
+		found, fix = splitPublication(e.Text)
 	}
-	x.judge("publication", schema.QuoteIdentifier(x.options.Publication)+" sends all that is inserted into the table", found, mend)
+	x.judge("publication", schema.QuoteIdentifier(x.options.Publication)+" sends all that is inserted into the table", found, fix)
 	return nil
 }
 
 // splitPublication takes the sentence of a publication's fault apart: what is
 // wrong, and what to run, a statement a line. Where there is a choice, the first
 // one is taken.
-func splitPublication(text string) (found, mend string) {
+func splitPublication(text string) (found, fix string) {
 	found, advice, _ := strings.Cut(text, ": run ")
 	if command, _, either := strings.Cut(advice, ", or "); either || !strings.HasPrefix(advice, "ALTER ") {
 		return found, command + "  # with OUTBOX_DATABASE_URL of the table's owner"
@@ -228,20 +228,20 @@ func (x *examination) blockers(ctx context.Context) error {
 	if open, err = x.stillOpen(ctx, open); err != nil {
 		return err
 	}
-	var found, mends []string
+	var found, fixes []string
 	for _, b := range open {
 		found = append(found, b.String())
 		if b.Prepared != "" {
-			mends = append(mends, fmt.Sprintf("ROLLBACK PREPARED %s;  -- or COMMIT PREPARED, in database %q", literal(relay.OneLine(b.Prepared)), b.Database))
+			fixes = append(fixes, fmt.Sprintf("ROLLBACK PREPARED %s;  -- or COMMIT PREPARED, in database %q", literal(relay.OneLine(b.Prepared)), b.Database))
 		} else {
-			mends = append(mends, fmt.Sprintf("SELECT pg_terminate_backend(%d);  -- or have the application end its transaction", b.PID))
+			fixes = append(fixes, fmt.Sprintf("SELECT pg_terminate_backend(%d);  -- or have the application end its transaction", b.PID))
 		}
 	}
 	fault := ""
 	if len(found) > 0 {
 		fault = "the log can be read once these have ended: " + strings.Join(found, ", ")
 	}
-	x.judge("transactions", "none is open for long", fault, strings.Join(mends, "\n"))
+	x.judge("transactions", "none is open for long", fault, strings.Join(fixes, "\n"))
 	return nil
 }
 
@@ -287,13 +287,13 @@ func (x *examination) abandoned(ctx context.Context) error {
 		return fmt.Errorf("look up replication slots: %w", err)
 	}
 	c := relay.Check{Name: "abandoned slots", Found: "none"}
-	var found, mends []string
+	var found, fixes []string
 	for _, row := range rows {
 		found = append(found, fmt.Sprintf("%s (%s of the log)", row[0], row[1]))
-		mends = append(mends, fmt.Sprintf("SELECT pg_drop_replication_slot(%s);  -- if nobody comes back for it", literal(string(row[0]))))
+		fixes = append(fixes, fmt.Sprintf("SELECT pg_drop_replication_slot(%s);  -- if nobody comes back for it", literal(string(row[0]))))
 	}
 	if len(found) > 0 {
-		c.Severity, c.Fix = relay.Warning, strings.Join(mends, "\n")
+		c.Severity, c.Fix = relay.Warning, strings.Join(fixes, "\n")
 		c.Found = "PostgreSQL keeps its log for slots that nobody reads: " + strings.Join(found, ", ")
 	}
 	x.add(c)

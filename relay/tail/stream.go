@@ -67,7 +67,7 @@ func (s *Stream) Position() wal.LSN {
 //
 // The end of ctx leaves the stream as it was; a row that has begun to come is
 // read to its end, unless the stream is closed. After any other error the stream
-// is of no use: close it. An [UnavailableError] names what a person has to mend.
+// is of no use: close it. An [UnavailableError] names what a person has to fix.
 func (s *Stream) Next(ctx context.Context) (Event, error) {
 	for s.broken == nil {
 		if err := ctx.Err(); err != nil {

@@ -5,7 +5,7 @@ import "fmt"
 // Reason says why the log cannot be read. It is of low cardinality.
 type Reason uint8
 
-// The reasons. All but [ReasonBlocked] stay until a person mends them.
+// The reasons. All but [ReasonBlocked] stay until a person fixes them.
 const (
 	// ReasonWALLevel: wal_level is not logical.
 	ReasonWALLevel Reason = iota + 1
@@ -45,7 +45,7 @@ func (r Reason) String() string {
 // server answers. Any other error is passing.
 type UnavailableError struct {
 	Reason Reason
-	// Text says what is wrong and how to mend it.
+	// Text says what is wrong and how to fix it.
 	Text string
 	// Blockers are set for [ReasonBlocked], the oldest first. Where the blocker ended
 	// in the very moment, there are none.
