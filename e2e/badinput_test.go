@@ -120,9 +120,9 @@ func TestMalformedTraceparentIsDeliveredAndNoted(t *testing.T) {
 // setupFault is something that a person has to fix, with what the log must say.
 // The relay goes on by itself once it is fixed.
 type setupFault struct {
-	name        string
+	name       string
 	spoil, fix string
-	log         []string
+	log        []string
 }
 
 var setupFaults = []setupFault{

@@ -37,7 +37,7 @@ const (
 
 // BenchmarkLatency prints how long a message takes, beside the floor in the same
 // run: a loop as people write it by hand, which reads the log and publishes, and
-// does nothing else: no marks, no order, no sweeps.
+// does nothing else: no marks, no order, no passes.
 func BenchmarkLatency(b *testing.B) {
 	w := newBenchWorld(b)
 	for b.Loop() {

@@ -86,7 +86,7 @@ func TestControlSessionTerminatedLosesNothing(t *testing.T) {
 
 // Ending the sessions that read is no loss of leadership, and delivers nothing
 // twice.
-func TestSweepSessionTerminatedDeliversNothingTwice(t *testing.T) {
+func TestReadSessionTerminatedDeliversNothingTwice(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, worldOptions{})
 	load := w.load(oracle.Load{Rate: 1000, Seed: 33})

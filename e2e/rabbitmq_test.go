@@ -189,8 +189,8 @@ func TestRabbitMQBadRowsDieAlone(t *testing.T) {
 	w.verdict(oracle.Limits{})
 }
 
-// Without a limit of its own RabbitMQ is sent 16 MiB, and not a byte more: swept
-// and, where the log is read, told by the log.
+// Without a limit of its own RabbitMQ is sent 16 MiB, and not a byte more: read from the table
+// and, while tailing, from the log.
 func TestRabbitMQRowOverTheDefaultLimitDiesAlone(t *testing.T) {
 	t.Parallel()
 	w := newRabbitWorld(t, sharedNode(t), quorum)

@@ -69,7 +69,7 @@ func (w *world) demandPasswords() {
 	})
 }
 
-// All three sessions of a leader: those of control and sweep begin with a term, the
+// All three sessions of a leader: the control and the read session begin with a term, the
 // tail's in the midst of one.
 func TestRotatedDatabasePasswordIsTakenUp(t *testing.T) {
 	t.Parallel()

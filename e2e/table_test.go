@@ -49,7 +49,7 @@ func TestMarksOfTruncatedRowsDoNotTouchTheRowsThatGotTheirIDs(t *testing.T) {
 	if _, err := tx.Exec(t.Context(), w.sql(`SELECT FROM {outbox} FOR UPDATE`)); err != nil {
 		t.Fatal(err)
 	}
-	// The marks are tried again long before the next sweep sees the new rows.
+	// The marks are tried again long before the next pass sees the new rows.
 	relay := w.relay("OUTBOX_POLL_INTERVAL", "5s")
 	w.awaitStored(rows)
 	if err := oracle.Truncate(t.Context(), tx, w.table); err != nil {

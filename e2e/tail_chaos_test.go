@@ -50,7 +50,7 @@ func TestChaosBulkLoadBesideTheTail(t *testing.T) {
 	w.awaitDrained()
 	t.Logf("the oldest pending row was %.1f s old; the tail was left: %t", worst, left)
 	if worst > 30 {
-		t.Errorf("a row waited %.1f s: the tail falls behind, and the table is not swept", worst)
+		t.Errorf("a row waited %.1f s: the tail falls behind, and the table is not read", worst)
 	}
 	relay.Terminate()
 	w.verdict(oracle.Limits{})

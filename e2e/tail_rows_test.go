@@ -33,7 +33,7 @@ func TestTransactionsOfEveryKindComeByTheTail(t *testing.T) {
 }
 
 // The later of two transactions commits first: its row goes first, and the other
-// one, with the lower id, does not wait for a sweep.
+// one, with the lower id, does not wait for a survey.
 func TestTransactionsThatCommitOutOfOrderComeByTheTail(t *testing.T) {
 	t.Parallel()
 	w := newTailWorld(t, worldOptions{})

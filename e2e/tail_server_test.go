@@ -75,7 +75,7 @@ func TestPublicationSpoiledUnderLoad(t *testing.T) {
 	relay, since := w.tailing()
 	for _, c := range []struct {
 		name, spoil, reason string
-		fix                func()
+		fix                 func()
 	}{
 		{"dropped", `DROP PUBLICATION outbox_relay`, `run outbox-relay migrate`, w.migrate},
 		{

@@ -16,7 +16,7 @@ import (
 
 // newTailWorld is a world on a cluster of its own: a slot waits for every open
 // transaction of its cluster, and the other tests' are nobody's to wait for.
-// Nothing is swept while the log is read, unless a rule asks for it.
+// No survey is made while the log is read, unless a rule asks for it.
 func newTailWorld(t testing.TB, o worldOptions) *world {
 	t.Helper()
 	o.cluster = pgtest.Own(t, map[string]string{"max_prepared_transactions": "20", "max_wal_size": "4GB"})

@@ -30,10 +30,10 @@ type Database interface {
 	// [ErrSetup]. The caller owns the session.
 	Connect(ctx context.Context) (Control, error)
 
-	// OpenSweep opens the session that reads rows, one more connection, and
+	// OpenReader opens the session that reads rows, one more connection, and
 	// checks that it reached the server on which control holds the lock
 	// ([ErrNotLeader] if not). The caller owns the session.
-	OpenSweep(ctx context.Context, control Control) (Sweep, error)
+	OpenReader(ctx context.Context, control Control) (Reader, error)
 
 	// OpenTail creates a temporary replication slot, on one more connection and on
 	// the server on which control holds the lock ([ErrNotLeader] if not), and
@@ -116,7 +116,7 @@ func (b Blocker) String() string {
 type Mark struct {
 	Ref
 	// XID is the transaction that inserted the row, where the log told of it; 0
-	// where a sweep brought it. Until it is visible, a missing row is not gone.
+	// where the table brought it. Until it is visible, a missing row is not gone.
 	XID wal.XID
 	// Note goes to last_error; empty for nearly all rows.
 	Note string
@@ -158,9 +158,9 @@ type Verdict struct {
 	Attempts int
 }
 
-// Sweep is a session that reads pending rows. One goroutine at a time may use
+// Reader is a session that reads pending rows. One goroutine at a time may use
 // it. After an error the session is of no use: close it.
-type Sweep interface {
+type Reader interface {
 	TailWatch
 
 	// Begin starts a pass: one short statement.
@@ -186,7 +186,7 @@ type TailWatch interface {
 	InspectTail(ctx context.Context, t Tail) (TailLag, error)
 }
 
-// Pass is the frame of one sweep over the table: what its first snapshot saw.
+// Pass is the frame of one pass over the table: what its first snapshot saw.
 type Pass struct {
 	// Bound is the largest id visible when the pass began; 0 for an empty table.
 	Bound int64

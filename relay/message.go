@@ -50,7 +50,7 @@ type Header struct {
 }
 
 // Message is one outbox row on its way to the broker. It is immutable from when
-// the sweep has read it until its sink has reported it, so it may be shared
+// it was read until its sink has reported it, so it may be shared
 // between goroutines; whoever receives one must not change its slices. Then the
 // relay lets payload and headers go.
 type Message struct {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// RowValues is a row of the outbox table as it was read, by a sweep or from the
+// RowValues is a row of the outbox table as it was read, from the table or from the
 // write-ahead log.
 type RowValues struct {
 	// Ref names the row. A message id that is NULL stands as the zero one, so that
@@ -61,7 +61,7 @@ func PayloadLimit(limit int64) int64 {
 }
 
 // RowReader makes messages of rows. A row gets the same message, or the same
-// defect, whether a sweep or the log brings it, because both come through here.
+// defect, whether the table or the log brings it, because both come through here.
 //
 // It keeps strings that repeat, so it serves one goroutine. The zero value is
 // ready.

@@ -49,7 +49,7 @@ func (p plan) indexes() string {
 	return strings.Join(names, " ")
 }
 
-// crowd fills the table with what the pending indexes must hide from a sweep:
+// crowd fills the table with what the pending indexes must hide from a pass:
 // sent rows, rows scheduled for next month, and dead ones; and a few due rows.
 func crowd(t *testing.T, conn *pgx.Conn) {
 	t.Helper()
@@ -64,7 +64,7 @@ func crowd(t *testing.T, conn *pgx.Conn) {
 	run(t, conn, "VACUUM (ANALYZE) outbox")
 }
 
-func TestScheduledAndSentRowsCostASweepNothing(t *testing.T) {
+func TestScheduledAndSentRowsCostAPassNothing(t *testing.T) {
 	conn := migrated(t, outbox)
 	crowd(t, conn)
 	for _, c := range []struct {

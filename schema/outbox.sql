@@ -166,14 +166,14 @@ DECLARE
   present name[] := ARRAY(SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
     WHERE i.indrelid = to_regclass({{table_text}}));
 BEGIN
-  -- Due now, or refused before: the sweep, in id order. It sees also the rows that
+  -- Due now, or refused before: for passes, in id order. They see also the rows that
   -- wait for a retry, because these hold back the later rows of their key.
   IF {{due_index_name}} <> ALL (present) THEN
     CREATE INDEX {{due_index}} ON {{table}} ({{due_columns}})
       WHERE {{due_rows}};
     RAISE NOTICE 'created index %', {{due_index_name}};
   END IF;
-  -- Scheduled by the application and never tried: they cost a sweep nothing until
+  -- Scheduled by the application and never tried: they cost a pass nothing until
   -- their time has come.
   IF {{scheduled_index_name}} <> ALL (present) THEN
     CREATE INDEX {{scheduled_index}} ON {{table}} ({{scheduled_columns}})
@@ -286,11 +286,11 @@ BEGIN
   SELECT string_agg(format('%s = %s', name, value), ', ' ORDER BY name) INTO missing
   FROM (VALUES
     -- The default, 20 % of the table, lets a day of sent rows pile up before the
-    -- dead entries leave the pending indexes, and each sweep walks over them.
+    -- dead entries leave the pending indexes, and each pass walks over them.
     ('autovacuum_vacuum_scale_factor', '0.01'),
     ('autovacuum_vacuum_threshold', '1000'),
-    -- Whether nearly all or nearly no rows are pending decides the sweep's plan, and
-    -- swings from one to the other in minutes.
+    -- The share of pending rows swings between nearly all and nearly none in minutes.
+    -- The relay pins its plans; the statements of others depend on the statistics.
     ('autovacuum_analyze_scale_factor', '0.02'),
     ('autovacuum_analyze_threshold', '1000'),
     -- At the default of 200 a vacuum is slower than a busy relay makes dead rows.
@@ -343,7 +343,7 @@ BEGIN
   SELECT coalesce(to_jsonb(r)->>'prqual', to_jsonb(r)->>'prattrs') INTO limits
     FROM pg_publication_rel r WHERE r.prpubid = pub.oid AND r.prrelid = tab;
   IF limits IS NOT NULL THEN
-    RAISE WARNING 'publication % has a row filter or a column list for %: what it hides is found by sweeps only',
+    RAISE WARNING 'publication % has a row filter or a column list for %: what it hides is found only by reading the table',
       {{publication_text}}, {{table_text}}
       USING HINT = 'Take the table out of the publication and run this again.';
   END IF;

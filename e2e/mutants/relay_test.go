@@ -96,11 +96,11 @@ var relayMutants = []mutant{
 		pkg:  "./relay/engine", test: "TestRowInFlightIsNotPublishedAgain",
 	},
 	{
-		rule: "2: a row lingers until the running sweep has passed it",
+		rule: "2: a row lingers until the running statement has ended",
 		file: "relay/engine/inflight.go",
 		old:  "case f.reading:",
 		new:  "case false:",
-		pkg:  "./relay/engine", test: "TestRowMarkedDuringASweepIsNotPublishedTwice",
+		pkg:  "./relay/engine", test: "TestRowMarkedDuringAPassIsNotPublishedTwice",
 	},
 	{
 		rule: "2: a row is known by its message id too",
@@ -122,7 +122,7 @@ var relayMutants = []mutant{
 		old:   "if t.dispatcher.ordered(m.Message) {", // before the refusal, and after its commit
 		new:   "if false {",
 		times: 2,
-		pkg:   "./relay/engine", test: "TestHeadRefusedWhileASweepRunsKeepsItsKeyWaiting",
+		pkg:   "./relay/engine", test: "TestHeadRefusedWhileAPassRunsKeepsItsKeyWaiting",
 	},
 	{
 		rule: "5: a head that waits for its retry renews the hold",
@@ -279,11 +279,11 @@ var relayMutants = []mutant{
 		pkg:  "./relay/postgres", test: "TestResignWakesTheStandbys",
 	},
 	{
-		rule: "12: a sweep session is on the server where the control session leads",
+		rule: "12: a read session is on the server where the control session leads",
 		file: "relay/postgres/leader.go",
 		old:  "case string(row[1]) != \"t\":",
 		new:  "case false:",
-		pkg:  "./relay/postgres", test: "TestSweepIsForTheLeaderOnly",
+		pkg:  "./relay/postgres", test: "TestReadingIsForTheLeaderOnly",
 	},
 	{
 		rule: "12: a tail is on the server where the control session leads",
@@ -384,21 +384,21 @@ var relayMutants = []mutant{
 		pkg:  "./relay/engine", test: "TestBrokerAwayForAMomentReordersNothing",
 	},
 	{
-		rule: "6: a row of the log that is not due is swept when it is",
+		rule: "6: a row of the log that is not due is read when it is",
 		file: "relay/engine/tail_rows.go",
 		old:  "\t\tt.surveys.wakeAt(now.Add(ev.Wait))\n",
 		new:  "",
 		pkg:  "./relay/engine", test: "TestRowsThatTheLogTellsOfTooEarlyAreSentWhenTheyAreDue",
 	},
 	{
-		rule: "6: a scheduled row in the table is swept when it is due",
+		rule: "6: a scheduled row in the table is read when it is due",
 		file: "relay/engine/tail_rows.go",
 		old:  "\t\tt.surveys.wakeAt(now.Add(s.NextScheduled))\n",
 		new:  "",
 		pkg:  "./relay/engine", test: "TestScheduledRowsAreSentWhenTheyAreDue",
 	},
 	{
-		rule: "6: a refused row is swept when it is due",
+		rule: "6: a refused row is read when it is due",
 		file: "relay/engine/outcomes.go",
 		old:  "\t\tt.tailing.wakeAt(time.Now().Add(m.retry))\n",
 		new:  "",

@@ -45,7 +45,7 @@ var sessionMutants = []mutant{
 		file: "relay/postgres/leader.go",
 		old:  "r.pooler != c.route.pooler {",
 		new:  "false {",
-		pkg:  "./relay/postgres", test: "TestSweepThroughAnotherPoolerIsRefused",
+		pkg:  "./relay/postgres", test: "TestReadingThroughAnotherPoolerIsRefused",
 	},
 	{
 		rule: "20: a session is given back to its pooler as it was",

@@ -17,7 +17,7 @@ var tableMutants = []mutant{
 		file: "schema/sql.go",
 		old:  "Columns: \"id\", Rows: Due}",
 		new:  "Columns: \"id\", Rows: `dead_at IS NULL AND (available_at IS NULL OR attempts > 0)`}",
-		pkg:  "./schema", test: "TestScheduledAndSentRowsCostASweepNothing",
+		pkg:  "./schema", test: "TestScheduledAndSentRowsCostAPassNothing",
 	},
 	{
 		rule: "T2: a row is not changed in the transaction that inserted it",

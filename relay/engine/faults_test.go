@@ -164,12 +164,12 @@ func (c *slowControl) Mark(ctx context.Context, marks []relay.Mark) ([]relay.Ref
 	return c.Control.Mark(ctx, marks)
 }
 
-func (d *slowDatabase) OpenSweep(ctx context.Context, c relay.Control) (relay.Sweep, error) {
-	s, err := d.Database.OpenSweep(ctx, plain(c))
+func (d *slowDatabase) OpenReader(ctx context.Context, c relay.Control) (relay.Reader, error) {
+	s, err := d.Database.OpenReader(ctx, plain(c))
 	if err != nil {
 		return nil, err
 	}
-	return &slowSweep{Sweep: s, database: d}, nil
+	return &slowReader{Reader: s, database: d}, nil
 }
 
 func (d *slowDatabase) OpenTail(ctx context.Context, c relay.Control, limit func() int64) (relay.Tail, error) {
@@ -180,29 +180,29 @@ func (d *slowDatabase) OpenTail(ctx context.Context, c relay.Control, limit func
 	return &slowTail{Tail: t, database: d}, nil
 }
 
-type slowSweep struct {
-	relay.Sweep
+type slowReader struct {
+	relay.Reader
 	database *slowDatabase
 }
 
-func (s *slowSweep) Begin(ctx context.Context) (relay.Pass, error) {
-	p, err := s.Sweep.Begin(ctx)
+func (s *slowReader) Begin(ctx context.Context) (relay.Pass, error) {
+	p, err := s.Reader.Begin(ctx)
 	if err == nil && s.database.began != nil {
 		s.database.began(p)
 	}
 	return p, err
 }
 
-func (s *slowSweep) Chunk(ctx context.Context, req relay.ChunkRequest) (relay.Chunk, error) {
-	c, err := s.Sweep.Chunk(ctx, req)
+func (s *slowReader) Chunk(ctx context.Context, req relay.ChunkRequest) (relay.Chunk, error) {
+	c, err := s.Reader.Chunk(ctx, req)
 	if err == nil && s.database.read != nil {
 		s.database.read(c)
 	}
 	return c, err
 }
 
-func (s *slowSweep) Survey(ctx context.Context, req relay.ChunkRequest) (relay.Survey, error) {
-	v, err := s.Sweep.Survey(ctx, req)
+func (s *slowReader) Survey(ctx context.Context, req relay.ChunkRequest) (relay.Survey, error) {
+	v, err := s.Reader.Survey(ctx, req)
 	if err == nil && s.database.surveyed != nil {
 		s.database.surveyed(v)
 	}

@@ -14,7 +14,7 @@ import (
 
 // The head of a key is refused while a pass is reading, and the pass has rows of
 // the key still before it. (Rule 5: holds.)
-func TestHeadRefusedWhileASweepRunsKeepsItsKeyWaiting(t *testing.T) {
+func TestHeadRefusedWhileAPassRunsKeepsItsKeyWaiting(t *testing.T) {
 	h := start(t, func(c *engine.Config) { c.MaxInFlight = 4 }, func(h *harness) { h.sink.hold() })
 	head := h.insertKeyed("K")
 	h.insert(30)

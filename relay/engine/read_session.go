@@ -17,7 +17,7 @@ import (
 type readSession struct {
 	database relay.Database
 	control  relay.Control
-	session  relay.Sweep
+	session  relay.Reader
 
 	requests chan readRequest
 	results  chan readResult
@@ -72,7 +72,7 @@ func (s *readSession) answer(ctx context.Context, req readRequest) readResult {
 	start := time.Now()
 	res := readResult{kind: req.kind}
 	if s.session == nil {
-		if s.session, res.err = s.database.OpenSweep(ctx, s.control); res.err != nil {
+		if s.session, res.err = s.database.OpenReader(ctx, s.control); res.err != nil {
 			s.session = nil
 			res.err = fmt.Errorf("open the session that reads: %w", res.err)
 			return res

@@ -104,7 +104,7 @@ func TestWindowStaysClosedWhileNothingIsMarked(t *testing.T) {
 // A mark commits while a chunk whose snapshot is older is on its way: the chunk
 // still shows the row unsent. (Rule 2: a row leaves in flight only when every
 // running statement has been taken in.)
-func TestRowMarkedDuringASweepIsNotPublishedTwice(t *testing.T) {
+func TestRowMarkedDuringAPassIsNotPublishedTwice(t *testing.T) {
 	var gate valve // shut while chunks are to wait
 	read := make(chan struct{}, 1)
 	h := start(t, func(c *engine.Config) {

@@ -37,7 +37,7 @@ func BenchmarkMark(b *testing.B) {
 		f.exec(`TRUNCATE {t}`)
 		fill(f)
 		c, s := f.lead()
-		all := refs(f.sweepAll(s))
+		all := refs(f.readPass(s))
 		b.StartTimer()
 		for batch := range slices.Chunk(all, 2048) {
 			done, err := c.Mark(b.Context(), marks(batch...))

@@ -16,7 +16,7 @@ func TestBlockersAreFound(t *testing.T) {
 	f := setup(t, shape{})
 	f.insert(3)
 	c, s := f.lead()
-	all := refs(f.sweepAll(s))
+	all := refs(f.readPass(s))
 	find := func() []relay.Blocker {
 		t.Helper()
 		start := time.Now()

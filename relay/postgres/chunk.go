@@ -32,7 +32,7 @@ type entry struct {
 //
 // Where the server fails on some small row, the chunk is asked for again with
 // half as many rows, until that row is alone and becomes a defect.
-func (s *sweep) Chunk(ctx context.Context, req relay.ChunkRequest) (relay.Chunk, error) {
+func (s *readSession) Chunk(ctx context.Context, req relay.ChunkRequest) (relay.Chunk, error) {
 	if req.Rows <= 0 {
 		return relay.Chunk{Cursor: req.After}, nil
 	}
@@ -62,7 +62,7 @@ func (s *sweep) Chunk(ctx context.Context, req relay.ChunkRequest) (relay.Chunk,
 }
 
 // read scans, fetches what is large, and puts the chunk together.
-func (s *sweep) read(ctx context.Context, req relay.ChunkRequest, rows int) (relay.Chunk, error) {
+func (s *readSession) read(ctx context.Context, req relay.ChunkRequest, rows int) (relay.Chunk, error) {
 	scan, err := s.scan(ctx, req, rows)
 	if err != nil {
 		return relay.Chunk{}, err
@@ -99,11 +99,11 @@ type scanned struct {
 
 // scan reads rows until they no longer fit. What comes after that is dropped as
 // it comes: the statement is over soon and nothing waits for anything.
-func (s *sweep) scan(ctx context.Context, req relay.ChunkRequest, rows int) (*scanned, error) {
+func (s *readSession) scan(ctx context.Context, req relay.ChunkRequest, rows int) (*scanned, error) {
 	kind, given := scanArgs(req, rows)
 	result := &scanned{last: req.After}
 	d := newDecoder(req)
-	err := s.querySweep(ctx, s.statements.scan[kind], given, func(c *columns) func([][]byte) {
+	err := s.queryRows(ctx, s.statements.scan[kind], given, func(c *columns) func([][]byte) {
 		read, id, fence := d.scanned(c, s.payload.Weight, s.expansion), c.at("id"), c.at("fence")
 		return func(row [][]byte) {
 			if f := row[fence]; f != nil {
@@ -135,10 +135,10 @@ func (r *scanned) add(e entry, bytes int64) {
 	r.entries = append(r.entries, e)
 }
 
-// querySweep leaves stale statements to [sweep.Chunk]: the payload may have got
+// queryRows leaves stale statements to [readSession.Chunk]: the payload may have got
 // another type.
-func (s *sweep) querySweep(ctx context.Context, st statement, given args, read reader) error {
-	ctx, cancel := context.WithTimeout(ctx, sweepDeadline)
+func (s *readSession) queryRows(ctx context.Context, st statement, given args, read reader) error {
+	ctx, cancel := context.WithTimeout(ctx, readDeadline)
 	defer cancel()
 	return s.try(ctx, st, given, read)
 }
@@ -168,7 +168,7 @@ func (r *scanned) assemble(req relay.ChunkRequest) relay.Chunk {
 
 // readDefect names the row that the server fails on. Its key is read too, if that can
 // be done: the rows behind it have to wait until it is dead.
-func (s *sweep) readDefect(ctx context.Context, req relay.ChunkRequest, cause error) (relay.Chunk, error) {
+func (s *readSession) readDefect(ctx context.Context, req relay.ChunkRequest, cause error) (relay.Chunk, error) {
 	kind, given := scanArgs(req, 1)
 	chunk, err := s.readName(ctx, req, s.statements.name[kind], given, cause)
 	if isRowFault(err) {
@@ -183,9 +183,9 @@ func (s *sweep) readDefect(ctx context.Context, req relay.ChunkRequest, cause er
 	return chunk, nil
 }
 
-func (s *sweep) readName(ctx context.Context, req relay.ChunkRequest, st statement, given args, cause error) (relay.Chunk, error) {
+func (s *readSession) readName(ctx context.Context, req relay.ChunkRequest, st statement, given args, cause error) (relay.Chunk, error) {
 	chunk := relay.Chunk{Cursor: req.After}
-	err := s.querySweep(ctx, st, given, func(c *columns) func([][]byte) {
+	err := s.queryRows(ctx, st, given, func(c *columns) func([][]byte) {
 		head, key := newDecoder(req).head(c), c.at("key")
 		return func(row [][]byte) {
 			var v relay.RowValues

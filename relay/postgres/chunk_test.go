@@ -13,7 +13,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/schema"
 )
 
-func TestSweepReadsEveryColumnUntouched(t *testing.T) {
+func TestPassReadsEveryColumnUntouched(t *testing.T) {
 	t.Parallel()
 	for payload, want := range map[schema.PayloadType]string{
 		schema.PayloadJSON:  `{"b" : 1,"a":[ ] , "b":2, "e":"é\u00e9"}`,
@@ -31,7 +31,7 @@ func TestSweepReadsEveryColumnUntouched(t *testing.T) {
 			f.exec(`INSERT INTO {t} (message_id, topic, key, payload, content_type, headers, created_at)
 				VALUES ($1, 'orders.é', 'k 1', $2, 'text/x', '{"z": "1", "Ab": "q\"\\ \t\u0001é"}', '2024-02-29 12:34:56.789012+02')`, id, sent)
 			_, s := f.lead()
-			rows := f.sweepAll(s)
+			rows := f.readPass(s)
 			if len(rows) != 1 {
 				t.Fatalf("%d rows", len(rows))
 			}
@@ -56,12 +56,12 @@ func TestSweepReadsEveryColumnUntouched(t *testing.T) {
 	}
 }
 
-func TestSweepReadsKeylessAndEmpty(t *testing.T) {
+func TestPassReadsKeylessAndEmpty(t *testing.T) {
 	t.Parallel()
 	f := setup(t, shape{payload: schema.PayloadText})
 	f.exec(`INSERT INTO {t} (topic, key, payload, created_at) VALUES ('t', NULL, '', 'infinity'), ('t', '', 'x', '-infinity')`)
 	_, s := f.lead()
-	rows := f.sweepAll(s)
+	rows := f.readPass(s)
 	if m := rows[0].Message; m.Keyed || m.Payload == nil || len(m.Payload) != 0 || m.Defect != nil || !m.CreatedAt.IsZero() {
 		t.Errorf("%+v", m)
 	}
@@ -180,7 +180,7 @@ func TestPassDoesNotGoBeyondItsBound(t *testing.T) {
 	if got := ids(f.drain(s, request(pass))); !slices.Equal(got, []int64{1}) {
 		t.Errorf("the pass brings %v", got)
 	}
-	if got := ids(f.sweepAll(s)); !slices.Equal(got, []int64{1, 2, 3}) {
+	if got := ids(f.readPass(s)); !slices.Equal(got, []int64{1, 2, 3}) {
 		t.Errorf("the next pass brings %v", got)
 	}
 }
@@ -201,12 +201,12 @@ func TestPassJudgesByItsStart(t *testing.T) {
 	if r := rows[1]; r.Wait <= 0 || r.Wait > time.Minute || r.Payload != nil || r.Topic != "" {
 		t.Errorf("%+v", r)
 	}
-	if got := f.sweepAll(s); len(got) != 3 || got[2].Wait != 0 || got[2].Payload == nil {
+	if got := f.readPass(s); len(got) != 3 || got[2].Wait != 0 || got[2].Payload == nil {
 		t.Errorf("the next pass brings %v", ids(got))
 	}
 }
 
-func TestSweepLeavesOutKeys(t *testing.T) {
+func TestPassLeavesOutKeys(t *testing.T) {
 	t.Parallel()
 	f := setup(t, shape{})
 	f.exec(`INSERT INTO {t} (topic, key, payload, available_at) SELECT 't', nullif('k' || n % 10, 'k0'), '1',
@@ -227,12 +227,12 @@ func TestSweepLeavesOutKeys(t *testing.T) {
 	}
 }
 
-func TestSweepSurvivesChangesOfTheTable(t *testing.T) {
+func TestPassSurvivesChangesOfTheTable(t *testing.T) {
 	t.Parallel()
 	f := setup(t, shape{})
 	f.exec(`INSERT INTO {t} (topic, payload) VALUES ('t', '{"a":1}')`)
 	c, s := f.lead()
-	first := f.sweepAll(s)
+	first := f.readPass(s)
 	for _, change := range []string{
 		`DROP TRIGGER outbox_guard ON {t}`, // its list of columns forbids what follows
 		`ALTER TABLE {t} ADD COLUMN tenant text NOT NULL DEFAULT 'x'`,
@@ -242,7 +242,7 @@ func TestSweepSurvivesChangesOfTheTable(t *testing.T) {
 		`ALTER TABLE {t} DROP COLUMN tenant`,
 	} {
 		f.exec(change)
-		rows := f.sweepAll(s)
+		rows := f.readPass(s)
 		if len(rows) != 1 || strings.ReplaceAll(string(rows[0].Payload), " ", "") != `{"a":1}` {
 			t.Fatalf("after %s: %+v", change, rows)
 		}

@@ -118,7 +118,7 @@ func TestAwaitHandoverEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestSweepIsForTheLeaderOnly(t *testing.T) {
+func TestReadingIsForTheLeaderOnly(t *testing.T) {
 	t.Parallel()
 	f := setup(t, shape{})
 	d := f.database()
@@ -127,14 +127,14 @@ func TestSweepIsForTheLeaderOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := d.OpenSweep(t.Context(), c); !errors.Is(err, relay.ErrNotLeader) {
+	if _, err := d.OpenReader(t.Context(), c); !errors.Is(err, relay.ErrNotLeader) {
 		t.Error("without the lock:", err)
 	}
 	leader := f.connect()
 	if !tryLead(t, leader) {
 		t.Fatal("no leader")
 	}
-	if _, err := d.OpenSweep(t.Context(), c); !errors.Is(err, relay.ErrNotLeader) {
+	if _, err := d.OpenReader(t.Context(), c); !errors.Is(err, relay.ErrNotLeader) {
 		t.Error("while another has the lock:", err)
 	}
 	eventually(t, "the refused sessions are gone", func() bool { return f.sessions() == 2 })
@@ -142,7 +142,7 @@ func TestSweepIsForTheLeaderOnly(t *testing.T) {
 
 // Rule 12: with several hosts in the URL the two sessions may reach different
 // servers, on each of which somebody may lead.
-func TestSweepOnAnotherServerIsRefused(t *testing.T) {
+func TestReadingFromAnotherServerIsRefused(t *testing.T) {
 	t.Parallel()
 	f := setup(t, shape{})
 	c := f.connect()
@@ -158,7 +158,7 @@ func TestSweepOnAnotherServerIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.OpenSweep(t.Context(), c); !errors.Is(err, relay.ErrNotLeader) {
+	if _, err := d.OpenReader(t.Context(), c); !errors.Is(err, relay.ErrNotLeader) {
 		t.Error(err)
 	}
 }
@@ -196,7 +196,7 @@ func TestEndedSessionIsAnError(t *testing.T) {
 		t.Error("the leader did not notice that its session was ended")
 	}
 	if _, err := s.Begin(t.Context()); err == nil {
-		t.Error("the sweep did not notice that its session was ended")
+		t.Error("the read session did not notice that its session was ended")
 	}
 	if !tryLead(t, f.connect()) {
 		t.Error("the lock is not free")
@@ -246,7 +246,7 @@ func TestHalfOpenConnectionIsNoticed(t *testing.T) {
 	}
 }
 
-func TestCancelledSweepEndsAtOnce(t *testing.T) {
+func TestCancelledReadEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	f := setup(t, shape{})
 	_, s := f.lead()
@@ -263,7 +263,7 @@ func TestCancelledSweepEndsAtOnce(t *testing.T) {
 		_, err := s.Chunk(ctx, request(pass))
 		ended <- err
 	}()
-	eventually(t, "the sweep waits for the lock", func() bool {
+	eventually(t, "the read waits for the lock", func() bool {
 		return f.value(`SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = $1::text::regclass`, f.table.Quoted()).(int64) == 1
 	})
 	start := time.Now()

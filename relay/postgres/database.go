@@ -15,7 +15,7 @@ import (
 var (
 	_ relay.Database = (*Database)(nil)
 	_ relay.Control  = (*control)(nil)
-	_ relay.Sweep    = (*sweep)(nil)
+	_ relay.Reader   = (*readSession)(nil)
 )
 
 // AfterSend says what becomes of a row that the broker has acknowledged.
@@ -111,21 +111,21 @@ func (d *Database) Connect(ctx context.Context) (relay.Control, error) {
 	}, nil
 }
 
-// OpenSweep opens the session that reads rows beside a control session.
-func (d *Database) OpenSweep(ctx context.Context, leader relay.Control) (relay.Sweep, error) {
+// OpenReader opens the session that reads rows beside a control session.
+func (d *Database) OpenReader(ctx context.Context, leader relay.Control) (relay.Reader, error) {
 	c, ok := leader.(*control)
 	if !ok {
-		return nil, fmt.Errorf("open sweep session: the control session is a %T, not one of this package", leader)
+		return nil, fmt.Errorf("open the read session: the control session is a %T, not one of this package", leader)
 	}
-	s, err := d.openVia(ctx, c.sameRoute, sweepSettings)
+	s, err := d.openVia(ctx, c.sameRoute, readSettings)
 	if err != nil {
 		return nil, err
 	}
 	if err := c.checkLeader(ctx, s.pg); err != nil {
 		s.close()
-		return nil, fmt.Errorf("open sweep session: %w", err)
+		return nil, fmt.Errorf("open the read session: %w", err)
 	}
-	sw := &sweep{session: s, pace: &d.pace, publication: d.options.Publication}
+	sw := &readSession{session: s, pace: &d.pace, publication: d.options.Publication}
 	if err := sw.describe(ctx); err != nil {
 		s.close()
 		return nil, err

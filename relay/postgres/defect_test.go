@@ -102,7 +102,7 @@ func TestNullsAreDefectsOfTheirRows(t *testing.T) {
 	for _, w := range wants {
 		f.exec(`INSERT INTO {t} (` + w.columns + `) VALUES (` + w.values + `)`)
 	}
-	rows := f.sweepAll(s)
+	rows := f.readPass(s)
 	if len(rows) != len(wants) {
 		t.Fatalf("%d rows, want %d", len(rows), len(wants))
 	}
@@ -139,7 +139,7 @@ func TestHugePayloadIsNeverFetched(t *testing.T) {
 		t.Fatalf("%+v", rows)
 	}
 	if used := after.TotalAlloc - before.TotalAlloc; used > 2<<20 {
-		t.Errorf("the sweep allocated %d bytes", used)
+		t.Errorf("the pass allocated %d bytes", used)
 	}
 	if rows[0].Size > 4096 {
 		t.Errorf("size %d", rows[0].Size)

@@ -4,9 +4,9 @@
 // # Sessions
 //
 // A leader has a control session, which holds the leadership lock and writes
-// outcomes, and a sweep session, which reads. A standby has the control session
+// outcomes, and a read session, which reads rows. A standby has the control session
 // alone. Each is one connection, opened by [Database.Connect] and
-// [Database.OpenSweep], used by one goroutine at a time, and of no use after an
+// [Database.OpenReader], used by one goroutine at a time, and of no use after an
 // error: the caller closes it, and the server frees the lock with it.
 //
 // Whatever a role, a database or the URL has set, a session works with the

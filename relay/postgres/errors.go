@@ -168,7 +168,7 @@ func (s *session) missingTable(ctx context.Context) error {
 	missing := &flaw{
 		found:  fmt.Sprintf("table %s does not exist", s.table),
 		advice: "run outbox-relay migrate",
-		fix:   fixMigrate,
+		fix:    fixMigrate,
 	}
 	const sql = `SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE lower(c.relname) = lower($2) AND c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_'
@@ -196,7 +196,7 @@ func isStale(err error) bool {
 	return code == "0A000" || code == "26000"
 }
 
-// isOutdated says whether a statement of the sweep may only be out of date: the
+// isOutdated says whether a statement of the read session may only be out of date: the
 // payload's column has got another type. A statement that is right fails again.
 func isOutdated(err error) bool {
 	switch codeOf(err) {

@@ -68,7 +68,7 @@ func (d *Database) Examine(ctx context.Context, topics int) Examination {
 	if !d.examineConnection(ctx, &e) {
 		return e
 	}
-	s, err := d.open(ctx, sweepSettings)
+	s, err := d.open(ctx, readSettings)
 	if err != nil {
 		e.judge(checkServer, "", err)
 		return e

@@ -11,8 +11,8 @@ import (
 // Explain returns the plans, as JSON, of all statements of a leader's sessions that
 // touch rows, by the statements' names: with the parameters of a pass in the middle
 // of a table, on the sessions that the relay runs them on.
-func Explain(ctx context.Context, leader relay.Control, reading relay.Sweep) (map[string]string, error) {
-	c, s := leader.(*control), reading.(*sweep)
+func Explain(ctx context.Context, leader relay.Control, reading relay.Reader) (map[string]string, error) {
+	c, s := leader.(*control), reading.(*readSession)
 	plans := make(map[string]string)
 	explain := func(on *session, st statement, given args) error {
 		params, err := st.order(given)

@@ -11,7 +11,7 @@ import (
 // what would not fit is never sent. The rows are read whole, so each is of one
 // snapshot, which may be newer than the scan's: a row that was sent or deleted
 // in between is left out.
-func (s *sweep) fetch(ctx context.Context, req relay.ChunkRequest, entries []entry) error {
+func (s *readSession) fetch(ctx context.Context, req relay.ChunkRequest, entries []entry) error {
 	var large []*entry
 	var before []int64
 	var small int64
@@ -34,7 +34,7 @@ func (s *sweep) fetch(ctx context.Context, req relay.ChunkRequest, entries []ent
 
 // fetchSingly finds the rows that the server fails on. To try such a row may
 // take the server seconds, so this way it is tried no more than twice.
-func (s *sweep) fetchSingly(ctx context.Context, req relay.ChunkRequest, large []*entry, before []int64) error {
+func (s *readSession) fetchSingly(ctx context.Context, req relay.ChunkRequest, large []*entry, before []int64) error {
 	var taken int64
 	for i, e := range large {
 		switch err := s.fetchBatch(ctx, req, large[i:i+1], []int64{before[i] + taken}); {
@@ -55,7 +55,7 @@ func (s *sweep) fetchSingly(ctx context.Context, req relay.ChunkRequest, large [
 
 // fetchBatch fetches rows, before each of which so many bytes of the chunk are
 // taken by small ones.
-func (s *sweep) fetchBatch(ctx context.Context, req relay.ChunkRequest, large []*entry, before []int64) error {
+func (s *readSession) fetchBatch(ctx context.Context, req relay.ChunkRequest, large []*entry, before []int64) error {
 	offsets := newArray(oidInt8, len(before), 8)
 	var expected, exact int64
 	for i, e := range large {
@@ -67,7 +67,7 @@ func (s *sweep) fetchBatch(ctx context.Context, req relay.ChunkRequest, large []
 	batch["start"] = instantParam(req.Pass.Start)
 	batch["longest"], batch["bytes"] = int8Param(relay.PayloadLimit(req.MaxMessageBytes)), int8Param(req.Bytes)
 	d := newDecoder(req)
-	err := s.querySweep(ctx, s.statements.fetch, batch, func(c *columns) func([][]byte) {
+	err := s.queryRows(ctx, s.statements.fetch, batch, func(c *columns) func([][]byte) {
 		n, read := c.at("n"), d.fetched(c)
 		return func(row [][]byte) {
 			e := large[int64Of(row[n])-1]

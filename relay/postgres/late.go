@@ -14,7 +14,7 @@ import (
 // A snapshot lists transactions, and a row may be a savepoint's, whose id is
 // larger. So whatever was written from the first transaction on that has ended
 // meanwhile counts as late. One that stays open for long makes no row late.
-func (s *sweep) findLate(ctx context.Context, req relay.ChunkRequest, entries []entry) error {
+func (s *readSession) findLate(ctx context.Context, req relay.ChunkRequest, entries []entry) error {
 	began := req.Pass.Snapshot
 	first := req.After == beforeAllIDs
 	if began.IsZero() || first && len(req.Pass.Scheduled) > 0 {
@@ -44,9 +44,9 @@ func (s *sweep) findLate(ctx context.Context, req relay.ChunkRequest, entries []
 // isScheduledDue says whether there is a row by now that was scheduled for a time
 // before the pass, which began without looking for such rows: it may be the first
 // of its key.
-func (s *sweep) isScheduledDue(ctx context.Context, pass relay.Pass) (due bool, err error) {
+func (s *readSession) isScheduledDue(ctx context.Context, pass relay.Pass) (due bool, err error) {
 	given := args{"start": instantParam(pass.Start)}
-	err = s.query(ctx, sweepDeadline, s.statements.scheduled, given, func(c *columns) func([][]byte) {
+	err = s.query(ctx, readDeadline, s.statements.scheduled, given, func(c *columns) func([][]byte) {
 		at := c.at("due")
 		return func(row [][]byte) { due = boolOf(row[at]) }
 	})

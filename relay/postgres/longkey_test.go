@@ -70,7 +70,7 @@ func TestKeyHasOneName(t *testing.T) {
 			f.exec(`INSERT INTO {t} (topic, key, payload, attempts, available_at) VALUES ('t', $1, '1', 1, 'infinity')`, key)
 		}
 		_, s := f.lead()
-		for i, r := range f.sweepAll(s) {
+		for i, r := range f.readPass(s) {
 			if want := relay.KeyName(keys[i]); r.Key != want || relay.KeyName(want) != want {
 				t.Errorf("%s: key %q is named %q by the server, %q here", encoding, keys[i], r.Key, want)
 			}

@@ -116,7 +116,7 @@ func (f *fixture) connect() relay.Control {
 }
 
 // lead returns the sessions of a leader.
-func (f *fixture) lead() (relay.Control, relay.Sweep) {
+func (f *fixture) lead() (relay.Control, relay.Reader) {
 	f.t.Helper()
 	d := f.database()
 	c := insist(f.t, func() (relay.Control, error) { return d.Connect(f.t.Context()) })
@@ -124,7 +124,7 @@ func (f *fixture) lead() (relay.Control, relay.Sweep) {
 	if ok, err := c.TryLead(f.t.Context()); err != nil || !ok {
 		f.t.Fatal("TryLead:", ok, err)
 	}
-	s := insist(f.t, func() (relay.Sweep, error) { return d.OpenSweep(f.t.Context(), c) })
+	s := insist(f.t, func() (relay.Reader, error) { return d.OpenReader(f.t.Context(), c) })
 	f.t.Cleanup(s.Close)
 	return c, s
 }
@@ -192,7 +192,7 @@ func request(p relay.Pass) relay.ChunkRequest {
 	return relay.ChunkRequest{Pass: p, After: -1 << 63, Rows: 100_000, Bytes: 1 << 30}
 }
 
-func (f *fixture) begin(s relay.Sweep) relay.Pass {
+func (f *fixture) begin(s relay.Reader) relay.Pass {
 	f.t.Helper()
 	p, err := s.Begin(f.t.Context())
 	if err != nil {
@@ -201,7 +201,7 @@ func (f *fixture) begin(s relay.Sweep) relay.Pass {
 	return p
 }
 
-func (f *fixture) chunk(s relay.Sweep, req relay.ChunkRequest) relay.Chunk {
+func (f *fixture) chunk(s relay.Reader, req relay.ChunkRequest) relay.Chunk {
 	f.t.Helper()
 	c, err := s.Chunk(f.t.Context(), req)
 	if err != nil {
@@ -210,14 +210,14 @@ func (f *fixture) chunk(s relay.Sweep, req relay.ChunkRequest) relay.Chunk {
 	return c
 }
 
-// sweepAll reads a whole pass.
-func (f *fixture) sweepAll(s relay.Sweep) []relay.Row {
+// readPass reads a whole pass.
+func (f *fixture) readPass(s relay.Reader) []relay.Row {
 	f.t.Helper()
 	return f.drain(s, request(f.begin(s)))
 }
 
 // drain reads chunk after chunk as the relay does.
-func (f *fixture) drain(s relay.Sweep, req relay.ChunkRequest) []relay.Row {
+func (f *fixture) drain(s relay.Reader, req relay.ChunkRequest) []relay.Row {
 	f.t.Helper()
 	var rows []relay.Row
 	for range 100_000 {

@@ -89,7 +89,7 @@ func (s *session) examineGuard(ctx context.Context, t tableFacts) (relay.Check, 
 	return check, nil
 }
 
-// examineSequence: a cache hands ids out in blocks, and rows are swept by id.
+// examineSequence: a cache hands ids out in blocks, and passes read in id order.
 func (s *session) examineSequence(ctx context.Context, t tableFacts) (relay.Check, error) {
 	check := relay.Check{Name: checkSequence, Found: "ids are given out one by one"}
 	var name string

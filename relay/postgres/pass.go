@@ -8,8 +8,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
-// sweep is the session that reads.
-type sweep struct {
+// readSession is the session that reads the table.
+type readSession struct {
 	*session
 	pace        *pace
 	publication string
@@ -37,7 +37,7 @@ type payloadKind struct {
 }
 
 // describe learns the payload's type from the table as it is now.
-func (s *sweep) describe(ctx context.Context) error {
+func (s *readSession) describe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
 	defer cancel()
 	// Prepared without a name, so it is never stale.
@@ -64,21 +64,21 @@ func (s *sweep) describe(ctx context.Context) error {
 
 // Begin starts a pass. Both questions are answered by the end of an index, so
 // that an idle table costs next to nothing.
-func (s *sweep) Begin(ctx context.Context) (relay.Pass, error) {
+func (s *readSession) Begin(ctx context.Context) (relay.Pass, error) {
 	var p relay.Pass
 	var parseErr error
-	err := s.query(ctx, sweepDeadline, s.statements.begin, args{"most": int8Param(maxScheduled)}, func(c *columns) func([][]byte) {
+	err := s.query(ctx, readDeadline, s.statements.begin, args{"most": int8Param(maxScheduled)}, func(c *columns) func([][]byte) {
 		pass := readPass(c, &parseErr)
 		return func(row [][]byte) { p = pass(row) }
 	})
 	if err = errors.Join(err, parseErr); err != nil {
-		return p, s.explain("begin a sweep", err)
+		return p, s.explain("begin a pass", err)
 	}
 	return p, nil
 }
 
 // Close ends the session.
-func (s *sweep) Close() { s.close() }
+func (s *readSession) Close() { s.close() }
 
 // readPass reads what begin.sql and frame.sql have in common.
 func readPass(c *columns, parseErr *error) func(row [][]byte) relay.Pass {

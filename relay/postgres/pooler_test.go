@@ -172,7 +172,7 @@ func TestRelayWorksThroughASessionPooler(t *testing.T) {
 	f.through(pgserver.PoolSession)
 	f.insert(3)
 	c, s := f.lead()
-	rows := f.sweepAll(s)
+	rows := f.readPass(s)
 	if done := mark(t, c, refs(rows)...); len(done) != 3 || f.count(`sent_at IS NOT NULL`) != 3 {
 		t.Errorf("%d rows read, %d marked", len(rows), len(done))
 	}
@@ -184,8 +184,8 @@ func TestRelayWorksThroughASessionPooler(t *testing.T) {
 	if tryLead(t, standby) {
 		t.Fatal("two lead")
 	}
-	if _, err := d.OpenSweep(t.Context(), standby); !errors.Is(err, relay.ErrNotLeader) {
-		t.Error("a sweep of one that does not lead:", err)
+	if _, err := d.OpenReader(t.Context(), standby); !errors.Is(err, relay.ErrNotLeader) {
+		t.Error("a read session of one that does not lead:", err)
 	}
 	if err := standby.AwaitHandover(t.Context(), 0, time.Millisecond); err != nil {
 		t.Fatal(err)
@@ -230,7 +230,7 @@ func TestSessionsAreGivenBackToThePoolerAsTheyWere(t *testing.T) {
 }
 
 // The control session has proved what its own pooler does, and no other's.
-func TestSweepThroughAnotherPoolerIsRefused(t *testing.T) {
+func TestReadingThroughAnotherPoolerIsRefused(t *testing.T) {
 	t.Parallel()
 	f := setup(t, shape{})
 	c := f.connect()
@@ -238,7 +238,7 @@ func TestSweepThroughAnotherPoolerIsRefused(t *testing.T) {
 		t.Fatal("no leader")
 	}
 	url := f.through(pgserver.PoolTransaction)
-	if _, err := f.database().OpenSweep(t.Context(), c); !errors.Is(err, relay.ErrNotLeader) {
+	if _, err := f.database().OpenReader(t.Context(), c); !errors.Is(err, relay.ErrNotLeader) {
 		t.Error(err)
 	}
 	if got := f.pooled(url, 1)[0]; got != untouchedSettings {

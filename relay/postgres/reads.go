@@ -7,7 +7,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/schema"
 )
 
-// reads are the statements of a sweep, made for the table and the type of its
+// reads are the statements of a read session, made for the table and the type of its
 // payload.
 type reads struct {
 	begin, frame, scheduled, fetch statement

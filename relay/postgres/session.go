@@ -20,9 +20,9 @@ const (
 	// lock timeouts; the rest is a slow disk or a synchronous standby. It also
 	// bounds how long a leader that is cut off can go on believing in its session.
 	writeDeadline = 15 * time.Second
-	// sweepDeadline is for a chunk. The dead entries of an index that no vacuum
+	// readDeadline is for a chunk. The dead entries of an index that no vacuum
 	// has reached can make the first one slow.
-	sweepDeadline = 60 * time.Second
+	readDeadline = 60 * time.Second
 	// closeGrace is what a session's end may take when a statement was cut off: the
 	// driver asks the server to give the statement up.
 	closeGrace = 500 * time.Millisecond

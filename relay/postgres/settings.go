@@ -86,8 +86,8 @@ var controlSettings = []setting{
 	{"synchronous_commit", "off"},
 }
 
-// sweepSettings: reading waits only for ALTER TABLE, VACUUM FULL and the like.
-var sweepSettings = []setting{
+// readSettings: reading waits only for ALTER TABLE, VACUUM FULL and the like.
+var readSettings = []setting{
 	{"lock_timeout", "10s"},
 	{"idle_session_timeout", "0"},
 }
@@ -117,7 +117,7 @@ func pin(ctx context.Context, pg *pgconn.PgConn, settings []setting) error {
 		set([]setting{{"transaction_timeout", "0"}})
 	}
 	// Such a database stores bytes, not characters: converting, which is checking,
-	// them would be an error of a row in the middle of a sweep.
+	// them would be an error of a row in the middle of a pass.
 	if pg.ParameterStatus("server_encoding") == "SQL_ASCII" {
 		set([]setting{{"client_encoding", "SQL_ASCII"}})
 	}

@@ -45,7 +45,7 @@ func checkRowSecurity(table schema.Table, t tableFacts) error {
 	return &flaw{
 		found:  fmt.Sprintf("row-level security of table %s hides rows from role %s", table, t.role),
 		advice: "as a superuser run: " + bypass,
-		fix:   bypass + ";  -- as a superuser",
+		fix:    bypass + ";  -- as a superuser",
 	}
 }
 
@@ -199,7 +199,7 @@ func checkShape(table schema.Table, columns []column) error {
 	return &flaw{
 		found:  fmt.Sprintf("table %s has another shape: %s", table, strings.Join(faults, "; ")),
 		advice: fix,
-		fix:   fixShape(table, columns),
+		fix:    fixShape(table, columns),
 	}
 }
 
@@ -217,7 +217,7 @@ func checkNulls(table schema.Table, columns []column) error {
 	return &flaw{
 		found:  fmt.Sprintf("rows with a NULL in %s end dead, and the table allows them", strings.Join(open, " or ")),
 		advice: "make these columns NOT NULL",
-		fix:   fixShape(table, columns),
+		fix:    fixShape(table, columns),
 	}
 }
 
@@ -254,6 +254,6 @@ func (s *session) checkGrants(t tableFacts, columns []column, after AfterSend) e
 	return &flaw{
 		found:  fmt.Sprintf("role %s lacks privileges on table %s", t.role, s.table),
 		advice: "run " + strings.Join(grants, " "),
-		fix:   strings.Join(grants, "\n"),
+		fix:    strings.Join(grants, "\n"),
 	}
 }

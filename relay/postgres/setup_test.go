@@ -76,7 +76,7 @@ func TestDomainsAndVarcharAreAccepted(t *testing.T) {
 	f.exec(`ALTER TABLE {t} ALTER topic TYPE topic_name, ALTER key TYPE varchar(100), ALTER payload TYPE body`)
 	f.exec(`INSERT INTO {t} (topic, key, payload) VALUES ('t', 'k', '[1, 2]')`)
 	_, s := f.lead()
-	if rows := f.sweepAll(s); len(rows) != 1 || string(rows[0].Payload) != "[1, 2]" || rows[0].Key != "k" {
+	if rows := f.readPass(s); len(rows) != 1 || string(rows[0].Payload) != "[1, 2]" || rows[0].Key != "k" {
 		t.Errorf("%+v", rows)
 	}
 }
@@ -128,7 +128,7 @@ func TestRowLevelSecurityThatHidesRowsIsAnError(t *testing.T) {
 	f.exec(`ALTER TABLE {t} ENABLE ROW LEVEL SECURITY`)
 	fault := f.wantFault("row-level security of table public.outbox hides rows")
 	if _, err := s.Chunk(t.Context(), request(relay.Pass{Bound: 10})); !errors.Is(err, relay.ErrSetup) {
-		t.Error("a running sweep sees:", err)
+		t.Error("a running session sees:", err)
 	}
 	fix := alterInText.FindStringSubmatch(fault)
 	if fix == nil {
@@ -139,7 +139,7 @@ func TestRowLevelSecurityThatHidesRowsIsAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, s = f.lead()
-	if rows := f.sweepAll(s); len(rows) != 1 {
+	if rows := f.readPass(s); len(rows) != 1 {
 		t.Errorf("after %s: %d rows", fix[1], len(rows))
 	}
 }
@@ -207,7 +207,7 @@ func TestSettingsArePinned(t *testing.T) {
 	}
 	f.options.URL += separator(f.url) + "statement_timeout=1&application_name=theirs&keepalives_idle=3&target_session_attrs=read-write"
 	c, s := f.lead()
-	rows := f.sweepAll(s)
+	rows := f.readPass(s)
 	if len(rows) != 3 {
 		t.Fatalf("%d rows", len(rows))
 	}

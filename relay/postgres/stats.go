@@ -51,7 +51,7 @@ const (
 // end. It reads the partial indexes and at most countCap rows behind each, so that
 // it takes some tenths of a second with millions of rows too.
 func (d *Database) Stats(ctx context.Context) (Stats, error) {
-	s, err := d.open(ctx, sweepSettings)
+	s, err := d.open(ctx, readSettings)
 	if err != nil {
 		return Stats{}, err
 	}

@@ -15,7 +15,7 @@ const codeFailedTransaction = "25P02"
 // Survey reads all there is to do as one snapshot sees it: a transaction that
 // reads chunk by chunk, and waits for nothing in between. Where the server fails
 // on a row, passes have to find out which.
-func (s *sweep) Survey(ctx context.Context, req relay.ChunkRequest) (relay.Survey, error) {
+func (s *readSession) Survey(ctx context.Context, req relay.ChunkRequest) (relay.Survey, error) {
 	survey, err := s.survey(ctx, req)
 	if isOutdated(err) {
 		s.forget(ctx)
@@ -46,7 +46,7 @@ const surveyDeadline = 10 * time.Second
 // reorders: ALTER TABLE rewrites the table; the snapshot is taken, and waits with
 // its statement for the lock; to a snapshot older than the rewrite the table is
 // empty, and all that it "sees" would be skipped in the log.
-func (s *sweep) survey(ctx context.Context, req relay.ChunkRequest) (relay.Survey, error) {
+func (s *readSession) survey(ctx context.Context, req relay.ChunkRequest) (relay.Survey, error) {
 	ctx, cancel := context.WithTimeout(ctx, surveyDeadline)
 	defer cancel()
 	begin := `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE ` + s.table.Quoted() + ` IN ACCESS SHARE MODE`
@@ -60,7 +60,7 @@ func (s *sweep) survey(ctx context.Context, req relay.ChunkRequest) (relay.Surve
 	return survey, s.run(ctx, `COMMIT`)
 }
 
-func (s *sweep) run(ctx context.Context, sql string) error {
+func (s *readSession) run(ctx context.Context, sql string) error {
 	if s.pg.IsClosed() {
 		return errClosed
 	}
@@ -68,7 +68,7 @@ func (s *sweep) run(ctx context.Context, sql string) error {
 }
 
 // readAll reads within the survey's transaction.
-func (s *sweep) readAll(ctx context.Context, req relay.ChunkRequest) (relay.Survey, error) {
+func (s *readSession) readAll(ctx context.Context, req relay.ChunkRequest) (relay.Survey, error) {
 	survey, pass, err := s.frame(ctx, req.Rows+1)
 	if err != nil || len(pass.Scheduled) > req.Rows {
 		return relay.Survey{}, err
@@ -148,7 +148,7 @@ const beforeAllIDs = -1 << 63
 
 // frame takes the survey's snapshot, and looks up what goes with it: scheduled is how
 // many due rows that were scheduled are listed.
-func (s *sweep) frame(ctx context.Context, scheduled int) (relay.Survey, relay.Pass, error) {
+func (s *readSession) frame(ctx context.Context, scheduled int) (relay.Survey, relay.Pass, error) {
 	var survey relay.Survey
 	var pass relay.Pass
 	var parseErr error

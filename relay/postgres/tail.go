@@ -102,7 +102,7 @@ func (s *session) Snapshot(ctx context.Context) (wal.Snapshot, error) {
 }
 
 // InspectTail looks at the publication and at the slot.
-func (s *sweep) InspectTail(ctx context.Context, t relay.Tail) (relay.TailLag, error) {
+func (s *readSession) InspectTail(ctx context.Context, t relay.Tail) (relay.TailLag, error) {
 	if err := tail.CheckPublication(ctx, s.pg, s.publication, s.table); err != nil {
 		return relay.TailLag{}, asNoTail(err)
 	}

@@ -84,7 +84,7 @@ type absent struct {
 //
 // Schedule that doubles a message: a row of the log is published and
 // acknowledged; the mark does not find it, and it is taken for gone; then its
-// transaction becomes visible, and a sweep finds it unsent.
+// transaction becomes visible, and a pass finds it unsent.
 func (c *control) visible(ctx context.Context, missing []absent) ([]relay.Ref, error) {
 	var seen wal.Snapshot
 	refs := make([]relay.Ref, 0, len(missing))

@@ -45,15 +45,15 @@ func TestMarkSetsSentAt(t *testing.T) {
 	f := setup(t, shape{})
 	f.insert(10)
 	c, s := f.lead()
-	all := refs(f.sweepAll(s))
+	all := refs(f.readPass(s))
 	if done := mark(t, c, all[:4]...); !slices.Equal(sorted(done), all[:4]) {
 		t.Errorf("marked %v", done)
 	}
 	if n := f.count(`sent_at <= now() AND sent_at > now() - interval '1 minute' AND id <= 4 AND last_error IS NULL`); n != 4 {
 		t.Errorf("%d rows are sent", n)
 	}
-	if got := ids(f.sweepAll(s)); !slices.Equal(got, []int64{5, 6, 7, 8, 9, 10}) {
-		t.Errorf("the next sweep brings %v", got)
+	if got := ids(f.readPass(s)); !slices.Equal(got, []int64{5, 6, 7, 8, 9, 10}) {
+		t.Errorf("the next pass brings %v", got)
 	}
 	if done, err := c.Mark(t.Context(), nil); err != nil || len(done) > 0 {
 		t.Error("an empty batch:", done, err)
@@ -65,7 +65,7 @@ func TestMarkAgainChangesNothing(t *testing.T) {
 	f := setup(t, shape{})
 	f.insert(2)
 	c, s := f.lead()
-	all := refs(f.sweepAll(s))
+	all := refs(f.readPass(s))
 	mark(t, c, all[0])
 	first := f.value(`SELECT sent_at FROM {t} WHERE id = 1`)
 	if done := mark(t, c, all...); len(done) != 2 {
@@ -82,7 +82,7 @@ func TestMarkNotesAndKeepsTheLastError(t *testing.T) {
 	f.insert(3)
 	f.exec(`UPDATE {t} SET last_error = 'old'`)
 	c, s := f.lead()
-	list := marks(refs(f.sweepAll(s))...)
+	list := marks(refs(f.readPass(s))...)
 	list[0].Note = "a note\x00 with \xff bytes"
 	if _, err := c.Mark(t.Context(), list); err != nil {
 		t.Fatal(err)
@@ -98,7 +98,7 @@ func TestMarkOfADeadRowIsSent(t *testing.T) {
 	f := setup(t, shape{})
 	f.insert(1)
 	c, s := f.lead()
-	all := refs(f.sweepAll(s))
+	all := refs(f.readPass(s))
 	f.exec(`UPDATE {t} SET dead_at = now()`)
 	if done := mark(t, c, all...); len(done) != 1 || f.count(`sent_at IS NOT NULL AND dead_at IS NULL`) != 1 {
 		t.Error("settled", done)
@@ -113,7 +113,7 @@ func TestReusedIDIsNotTheRow(t *testing.T) {
 			f := setup(t, shape{after: after})
 			f.insert(5)
 			c, s := f.lead()
-			old := refs(f.sweepAll(s))
+			old := refs(f.readPass(s))
 			f.exec(`TRUNCATE {t} RESTART IDENTITY`)
 			f.insert(5)
 			if done := mark(t, c, old[:3]...); len(done) != 3 {
@@ -137,7 +137,7 @@ func TestDeleteRemovesTheRows(t *testing.T) {
 	f := setup(t, shape{after: postgres.Delete})
 	f.insert(5)
 	c, s := f.lead()
-	all := refs(f.sweepAll(s))
+	all := refs(f.readPass(s))
 	f.exec(`UPDATE {t} SET sent_at = now() WHERE id = 2`)
 	f.exec(`DELETE FROM {t} WHERE id = 3`)
 	if done := mark(t, c, all[:3]...); len(done) != 3 {
@@ -157,7 +157,7 @@ func TestLockedRowHoldsUpNoOther(t *testing.T) {
 			f := setup(t, shape{after: after})
 			f.insert(20)
 			c, s := f.lead()
-			all := refs(f.sweepAll(s))
+			all := refs(f.readPass(s))
 			locker := f.other()
 			for _, sql := range []string{"BEGIN", f.sql(`SELECT FROM {t} WHERE id IN (3, 13) FOR UPDATE`)} {
 				if _, err := locker.Exec(t.Context(), sql); err != nil {
@@ -201,7 +201,7 @@ func TestLockedTableRefusesTheBatchAndKeepsTheSession(t *testing.T) {
 	f := setup(t, shape{})
 	f.insert(3)
 	c, s := f.lead()
-	all := refs(f.sweepAll(s))
+	all := refs(f.readPass(s))
 	locker := f.other()
 	for _, sql := range []string{"BEGIN", f.sql(`LOCK TABLE {t} IN ACCESS EXCLUSIVE MODE`)} {
 		if _, err := locker.Exec(t.Context(), sql); err != nil {
@@ -227,7 +227,7 @@ func TestRefuseWritesTheRetry(t *testing.T) {
 	f := setup(t, shape{})
 	f.insert(2)
 	c, s := f.lead()
-	all := refs(f.sweepAll(s))
+	all := refs(f.readPass(s))
 	for attempt := 1; attempt <= 3; attempt++ {
 		v := refuse(t, c, never, relay.Refusal{Ref: all[0], Reason: fmt.Sprint("refused ", attempt), Delay: time.Hour})
 		if len(v) != 1 || v[0].Ref != all[0] || v[0].Fate != relay.Waiting || v[0].Attempts != attempt {
@@ -239,7 +239,7 @@ func TestRefuseWritesTheRetry(t *testing.T) {
 		AND first_attempt_at < available_at - interval '1 hour'`); n != 1 {
 		t.Error("the row is not as refused")
 	}
-	rows := f.sweepAll(s)
+	rows := f.readPass(s)
 	if len(rows) != 2 || rows[0].Wait < 59*time.Minute || rows[0].Attempts != 3 || rows[0].Key != "k1" || rows[1].Wait != 0 {
 		t.Errorf("%+v", rows)
 	}
@@ -249,8 +249,8 @@ func TestRefusedRowsDie(t *testing.T) {
 	t.Parallel()
 	f := setup(t, shape{})
 	f.insert(6)
-	ctl, sweep := f.lead()
-	all := refs(f.sweepAll(sweep))
+	ctl, reader := f.lead()
+	all := refs(f.readPass(reader))
 	limit := relay.AttemptLimit{Attempts: 3, Age: time.Hour}
 	for i, c := range []struct {
 		name     string
@@ -295,7 +295,7 @@ func TestRefuseLeavesSentAndDeletedRowsAlone(t *testing.T) {
 			f := setup(t, shape{after: after})
 			f.insert(3)
 			c, s := f.lead()
-			all := refs(f.sweepAll(s))
+			all := refs(f.readPass(s))
 			f.exec(`UPDATE {t} SET sent_at = now() WHERE id = 1`)
 			f.exec(`DELETE FROM {t} WHERE id = 2`)
 			f.exec(`UPDATE {t} SET dead_at = '2020-01-01' WHERE id = 3`)
@@ -318,7 +318,7 @@ func TestRefuseTakesAnyReason(t *testing.T) {
 	f := setup(t, shape{})
 	f.insert(1)
 	c, s := f.lead()
-	all := refs(f.sweepAll(s))
+	all := refs(f.readPass(s))
 	refuse(t, c, never, relay.Refusal{Ref: all[0], Reason: "a\x00b\xffc" + strings.Repeat("é", 5000), Delay: 1<<63 - 1})
 	if n := f.count(`last_error LIKE 'ab%cé%' AND octet_length(last_error) BETWEEN 2000 AND 2100`); n != 1 {
 		t.Errorf("last_error %.40q", f.value(`SELECT last_error FROM {t}`))
@@ -330,7 +330,7 @@ func TestRefuseInADatabaseOfAnotherEncoding(t *testing.T) {
 	f := setup(t, shape{database: "ENCODING LATIN1 LOCALE 'C'"})
 	f.insert(1)
 	c, s := f.lead()
-	refuse(t, c, never, relay.Refusal{Ref: refs(f.sweepAll(s))[0], Reason: "stream “Ω” is full"})
+	refuse(t, c, never, relay.Refusal{Ref: refs(f.readPass(s))[0], Reason: "stream “Ω” is full"})
 	if got := f.value(`SELECT last_error FROM {t}`); got != "stream ??? is full" {
 		t.Errorf("last_error %q", got)
 	}
@@ -348,7 +348,7 @@ func TestRefusalsCommitDurablyAndMarksDoNot(t *testing.T) {
 		$$BEGIN INSERT INTO public.commits VALUES (NEW.id, current_setting('synchronous_commit')); RETURN NEW; END$$`)
 	f.exec(`CREATE TRIGGER note_mode AFTER UPDATE ON {t} FOR EACH ROW EXECUTE FUNCTION note_mode()`)
 	c, s := f.lead()
-	all := refs(f.sweepAll(s))
+	all := refs(f.readPass(s))
 	refuse(t, c, never, relay.Refusal{Ref: all[0]})
 	mark(t, c, all[1])
 	if got := f.value(`SELECT string_agg(id || ' ' || mode, ', ' ORDER BY id) FROM commits`); got != "1 on, 2 off" {
@@ -364,7 +364,7 @@ func TestTriggerThatRefusesIsAClearError(t *testing.T) {
 		$$BEGIN IF NEW.id = 1 THEN RAISE EXCEPTION 'no updates on Mondays'; END IF; RETURN NULL; END$$`)
 	f.exec(`CREATE TRIGGER veto BEFORE UPDATE ON {t} FOR EACH ROW EXECUTE FUNCTION veto()`)
 	c, s := f.lead()
-	all := refs(f.sweepAll(s))
+	all := refs(f.readPass(s))
 	for i, want := range []string{"no updates on Mondays", "a trigger or rule on public.outbox suppresses the write to row 2"} {
 		if _, err := c.Mark(t.Context(), marks(all[i])); !errors.Is(err, relay.ErrWriteRefused) || !strings.Contains(err.Error(), want) {
 			t.Errorf("mark row %d: %v", i+1, err)
@@ -381,10 +381,10 @@ func TestWritesWorkOnATableWithAnyName(t *testing.T) {
 	f := setup(t, shape{table: `"Ünder the ""roof"""."Out Box; DROP"`})
 	f.insert(4)
 	c, s := f.lead()
-	all := refs(f.sweepAll(s))
+	all := refs(f.readPass(s))
 	mark(t, c, all[:2]...)
 	refuse(t, c, never, relay.Refusal{Ref: all[2], Final: true})
-	if f.count(`sent_at IS NOT NULL`) != 2 || f.count(`dead_at IS NOT NULL`) != 1 || len(f.sweepAll(s)) != 1 {
+	if f.count(`sent_at IS NOT NULL`) != 2 || f.count(`dead_at IS NOT NULL`) != 1 || len(f.readPass(s)) != 1 {
 		t.Error("the rows are not as written")
 	}
 }
@@ -400,7 +400,7 @@ func TestPartitionedTable(t *testing.T) {
 	f.exec(`INSERT INTO {t} (topic, payload, created_at) SELECT 't', '1', CASE WHEN n % 2 = 0 THEN '2023-01-01' ELSE now() END
 		FROM generate_series(1, 100) AS n`)
 	c, s := f.lead()
-	all := refs(f.sweepAll(s))
+	all := refs(f.readPass(s))
 	if done := mark(t, c, all...); len(done) != 100 || f.count(`sent_at IS NULL`) != 0 {
 		t.Errorf("settled %d", len(done))
 	}

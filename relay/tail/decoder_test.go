@@ -117,7 +117,7 @@ func TestPendingAndDueAreReadFromTheRow(t *testing.T) {
 	}
 }
 
-func TestDefectsAndNotesAreThoseOfASweep(t *testing.T) {
+func TestDefectsAndNotesAreThoseOfAPass(t *testing.T) {
 	big := strings.Repeat("x", relay.MaxPlain)
 	for _, c := range []struct {
 		name       string
@@ -255,7 +255,7 @@ func TestRowsOfOtherTablesAreIgnored(t *testing.T) {
 	}
 }
 
-// Nothing can name such a row. No sweep sees it either, so the log is left with a
+// Nothing can name such a row. No pass sees it either, so the log is left with a
 // reason that says what to do.
 func TestRowWithoutAnIDEndsTheTail(t *testing.T) {
 	d := inTransaction(t, wireColumns())

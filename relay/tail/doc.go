@@ -3,31 +3,30 @@
 //
 // # What it promises
 //
-// From [Open] on, every transaction that commits is told after [Stream.Start],
-// whole, and in the order of the commits, with the rows it inserted into the
-// table: what was rolled back, to a savepoint too, is not. A row gets the message
-// that a sweep would make of it. What a transaction of the log is, in terms of a
-// sweep, says [Snapshot.Sees].
+// After [Stream.Start], [Stream.Next] gives every transaction that has committed
+// since [Open], whole and in the order of the commits, with the rows that it inserted
+// into the table. It gives nothing that was rolled back, a savepoint included. A row
+// gets the same message as when a pass reads it from the table.
 //
 // Nothing is kept. The slot goes with its connection, the position is confirmed
-// as soon as it is read, and whatever breaks the stream, the rows are still in
-// the table: the caller polls, and opens another stream when it can. Nothing here
-// tries again by itself.
+// as soon as it is read. Whatever breaks the stream, the rows are still in the
+// table: the caller polls, and opens another stream when it can. Nothing here
+// retries by itself.
 //
-// With a synchronous standby the log tells of a transaction before others can
-// see it; with publications of PostgreSQL 15 and later it does not tell of what
-// a row filter hides, which [CheckPublication] refuses.
+// With a synchronous standby, the log has a transaction before others can see it.
+// From PostgreSQL 15 on, a publication's row filter can hide rows from the log;
+// [CheckPublication] refuses such a publication.
 //
 // # What it asks of the caller
 //
-// [Stream.Next] is for one goroutine. The server writes what is not read into
-// the connection until that is full, and then waits, and with it a shutdown of the
-// server and the removal of old log: close a stream that is not read for seconds.
-// Status updates keep the connection alive meanwhile.
+// [Stream.Next] is for one goroutine. Close a stream that is not read for seconds.
+// The server writes into the connection until its buffers are full, and then waits;
+// a shutdown of the server and the removal of old log wait with it. Status updates
+// keep the connection alive meanwhile.
 //
-// [LookUpLag] tells, on another session, how much of the log the server keeps for
-// the slot. It grows with any transaction that stays open, prepared ones
-// included, however fast the stream is read.
+// [LookUpLag] asks, on another session, how much of the log the server keeps for
+// the slot. That grows while any transaction stays open, prepared ones included,
+// however fast the stream is read.
 //
 // # Errors
 //

@@ -18,12 +18,12 @@ const (
 
 // Fence blocks until whatever committed before the slot's start is visible to
 // every statement that begins after it has returned. Call it before
-// [Stream.Start]; a sweep that begins then, and the stream, miss nothing between
+// [Stream.Start]; a survey that begins then, and the stream, miss nothing between
 // them.
 //
 // Schedule that loses a message: X writes its commit into the log, and waits for
 // the synchronous standby; the slot is created behind that commit, so the stream
-// does not have X; a sweep does not see X yet; the stream starts. So the fence
+// does not have X; a survey does not see X yet; the stream starts. So the fence
 // takes a transaction id of its own, which is larger than that of any such X, and
 // waits until all up to it have ended. It waits as long as the creation of the
 // slot may take; then an [UnavailableError] with [ReasonBlocked] names who is in

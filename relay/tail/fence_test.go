@@ -22,7 +22,7 @@ func (f *fixture) waitsFor(xid string) {
 
 // X commits, and waits for the synchronous standby, while the slot waits for an
 // older transaction: the slot starts behind X's commit, and X is not visible yet.
-// A sweep that came now would miss it, and so would the stream. (Rule 3: the
+// A survey that came now would miss it, and so would the stream. (Rule 3: the
 // fence.)
 func TestFenceWaitsForWhatHasCommittedAndIsNotVisible(t *testing.T) {
 	t.Parallel()

@@ -20,7 +20,7 @@ const (
 const epoch = 946_684_800_000_000
 
 // time converts to Go's time. Infinities and years after about 9600 have none of
-// their own and become the zero time, as in a sweep.
+// their own and become the zero time, as in a pass.
 func (i instant) time() time.Time {
 	const limit instant = 240_000_000_000_000_000
 	if i > limit || i < -limit {

@@ -28,7 +28,7 @@ var pinned = []string{
 	"search_path = pg_catalog, pg_temp",
 	"statement_timeout = 0",
 	"idle_in_transaction_session_timeout = '10s'",
-	// Between the slot's creation and the stream's start a sweep runs.
+	// Between the slot's creation and the stream's start a survey runs.
 	"idle_session_timeout = 0",
 	// The fence's own transaction must not wait for a standby.
 	"synchronous_commit = off",

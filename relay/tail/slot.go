@@ -25,7 +25,7 @@ const (
 	codeCrashShutdown    = "57P02"
 )
 
-// createSlot creates the temporary slot. What is in the table already is swept,
+// createSlot creates the temporary slot. What is in the table already is surveyed,
 // not decoded, so its snapshot is of no use.
 func createSlot(ctx context.Context, pg *pgconn.PgConn, o Options, name SlotName) (wal.LSN, error) {
 	snapshot := "NOEXPORT_SNAPSHOT"

@@ -84,7 +84,7 @@ func TestTransactionsThatCommitBetweenOpenAndStartCome(t *testing.T) {
 	}
 }
 
-func TestSnapshotTellsWhichRowsOfTheStreamASweepSaw(t *testing.T) {
+func TestSnapshotTellsWhichRowsOfTheStreamAPassSaw(t *testing.T) {
 	f := setup(t)
 	s := f.stream()
 	early, late := f.other(), f.other()

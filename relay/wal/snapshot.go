@@ -89,7 +89,7 @@ func (s Snapshot) Visible(x FullXID) bool {
 
 // Sees is [Snapshot.Visible] for the id of a Begin message, which lacks the
 // epoch. An id that no transaction can have is not seen: a row that is taken for
-// new although it was swept is found to be in flight, or is a duplicate; the
+// new although a survey has read it is found to be in flight, or is a duplicate; the
 // other mistake would leave it behind.
 func (s Snapshot) Sees(x XID) bool {
 	full, ok := x.resolve(s.xmax)

@@ -7,7 +7,7 @@ stands as zeros: so the row has a name, and can be declared dead. */ -}}
 {{- /* A row, known as o, of a batch, known as m. */ -}}
 {{define "same_row"}}o.id = m.id AND {{template "message_id"}} = m.message_id{{end}}
 
-{{- /* What a sweep reads, and no more: a table may have columns of the application's
+{{- /* What a read session reads, and no more: a table may have columns of the application's
 that the role may not see. */ -}}
 {{define "columns"}}o.id, {{template "message_id"}} AS message_id, o.created_at, o.attempts, o.available_at, o.topic, o.key, o.content_type, o.headers, o.payload{{end}}
 

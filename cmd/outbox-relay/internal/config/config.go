@@ -26,11 +26,11 @@ type Config struct {
 	Publication Identifier   `env:"OUTBOX_PUBLICATION" envDefault:"outbox_relay" doc:"the publication that migrate makes or extends; several outbox tables may share it"`
 
 	Mode              Mode           `env:"OUTBOX_MODE" envDefault:"auto" oneof:"auto|replication|polling" doc:"auto: read new rows from the write-ahead log where that works, poll where not; replication: a leader that has to poll is not ready; polling: do not try"`
-	ReconcileInterval time.Duration  `env:"OUTBOX_RECONCILE_INTERVAL" envDefault:"30s" doc:"how often the table is swept while the log is read"`
+	ReconcileInterval time.Duration  `env:"OUTBOX_RECONCILE_INTERVAL" envDefault:"30s" doc:"how often the table is read too while the log is read, to find what the log has missed"`
 	VisibilityGate    VisibilityGate `env:"OUTBOX_VISIBILITY_GATE" envDefault:"auto" oneof:"auto|on|off" doc:"hold a row of the log until its transaction is visible; auto: while PostgreSQL has a synchronous standby"`
 	MaxWAL            Bytes          `env:"OUTBOX_MAX_WAL" envDefault:"1GiB" doc:"the log that PostgreSQL may keep for the relay before it polls instead"`
 
-	PollInterval    time.Duration   `env:"OUTBOX_POLL_INTERVAL" envDefault:"200ms" doc:"how often the table is swept for new rows"`
+	PollInterval    time.Duration   `env:"OUTBOX_POLL_INTERVAL" envDefault:"200ms" doc:"how often the table is read for new rows"`
 	Ordering        engine.Ordering `env:"OUTBOX_ORDERING" envDefault:"key" oneof:"key|none" doc:"key: rows of one key are delivered one after the other; none: as fast as they come"`
 	MaxInFlight     int             `env:"OUTBOX_MAX_IN_FLIGHT" envDefault:"4096" doc:"rows published and not yet marked"`
 	BufferBytes     Bytes           `env:"OUTBOX_BUFFER_BYTES" envDefault:"64MiB" doc:"rows held in memory, those in flight included"`

@@ -56,7 +56,7 @@ func oddRows(payload schema.PayloadType) []string {
 }
 
 // randomRows inserts n rows whose columns are NULL, empty, usual or long as chance
-// has it: what is long is measured by a sweep before it is fetched, and the longest
+// has it: what is long is measured by a pass before it is fetched, and the longest
 // of all is over a limit. Lengths near smallRow and the limit are more likely.
 func randomRows(payload schema.PayloadType, n int) string {
 	document := map[schema.PayloadType]string{
@@ -77,9 +77,9 @@ func randomRows(payload schema.PayloadType, n int) string {
 		FROM generate_series(1, ` + fmt.Sprint(n) + `) AS n`
 }
 
-// A row gets the same message, or the same defect, whether a sweep or the log
+// A row gets the same message, or the same defect, whether the table or the log
 // brings it.
-func TestRowGetsTheMessageThatASweepWouldMakeOfIt(t *testing.T) {
+func TestRowGetsTheMessageThatAPassWouldMakeOfIt(t *testing.T) {
 	for _, payload := range []schema.PayloadType{schema.PayloadJSON, schema.PayloadJSONB, schema.PayloadText, schema.PayloadBytea} {
 		t.Run(string(payload), func(t *testing.T) {
 			f := setupOn(t, pgtest.Server(t), pgtest.Database(t), schema.Options{Table: outbox, PayloadType: payload})
@@ -95,7 +95,7 @@ func TestRowGetsTheMessageThatASweepWouldMakeOfIt(t *testing.T) {
 			}
 			f.exec(randomRows(payload, 300))
 			told = append(told, rows(t, s, 300)...)
-			for i, want := range f.sweep() {
+			for i, want := range f.pass() {
 				if ev := told[i]; !ev.Pending || !ev.Due {
 					t.Errorf("row %d: pending %v, due %v", want.ID, ev.Pending, ev.Due)
 				} else {
@@ -109,19 +109,19 @@ func TestRowGetsTheMessageThatASweepWouldMakeOfIt(t *testing.T) {
 func checkSame(t *testing.T, got, want relay.Message) {
 	t.Helper()
 	if (got.Defect == nil) != (want.Defect == nil) || got.Defect != nil && got.Defect.Error() != want.Defect.Error() {
-		t.Errorf("row %d: defect %v, by a sweep %v", got.ID, got.Defect, want.Defect)
+		t.Errorf("row %d: defect %v, by a pass %v", got.ID, got.Defect, want.Defect)
 	}
 	if !bytes.Equal(got.Payload, want.Payload) || (got.Payload == nil) != (want.Payload == nil) {
-		t.Errorf("row %d: payload %.200q, by a sweep %.200q", got.ID, got.Payload, want.Payload)
+		t.Errorf("row %d: payload %.200q, by a pass %.200q", got.ID, got.Payload, want.Payload)
 	}
 	got.Payload, want.Payload, got.Defect, want.Defect = nil, nil, nil, nil
 	if !reflect.DeepEqual(got, want) {
-		t.Errorf("by the tail  %.2000v\nby a sweep %.2000v", got, want)
+		t.Errorf("by the tail  %.2000v\nby a pass %.2000v", got, want)
 	}
 }
 
-// sweep reads the table as the relay does while it polls.
-func (f *fixture) sweep() []*relay.Message {
+// pass reads the table as the relay does while it polls.
+func (f *fixture) pass() []*relay.Message {
 	f.t.Helper()
 	database, err := postgres.New(postgres.Options{URL: f.url, Table: f.table, Host: "test"})
 	if err != nil {
@@ -135,7 +135,7 @@ func (f *fixture) sweep() []*relay.Message {
 	if ok, err := control.TryLead(f.t.Context()); err != nil || !ok {
 		f.t.Fatal("TryLead:", ok, err)
 	}
-	session, err := database.OpenSweep(f.t.Context(), control)
+	session, err := database.OpenReader(f.t.Context(), control)
 	if err != nil {
 		f.t.Fatal(err)
 	}
