@@ -124,19 +124,11 @@ func (k *marker) run(ctx context.Context, stop <-chan struct{}) error {
 // turn does the next thing: a write, a heartbeat, or to wait for one of them.
 func (k *marker) turn(ctx context.Context, stop <-chan struct{}, heartbeat <-chan time.Time) error {
 	now := time.Now()
-	due := k.dueAt()
-	if !due.IsZero() && !due.After(now) {
-		return k.retry(ctx, now)
-	}
-	switch {
-	case k.table.isOpen():
-	case len(k.doubtful) > 0:
-		return k.halve(ctx, cutBatch(&k.doubtful))
-	case len(k.unwritten) > 0:
-		return k.write(ctx, cutBatch(&k.unwritten))
+	if worked, err := k.work(ctx, now); worked {
+		return err
 	}
 	k.timer.Reset(time.Hour)
-	if !due.IsZero() {
+	if due := k.dueAt(); !due.IsZero() {
 		k.timer.Reset(due.Sub(now))
 	}
 	select {
@@ -149,11 +141,34 @@ func (k *marker) turn(ctx context.Context, stop <-chan struct{}, heartbeat <-cha
 	case <-k.timer.C:
 	case <-k.outcomes.ready:
 		k.linger(ctx)
-		if k.table.isOpen() {
-			return k.probe(ctx, time.Now(), &k.unwritten, len(k.unwritten)-1)
-		}
+		return k.probeNewest(ctx)
 	}
 	return nil
+}
+
+// work writes what there is to write now, or tries again what is due, and says
+// whether there was anything.
+func (k *marker) work(ctx context.Context, now time.Time) (worked bool, err error) {
+	due := k.dueAt()
+	switch {
+	case !due.IsZero() && !due.After(now):
+		return true, k.retry(ctx, now)
+	case k.table.isOpen():
+	case len(k.doubtful) > 0:
+		return true, k.halve(ctx, cutBatch(&k.doubtful))
+	case len(k.unwritten) > 0:
+		return true, k.write(ctx, cutBatch(&k.unwritten))
+	}
+	return false, nil
+}
+
+// probeNewest tries the row that was published to see whether its outcome can be
+// written, while the table's breaker is open. The mailbox may call without a row.
+func (k *marker) probeNewest(ctx context.Context) error {
+	if !k.table.isOpen() || len(k.unwritten) == 0 {
+		return nil
+	}
+	return k.probe(ctx, time.Now(), &k.unwritten, len(k.unwritten)-1)
 }
 
 // beat is one round trip, whose answer may be of use.
