@@ -44,7 +44,8 @@
 //
 // What can be decided without a server is plain arithmetic, stepped by tests: the
 // dispatcher, holds, parkedKeys, horizon, surveyClock, lagWatch, pacer, progress,
-// tableBreaker.
+// tableBreaker. A whole term can be stepped too: testdata has a file for each
+// schedule, which can be read on its own.
 //
 // # Rules
 //

@@ -1,0 +1,249 @@
+package engine
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// TestScenarios runs the files of testdata. Each tells the schedule of one rule: what
+// happens, and what the relay does then. A real term is stepped, without a database, a
+// broker or a goroutine, and on the clock of a synctest bubble, which stands still
+// but for the command "at". CONTRIBUTING.md says how to write one.
+func TestScenarios(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		synctest.Test(t, func(t *testing.T) {
+			s := &scenario{}
+			datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+				s.T = t
+				s.run(d)
+				s.validate()
+				return s.told()
+			})
+		})
+	})
+}
+
+// scenario steps a term: after each event it does what the loop does.
+type scenario struct {
+	*testing.T
+	began    time.Time
+	term     *term
+	wake     *time.Timer
+	sink     *sinkRecorder
+	server   *answers
+	deeds    []string     // of the relay, since the last command
+	asked    *readRequest // the statement that is out
+	left     bool         // the term is over
+	reported string       // of the tail, last
+}
+
+// did notes what the relay did.
+func (s *scenario) did(format string, args ...any) {
+	s.deeds = append(s.deeds, fmt.Sprintf(format, args...))
+}
+
+// told is what the relay has done since the last command.
+func (s *scenario) told() string {
+	defer func() { s.deeds = nil }()
+	if len(s.deeds) == 0 {
+		return "nothing"
+	}
+	return strings.Join(s.deeds, "\n")
+}
+
+// begin begins a term of leadership, whose broker answers.
+func (s *scenario) begin(c command) {
+	s.began = time.Now()
+	s.sink = &sinkRecorder{scenario: s, reports: map[relay.Ref]func(relay.Outcome){}}
+	s.server = &answers{scenario: s}
+	window := c.number("window", 16)
+	config := Config{
+		Sink: s.sink, Logger: slog.New(warnings{slog.DiscardHandler, s}),
+		PollInterval: time.Second, MaxInFlight: window, BufferBytes: 1 << 20,
+		Retry:      Backoff{Min: time.Second, Max: time.Hour},
+		openWindow: !c.has("closed"),
+		Tail:       TailConfig{Wanted: c.has("tail"), ReconcileInterval: time.Minute, MaxWAL: 1 << 30},
+	}
+	config.Tail.Gate = VisibilityGate(max(0, slices.Index(gateNames[:], c.text("gate", "auto"))))
+	if c.has("unordered") {
+		config.Ordering = OrderNone
+	}
+	s.term = newTerm(New(config), s.server)
+	s.term.dispatcher.chain = c.number("chain", s.term.dispatcher.chain)
+	s.term.tailing.openStream = func() *stream { return newStream(func() { s.did("closes the stream") }, 1<<20) }
+	s.wake = time.NewTimer(time.Hour)
+	s.term.openBreaker("", nil)
+	s.collect()
+	s.deeds = nil
+	s.term.probed(nil)
+}
+
+// turn does what the loop does until nothing is left to do.
+func (s *scenario) turn() {
+	for range 1000 {
+		s.term.advance(s.wake)
+		s.collect()
+		if err := s.term.stepsDown(time.Now()); err != nil && !s.left {
+			s.left = true
+			s.did("steps down: %v", err)
+		}
+		select {
+		case <-s.term.reports.ready:
+			s.term.takeReports()
+		case <-s.term.marker.changed:
+		case <-s.term.marker.settled.ready:
+			for _, settled := range s.term.marker.settled.take() {
+				s.term.settle(settled)
+			}
+		case ev := <-s.term.tailing.events(s.term.idle()):
+			s.term.follow(ev)
+		default:
+			return
+		}
+	}
+	s.Fatal("the loop turns for ever")
+}
+
+// sleepUntil lets the clock go on, and the loop turn as its timer tells it.
+func (s *scenario) sleepUntil(at time.Duration) {
+	end := time.NewTimer(time.Until(s.began.Add(at)))
+	for {
+		s.turn()
+		select {
+		case <-s.wake.C:
+		case <-end.C:
+			s.turn()
+			return
+		}
+	}
+}
+
+// collect notes what the loop asks of others.
+func (s *scenario) collect() {
+	select {
+	case req := <-s.term.reader.session.requests:
+		s.asked = &req
+		s.did("%s", describe(req))
+	default:
+	}
+	select {
+	case <-s.term.prober.requests:
+		s.did("asks the broker whether it is back")
+	default:
+	}
+	if of := s.ofTail(); of != s.reported {
+		s.reported = of
+		s.did("%s", of)
+	}
+}
+
+// ofTail says how the tail is, or why there is none.
+func (s *scenario) ofTail() string {
+	tailing := s.term.tailing
+	switch {
+	case tailing.tail != nil && tailing.tail.phase >= tailClosing:
+		return "the tail is " + tailing.tail.phase.String() + ": " + tailing.left
+	case tailing.tail != nil:
+		return "the tail is " + tailing.tail.phase.String()
+	case s.reported != "":
+		return "there is no tail"
+	}
+	return ""
+}
+
+// describe tells a request in words.
+func describe(req readRequest) string {
+	var text string
+	switch req.kind {
+	case beginPass:
+		return "begins a pass"
+	case readChunk:
+		text = "reads a chunk" + describeAfter(req.chunk.After)
+	case refillKey:
+		return "reads more of key " + *req.chunk.OnlyKey + describeAfter(req.chunk.After)
+	case readSurvey:
+		text = "surveys the table"
+	case readSnapshot:
+		return "looks what is visible"
+	case inspectTail:
+		return "inspects the tail"
+	case noStatement:
+	}
+	if keys := slices.Sorted(slices.Values(req.chunk.ExcludeKeys)); len(keys) > 0 {
+		text += ", without key " + strings.Join(keys, ", ")
+	}
+	return text
+}
+
+func describeAfter(id int64) string {
+	if id <= 0 { // the beginning
+		return ""
+	}
+	return fmt.Sprintf(" after row %d", id)
+}
+
+// validate checks what has to hold between two events.
+func (s *scenario) validate() {
+	t := s.term
+	valid := t.dispatcher.valid() && t.holds.valid() && t.flight.valid()
+	if tail := t.tailing.tail; tail != nil {
+		valid = valid && tail.horizon.valid() && tail.surveys.valid()
+	}
+	if !valid {
+		s.Fatalf("what is written at the fields does not hold: %+v", t.memory)
+	}
+}
+
+// status tells what the relay has in memory.
+func (s *scenario) status() {
+	t := s.term
+	s.did("%s", t.status.Mode)
+	var flying, lingering []string
+	for r, m := range t.flight.rows {
+		if m == nil {
+			lingering = append(lingering, refText(r))
+		} else {
+			flying = append(flying, refText(r))
+		}
+	}
+	s.list("on their way", flying)
+	s.list("lingering", lingering)
+	s.list("held", t.holds.excluded())
+	if t.intake.pass != nil {
+		s.list("parked", t.intake.pass.parked.appendTo(nil))
+	}
+	s.did("window: %d published, %d waiting", t.dispatcher.uncommitted, t.dispatcher.queued.rows)
+	for place, name := range map[place]string{behindALock: "locked", setAside: "set aside"} {
+		if n := t.outside.rows[place]; n > 0 {
+			s.did("outside the window: %d %s", n, name)
+		}
+	}
+	if t.breaker.open {
+		s.did("the broker takes nothing")
+	}
+	if w := t.marker.told.Load(); w.table.isOpen() {
+		s.did("the table takes nothing")
+	}
+	if t.status.Stalled != "" {
+		s.did("stalled since %v: %s (the relay's side: %t)", t.status.StalledSince.Sub(s.began), t.status.Stalled, t.status.StalledHere)
+	}
+	if t.count.Reconciled > 0 {
+		s.did("the log has missed %d", t.count.Reconciled)
+	}
+}
+
+func (s *scenario) list(what string, of []string) {
+	if len(of) > 0 {
+		slices.Sort(of)
+		s.did("%s: %s", what, strings.Join(of, " "))
+	}
+}
