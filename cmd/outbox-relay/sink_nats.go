@@ -17,6 +17,7 @@ func natsOptions(c config.Config, s sinkSettings) natsjs.Options {
 		InboxPrefix:     c.NATSInboxPrefix,
 		Domain:          c.NATSDomain,
 		TLS:             s.tls,
+		TLSFirst:        c.NATSTLSFirst == config.TLSFirstOn,
 		Topology:        s.topology,
 		StreamName:      c.NATSStream,
 		Name:            s.name,

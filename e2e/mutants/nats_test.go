@@ -132,6 +132,20 @@ var natsMutants = []mutant{
 		pkg:  "./sinks/natsjs", test: "TestMuteAPIIsAskedOnceForAllTopics",
 	},
 	{
+		rule: "NATS: a discovered address is verified by the name of the server that made it known",
+		file: "sinks/natsjs/credentials.go",
+		old:  "config, err := o.TLS.Config(name)",
+		new:  "config, err := o.TLS.Config(\"\")",
+		pkg:  "./sinks/natsjs", test: "TestDiscoveredServerIsVerifiedByTheNameOfTheOneThatMadeItKnown",
+	},
+	{
+		rule: "NATS: the handshake comes first where the server wants it",
+		file: "sinks/natsjs/credentials.go",
+		old:  "if o.TLSFirst {",
+		new:  "if false {",
+		pkg:  "./sinks/natsjs", test: "TestServerThatWantsTLSFirst",
+	},
+	{
 		rule: "NATS: no topic is a wildcard",
 		file: "sinks/natsjs/validate.go",
 		old:  "return errWildcard",

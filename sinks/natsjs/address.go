@@ -1,6 +1,8 @@
 package natsjs
 
 import (
+	"math/rand/v2"
+	"net"
 	"net/url"
 
 	"github.com/outbox-relay/outbox-relay/sinks/link"
@@ -14,23 +16,78 @@ func parseAddresses(list string) (addresses, error) {
 	return addresses{servers}, err
 }
 
-// urls are the servers to try: the configured ones, and those that they made known.
-// The latter get the credentials of the first configured one.
-func (as addresses) urls(discovered []string) []string {
+// server is one to connect to.
+type server struct {
+	url string // with credentials
+	// name is that in the server's certificate; empty: the host of the URL.
+	name string
+}
+
+// discovered are servers that were made known by others, with the names in their
+// certificates, by URL. Servers mostly make IP addresses known, and certificates
+// mostly have host names. Such a server is believed to have a certificate for the name
+// of the server that made it known, as the client library does it.
+type discovered map[string]string
+
+// next returns what is known after a connection: the servers that it made known, and
+// its own, of which it does not tell. Others are forgotten, because they may be gone,
+// and to try them takes seconds each.
+func (d discovered) next(current server, told []string) discovered {
+	u, err := url.Parse(current.url)
+	if err != nil || len(told) == 0 {
+		return d
+	}
+	name := current.name
+	if name == "" {
+		name = u.Hostname()
+	}
+	u.User = nil
+	known := make(discovered)
+	for _, text := range append(told, u.String()) {
+		if before := d[text]; before != "" {
+			known[text] = before
+			continue
+		}
+		known.add(text, name)
+	}
+	return known
+}
+
+// add notes that a server was made known by one with that name.
+func (d discovered) add(text, name string) {
+	u, err := url.Parse(text)
+	if err != nil || d[text] != "" {
+		return
+	}
+	if net.ParseIP(u.Hostname()) == nil || net.ParseIP(name) != nil {
+		name = "" // it has a name of its own, or there is none to give
+	}
+	d[text] = name
+}
+
+// servers are those to try: the configured ones, and those that were made known. The
+// latter get the credentials of the first configured one.
+func (as addresses) servers(made discovered) []server {
 	known := make(map[string]bool)
-	var all []string
+	var all []server
 	for _, u := range as.Servers {
 		known[u.Host] = true
-		all = append(all, u.String())
+		all = append(all, server{url: u.String()})
 	}
-	for _, text := range discovered {
+	for text, name := range made {
 		u, err := url.Parse(text)
 		if err != nil || known[u.Host] {
 			continue
 		}
 		known[u.Host] = true
 		u.User = as.Servers[0].User
-		all = append(all, u.String())
+		all = append(all, server{u.String(), name})
 	}
 	return all
+}
+
+// shuffled returns the servers in another order, so that many relays spread over them.
+func shuffled(servers []server) []server {
+	rand.Shuffle(len(servers), func(i, j int) { servers[i], servers[j] = servers[j], servers[i] })
+	return servers
 }

@@ -12,7 +12,7 @@ var _ link.Broker[*session] = (*broker)(nil)
 // broker connects the sink's link to NATS.
 type broker struct {
 	sink       *Sink
-	discovered []string // servers that the last session made known
+	discovered discovered // servers that sessions made known
 }
 
 // Connect implements [link.Broker].
@@ -22,9 +22,9 @@ func (b *broker) Connect(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	sess, err := openSession(ctx, s.options, as.urls(b.discovered), s.requeue)
+	sess, err := openSession(ctx, s.options, as.servers(b.discovered), s.requeue)
 	if err != nil {
-		return nil, withAdvice(err)
+		return nil, withAdvice(err, s.options)
 	}
 	s.limit.Store(sess.conn.MaxPayload())
 	return sess, nil
@@ -42,7 +42,7 @@ func (b *broker) Describe(s *session) []slog.Attr {
 // Serve implements [link.Broker].
 func (b *broker) Serve(ctx context.Context, s *session) error {
 	s.watch(ctx)
-	b.discovered = s.conn.DiscoveredServers()
+	b.discovered = b.discovered.next(s.server, s.conn.DiscoveredServers())
 	return s.lost()
 }
 

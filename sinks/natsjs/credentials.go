@@ -12,7 +12,8 @@ import (
 
 // credentials reads the files for authentication and returns them as options of the
 // client library. It is called once to find mistakes early, and for each connection.
-func (o Options) credentials() ([]nats.Option, error) {
+// The name is that in the server's certificate; empty: the host of its URL.
+func (o Options) credentials(name string) ([]nats.Option, error) {
 	var options []nats.Option
 	switch {
 	case o.CredsFile != "":
@@ -34,12 +35,17 @@ func (o Options) credentials() ([]nats.Option, error) {
 		}
 		options = append(options, nats.Token(token))
 	}
+	config, err := o.TLS.Config(name)
+	if err != nil {
+		return nil, err
+	}
 	if o.TLS != (TLS{}) {
-		config, err := o.TLS.Config("")
-		if err != nil {
-			return nil, err
-		}
 		options = append(options, nats.Secure(config))
+	} else { // without files, the scheme or the server asks for TLS
+		options = append(options, func(o *nats.Options) error { o.TLSConfig = config; return nil })
+	}
+	if o.TLSFirst {
+		options = append(options, nats.TLSHandshakeFirst())
 	}
 	return options, nil
 }

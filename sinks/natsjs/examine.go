@@ -33,12 +33,12 @@ func Examine(ctx context.Context, o Options, topics []string) []relay.Check {
 			Fix: "set OUTBOX_SINK_URL, OUTBOX_NATS_* and OUTBOX_TLS_* to what is there and goes together",
 		}}
 	}
-	s, err := openSession(ctx, o, as.urls(nil), func(item) {})
+	s, err := openSession(ctx, o, as.servers(nil), func(item) {})
 	if err != nil {
 		found := fmt.Errorf("connect to NATS at %s: %w", as, err)
 		return []relay.Check{{
 			Name: nameBroker, Severity: relay.Fault, Found: found.Error(),
-			Fix: cmp.Or(advise(err), "start NATS at "+as.String()+", or set OUTBOX_SINK_URL to where it listens"),
+			Fix: cmp.Or(advise(err, o), "start NATS at "+as.String()+", or set OUTBOX_SINK_URL to where it listens"),
 		}}
 	}
 	defer s.end()

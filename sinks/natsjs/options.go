@@ -46,6 +46,9 @@ type Options struct {
 	// Domain of JetStream, for look-ups.
 	Domain string
 	TLS    TLS
+	// TLSFirst has the TLS handshake made before the server says anything, as servers
+	// with handshake_first want it. A connection without TLS is refused then.
+	TLSFirst bool
 
 	Topology   Topology
 	StreamName string // for Create; empty: OUTBOX
@@ -76,7 +79,7 @@ func (o Options) complete() (Options, addresses, error) {
 	if err != nil {
 		return o, addresses{}, err
 	}
-	_, err = o.credentials()
+	_, err = o.credentials("")
 	return o, as, err
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -54,14 +56,14 @@ func (s *session) roundTrip(ctx context.Context) error {
 
 // withAdvice adds the fix to an error of connecting, unless the fix is to wait. The
 // error shows no credentials, because the library's errors show none.
-func withAdvice(err error) error {
-	if advice := advise(err); advice != "" {
+func withAdvice(err error, o Options) error {
+	if advice := advise(err, o); advice != "" {
 		return fmt.Errorf("%w: %s", err, advice)
 	}
 	return err
 }
 
-func advise(err error) string {
+func advise(err error, o Options) string {
 	switch text := strings.ToLower(err.Error()); {
 	case errors.Is(err, nats.ErrAuthorization), strings.Contains(text, "authorization violation"):
 		return "the server does not take the user, password, token or key: check OUTBOX_SINK_URL and OUTBOX_NATS_*"
@@ -69,10 +71,23 @@ func advise(err error) string {
 		return "issue new credentials"
 	case strings.Contains(text, "certificate required"), strings.Contains(text, "after tls handshake"):
 		return "the server may want a client certificate: set OUTBOX_TLS_CERT_FILE and OUTBOX_TLS_KEY_FILE"
+	case !o.TLSFirst && saidNothing(err):
+		return "if the server has handshake_first in its tls, set OUTBOX_NATS_TLS_FIRST=on"
+	case o.TLSFirst && strings.Contains(text, "first record does not look like a tls handshake"):
+		return "the server does not begin with TLS: unset OUTBOX_NATS_TLS_FIRST, or set handshake_first in its tls"
 	case errors.Is(err, nats.ErrSecureConnRequired):
 		return "use tls:// in OUTBOX_SINK_URL, and OUTBOX_TLS_CA_FILE for an authority of your own"
 	case errors.Is(err, nats.ErrSecureConnWanted):
 		return "the server offers no TLS: use nats:// and no OUTBOX_TLS_* file, or enable TLS there"
 	}
 	return ""
+}
+
+// saidNothing returns whether a server took the connection and then was silent, or
+// closed it.
+func saidNothing(err error) bool {
+	if errors.As(err, new(unreachedError)) {
+		return false
+	}
+	return errors.Is(err, io.EOF) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, nats.ErrTimeout)
 }

@@ -32,7 +32,8 @@ type session struct {
 	lookup  *lookup
 	denials *denials
 	requeue func(item) // publishes a message again that no stream took
-	address string     // of the server
+	server  server     // that it is with
+	address string     // of the server, without credentials
 
 	life   *link.Life
 	closed chan struct{} // closed when the client library is done with the connection
@@ -47,14 +48,43 @@ const (
 	writeTimeout   = 10 * time.Second
 )
 
-// openSession connects to one of the servers and subscribes to the replies.
-func openSession(ctx context.Context, o Options, servers []string, requeue func(item)) (*session, error) {
-	credentials, err := o.credentials()
+// openSession connects to one of the servers and subscribes to the replies. They are
+// tried here one after the other, because the client library would verify all of their
+// certificates by one name, or each by its address. The error is the last one of a
+// server that was reached; if none was, the last one.
+func openSession(ctx context.Context, o Options, servers []server, requeue func(item)) (*session, error) {
+	var told, last error
+	for _, server := range shuffled(servers) {
+		s, err := openSessionWith(ctx, o, server, requeue)
+		if err == nil {
+			return s, nil
+		}
+		if last = err; !errors.As(err, new(unreachedError)) {
+			told = err
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if told != nil {
+		return nil, told
+	}
+	return nil, last
+}
+
+// unreachedError is of a server that takes no connection.
+type unreachedError struct{ error }
+
+func (e unreachedError) Unwrap() error { return e.error }
+
+func openSessionWith(ctx context.Context, o Options, server server, requeue func(item)) (*session, error) {
+	credentials, err := o.credentials(server.name)
 	if err != nil {
 		return nil, err
 	}
 	s := &session{
 		options: o,
+		server:  server,
 		socket:  &socket{ctx: ctx, timeout: connectTimeout},
 		pending: newPending(o.Window),
 		denials: newDenials(),
@@ -65,10 +95,10 @@ func openSession(ctx context.Context, o Options, servers []string, requeue func(
 	s.lookup = newLookup()
 	// The library heeds no context while it connects.
 	defer context.AfterFunc(ctx, s.socket.cut)()
-	conn, err := nats.Connect("", append(s.connOptions(servers), credentials...)...)
+	conn, err := nats.Connect("", append(s.connOptions(), credentials...)...)
 	if err != nil {
 		if dial := s.socket.dialError(); dial != nil {
-			return nil, fmt.Errorf("%w: %w", err, dial)
+			return nil, unreachedError{fmt.Errorf("%w: %w", err, dial)}
 		}
 		return nil, err
 	}
@@ -80,10 +110,10 @@ func openSession(ctx context.Context, o Options, servers []string, requeue func(
 	return s, nil
 }
 
-func (s *session) connOptions(servers []string) []nats.Option {
+func (s *session) connOptions() []nats.Option {
 	options := []nats.Option{
 		// Not one text with commas: a password may contain one.
-		func(o *nats.Options) error { o.Servers = servers; return nil },
+		func(o *nats.Options) error { o.Servers = []string{s.server.url}; return nil },
 		nats.Name(s.options.Name),
 		nats.NoReconnect(), // the package's documentation says why
 		nats.SetCustomDialer(s.socket),

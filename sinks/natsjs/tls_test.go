@@ -1,14 +1,22 @@
 package natsjs_test
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/authority"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/natsserver"
+	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/sinks/natsjs"
+	"github.com/outbox-relay/outbox-relay/sinks/sinktest"
 )
 
 func TestTLSWithOwnAuthorityAndClientCertificate(t *testing.T) {
@@ -37,6 +45,71 @@ func TestTLSWithOwnAuthorityAndClientCertificate(t *testing.T) {
 		err := probe(t, open(t, natsjs.Options{URLs: "tls://" + s.Addr(), TLS: c.tls}))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: probe says %v, want something about %q", name, err, c.want)
+		}
+	}
+}
+
+// The certificates have a host name, and the servers make their addresses known.
+func TestDiscoveredServerIsVerifiedByTheNameOfTheOneThatMadeItKnown(t *testing.T) {
+	t.Parallel()
+	a := authority.New(t, "ours")
+	certFile, keyFile := a.IssueHost("localhost")
+	c, err := natsserver.StartCluster(t.Context(), 3, natsserver.Options{Config: fmt.Sprintf("tls { cert_file: %q, key_file: %q }", certFile, keyFile)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	_, port, err := net.SplitHostPort(c.Servers[0].Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, scheme := range []string{"nats", "tls"} {
+		seed := scheme + "://localhost:" + port
+		js, err := jetstream.New(connect(t, seed, nats.RootCAs(a.File)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sinktest.Eventually(t, 20*time.Second, "a stream", func() error {
+			_, err := js.CreateOrUpdateStream(t.Context(), jetstream.StreamConfig{Name: "GOOD", Subjects: []string{"good.>"}, Replicas: 3})
+			return err
+		})
+		s := open(t, natsjs.Options{URLs: seed, TLS: natsjs.TLS{CAFile: a.File}})
+		reach(t, s)
+		c.Servers[0].Shutdown()
+		reach(t, s)
+		expect(t, s, messageTo(goodTopic, 1), relay.Acknowledged, "", "")
+		if err := c.Servers[0].Restart(context.WithoutCancel(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A server of another name is not believed.
+	err = probe(t, open(t, natsjs.Options{URLs: "tls://" + c.Servers[1].Addr(), TLS: natsjs.TLS{CAFile: a.File}}))
+	if err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("probe says %v", err)
+	}
+}
+
+func TestServerThatWantsTLSFirst(t *testing.T) {
+	t.Parallel()
+	a := authority.New(t, "ours")
+	certFile, keyFile := a.Issue("server")
+	first := startPlain(t, fmt.Sprintf("tls { cert_file: %q, key_file: %q, handshake_first: true, timeout: 1 }", certFile, keyFile))
+	files := natsjs.TLS{CAFile: a.File}
+	works(t, natsjs.Options{URLs: first.URL(), Topology: natsjs.Create, TLS: files, TLSFirst: true})
+	for _, o := range []natsjs.Options{{URLs: "tls://" + first.Addr(), TLS: files}, {URLs: first.URL()}} {
+		if err := probe(t, open(t, o)); err == nil || !strings.Contains(err.Error(), "set OUTBOX_NATS_TLS_FIRST=on") {
+			t.Errorf("probe without the handshake first says %v", err)
+		}
+	}
+	for _, config := range []string{"", fmt.Sprintf("tls { cert_file: %q, key_file: %q }", certFile, keyFile)} {
+		later := startPlain(t, config)
+		err := probe(t, open(t, natsjs.Options{URLs: later.URL(), TLS: files, TLSFirst: true}))
+		if err == nil || !strings.Contains(err.Error(), "unset OUTBOX_NATS_TLS_FIRST") {
+			t.Errorf("probe with the handshake first says %v", err)
 		}
 	}
 }

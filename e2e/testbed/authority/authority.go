@@ -43,13 +43,25 @@ func New(t testing.TB, name string) *Authority {
 }
 
 // Issue writes a certificate with that common name, and its key, to two PEM
-// files. Issued again, a name has new files in the place of the old ones.
+// files. It is for the address 127.0.0.1. Issued again, a name has new files in the
+// place of the old ones.
 func (a *Authority) Issue(name string) (certFile, keyFile string) {
 	a.t.Helper()
-	der, key := a.sign(&x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}, a.cert, a.key)
+	return a.issue(name, &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}})
+}
+
+// IssueHost is [Authority.Issue] for a host name, and no address.
+func (a *Authority) IssueHost(name string) (certFile, keyFile string) {
+	a.t.Helper()
+	return a.issue(name, &x509.Certificate{DNSNames: []string{name}})
+}
+
+func (a *Authority) issue(name string, template *x509.Certificate) (certFile, keyFile string) {
+	a.t.Helper()
+	template.Subject = pkix.Name{CommonName: name}
+	template.KeyUsage = x509.KeyUsageDigitalSignature
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	der, key := a.sign(template, a.cert, a.key)
 	keyDER, err := x509.MarshalECPrivateKey(key)
 	if err != nil {
 		a.t.Fatal(err)

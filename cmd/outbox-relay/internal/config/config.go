@@ -52,6 +52,7 @@ type Config struct {
 	NATSToken       Secret   `env:"OUTBOX_NATS_TOKEN" doc:"authentication token"`
 	NATSInboxPrefix string   `env:"OUTBOX_NATS_INBOX_PREFIX" shown:"_INBOX" doc:"prefix of the reply subjects, where permissions ask for one"`
 	NATSDomain      string   `env:"OUTBOX_NATS_DOMAIN" doc:"JetStream domain"`
+	NATSTLSFirst    TLSFirst `env:"OUTBOX_NATS_TLS_FIRST" envDefault:"off" oneof:"on|off" doc:"on: begin with the TLS handshake, for servers with handshake_first; a connection without TLS is refused"`
 
 	RabbitMQExchange string `env:"OUTBOX_RABBITMQ_EXCHANGE" envDefault:"outbox" empty:"value" doc:"the exchange; set and empty: the default exchange, which routes to the queue named like the topic"`
 

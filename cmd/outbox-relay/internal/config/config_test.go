@@ -92,7 +92,8 @@ func TestDefaults(t *testing.T) {
 		MaxInFlight: 4096, BufferBytes: 64 << 20,
 		MaxAttempts: 10, DeadAfter: 24 * time.Hour, RetryMin: time.Second, RetryMax: 5 * time.Minute,
 		AfterSend: MarkSent, ShutdownGrace: 20 * time.Second,
-		Topology: VerifyTopology, NATSStream: "OUTBOX", RabbitMQExchange: "outbox",
+		Topology: VerifyTopology, NATSStream: "OUTBOX",
+		NATSTLSFirst: TLSFirstOff, RabbitMQExchange: "outbox",
 		HTTPAddr: "127.0.0.1:9464", LogFormat: LogAuto,
 	}
 	if got != want {

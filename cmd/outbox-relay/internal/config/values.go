@@ -33,6 +33,15 @@ const (
 	GateOff  VisibilityGate = "off"
 )
 
+// TLSFirst says whether a connection to NATS begins with the TLS handshake.
+type TLSFirst string
+
+// The ways to begin.
+const (
+	TLSFirstOn  TLSFirst = "on"
+	TLSFirstOff TLSFirst = "off"
+)
+
 // AfterSend says what becomes of a row once the broker has it.
 type AfterSend string
 
