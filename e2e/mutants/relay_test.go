@@ -61,6 +61,20 @@ var relayMutants = []mutant{
 		pkg:  "./relay/postgres", test: "TestSurveyIsCompleteBesideAHotKey",
 	},
 	{
+		rule: "5: what the log brings of a key waits for the rows that a survey has left",
+		file: "relay/engine/tail_rows.go",
+		old:  "(in.holds.blocks(m.KeyName()) || t.parked.has(m.KeyName()))",
+		new:  "in.holds.blocks(m.KeyName())",
+		pkg:  "./relay/engine", test: "TestTailIsReadBesideAHotKey",
+	},
+	{
+		rule: "4: a survey bounds what it reads of one key",
+		file: "relay/engine/tail_rows.go",
+		old:  "req.KeyRows = in.dispatcher.chain",
+		new:  "req.KeyRows = 0",
+		pkg:  "./relay/engine", test: "TestTailIsReadBesideAHotKey",
+	},
+	{
 		rule: "1: the lowest id is read",
 		file: "relay/postgres/reads.go",
 		old:  "if from != beforeAllIDs {",

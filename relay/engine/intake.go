@@ -90,24 +90,31 @@ func (in *intake) readChunk() bool {
 	return true
 }
 
-// refillParked asks for rows of a parked key whose chain is half empty. The chains
-// of hot keys get no more than half of the buffer, so that others find room.
+// refillParked asks for rows of a key that the pass has parked.
 func (in *intake) refillParked() {
+	if req, wanted := in.refill(&in.pass.parked, func(string) relay.Pass { return in.pass.frame }); wanted {
+		in.reader.ask(readRequest{kind: refillKey, chunk: req})
+	}
+}
+
+// refill is what to ask for a parked key whose chain is half empty, if there is one.
+// The chains of hot keys get no more than half of the buffer, so that others find
+// room. frame is the pass, or the survey, that has parked the key.
+func (in *intake) refill(parked *parkedKeys, frame func(key string) relay.Pass) (relay.ChunkRequest, bool) {
 	memory := in.dispatcher.memory()
 	free := in.limits.bytes/2 - memory.bytes
 	if memory.rows > in.limits.rows/2 || free <= 0 {
-		return
+		return relay.ChunkRequest{}, false
 	}
-	parked := &in.pass.parked
 	next, found := parked.next(in.dispatcher, in.holds)
 	if !found {
-		return
+		return relay.ChunkRequest{}, false
 	}
 	// A row that is larger than what is free is asked for all the same: it is
 	// one of a kind, and the chain is short.
-	req := in.request(in.pass.frame, next.after, next.rows, max(free, parked.nextSize))
+	req := in.request(frame(next.key), next.after, next.rows, max(free, parked.nextSize))
 	req.OnlyKey = &next.key
-	in.reader.ask(readRequest{kind: refillKey, chunk: req})
+	return req, true
 }
 
 func (in *intake) request(frame relay.Pass, after int64, rows int, bytes int64) relay.ChunkRequest {

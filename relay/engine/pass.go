@@ -19,8 +19,10 @@ const (
 	slowTurn  = time.Minute
 	// readAhead is how many windows of rows are kept in memory.
 	readAhead = 4
-	// quickPass: a tail is opened only after a complete pass that was shorter.
-	quickPass = time.Second
+	// quickPass: a tail is opened only after a complete pass that was shorter. A survey
+	// takes about as long, and the log waits for it: half of what a tail may wait. A
+	// million rows behind a head that waits take a second.
+	quickPass = unreadLimit / 2
 )
 
 // pass is one run over the table, in chunks in id order. It is made when the run

@@ -26,7 +26,7 @@ type readSession struct {
 // readRequest asks for one thing.
 type readRequest struct {
 	kind  statement
-	chunk relay.ChunkRequest // of readChunk, refillKey and readSurvey
+	chunk relay.ChunkRequest // of readChunk, the refills and readSurvey
 	tail  relay.Tail         // of inspectTail
 }
 
@@ -81,7 +81,7 @@ func (s *readSession) answer(ctx context.Context, req readRequest) readResult {
 	switch req.kind {
 	case beginPass:
 		res.pass, res.err = s.session.Begin(ctx)
-	case readChunk, refillKey:
+	case readChunk, refillKey, refillTail:
 		res.chunk, res.err = s.session.Chunk(ctx, req.chunk)
 		faultpoint("during-pass")
 	case readSurvey:

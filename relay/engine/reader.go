@@ -8,18 +8,19 @@ const (
 	beginPass             // the beginning of a pass
 	readChunk             // a chunk of one
 	refillKey             // rows of one parked key
-	readSurvey            // from here on for the tail
+	refillTail            // from here on for the tail: rows of one parked key
+	readSurvey
 	readSnapshot
 	inspectTail
 )
 
-var statementNames = [...]string{"none", "begin pass", "chunk", "refill", "survey", "snapshot", "inspection"}
+var statementNames = [...]string{"none", "begin pass", "chunk", "refill", "refill beside the log", "survey", "snapshot", "inspection"}
 
 // String returns the statement in lower case.
 func (s statement) String() string { return statementNames[s] }
 
 // ofTail says whether the tail asked, and not a pass.
-func (s statement) ofTail() bool { return s >= readSurvey }
+func (s statement) ofTail() bool { return s >= refillTail }
 
 // bringsRows says whether the answer may have a row as it was when the statement
 // began.

@@ -3,6 +3,8 @@ package engine
 import (
 	"fmt"
 	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay"
 )
 
 // Bounds of a tail.
@@ -27,8 +29,13 @@ type tail struct {
 
 	horizon horizon
 	surveys surveyClock
-	lag     lagWatch
-	maxWAL  int64 // bytes of its log that the server may keep for the slot
+	// parked are keys of which a survey has left rows in the table, and frames what
+	// those surveys saw. Until these rows are read, what the log brings of the keys is
+	// left there too.
+	parked parkedKeys
+	frames map[string]relay.Pass
+	lag    lagWatch
+	maxWAL int64 // bytes of its log that the server may keep for the slot
 
 	began  time.Time // of reading
 	unread time.Time // since when the log is not read; zero while it is
@@ -71,6 +78,8 @@ func (t *tail) ask(now time.Time) {
 	case !now.Before(t.lag.due()):
 		t.lag.request(now)
 		t.reader.ask(readRequest{kind: inspectTail, tail: t.stream.tail})
+	default:
+		t.refillParked()
 	}
 }
 
@@ -84,6 +93,8 @@ func (t *tail) result(res readResult, now time.Time) {
 	case res.kind == readSurvey:
 		t.surveys.ended(res.took)
 		t.takeSurvey(res.survey, now)
+	case res.kind == refillTail:
+		t.refilled(res.chunk, now)
 	case res.kind == readSnapshot:
 		t.horizon.gate.visible = res.snapshot
 		t.readAgain(now)

@@ -1,11 +1,11 @@
 package engine
 
 import (
+	"maps"
 	"math"
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay"
-	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
 // What a tail does with rows: those that come by the log, those that surveys bring, and
@@ -22,7 +22,7 @@ func (t *tail) read(ev relay.TailEvent, now time.Time) {
 		return
 	}
 	in := t.intake
-	held := in.dispatcher.ordered(m) && in.holds.blocks(m.KeyName())
+	held := in.dispatcher.ordered(m) && (in.holds.blocks(m.KeyName()) || t.parked.has(m.KeyName()))
 	switch t.horizon.judge(ev, in.flight.has(m.Ref), held) {
 	case eventSkip:
 		t.horizon.confirmed(m.Ref)
@@ -80,7 +80,10 @@ func (t *tail) survey(now time.Time) {
 	// Rows that are in memory come once more: half a buffer for all, so that both
 	// together are bounded too.
 	req := in.request(relay.Pass{}, math.MinInt64, in.limits.rows, in.limits.bytes/2)
-	req.ExcludeKeys = in.holds.excluded()
+	req.ExcludeKeys = t.parked.appendTo(in.holds.excluded())
+	if in.dispatcher.ordering == OrderByKey {
+		req.KeyRows = in.dispatcher.chain
+	}
 	t.reader.ask(readRequest{kind: readSurvey, chunk: req})
 }
 
@@ -96,8 +99,12 @@ func (t *tail) takeSurvey(s relay.Survey, now time.Time) {
 		return
 	}
 	t.horizon.moveTo(s)
+	maps.DeleteFunc(t.frames, func(key string, _ relay.Pass) bool { return !t.parked.has(key) })
 	for _, row := range s.Rows {
-		t.takeRow(row, s.Position, now)
+		t.takeRow(row, s, now)
+	}
+	for key, after := range s.Cut {
+		t.park(key, after, s.Frame)
 	}
 	if s.NextScheduled > 0 {
 		t.surveys.wakeAt(now.Add(s.NextScheduled))
@@ -109,18 +116,73 @@ func (t *tail) takeSurvey(s relay.Survey, now time.Time) {
 	t.readAgain(now)
 }
 
-func (t *tail) takeRow(row relay.Row, position wal.LSN, now time.Time) {
+func (t *tail) takeRow(row relay.Row, s relay.Survey, now time.Time) {
 	in := t.intake
+	if t.parked.has(row.KeyName()) && in.dispatcher.ordered(row.Message) {
+		return // behind a row that found its key's chain full
+	}
 	wasHeld := in.dispatcher.ordered(row.Message) && in.holds.wasHeld(row.KeyName())
 	admitted := in.take(row)
 	switch {
 	case row.Wait > 0:
 		t.surveys.wakeAt(now.Add(row.Wait))
-	case admitted == rowFull: // a survey does not come back to it, but the next one does
-		in.holds.hold(row.KeyName())
-		t.surveys.wakeAt(now)
+	case admitted == rowFull:
+		t.park(row.KeyName(), row.ID-1, s.Frame)
 	case admitted == rowTaken && !wasHeld && row.Attempts == 0 && !row.Scheduled:
-		t.horizon.brought(row.Ref, position)
+		t.horizon.brought(row.Ref, s.Position)
+	}
+}
+
+// park leaves the rows of the key after that id to refills, within what the survey
+// saw.
+func (t *tail) park(key string, after int64, frame relay.Pass) {
+	if t.intake.holds.blocks(key) || t.parked.has(key) {
+		return
+	}
+	if t.frames == nil {
+		t.frames = make(map[string]relay.Pass)
+	}
+	t.frames[key] = frame
+	t.parked.parkAfter(key, after)
+}
+
+// refillParked asks for rows of a parked key.
+func (t *tail) refillParked() {
+	frame := func(key string) relay.Pass { return t.frames[key] }
+	if req, wanted := t.intake.refill(&t.parked, frame); wanted {
+		t.reader.ask(readRequest{kind: refillTail, chunk: req})
+	}
+}
+
+// refilled takes in rows of a parked key. When all are read that the survey saw, the
+// key is held until another survey has seen what the log brought of it meanwhile.
+//
+// Schedule that reorders: rows 1 to 2000 of a key are in the table; a survey brings
+// 1 to 1000, and the log row 2001, which goes before 1001.
+func (t *tail) refilled(c relay.Chunk, now time.Time) {
+	in, key := t.intake, t.parked.refilling
+	if !t.parked.has(key) {
+		return // all rows were returned to the table meanwhile
+	}
+	t.parked.unpark()
+	for _, row := range c.Rows {
+		switch in.take(row) {
+		case rowFull:
+			t.parked.park(row.Message)
+		case rowWaiting:
+			t.surveys.wakeAt(now.Add(row.Wait))
+		case rowLate:
+			t.surveys.wakeAt(now)
+		case rowTaken, rowInFlight, rowHeld:
+		}
+		if t.parked.has(key) {
+			break
+		}
+	}
+	t.parked.refilled(c, in.holds)
+	if !t.parked.has(key) && !in.holds.blocks(key) {
+		in.holds.hold(key)
+		t.surveys.wakeAt(now)
 	}
 }
 
@@ -137,6 +199,10 @@ func (t *tail) allReturned(now time.Time) {
 	switch t.phase {
 	case tailReading:
 		t.surveys.demand() // also where one is out: it has begun too early
+		for key := range t.parked.after {
+			t.intake.holds.hold(key)
+		}
+		t.parked = parkedKeys{}
 		t.horizon.leaveAll()
 	case tailOpening, tailJoining, tailStarting:
 		// A slot that nobody goes on with would keep the log for as long as the broker
