@@ -28,7 +28,7 @@ type Check struct {
 	// Name of what was examined, a word or two, the same whatever was found.
 	Name     string
 	Severity Severity
-	// Found says how it is, in a sentence without the fix.
+	// Found is what was found, in a sentence without the fix.
 	Found string
 	// Fix is what to run or to set, ready to be copied; empty where there is
 	// nothing to fix.

@@ -9,17 +9,17 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
-// Errors of a [Database] that the relay decides upon.
+// Errors of a [Database] that the relay acts on.
 var (
-	// ErrNotLeader: the control session no longer holds the lock, or not on the
-	// server that a second session reached.
+	// ErrNotLeader: the control session no longer holds the lock, or holds it on
+	// another server than a second session reached.
 	ErrNotLeader = errors.New("not the leader")
-	// ErrSetup: the database answers, but something has to be fixed by a person
-	// (table missing, another shape, a privilege, row-level security). The
-	// message says what to run. The relay keeps trying.
+	// ErrSetup: the database answers, but a person has to fix something (a missing
+	// table, its columns, a privilege, row-level security). The message says what to
+	// run. The relay keeps trying.
 	ErrSetup = errors.New("setup")
-	// ErrWriteRefused: the server refuses a batch of a [Writer] for what it says or
-	// for the state of the table, not of the session, which goes on.
+	// ErrWriteRefused: the server refuses a batch of a [Writer] because of its rows or
+	// of the table's state. The session is as good as before.
 	ErrWriteRefused = errors.New("write refused")
 )
 
@@ -30,7 +30,7 @@ type Database interface {
 	// [ErrSetup]. The caller owns the session.
 	Connect(ctx context.Context) (Control, error)
 
-	// OpenReader opens the session that reads rows, one more connection, and
+	// OpenReader opens the session that reads rows, on one more connection, and
 	// checks that it reached the server on which control holds the lock
 	// ([ErrNotLeader] if not). The caller owns the session.
 	OpenReader(ctx context.Context, control Control) (Reader, error)
@@ -39,15 +39,15 @@ type Database interface {
 	// the server on which control holds the lock ([ErrNotLeader] if not), and
 	// returns once whatever committed before the slot's start is visible to every
 	// new statement. It waits for the transactions that are open, but not for long:
-	// [ErrNoTail] says what is in the way. Payloads longer than limit says, in bytes,
-	// are not read; 0 is no limit. The caller owns the tail.
+	// [ErrNoTail] says what is in the way. limit returns the longest payload that is
+	// read, in bytes; 0 is no limit. The caller owns the tail.
 	OpenTail(ctx context.Context, control Control, limit func() int64) (Tail, error)
 }
 
 // Control is the session that holds the leadership lock and writes outcomes.
 // One goroutine at a time may use it. Every method has a deadline of its own
-// beside ctx. After an error other than a refusal to lead and [ErrWriteRefused],
-// the session is of no use: close it, which frees the lock.
+// beside ctx. After any error but [ErrWriteRefused] the session is of no use: close
+// it, which frees the lock.
 type Control interface {
 	Leadership
 	Writer
@@ -58,11 +58,11 @@ type Control interface {
 
 // Leadership is the lock that makes one of N relays the leader.
 type Leadership interface {
-	// TryLead takes the lock if it is free and says whether it has it. It never
-	// waits for the lock: a blocking wait would hold back vacuum.
+	// TryLead takes the lock if it is free, and returns whether this session has it.
+	// It never waits for the lock: a blocking wait would hold back vacuum.
 	TryLead(ctx context.Context) (bool, error)
-	// AwaitHandover blocks until a leader resigned, or others pretend to, but for
-	// rest at least; or until d has passed.
+	// AwaitHandover blocks until a leader resigns or d has passed, and for rest at
+	// least. Anyone who may connect can send that signal, so it may be false.
 	AwaitHandover(ctx context.Context, rest, d time.Duration) error
 	// Holder says who holds the lock.
 	Holder(ctx context.Context) (LockHolder, error)
@@ -76,9 +76,9 @@ type Leadership interface {
 }
 
 // Writer writes what became of rows. Each call is one batch and commits before
-// it returns. A row that somebody has locked is left out of the answer, quickly,
-// and is the caller's to try again; it never keeps the other rows from being
-// written.
+// it returns. It waits only briefly for a row that another session has locked, writes
+// the other rows, and leaves the locked one out of the answer. The caller tries it
+// again.
 type Writer interface {
 	// Mark records acknowledged rows as sent (or deletes them, as configured)
 	// and returns those that need no further write: marked now, marked before, or
@@ -89,8 +89,8 @@ type Writer interface {
 	// never touches a sent row. The commit is synchronous: a dead row's followers
 	// must not overtake it when the server crashes.
 	Refuse(ctx context.Context, limit AttemptLimit, refusals []Refusal) ([]Verdict, error)
-	// Blockers looks up who has the rows locked, or the whole table: a few of them.
-	// After [ErrWriteRefused] too nobody knows.
+	// Blockers looks up some of the sessions that have the rows locked, or the whole
+	// table. [ErrWriteRefused]: they cannot be looked up.
 	Blockers(ctx context.Context, rows []Ref) ([]Blocker, error)
 }
 
@@ -115,8 +115,9 @@ func (b Blocker) String() string {
 // Mark is an acknowledged row.
 type Mark struct {
 	Ref
-	// XID is the transaction that inserted the row, where the log told of it; 0
-	// where the table brought it. Until it is visible, a missing row is not gone.
+	// XID is the transaction that inserted the row, if the row came by the log; 0 if
+	// it was read from the table. While that transaction is not visible, a row that
+	// is not found is not gone.
 	XID wal.XID
 	// Note goes to last_error; empty for nearly all rows.
 	Note string
@@ -169,20 +170,20 @@ type Reader interface {
 	// result is in memory when it returns.
 	Chunk(ctx context.Context, req ChunkRequest) (Chunk, error)
 	// Survey reads all rows that are due, and those that wait for a retry, as one
-	// snapshot sees them. Where they are more than asked for, or the server fails on
-	// one of them, the survey is not Complete and has no rows.
+	// snapshot sees them. If there are more than asked for, or the server fails on one
+	// of them, the survey is not Complete and has no rows.
 	Survey(ctx context.Context, req ChunkRequest) (Survey, error)
 	// Close ends the session without waiting for the server. Idempotent.
 	Close()
 }
 
-// TailWatch is what a tail needs of a session other than its own.
+// TailWatch is what a tail asks on another session than its own.
 type TailWatch interface {
 	// Snapshot is what a statement sees now.
 	Snapshot(ctx context.Context) (wal.Snapshot, error)
-	// InspectTail looks whether the tail can be trusted: that its publication sends
-	// all rows, and how far it is behind. An error that wraps [ErrNoTail] concerns the
-	// tail and not the session.
+	// InspectTail checks whether the tail can be trusted: whether its publication
+	// sends all rows, and how far the tail is behind. An error that wraps [ErrNoTail]
+	// concerns the tail and not the session.
 	InspectTail(ctx context.Context, t Tail) (TailLag, error)
 }
 
@@ -193,8 +194,8 @@ type Pass struct {
 	// Start is the time, by PostgreSQL's clock, by which the pass judges
 	// available_at.
 	Start time.Time
-	// Scheduled are the ids of the rows that the application has scheduled and that
-	// are due, in their order: those that have waited longest, where there are many.
+	// Scheduled are the ids of the scheduled rows that are due, ascending. If there
+	// are many, they are the rows that have been due longest.
 	Scheduled []int64
 	// Snapshot is what the pass's first statement saw.
 	Snapshot wal.Snapshot
@@ -213,9 +214,9 @@ type ChunkRequest struct {
 	// OnlyKey, if not nil, is the name of the key whose rows alone are read; then
 	// nothing is excluded.
 	OnlyKey *string
-	// KeyRows is how many rows of one key a survey reads at most, and that it reads
-	// none behind a row that waits for its retry; 0 for no bound, where keys order
-	// nothing. See [Survey.Cut].
+	// KeyRows is how many rows of one key a survey reads at most. It then reads no row
+	// behind one that waits for its retry. 0 is no bound, for keys that do not order.
+	// See [Survey.Cut].
 	KeyRows int
 }
 
@@ -228,20 +229,20 @@ type Row struct {
 	Wait time.Duration
 	// Scheduled says that the application, or a refusal, has set a time for it.
 	Scheduled bool
-	// Late says that the row's transaction may have ended after the pass began, and
-	// that the pass may have gone by another row of it, and of its key.
+	// Late says that the row's transaction may have ended after the pass began. The
+	// pass may then have gone by another row of that transaction and key.
 	Late bool
 }
 
-// Survey is the whole of what there is to do, as one snapshot sees it.
+// Survey is all rows that are due or wait for a retry, as one snapshot sees them.
 type Survey struct {
 	Complete bool
 	Rows     []Row // in id order; none unless Complete
-	// Cut are the keys, by their [KeyName], of which there may be more rows than
-	// [ChunkRequest.KeyRows], and the id after which these come. Keys with a row that
-	// waits are not among them.
+	// Cut has the keys, by their [KeyName], that may have more rows than
+	// [ChunkRequest.KeyRows], and for each the id after which those rows come. Keys
+	// with a row that waits are not in it.
 	Cut map[string]int64
-	// Frame is the pass that the survey amounts to.
+	// Frame is the survey as a pass: what is read later of a key belongs to it.
 	Frame    Pass
 	Snapshot wal.Snapshot
 	// Position is at or after the commit of whatever the snapshot sees.
@@ -249,8 +250,8 @@ type Survey struct {
 	// NextScheduled is how long until the first row that the application has
 	// scheduled is due; 0 where there is none.
 	NextScheduled time.Duration
-	// Synchronous says that synchronous_standby_names is set: the log tells of
-	// transactions before others can see them.
+	// Synchronous says that synchronous_standby_names is set: the log has transactions
+	// before other sessions can see them.
 	Synchronous bool
 }
 
@@ -261,8 +262,8 @@ type Chunk struct {
 	Cursor int64
 	// Done says that the pass has no further rows.
 	Done bool
-	// NextSize is the size of the next row where that row alone was larger than
-	// ChunkRequest.Bytes and the chunk is therefore empty; 0 otherwise. It is
-	// admitted alone, by asking again with as many bytes.
+	// NextSize is the size of the next row if that row alone is larger than
+	// ChunkRequest.Bytes, so that the chunk is empty; 0 otherwise. To read the row, ask
+	// again with that many bytes.
 	NextSize int64
 }

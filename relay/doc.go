@@ -1,5 +1,5 @@
-// Package relay holds the words of the relay: what a message is, what can become
-// of it, and what the relay asks of a database and of a broker.
+// Package relay has the types and interfaces that all parts share: what a message
+// is, what can become of it, and what the relay needs from a database and a broker.
 //
 // # Contract
 //
@@ -11,7 +11,7 @@
 //
 // # Where things are
 //
-// relay/engine is the relay at work. relay/postgres implements [Database], the
+// relay/engine runs the relay. relay/postgres implements [Database], the
 // packages under sinks implement [Sink]. relay/wal is the arithmetic of the
 // write-ahead log. cmd/outbox-relay puts them together. This package imports none
 // of them but relay/wal.

@@ -12,9 +12,9 @@ import (
 var errHeadersSyntax = errors.New("headers are not JSON")
 
 // ParseHeaders reads the text of a jsonb: an object of strings, as PostgreSQL
-// writes it. They come sorted by name. The errors name what is wrong and no
-// value; such a row is defective. NULL, null and the empty array are no headers:
-// object mappers and PHP write these where a row has none.
+// writes it. They are sorted by name. An error makes the row defective; it says what
+// is wrong and quotes no value. NULL, null and the empty array mean no headers: object
+// mappers and PHP write these for a row without any.
 func ParseHeaders(b []byte) ([]Header, error) {
 	switch string(b) {
 	case "", "{}", "null", "[]":

@@ -15,16 +15,17 @@ type LockHolder struct {
 	State       string        // as in pg_stat_activity; empty where the relay's role may not see it
 	Wait        string        // what it waits for: type and event
 	Quiet       time.Duration // how long it has been in that state
-	// Relay says that it is, by all that can be seen, a relay at work. One that has
-	// been silent for longer than a relay can be is none: it was killed, or frozen.
+	// Relay says that the session looks like that of a working relay. One that has
+	// been silent for longer than a working relay ever is does not: its relay was
+	// killed or is frozen.
 	Relay bool
 }
 
-// Nobody says that the lock is free.
+// Nobody returns whether the lock is free.
 func (h LockHolder) Nobody() bool { return h.PID == 0 && h.Prepared == "" }
 
-// String tells all that is known, for people. Others choose some of it: print it
-// as untrusted text.
+// String is all that is known, for people. Some of it was chosen by that session:
+// print it as untrusted text.
 func (h LockHolder) String() string {
 	switch {
 	case h.Nobody():

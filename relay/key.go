@@ -12,9 +12,9 @@ const maxKeyName = 64
 // keyNamePrefix begins the name of a longer key.
 const keyNamePrefix = "sha256:"
 
-// KeyName is what stands for a key wherever keys are only compared: short, however
-// long the key is, so that memory is bounded where many keys are kept. It is the key
-// itself up to 64 bytes, and then a digest. The name of a name is that name.
+// KeyName is a key as it is compared and kept: the key itself up to 64 bytes, a digest
+// of a longer one. So the memory for many keys is bounded. The name of a name is that
+// name.
 //
 // Two keys have one name only where one was made to look like the digest of the
 // other. Then they wait for each other, and nothing else happens. The SQL of

@@ -36,8 +36,8 @@ func ParseMessageID(s string) (MessageID, error) {
 }
 
 // Ref identifies one row. The id alone does not: TRUNCATE … RESTART IDENTITY and
-// a failover hand the same id out again, so every question ("is it on its
-// way?") and every write (mark, retry, dead) names both.
+// a failover hand the same id out again. So every lookup (is it in flight?) and every
+// write (mark, retry, dead) uses both.
 type Ref struct {
 	ID        int64
 	MessageID MessageID
@@ -49,17 +49,16 @@ type Header struct {
 	Value string
 }
 
-// Message is one outbox row on its way to the broker. It is immutable from when
-// it was read until its sink has reported it, so it may be shared
-// between goroutines; whoever receives one must not change its slices. Then the
-// relay lets payload and headers go.
+// Message is one outbox row on its way to the broker. From when it was read until
+// its sink has reported it, it is immutable and may be shared between goroutines;
+// nobody may change its slices. After the report the relay drops payload and headers.
 type Message struct {
 	Ref
 	Topic string
 	// Key orders the messages that share it; without Keyed it means nothing.
 	Key   string
 	Keyed bool
-	// keyName is the key's name where that is another text; set by [RowReader].
+	// keyName is the key's [KeyName] if that differs from Key; set by [RowReader].
 	keyName string
 	// Payload is published byte for byte. It is nil where Defect is set and the
 	// payload was never fetched.
@@ -72,8 +71,8 @@ type Message struct {
 	Attempts int
 	// Size is what the message costs in memory, in bytes, its bookkeeping included.
 	Size int64
-	// Defect says why the row can never be published, where reading it already
-	// told (headers that are not an object of strings, a payload over the limit).
+	// Defect says why the row can never be published, if that was seen when it was
+	// read (headers that are not an object of strings, a payload over the limit).
 	// Such a message never reaches a sink: it is dead at once.
 	Defect error
 	// Note is a remark for last_error that does not stop delivery, such as a

@@ -5,9 +5,9 @@ import (
 	"unicode"
 )
 
-// Text that others wrote (topics, names of streams, queues, applications and
-// transactions) stands in what commands print, and what doctor prints is copied into
-// a shell. These functions are the one place where such text is made harmless.
+// Commands print text that others wrote (topics, names of streams, queues,
+// applications and transactions), and users paste what doctor prints into a shell.
+// These functions are the one place where such text is made harmless.
 
 // OneLine returns text that stays on its line and moves no cursor: line breaks and
 // tabs become spaces, other control characters and what cannot be printed become
@@ -24,9 +24,9 @@ func OneLine(text string) string {
 	}, text)
 }
 
-// ShellQuote makes one word of a POSIX shell of the text, on one line: of a text
-// with line breaks the second line could be copied alone, and would be a command.
-// Such a text comes out as another one, with which the command fails.
+// ShellQuote quotes text as one word of a POSIX shell, on one line. If a line break
+// were kept, the second line could be pasted alone and run as a command. Text with a
+// line break is changed, so the pasted command fails instead.
 func ShellQuote(text string) string {
 	return "'" + strings.ReplaceAll(OneLine(text), "'", `'\''`) + "'"
 }

@@ -13,17 +13,16 @@ import (
 // transaction). The message says what to run.
 var ErrNoTail = errors.New("the write-ahead log cannot be read")
 
-// Tail is an open replication stream, one connection: it tells of the rows that
-// transactions insert, in the order of their commits. It promises nothing that
-// the table does not hold too, so whatever breaks it costs nothing but speed.
-// One goroutine uses it; Close may be called from any.
+// Tail is an open replication stream, on one connection. It gives the rows that
+// transactions insert, in the order of their commits. The rows are in the table too,
+// so whatever breaks a tail costs only speed. One goroutine uses it; Close may be
+// called from any.
 type Tail interface {
-	// Start has the stream begin, with the transactions that committed after the
-	// tail was opened. Call it once.
+	// Start begins the stream, with the transactions that committed after the tail was
+	// opened. Call it once.
 	Start(ctx context.Context) error
-	// Next blocks until the log tells something, and gives it to the caller to
-	// keep. The end of ctx leaves the tail as it was; after any other error it is
-	// of no use.
+	// Next blocks until there is an event, which is the caller's to keep. If ctx ends,
+	// the tail is as it was; after any other error it is of no use.
 	Next(ctx context.Context) (TailEvent, error)
 	// Slot is the name of the replication slot.
 	Slot() string
@@ -32,14 +31,14 @@ type Tail interface {
 	Close()
 }
 
-// TailEvent is what the log told next.
+// TailEvent is what was read next from the log.
 type TailEvent struct {
 	// Position is how far the log has been read with this event.
 	Position wal.LSN
 	// XID is the transaction of Message; it has committed.
 	XID wal.XID
-	// Message is a row as it was inserted, or nil where the event only tells of the
-	// position. A row that is not Due has no payload.
+	// Message is a row as it was inserted, or nil if the event has only a position. A
+	// row that is not Due has no payload.
 	Message *Message
 	// Pending says that the row was inserted neither sent nor dead.
 	Pending bool

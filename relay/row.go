@@ -9,7 +9,7 @@ import (
 // RowValues is a row of the outbox table as it was read, from the table or from the
 // write-ahead log.
 type RowValues struct {
-	// Ref names the row. A message id that is NULL stands as the zero one, so that
+	// Ref names the row. A message id that is NULL becomes the zero one here, so that
 	// the row can be declared dead.
 	Ref
 	CreatedAt time.Time
@@ -18,15 +18,15 @@ type RowValues struct {
 	Topic, Key, ContentType Value
 	// Headers is the text of the jsonb.
 	Headers Value
-	// Payload is the message's to keep. The bytes of the others are good only until
-	// the message is made.
+	// Payload is kept by the message. The bytes of the others are valid only until the
+	// message is made.
 	Payload Value
 }
 
 // Value is a column's value. The zero value is NULL.
 type Value struct {
 	Set bool // not NULL
-	// Bytes are nil where the value was not read, because it is of no use.
+	// Bytes are nil if the value was not read, because nobody needs it.
 	Bytes []byte
 	// Length in bytes, also where the value was not read.
 	Length int64
@@ -51,8 +51,8 @@ const (
 	MaxKeptKey = 8 << 10
 )
 
-// PayloadLimit is what a payload may have, in bytes, where the broker takes limit;
-// 0 is no limit of the broker's.
+// PayloadLimit is the longest payload that is published, in bytes, to a broker that
+// takes limit; 0 if the broker has no limit.
 func PayloadLimit(limit int64) int64 {
 	if limit <= 0 {
 		return MaxPayload
@@ -69,9 +69,8 @@ type RowReader struct {
 	topics, contentTypes interned
 }
 
-// Read fills in the message of a row. Where due says that the row may not be sent
-// now, only its names are read, that of its key included. limit is the longest
-// payload, from [PayloadLimit].
+// Read fills in the message of a row. If the row is not due, its content is not
+// read, and its key is the [KeyName]. limit is the longest payload, from [PayloadLimit].
 func (r *RowReader) Read(m *Message, v *RowValues, due bool, limit int64) {
 	m.Ref, m.CreatedAt, m.Attempts = v.Ref, v.CreatedAt, v.Attempts
 	m.Size = MessageOverhead

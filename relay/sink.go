@@ -11,9 +11,9 @@ type Report func(*Message, Outcome)
 // Sink publishes messages to one broker.
 //
 // A sink survives any number of connection losses, reconnects by itself and
-// for ever, and holds no message after it has reported it. What it guarantees
-// about order is written in its own documentation; the relay asks no more than
-// that messages handed over one after the other's acknowledgement arrive so.
+// for ever, and holds no message after it has reported it. The relay needs this
+// order: a message that is handed over after another was acknowledged arrives after
+// it. What more a sink guarantees is in its own documentation.
 type Sink interface {
 	// Publish hands a message over and returns without waiting for the broker.
 	// It does not block while no more messages are outstanding than the window

@@ -35,9 +35,9 @@ type Status struct {
 	Mode  Mode
 	Since time.Time // when the mode began
 	// Reason says why the relay is not in the mode that it should be in, and what to
-	// fix: why it has no session while Connecting, why it is not Tailing while Polling.
-	// And who holds the leadership lock, once it has been StandingBy for long. Empty
-	// where there is nothing to say.
+	// fix: while Connecting, why it has no session; while Polling, why it is not
+	// Tailing; while StandingBy for long, who holds the leadership lock. Empty if there
+	// is nothing to say.
 	Reason string
 	// NoRelayLeads: the relay stands by, and Reason says what else holds the lock.
 	NoRelayLeads bool
@@ -45,10 +45,9 @@ type Status struct {
 	// unless something hangs.
 	Turned time.Time
 
-	// Stalled says why rows that are due have got no further for long, since
-	// StalledSince; empty while there is progress, or nothing to do. StalledHere says
-	// that the cause is on the relay's side and not the broker's: its sessions, its
-	// privileges, locks, marks.
+	// Stalled says why due rows have made no progress since StalledSince; empty while
+	// they do, or there are none. StalledHere says that the cause is on the relay's
+	// side and not the broker's: its sessions, its privileges, locks, marks.
 	Stalled      string
 	StalledSince time.Time
 	StalledHere  bool
@@ -58,19 +57,19 @@ type Status struct {
 	SinkDown      string
 	SinkDownSince time.Time
 
-	// TableDown says why no outcome can be written, since TableDownSince: nothing is
-	// published meanwhile, but a row now and then to see whether that is over. Empty
-	// while outcomes are written, and while nothing has been tried.
+	// TableDown says why no outcome can be written since TableDownSince. Meanwhile only
+	// one row is published now and then, to see whether that is over. Empty while
+	// outcomes are written, and while nothing has been tried.
 	TableDown      string
 	TableDownSince time.Time
-	// Unmarkable counts the rows that were published and whose outcome the server
-	// refuses, while it takes those of others. UnmarkableRows are the first ones.
+	// Unmarkable counts the published rows whose outcome the server refuses, while it
+	// takes the outcomes of others. UnmarkableRows are the first ones.
 	Unmarkable     int
 	UnmarkableRows []UnmarkableRow
 
-	// Locked counts the rows that were published and cannot be marked because somebody
-	// has them locked, since LockedSince. LockedBy are some of those who do, or who have
-	// the whole table locked; looked up after a while.
+	// Locked counts the published rows that cannot be marked because another session
+	// has had them locked, since LockedSince. LockedBy are some of those sessions, or of
+	// those that have the whole table locked; they are looked up after a while.
 	Locked      int
 	LockedSince time.Time
 	LockedBy    []Blocker

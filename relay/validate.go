@@ -13,7 +13,7 @@ var ErrInvalid = errors.New("invalid message")
 
 // reservedPrefixes are header names that speak to the broker or for the relay.
 // A row that could set them would choose its own message id, roll up a stream
-// or pretend another key.
+// or pretend to have another key.
 var reservedPrefixes = [...]string{"nats-", "outbox-"}
 
 // reservedContentType has a column of its own; a header beside it would make

@@ -88,17 +88,16 @@ func (s Snapshot) Visible(x FullXID) bool {
 }
 
 // Sees is [Snapshot.Visible] for the id of a Begin message, which lacks the
-// epoch. An id that no transaction can have is not seen: a row that is taken for
-// new although a survey has read it is found to be in flight, or is a duplicate; the
-// other mistake would leave it behind.
+// epoch. An id that no transaction can have counts as not seen. That is the safe
+// mistake: the row is taken for new, and is then found to be in flight or is sent
+// twice. The other mistake would lose it.
 func (s Snapshot) Sees(x XID) bool {
 	full, ok := x.resolve(s.xmax)
 	return ok && x >= firstNormalXID && s.Visible(full)
 }
 
-// FirstEnded is the first of the transactions that ended after s was taken and
-// before later was, or may have: whatever has ended in between has an id from it
-// on, its savepoints included.
+// FirstEnded is a lower bound of what ended between s and later: every such
+// transaction, and each of its savepoints, has this id or a larger one.
 func (s Snapshot) FirstEnded(later Snapshot) FullXID {
 	for _, x := range s.running {
 		if later.Visible(x) {
@@ -109,16 +108,16 @@ func (s Snapshot) FirstEnded(later Snapshot) FullXID {
 }
 
 // Precedes says whether x, the id of a transaction or of a savepoint, is certainly
-// older than all that had not ended when the snapshot was taken. Where that is not
-// certain it is false.
+// older than all transactions that were running when the snapshot was taken; false if
+// that is not certain.
 func (s Snapshot) Precedes(x XID) bool {
 	full, ok := x.resolve(s.xmax)
 	return ok && full < s.xmin
 }
 
-// Within says whether x, which is the id of a transaction or of a savepoint, is
-// one from first on that had an id when the snapshot was taken. Of a row that was
-// frozen long ago the id says nothing, and is within only by chance.
+// Within says whether x, the id of a transaction or of a savepoint, is at least first
+// and was in use when the snapshot was taken. The id of a row that was frozen long ago
+// means nothing, and is within only by chance.
 func (s Snapshot) Within(x XID, first FullXID) bool {
 	full, ok := x.resolve(s.xmax)
 	return ok && x >= firstNormalXID && full >= first && full < s.xmax

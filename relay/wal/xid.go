@@ -14,8 +14,8 @@ type FullXID uint64
 
 // resolve returns the full id of x that is nearest to ref, which is right while
 // the two are less than 2^31 transactions apart. PostgreSQL stops before any
-// running transaction is older than that. ok is false where it would lie before
-// the first epoch: such a transaction cannot have been.
+// running transaction is older than that. ok is false if the full id would lie before
+// the first epoch: no such transaction exists.
 func (x XID) resolve(ref FullXID) (full FullXID, ok bool) {
 	distance := int32(uint32(x) - uint32(ref)) // modulo 2^32, then -2^31 … 2^31-1
 	if distance < 0 && FullXID(-int64(distance)) > ref {
