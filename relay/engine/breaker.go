@@ -6,27 +6,27 @@ import (
 	"time"
 )
 
-// breaker is open while the sink takes no messages. Opening gives the window
-// back to the table; a probe closes it. Failures grow the pause before the
-// probe, and only an acknowledgement resets them: a broker that answers probes
-// and takes no message is not asked in a tight loop.
+// breaker is open while the sink takes no messages. When it opens, what was not
+// published returns to the table; a probe closes it. Each failure lengthens the pause
+// before the next probe, and only an acknowledgement resets it: a broker that answers
+// probes and takes no message is not asked in a tight loop.
 type breaker struct {
 	open     bool
 	failures int // openings and failed probes since the last acknowledgement
-	// lost says that messages were in flight when it opened: one loss, however
-	// many of them the sink reports.
+	// lost says that the sink has reported a message in flight as lost since it opened.
+	// All that it reports then are one loss.
 	lost bool
 	// since is when it opened; reason why it is still open.
 	since  time.Time
 	closed time.Time
 	reason string
-	// paused is since when the broker makes the sink pause, whether or not the breaker
-	// is open; zero while it does not.
+	// paused is when the broker asked the sink to pause, whether or not the breaker is
+	// open; zero while it does not ask that.
 	paused time.Time
 }
 
-// flapping is how soon after it has closed an opening counts as the same one: a
-// broker may answer probes and take nothing.
+// flapping: an opening this soon after the last close continues the same outage. A
+// broker may answer probes and still take nothing.
 const flapping = 10 * time.Second
 
 // fail notes that the sink takes no messages.
@@ -74,7 +74,7 @@ func (t *term) openBreaker(reason string, err error) {
 
 // probed acts on the answer of a probe.
 func (t *term) probed(err error) {
-	t.takeReports() // of the loss before the probe, and part of it
+	t.takeReports() // they belong to the loss that the probe followed
 	if err == nil {
 		t.breaker.close(time.Now())
 		if t.breaker.failures == 0 {

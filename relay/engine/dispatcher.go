@@ -116,7 +116,7 @@ func (d *dispatcher) next(suspect func(relay.Ref) bool) *item {
 	return m
 }
 
-// pickAny moves any message that may be published to the front of the queue.
+// pickAny moves a random message that may be published to the front of the queue.
 func (d *dispatcher) pickAny() {
 	if d.ready.len > 1 {
 		d.ready.swap(0, rand.IntN(d.ready.len))
@@ -201,8 +201,8 @@ func (d *dispatcher) drain(q *fifo[*item], to []*item) []*item {
 	return to
 }
 
-// memory is how much the dispatcher has: what waits, and what was published and is not
-// committed.
+// memory is how much the dispatcher holds: what waits, and what was published but is
+// not committed.
 func (d *dispatcher) memory() tally {
 	return tally{d.queued.rows + d.uncommitted, d.queued.bytes + d.unreported.bytes}
 }

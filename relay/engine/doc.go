@@ -1,8 +1,8 @@
-// Package engine is the relay at work: it moves the rows of an outbox table to a
-// message broker. Its contract is that of package relay.
+// Package engine runs the relay: it moves the rows of an outbox table to a message
+// broker. Its contract is in package relay.
 //
-// The table is the only state. Unsent rows are what there is to do, and a relay
-// that is killed at any point loses nothing but its place. The intake reads pending
+// The table is the only state: its unsent rows are the work. A relay that is killed at
+// any point loses only its place. The intake reads pending
 // rows, the dispatcher decides which may go next, a [relay.Sink] publishes them,
 // and the marker writes what became of them through the [relay.Control] session,
 // which also holds the lock that makes this relay the leader.
@@ -31,7 +31,10 @@
 //   - A stall is a time without progress, whatever the cause.
 //   - A breaker is open while something takes nothing: the sink's, the table's.
 //   - A row is unmarkable if the server refuses its outcome and takes those of others.
-//   - A tail is one replication slot's life, from its making to its end.
+//   - A tail is the life of one replication slot, from its creation to its end.
+//   - A statement, a request or a survey is out from when the loop has sent it until
+//     its answer has come.
+//   - To tell is to publish a copy of one's state for others; told is that copy.
 //
 // # Concurrency
 //

@@ -7,7 +7,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// What the loop does with what comes by the log.
+// What the loop does with events of the log.
 
 // Names of faults in the log.
 const (
@@ -18,7 +18,7 @@ const (
 // eventsPerTurn bounds what one turn of the loop takes from the stream.
 const eventsPerTurn = 64
 
-// follow takes in an event, and those that are there already.
+// follow takes in an event, and those that have come since.
 func (t *term) follow(ev relay.TailEvent) {
 	now := time.Now()
 	tail := t.tailing.tail

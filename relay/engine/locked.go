@@ -12,16 +12,16 @@ import (
 // locked.
 type lockedRows struct {
 	rows  []outcome
-	since time.Time // there have been some since then
-	tries int       // in a row that wrote none of them
+	since time.Time // when the first of them came; zero while there are none
+	tries int       // in succession, without a row written
 	next  time.Time // to try again; the zero time where there are none
 }
 
 // lockedRetry are the pauses before locked rows are tried again.
 var lockedRetry = Backoff{100 * time.Millisecond, 2 * time.Second}
 
-// lockedBatch locked rows are tried at once. Each batch takes a lock timeout, which
-// the outcomes of other rows wait for.
+// lockedBatch is how many locked rows are tried at once. Each batch takes as long as a
+// lock timeout, and the outcomes of other rows wait for that.
 const lockedBatch = 4 * markBatch
 
 // add takes in rows that were left out.
@@ -60,7 +60,7 @@ func (l *lockedRows) tried(now time.Time, progress bool) {
 	}
 }
 
-// keepLocked keeps outcomes for later, whose rows leave the window meanwhile.
+// keepLocked keeps the outcomes of locked rows for later. The rows leave the window.
 func (k *marker) keepLocked(rows []outcome) {
 	k.locked.add(time.Now(), rows)
 	for _, o := range rows {
@@ -89,15 +89,16 @@ type blockers struct {
 }
 
 const (
-	// blockersAfter a lock is worth a look: most are gone by then.
+	// blockersAfter is how long rows are locked before the blockers are looked up: most
+	// locks are gone by then.
 	blockersAfter = time.Second
 	blockersEvery = 5 * time.Second
-	// blockersRows of the locked rows are looked at.
+	// blockersRows is for how many locked rows the blockers are looked up.
 	blockersRows = 100
 )
 
-// lookForBlockers looks now and then who is in the way of the rows, since when they
-// have been kept waiting.
+// lookForBlockers looks up, now and then, who keeps the rows from being written. since
+// is when they began to wait.
 func (k *marker) lookForBlockers(ctx context.Context, now, since time.Time, rows []outcome) error {
 	if now.Sub(since) < blockersAfter || now.Before(k.blockers.lookAt) {
 		return nil

@@ -36,11 +36,11 @@ type marker struct {
 	outcomes *mailbox[outcome]
 	settled  *mailbox[settlement]
 
-	// countStandbys asks for standbys, which is as of the last heartbeat.
+	// countStandbys has each heartbeat count the standbys.
 	countStandbys atomic.Bool
 	standbys      atomic.Int64
-	// told is what the loop knows of all this; changed has an element when the
-	// table's breaker has opened or closed.
+	// told is for the loop; changed has an element when the table's breaker has opened,
+	// closed, or tried a row.
 	told    atomic.Pointer[writing]
 	changed chan struct{}
 
@@ -59,13 +59,13 @@ type marker struct {
 	timer    *time.Timer
 }
 
-// writing is what the marker is at, for the loop.
+// writing is the marker's state, as the loop sees it.
 type writing struct {
 	table      tableBreaker
 	received   uint64
 	written    uint64
 	unmarkable []relay.UnmarkableRow // the first ones
-	locked     time.Time             // since when there are locked rows
+	locked     time.Time             // when rows were first locked; zero while none is
 	blockers   []relay.Blocker
 }
 

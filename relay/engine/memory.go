@@ -1,6 +1,6 @@
 package engine
 
-// memory is what a term has of the table: rows, and keys whose rows wait. The loop,
+// memory is what a term holds in memory: rows, and keys whose rows wait. The loop,
 // the intake and the tail share it, all on the loop's goroutine.
 type memory struct {
 	dispatcher *dispatcher // which row may go next
@@ -9,7 +9,7 @@ type memory struct {
 	holds      *holds      // which keys wait
 }
 
-// newMemory makes an empty one. Outside the window there is room for so many bytes.
+// newMemory makes an empty one. outsideBytes bounds the rows outside the window.
 func newMemory(l limits, o Ordering, outsideBytes int64) memory {
 	return memory{dispatcher: newDispatcher(l, o), flight: newInFlight(), outside: newOutside(outsideBytes), holds: newHolds()}
 }

@@ -2,9 +2,9 @@ package engine
 
 import "time"
 
-// opening is the window of a term that has not written an outcome yet: one row. So
-// a relay that is started again and again beside a table that takes no marks
-// publishes one row a start, and not a window.
+// opening is the window of a term until its first outcome is committed: one row. If
+// the table takes no marks and the relay is restarted again and again, each start
+// publishes one row, and not a whole window.
 type opening struct {
 	full   int
 	rows   int
@@ -15,8 +15,8 @@ type opening struct {
 func (o *opening) prove() { o.proven = true }
 
 // widen notes that a row has left the window because somebody has it locked, which
-// tells nothing of the others. Without it each locked row in front would have to be
-// tried by itself.
+// says nothing about the others. Without it, locked rows at the front would be tried
+// one by one.
 func (o *opening) widen() { o.rows = min(2*o.rows, o.full) }
 
 // size is how many rows may be published without a committed outcome.
@@ -27,9 +27,9 @@ func (o *opening) size() int {
 	return o.rows
 }
 
-// room is how many rows may be published without a committed outcome now. While the
-// table's breaker is open, it is one more than there are whenever another row is to
-// be tried: the bad rows of a full window must not stop the good ones behind them.
+// room is how many published rows without a committed outcome there may be now. While
+// the table's breaker is open, there is room for one row more whenever another is to be
+// tried: a full window of bad rows must not stop the good ones behind them.
 func (t *term) room(now time.Time) int {
 	w := t.marker.told.Load()
 	if !w.table.isOpen() {

@@ -2,8 +2,8 @@ package engine
 
 import "github.com/outbox-relay/outbox-relay/relay"
 
-// outcome is what became of a published row, and is to be written: it was
-// acknowledged, or refused.
+// outcome is what became of a published row, as it is to be written: it was
+// acknowledged or refused.
 type outcome struct {
 	mark    relay.Mark     // of a refused row only the Ref
 	refusal *relay.Refusal // nil for an acknowledged row

@@ -17,7 +17,7 @@ const (
 	faultDead      = "message dead"
 	faultDuplicate = "message id was already in the stream"
 	// The rest is the table's side.
-	faultUnmarkable = "row cannot be marked: it was published, and is not again in this term"
+	faultUnmarkable = "row cannot be marked: it was published, and is not published again in this term"
 	faultTable      = "no row can be marked: nothing is published until one can"
 	faultLocked     = "rows are locked by others: they were published, and are marked when the locks are gone"
 )
@@ -67,7 +67,7 @@ func (t *term) acknowledge(m *item, o relay.Outcome) {
 // refuse has the refusal written. The row stays in flight until then, and its
 // key is held, so that nothing overtakes it.
 func (t *term) refuse(m *item, o relay.Outcome) {
-	t.deeds.answered++
+	t.done.answered++
 	t.returnFollowers(m)
 	if t.dispatcher.ordered(m.Message) {
 		t.holds.refuse(m.KeyName())
@@ -108,8 +108,8 @@ func (t *term) returned(m *item) {
 	t.tailing.returned(m)
 }
 
-// settle takes a row out of the window: its outcome is committed, or is not for a
-// while.
+// settle takes a row out of the window: its outcome is committed, or cannot be for
+// now.
 func (t *term) settle(s settlement) {
 	if s.place != inWindow {
 		t.leaveWindow(s)
@@ -119,7 +119,7 @@ func (t *term) settle(s settlement) {
 	if m == nil {
 		return // settled before
 	}
-	t.deeds.written++
+	t.done.written++
 	t.window.prove()
 	if !t.outside.remove(m) {
 		t.dispatcher.committed()
@@ -154,7 +154,7 @@ func (t *term) leaveWindow(s settlement) {
 		t.faults.report(faultUnmarkable, slog.Int64("id", m.ID), slog.String("message_id", m.MessageID.String()), slog.Any("error", s.err))
 	}
 	if t.outside.move(m, s.place) {
-		t.deeds.written++
+		t.done.written++
 		t.dispatcher.committed()
 		t.window.widen()
 	}

@@ -2,10 +2,10 @@ package engine
 
 import "github.com/outbox-relay/outbox-relay/relay"
 
-// parkedKeys are the keys that a pass reads on without, because their chains are
-// full. As a chain empties, the pass reads more rows of its key, from where the key
-// was parked. Like all of the pass those rows are bounded, so for its key it is a
-// slow pass and nothing else. The zero value has no keys.
+// parkedKeys are the keys that a pass leaves out as it reads on, because their chains
+// are full. As a chain empties, the pass reads more rows of its key, from where the
+// key was parked, up to the pass's bound. So for that key it is an ordinary pass, only
+// slow. The zero value has no keys.
 type parkedKeys struct {
 	after map[string]int64 // of each key, the id to go on after
 	// refilling is the key whose rows are being read.

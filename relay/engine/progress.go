@@ -21,23 +21,23 @@ func (p part) String() string { return partNames[p] }
 // privileges, locks, marks. Others are the broker's.
 func (p part) isOwn() bool { return p != partPublishing }
 
-// progress judges by what came about, whatever the cause of what did not: a part that
-// has something to do and gets nothing done stalls. It outlives terms, since a relay
-// that fails in each of its terms stalls too.
+// progress judges by results and not by causes: a part that has work and gets none of
+// it done stalls. It outlives terms, since a relay that fails in each of its terms
+// stalls too.
 //
-// It is arithmetic: look is told what there is to do and what was done so far.
+// It is arithmetic: look is given whether a part has work, and how much it has done.
 type progress [parts]watch
 
 // watch is what is known of one part.
 type watch struct {
 	done   uint64
 	awaits bool
-	seen   time.Time // there was something to do last
-	since  time.Time // something was done last, or there was something to do first
+	seen   time.Time // when there was last something to do
+	since  time.Time // when something was last done, or there was first something to do
 }
 
-// watchForgets is how long there is nothing to do before the part is taken to have
-// nothing to do, and not to be between two terms.
+// watchForgets: a part that had nothing to do for this long starts afresh. A shorter
+// gap may be the time between two terms.
 const watchForgets = 30 * time.Second
 
 // look notes whether a part has something to do and how much it has done.

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A made-up clock and made-up deeds: each step says from which second on what is seen.
+// A made-up clock and made-up counts: each step says from which second on what is seen.
 // The loop looks every second.
 func TestProgressJudgesByWhatCameAbout(t *testing.T) {
 	const limit = 30 * time.Second

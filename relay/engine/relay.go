@@ -82,8 +82,8 @@ type Relay struct {
 	// withSink counts the messages that the sink has not reported yet, of all terms of
 	// leadership together.
 	withSink atomic.Int64
-	// deeds and progress are of the goroutine in Run, and outlive terms.
-	deeds    deeds
+	// done and progress are of the goroutine in Run, and outlive terms.
+	done     doneCounts
 	progress progress
 	// yields is the time until which the relay leaves the lead to others.
 	yields time.Time

@@ -6,29 +6,29 @@ import (
 	"time"
 )
 
-// What a leader knows of its own progress.
+// How a leader watches its own progress.
 
 const (
 	faultStalled = "no progress"
 	faultReading = "cannot read the outbox table"
 )
 
-// deeds counts what came about, over all terms.
-type deeds struct {
+// doneCounts counts what was done, over all terms.
+type doneCounts struct {
 	written  uint64 // outcomes committed, or found to be unwritable for now
 	read     uint64 // statements that looked for rows
 	answered uint64 // messages acknowledged or refused
 }
 
-// lookAtProgress notes what there is to do and what was done. While the sink is down
-// nobody looks for rows, so that there may be some.
+// lookAtProgress notes what there is to do and what was done. While the sink is down no
+// rows are read, so publishing is taken to have work.
 func (t *term) lookAtProgress(now time.Time) {
 	waits := t.dispatcher.uncommitted - t.dispatcher.unreported.rows
-	t.progress.look(now, partWriting, waits > 0, t.deeds.written)
-	t.progress.look(now, partReading, !t.idle() && (t.reader.out.bringsRows() || t.reader.failures > 0), t.deeds.read)
+	t.progress.look(now, partWriting, waits > 0, t.done.written)
+	t.progress.look(now, partReading, !t.idle() && (t.reader.out.bringsRows() || t.reader.failures > 0), t.done.read)
 	canPublish := t.dispatcher.queued.rows > 0 && !t.stopping && t.dispatcher.uncommitted < t.room(now)
 	down, _ := t.sinkDown(now)
-	t.progress.look(now, partPublishing, down != "" || t.dispatcher.unreported.rows > 0 || canPublish, t.deeds.answered)
+	t.progress.look(now, partPublishing, down != "" || t.dispatcher.unreported.rows > 0 || canPublish, t.done.answered)
 }
 
 // stallReason says what is known of why a part has stalled.
@@ -52,7 +52,7 @@ func (t *term) stallReason(of part, now time.Time) string {
 	return "the broker acknowledges nothing"
 }
 
-// tellStall tells of a part that has not got on for long.
+// tellStall reports a part that has stalled, in the status and in the log.
 func (t *term) tellStall(now time.Time) {
 	of, since := t.progress.stall(now, t.config.StallAfter)
 	t.status.Stalled, t.status.StalledSince, t.status.StalledHere = "", since, !since.IsZero() && of.isOwn()
@@ -64,8 +64,8 @@ func (t *term) tellStall(now time.Time) {
 	t.faults.report(faultStalled, slog.String("part", of.String()), slog.Time("since", since), slog.String("reason", t.status.Stalled))
 }
 
-// stepsDown returns an error where the relay has got nowhere for long and others stand
-// by: they may do better. Whose fault it is does not matter.
+// stepsDown returns an error if the relay has stalled for long and others stand by:
+// they may do better. Whose fault it is does not matter.
 func (t *term) stepsDown(now time.Time) error {
 	of, since := t.progress.stall(now, t.config.StepDownAfter)
 	if since.IsZero() || t.marker.standbys.Load() == 0 {

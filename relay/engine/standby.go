@@ -18,7 +18,7 @@ const (
 	holderEvery = 5 * time.Second
 )
 
-const faultLock = "the leadership lock is held by what is no relay at work"
+const faultLock = "the leadership lock is held by a session that is not a working relay"
 
 // standby waits for the lead in one control session.
 type standby struct {
@@ -90,7 +90,7 @@ func (s *standby) look(ctx context.Context) error {
 		return err
 	}
 	switch {
-	case s.astray():
+	case s.lockAstray():
 		s.faults.report(faultLock, slog.String("holder", s.holder.String()), slog.String("fix", s.holder.Release()))
 	case s.holder.Relay && s.holder.PID != before.PID:
 		s.faults.recovered(faultLock)
@@ -99,12 +99,12 @@ func (s *standby) look(ctx context.Context) error {
 	return nil
 }
 
-// astray says that no relay leads, and none can.
-func (s *standby) astray() bool { return !s.holder.Nobody() && !s.holder.Relay }
+// lockAstray says that somebody else holds the lock, so that no relay can lead.
+func (s *standby) lockAstray() bool { return !s.holder.Nobody() && !s.holder.Relay }
 
 func (s *standby) tell() {
 	switch {
-	case s.astray():
+	case s.lockAstray():
 		s.enterStandby(faultLock+": "+s.holder.String()+": to free it, run "+s.holder.Release(), true)
 	case s.holder.Relay:
 		s.enterStandby("another relay leads: "+s.holder.String(), false)

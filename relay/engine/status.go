@@ -72,8 +72,8 @@ func (t *term) tell(now time.Time) {
 	t.publishStatus(now)
 }
 
-// lockedTold after a row was found locked, that is told also where nobody knows who
-// has it locked.
+// lockedTold is after how long locked rows are told although it is not known who has
+// them locked.
 const lockedTold = 5 * time.Second
 
 // tellTable tells what the marker cannot write.
@@ -99,9 +99,8 @@ func (t *term) tellTable() {
 	}
 }
 
-// sinkDown says why and since when the sink takes no messages. A sink is asked,
-// because one that the broker has paused may have everything in flight and then
-// reports nothing.
+// sinkDown says why and since when the sink takes no messages. It asks the sink too:
+// one that the broker has paused may have everything in flight, and reports nothing.
 func (t *term) sinkDown(now time.Time) (string, time.Time) {
 	var pause error
 	if p, ok := t.config.Sink.(relay.Pausing); ok {
@@ -122,8 +121,8 @@ func (t *term) sinkDown(now time.Time) (string, time.Time) {
 	return "", time.Time{}
 }
 
-// modeChanged logs that a tail was left, and at growing intervals why no other can
-// be had.
+// modeChanged logs that a tail was left, and at growing intervals why there is no new
+// one.
 func (t *term) modeChanged(mode relay.Mode, reason string) {
 	switch {
 	case t.status.Mode == relay.Tailing && !t.stopping:

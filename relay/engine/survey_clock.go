@@ -2,8 +2,8 @@ package engine
 
 import "time"
 
-// overdueAfter is the longest pause before a survey for which the log waits,
-// whatever the poll interval: long before a tail that is not read is left.
+// overdueAfter is the longest pause before a survey that the log waits for, whatever
+// the poll interval. It is much shorter than unreadLimit, so the tail is not left.
 const overdueAfter = unreadLimit / 5
 
 // surveyClock says when the next survey is due: after the reconcile interval, or
@@ -12,12 +12,12 @@ const overdueAfter = unreadLimit / 5
 //
 // Surveys take no more than a fifth of the time.
 type surveyClock struct {
-	reconcile time.Duration // the longest pause between two
+	reconcile time.Duration // the longest pause between two surveys
 	interval  time.Duration // the shortest
-	wake      time.Time     // when the next is wanted
-	began     time.Time     // when the last one did
+	wake      time.Time     // when the next survey is wanted
+	began     time.Time     // when the last one began
 	took      time.Duration // how long it took
-	// overdue says that the log is not read before the next survey was complete.
+	// overdue says that the log waits until the next survey is complete.
 	overdue bool
 }
 

@@ -12,14 +12,13 @@ const (
 	// unreadLimit is how long a stream may stay unread: PostgreSQL cannot shut down
 	// while it waits for us to read.
 	unreadLimit = 5 * time.Second
-	// tailProved is how long a tail must have been read for the next try at one to
-	// come soon after its end.
+	// tailProved: after a tail that was read for this long, the next one is tried soon.
 	tailProved = time.Minute
 )
 
-// tail is one replication slot's life: how the log is joined to what the table has
-// brought, when surveys are made, and when the tail is left. It is made when its
-// slot is, and dropped whole. Its owner is [tailing].
+// tail is the life of one replication slot: how the log is joined to what was read
+// from the table, when surveys are made, and when the tail is left. It is made with
+// its slot, and dropped whole. Its owner is [tailing].
 type tail struct {
 	owner  *tailing
 	intake *intake
@@ -38,7 +37,7 @@ type tail struct {
 	maxWAL int64 // bytes of its log that the server may keep for the slot
 
 	began  time.Time // of reading
-	unread time.Time // since when the log is not read; zero while it is
+	unread time.Time // when the log was last read; zero while it is read
 	missed int       // rows that the log has missed, since the loop last asked
 }
 
@@ -68,7 +67,7 @@ func (t *tail) advance(now time.Time) {
 	}
 }
 
-// ask has a statement run that is due while the log is read.
+// ask asks for a statement that is due while the log is read.
 func (t *tail) ask(now time.Time) {
 	switch {
 	case !now.Before(t.surveys.due(now)):
@@ -83,8 +82,7 @@ func (t *tail) ask(now time.Time) {
 	}
 }
 
-// result takes in the answer to a statement. It is not the place to judge errors of
-// the session: the loop does.
+// result takes in the answer to a statement. The loop judges the session's errors.
 func (t *tail) result(res readResult, now time.Time) {
 	switch {
 	case t.phase.polls(): // left meanwhile
@@ -148,7 +146,7 @@ func (t *tail) readable(sinkDown bool) bool {
 		memory.rows < limits.rows && memory.bytes < limits.bytes
 }
 
-// noteUnread notes since when the log is not read.
+// noteUnread notes when the log was last read.
 func (t *tail) noteUnread(now time.Time, sinkDown bool) {
 	switch {
 	case t.readable(sinkDown):
@@ -188,8 +186,8 @@ func (t *tail) leave(now time.Time, reason string, cause error) {
 	t.intake.pace.next = now
 }
 
-// next is when the tail has to be advanced again, or the zero time where only what
-// happens to it counts.
+// next is when the tail has to be advanced again; the zero time if only an event can
+// change it.
 func (t *tail) next(now time.Time) time.Time {
 	if t.phase != tailReading {
 		return time.Time{}

@@ -12,7 +12,7 @@ import (
 // commits than one process can decode, keeps it busy for minutes, and new rows wait
 // behind that. A pass would see them at once.
 //
-// A tail that catches up stays: it has begun behind, or was not read for a moment.
+// A tail that catches up stays: it began behind, or was not read for a moment.
 type lagWatch struct {
 	requested time.Time // when the last inspection was asked for
 	end       wal.LSN   // of the log, at the last inspection
@@ -58,7 +58,7 @@ func (w *lagWatch) pause() time.Duration {
 	return inspectEvery
 }
 
-// fallsBehind says whether the tail does.
+// fallsBehind says whether the tail has been found behind often enough to be left.
 func (w *lagWatch) fallsBehind() bool {
 	return w.behind >= behindLimit
 }

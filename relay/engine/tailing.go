@@ -6,9 +6,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// tailing looks for a tail for as long as the term lasts: when to try for one, how
-// long to wait after one that did not last, and why there is none. It owns the tail
-// that there is. Whatever goes wrong with that one, the relay is polling again.
+// tailing opens tails for as long as the term lasts. It decides when to try, how long
+// to wait after a tail that did not last, and says why there is none. It owns the
+// current tail. Whatever goes wrong with that one, the relay is polling again.
 type tailing struct {
 	config     TailConfig
 	intake     *intake
@@ -20,8 +20,8 @@ type tailing struct {
 	// left is why there is no tail, for people; cause the error, if it was one.
 	left  string
 	cause error
-	// pollingSince is when the log was last read, or when the log of the relay last
-	// said why it is not.
+	// pollingSince is when the tail stopped, or when the relay last logged why there is
+	// none.
 	pollingSince time.Time
 }
 
@@ -76,8 +76,8 @@ func (t *tailing) stepped(step streamStep, now time.Time) {
 // joined notes that the log is read.
 func (t *tailing) joined() { t.left, t.cause = "", nil }
 
-// lost notes that the tail was left, which has read the log since began, or not at
-// all.
+// lost notes that the tail was left. It read the log since began; never, if that is
+// zero.
 func (t *tailing) lost(now, began time.Time, reason string, cause error) {
 	if !began.IsZero() {
 		t.pollingSince = now
@@ -123,7 +123,7 @@ func (t *tailing) allReturned(now time.Time) {
 	}
 }
 
-// noteUnread notes since when the log is not read.
+// noteUnread notes when the log was last read.
 func (t *tailing) noteUnread(now time.Time, sinkDown bool) {
 	if t.tail != nil {
 		t.tail.noteUnread(now, sinkDown)
@@ -163,7 +163,7 @@ func (t *tailing) events(sinkDown bool) <-chan relay.TailEvent {
 	return t.tail.stream.events
 }
 
-// until is how long the loop may sleep as far as the tail is concerned, at most.
+// until is how long the tail lets the loop sleep, at most.
 func (t *tailing) until(now time.Time, most time.Duration) time.Duration {
 	var at time.Time
 	switch {
@@ -178,14 +178,14 @@ func (t *tailing) until(now time.Time, most time.Duration) time.Duration {
 	return min(most, max(0, at.Sub(now)))
 }
 
-// pollsTooLong says whether the relay has polled for longer than a few tries at a tail
-// take.
+// pollsTooLong says whether the relay has polled for longer than the longest pause
+// between tries at a tail.
 func (t *tailing) pollsTooLong(now time.Time) bool {
 	return t.config.Wanted && !t.reads() && now.Sub(t.pollingSince) > t.config.Retry.Max
 }
 
-// explain is what there is to say to people about the tail; empty where it is
-// read, or not wanted.
+// explain says, for people, why the log is not read; empty if it is read or not
+// wanted.
 func (t *tailing) explain() string {
 	switch {
 	case !t.config.Wanted || t.reads():
@@ -193,7 +193,7 @@ func (t *tailing) explain() string {
 	case t.left != "":
 		return t.left
 	case t.tail == nil:
-		return "waiting for a pass that keeps up"
+		return "waiting until polling keeps up with the table"
 	}
 	return "joining the write-ahead log"
 }

@@ -75,15 +75,15 @@ func (t *term) streams(hard context.Context, control relay.Control) func() *stre
 	}
 }
 
-// lead runs one term: until the control session fails (an error), or until ctx
-// ends and what is in flight has been awaited and marked (nil), at the latest
-// ShutdownGrace after. Where that did not come about the error is errUnclean.
+// lead runs one term. It ends with an error when the control session fails. When ctx
+// ends, it awaits and marks what is in flight, for at most ShutdownGrace, and returns
+// nil, or errUnclean if some of it was not marked.
 func (r *Relay) lead(ctx context.Context, control relay.Control) error {
 	t := newTerm(r, control)
 	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	// Whatever hangs at the end, such as a database that takes no farewell, is cut
-	// off soon after the grace period.
+	// Whatever hangs at the end, such as a database that does not answer, is cut off
+	// soon after the grace period.
 	defer context.AfterFunc(ctx, func() {
 		if sleep(hard, r.config.ShutdownGrace+cutOff) == nil {
 			cancel()
@@ -114,7 +114,7 @@ func (r *Relay) lead(ctx context.Context, control relay.Control) error {
 // cutOff after the grace period, everything is cancelled.
 const cutOff = time.Second
 
-// loop is the relay at work. It publishes nothing more once it has returned.
+// loop does the work of a term. Nothing is published after it has returned.
 func (t *term) loop(ctx context.Context, markerDone <-chan error) error {
 	t.openBreaker("", nil)
 	wake := time.NewTimer(0)
@@ -196,7 +196,7 @@ func (t *term) publish() {
 	for !t.breaker.open {
 		t.dispatcher.window = t.room(time.Now())
 		if t.marker.told.Load().table.isOpen() && t.dispatcher.window > 0 {
-			t.dispatcher.pickAny() // bad rows lie together
+			t.dispatcher.pickAny() // bad rows are often neighbours
 		}
 		m := t.dispatcher.next(t.suspects.has)
 		if m == nil {
@@ -232,7 +232,7 @@ func (t *term) answered(res readResult) error {
 	t.reader.takenIn()
 	switch {
 	case res.err == nil && res.kind.readsRows():
-		t.deeds.read++
+		t.done.read++
 		t.faults.recovered(faultReading)
 	case res.err == nil:
 	case errors.Is(res.err, relay.ErrNotLeader), errors.Is(res.err, relay.ErrSetup):

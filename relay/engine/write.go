@@ -12,11 +12,11 @@ import (
 
 // How the marker writes, and finds the rows whose outcomes the server refuses.
 
-// samples rows of a batch that was refused are tried alone, as long as none is
-// written: if all of them are refused, nothing can be written.
+// samples is how many rows of a refused batch are tried alone, until one is written. If
+// all of them are refused, the table takes nothing.
 const samples = 8
 
-// write writes a batch as far as that is possible. Its error is the session's end.
+// write writes what it can of a batch. After an error the session is of no use.
 func (k *marker) write(ctx context.Context, batch []outcome) error {
 	wasOpen := k.table.isOpen()
 	marks, refusals := byKind(batch)
@@ -127,13 +127,13 @@ type refusedOne struct {
 	err error
 }
 
-// divide finds out whose fault it is that the server has refused a batch: some
-// rows', which it sets aside, or the table's, whose breaker it opens. written is how
+// divide finds out why the server has refused a batch. If some rows are bad, it sets
+// them aside; if no row can be written, it opens the table's breaker. written is how
 // many outcomes were committed before the batch was tried.
 //
-// One row that is refused alone tells nothing by itself. In a term that has
-// written outcomes the first few are taken for bad rows, so that one bad row of a
-// quiet table stops nothing.
+// One row that is refused alone could mean either. In a term that has written
+// outcomes the first few are taken for bad rows, so that one bad row of a quiet table
+// stops nothing.
 func (k *marker) divide(ctx context.Context, batch []outcome, cause error, written uint64) error {
 	refused, rest, err := k.sample(ctx, batch, cause, written)
 	if err != nil {
@@ -160,7 +160,7 @@ func (k *marker) sample(ctx context.Context, batch []outcome, cause error, writt
 	}
 	rest = batch
 	for len(rest) > 0 && len(refused) < samples && k.written == written {
-		i := rand.IntN(len(rest)) // a bad day's rows lie together
+		i := rand.IntN(len(rest)) // bad rows are often neighbours
 		one := rest[i]
 		rest[i] = rest[len(rest)-1]
 		rest = rest[:len(rest)-1]
