@@ -7,6 +7,8 @@
 //   - A [Link] makes one session after the other.
 //   - A [Life] is the life of one session: why it ended, and the questions to the
 //     broker that its end waits for. [Ask] puts one with a deadline.
+//   - A [Judge] says which messages are late, what shows that the broker works, and when
+//     to ask it.
 //   - A [Queue] hands messages to a goroutine, and [AwaitTasks] waits for the
 //     goroutines of a sink.
 //   - [Shares] bounds what topics whose messages come late take of a window.

@@ -69,7 +69,9 @@ func (l *Link[S]) attempt(ctx context.Context, b Broker[S], out *outage) time.Du
 	if err != nil {
 		err = l.failure(err)
 		l.set(none, err)
-		out.noteFailed(err)
+		if ctx.Err() == nil {
+			out.noteFailed(err)
+		}
 		return 0
 	}
 	began := time.Now()

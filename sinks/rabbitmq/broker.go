@@ -22,8 +22,17 @@ const maxNodes = 1 << 20
 
 func newBroker(s *Sink) *broker { return &broker{sink: s, first: rand.IntN(maxNodes)} }
 
-// Connect implements [link.Broker]. It tries the nodes one after the other.
+// Connect implements [link.Broker].
 func (b *broker) Connect(ctx context.Context) (*session, error) {
+	s, err := b.connect(ctx, b.sink.lanes)
+	if err == nil {
+		b.sink.limit.Store(0) // it may have been raised
+	}
+	return s, err
+}
+
+// connect tries the nodes one after the other.
+func (b *broker) connect(ctx context.Context, lanes []*lane) (*session, error) {
 	s := b.sink
 	as, err := s.options.nodes()
 	if err != nil {
@@ -32,10 +41,9 @@ func (b *broker) Connect(ctx context.Context) (*session, error) {
 	var errs []error
 	for i := range as {
 		a := as[(b.first+i)%len(as)]
-		sess, err := openSession(ctx, s, a)
+		sess, err := openSession(ctx, s, a, lanes)
 		if err == nil {
 			b.first += i + 1 // the next time, another one
-			s.limit.Store(0) // it may have been raised
 			return sess, nil
 		}
 		errs = append(errs, withAdvice(err, a))
@@ -62,4 +70,7 @@ func (b *broker) Serve(ctx context.Context, s *session) error {
 }
 
 // End implements [link.Broker].
-func (b *broker) End(s *session) { s.end() }
+func (b *broker) End(s *session) {
+	b.sink.aside.cut(errMainLost)
+	s.end()
+}

@@ -13,9 +13,10 @@ import (
 // its message, because the broker still owes the confirm.
 type entry struct {
 	item
+	topic   string
 	confirm *amqp.DeferredConfirmation
 	written time.Time
-	late    *lateKey // of a message that was refused for lateness
+	slow    bool // its topic was found to be late because of it
 }
 
 // channel is one channel of a connection. A lane writes to it, and a follower takes
@@ -33,12 +34,17 @@ type channel struct {
 	// writing is held while a message is written and handed over, so that whoever
 	// retires the channel, or settles what was in flight on it, sees all of the message
 	// or nothing.
-	writing sync.Mutex
-	retired bool // guarded by writing: no more messages
+	writing  sync.Mutex
+	retired  bool      // guarded by writing: no more messages
+	question bool      // guarded by writing: a question is open, between whose frames and its answer nothing is written
+	passed   time.Time // guarded by writing: the broker has taken all that was written until then
+
+	asking sync.Mutex // held while a question or a request to close waits for its answer
 
 	mu    sync.Mutex
 	inbox []entry
-	fresh chan struct{} // holds one: the inbox is no longer empty
+	fresh chan struct{}  // holds one: the inbox is no longer empty
+	owed  map[string]int // confirms that the broker owes, by topic
 }
 
 // openChannel blocks until the broker has answered or the connection ends.
@@ -57,6 +63,7 @@ func openChannel(conn *amqp.Connection, window int) (*channel, error) {
 		room:    make(chan struct{}, 1),
 		done:    make(chan struct{}),
 		fresh:   make(chan struct{}, 1),
+		owed:    make(map[string]int),
 	}
 	if err := ch.Confirm(false); err != nil {
 		return nil, err
@@ -70,11 +77,12 @@ func (c *channel) full() bool { return c.used.Load() >= c.window }
 var (
 	errRetired = errors.New("the channel takes no more messages")
 	errOver    = errors.New("the channel is closed")
+	errBusy    = errors.New("a question is open on the channel")
 )
 
 // publish writes a message and hands it to the follower. After an error the message
-// still belongs to the caller. After [errRetired] and [errOver] nothing of it was
-// written. After another error the broker may have it: the lanes share a buffer, and
+// still belongs to the caller. After [errRetired], [errOver] and [errBusy] nothing of it
+// was written. After another error the broker may have it: the lanes share a buffer, and
 // another lane's flush may have sent what this one could not send.
 func (c *channel) publish(exchange string, it item, p amqp.Publishing) error {
 	c.writing.Lock()
@@ -85,14 +93,59 @@ func (c *channel) publish(exchange string, it item, p amqp.Publishing) error {
 	if c.amqp.IsClosed() {
 		return errOver
 	}
+	if c.question {
+		return errBusy
+	}
 	now := time.Now()
 	c.used.Add(1)
 	confirm, err := c.amqp.PublishWithDeferredConfirm(exchange, it.message.Topic, true, false, p)
 	if err != nil {
 		return err
 	}
-	c.take(entry{item: it, confirm: confirm, written: now})
+	c.take(entry{item: it, topic: it.message.Topic, confirm: confirm, written: now})
 	return nil
+}
+
+// ask puts a question to the broker on the channel, and returns when it was answered or
+// the channel has ended. The answer shows that the broker has taken all that was written
+// before. To confirm.select a second time changes nothing.
+func (c *channel) ask() error {
+	c.asking.Lock()
+	defer c.asking.Unlock()
+	c.writing.Lock()
+	c.question = true // a question between the frames of a message would end the connection
+	asked := time.Now()
+	c.writing.Unlock()
+	err := c.amqp.Confirm(false)
+	c.writing.Lock()
+	c.question = false
+	if err == nil {
+		c.passed = asked
+	}
+	c.writing.Unlock()
+	c.tellRoom()
+	return err
+}
+
+// busy returns whether a question is open, so that nothing is written.
+func (c *channel) busy() bool {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	return c.question
+}
+
+// passedUntil is the time until which all that was written is known to be taken.
+func (c *channel) passedUntil() time.Time {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	return c.passed
+}
+
+// close closes the channel.
+func (c *channel) close() error {
+	c.asking.Lock() // the library would take one answer for the other
+	defer c.asking.Unlock()
+	return c.amqp.Close()
 }
 
 // retire ends writing to the channel. What was written is still followed.
@@ -102,18 +155,12 @@ func (c *channel) retire() {
 	c.retired = true
 }
 
-// awaitHandover returns when the message that is being written, if any, has its
-// entry in the inbox.
-func (c *channel) awaitHandover() {
-	c.writing.Lock()
-	defer c.writing.Unlock()
-}
-
 // take hands an entry to the follower.
 func (c *channel) take(e entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.inbox = append(c.inbox, e)
+	c.owed[e.topic]++
 	if len(c.inbox) == 1 {
 		select {
 		case c.fresh <- struct{}{}:
@@ -132,6 +179,22 @@ func (c *channel) collect(open []entry) []entry {
 	return open
 }
 
+// forget notes that the broker no longer owes a confirm for the topic.
+func (c *channel) forget(topic string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.owed[topic]--; c.owed[topic] <= 0 {
+		delete(c.owed, topic)
+	}
+}
+
+// owes is how many confirms the broker owes for the topic.
+func (c *channel) owes(topic string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.owed[topic]
+}
+
 // end is called once the channel is closed or retired, so that no entry follows
 // those of the inbox.
 func (c *channel) end() {
@@ -146,6 +209,10 @@ func (c *channel) release(n int) {
 		return
 	}
 	c.used.Add(int32(-n))
+	c.tellRoom()
+}
+
+func (c *channel) tellRoom() {
 	select {
 	case c.room <- struct{}{}:
 	default:

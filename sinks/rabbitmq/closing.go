@@ -6,10 +6,12 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
 // settleClosedChannel settles the messages that were in flight when the broker closed
@@ -17,9 +19,9 @@ import (
 // took those before it, and none after it. The culprit is refused. It is found by the
 // broker's reason or, if that does not name it, by sending the suspects one at a time.
 // The others are sent again under the same id, and nothing is reported of that.
-func (s *session) settleClosedChannel(lane int, ch *channel, left []entry, cause *amqp.Error) {
+func (s *session) settleClosedChannel(l *lane, ch *channel, left []entry, cause *amqp.Error) {
 	if cause == nil { // no message is to blame
-		s.sendAgain(lane, left)
+		sendAgain(l, left)
 		return
 	}
 	if fault := s.faultOfAll(cause); fault != nil {
@@ -27,21 +29,42 @@ func (s *session) settleClosedChannel(lane int, ch *channel, left []entry, cause
 		return
 	}
 	guilty, rest := s.findCulprits(left, cause)
-	// On another lane the last message in flight may be innocent: the culprit may have
-	// been late, and have had its outcome before.
-	alone := lane == s.options.Channels
 	switch {
 	case len(guilty) > 0:
 		for _, e := range guilty {
 			s.refuseCulprit(e, cause)
 		}
-		s.sendAgain(lane, rest)
-	case alone:
+		sendAgain(l, rest)
+	case l.kind == suspectLane:
+		s.settleSuspects(ch, left, cause)
+	case l.kind == lateLane:
 		for _, e := range left {
-			s.refuseCulprit(e, cause)
+			s.sink.suspects.add(e.topic) // else they would come back here
 		}
+		sendAgain(s.sink.suspectLane(), left)
 	default:
-		s.sendAgain(s.options.Channels, left)
+		sendAgain(s.sink.suspectLane(), left)
+	}
+}
+
+// settleSuspects refuses the message that the broker has not taken. On another lane the
+// last message in flight may be innocent: the culprit may have been late, and have had
+// its outcome before. The others wait for their confirms, and may wait for long.
+func (s *session) settleSuspects(ch *channel, left []entry, cause *amqp.Error) {
+	passed := ch.passedUntil()
+	for _, e := range left {
+		if e.written.After(passed) {
+			s.refuseCulprit(e, cause)
+			continue
+		}
+		e.sent = true
+		// Not to this lane again: each culprit would have it sent once more.
+		if time.Since(e.written) < link.Patience(s.options.AckTimeout) {
+			s.sink.laneOf(e.message).put(e.item)
+			continue
+		}
+		s.sink.late.add(e.topic)
+		s.sink.aside.put(e.item)
 	}
 }
 
@@ -164,9 +187,9 @@ func (s *session) refuseCulprit(e entry, cause *amqp.Error) {
 }
 
 // sendAgain puts messages into the queue of a lane again.
-func (s *session) sendAgain(lane int, left []entry) {
+func sendAgain(l *lane, left []entry) {
 	for _, e := range left {
 		e.sent = true
-		s.sink.lanes[lane].put(e.item)
+		l.put(e.item)
 	}
 }

@@ -32,9 +32,19 @@
 // permitted, a payload over the broker's limit). It is found by the broker's reason, or
 // by sending the suspects one at a time, and is refused alone. The other messages of
 // the channel are sent again under the same id. Later messages of its topic go through
-// the quarantine, a channel on which each message is alone. If one is late there,
-// others of its topic are refused with it for a while, or each of them would delay all
-// other suspects.
+// a channel of suspects. There each message is followed by a question, and the next one
+// waits for the answer, which shows that the broker took the message. It waits for no
+// confirm: a queue may never send one.
+//
+// Late topics: once 32 messages wait for a quorum queue that takes no commands, the
+// broker stops reading the channel, and then the whole connection, and says nothing.
+// So a topic goes to a connection of its own as soon as one of its messages was overtaken
+// for a third of the acknowledgement's time. There at most 24 messages are unconfirmed, 4
+// of one topic, which stops no connection. Others wait, up to an eighth of the window; what
+// is more is refused before it is written. The topic comes back when a message of it is
+// confirmed in time. A connection that the broker has stopped reading is found by a question
+// on the channel and given up. Its messages are unknown, not late: a message is late only
+// if its own channel has answered something that was written after its time was over.
 //
 // Confirms come from the library's deferred confirmations. NotifyPublish is not used:
 // it holds back a confirm until all earlier ones have come, so that one queue without

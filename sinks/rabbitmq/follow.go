@@ -13,7 +13,7 @@ func (s *session) channel(lane int) *channel { return s.slots[lane].Load() }
 // channel.
 func (s *session) follow(lane int, ch *channel) {
 	for ch != nil {
-		f := &follower{session: s, channel: ch, lane: lane}
+		f := newFollower(s, s.lanes[lane], ch)
 		left, cause := f.run()
 		s.slots[lane].CompareAndSwap(ch, nil)
 		switch {
@@ -21,9 +21,9 @@ func (s *session) follow(lane int, ch *channel) {
 			s.closeDrained(ch)
 		case s.conn.IsClosed():
 			<-s.down
-			s.reportLost(left)
+			s.reportLost(f.lane, left)
 		default:
-			s.settleClosedChannel(lane, ch, left, cause)
+			s.settleClosedChannel(f.lane, ch, left, cause)
 		}
 		if f.retired {
 			s.leaving[lane].Store(false)
@@ -52,7 +52,7 @@ func (s *session) replace(lane int, ch *channel) bool {
 func (s *session) nextChannel(lane int) *channel {
 	var next *channel
 	err := s.bounded("open a channel", openTimeout, func() (err error) {
-		next, err = openChannel(s.conn, s.sink.window(lane))
+		next, err = openChannel(s.conn, s.lanes[lane].window)
 		return err
 	})
 	if err != nil {
@@ -70,7 +70,7 @@ func (s *session) nextChannel(lane int) *channel {
 // closeDrained closes a channel that nobody writes to any more. To close it between
 // the frames of a message would end the connection.
 func (s *session) closeDrained(ch *channel) {
-	_ = s.bounded("close a channel", closeTimeout, ch.amqp.Close) // it fails with the connection
+	_ = s.bounded("close a channel", closeTimeout, ch.close) // it fails with the connection
 }
 
 const (

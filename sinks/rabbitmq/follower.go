@@ -7,6 +7,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
 // look is the interval at which a follower looks for confirms that came out of order
@@ -22,14 +23,22 @@ const mostOvertaken = 16_384
 type follower struct {
 	session   *session
 	channel   *channel
-	lane      int
-	open      []entry // in the order of writing
+	lane      *lane
+	judge     *link.Judge
+	replies   chan error // holds one: the answer to the question that was put
+	open      []entry    // in the order of writing
 	returned  returned
-	late      int       // entries without their message
-	stale     []lateKey // of late entries that were confirmed: their returns count for no message
-	overtaken int       // confirms that came while a late one was missing
-	retired   bool      // the lane has another channel
-	drained   bool      // the broker owes nothing but late confirms
+	late      int  // entries without their message
+	overtaken int  // confirms that came while a late one was missing
+	retired   bool // the lane has another channel
+	drained   bool // the broker owes nothing but late confirms
+}
+
+func newFollower(s *session, l *lane, c *channel) *follower {
+	return &follower{
+		session: s, channel: c, lane: l,
+		judge: link.NewJudge(s.options.AckTimeout), replies: make(chan error, 1),
+	}
 }
 
 // run follows the channel to its end. It returns the messages that are left in flight,
@@ -41,7 +50,6 @@ func (f *follower) run() (left []entry, cause *amqp.Error) {
 	defer tick.Stop()
 	for {
 		f.open = c.collect(f.open)
-		f.forgetLate()
 		if f.retired && f.late == len(f.open) {
 			f.drained = true
 			return f.end(), nil
@@ -49,6 +57,9 @@ func (f *follower) run() (left []entry, cause *amqp.Error) {
 		if len(f.open) == 0 {
 			select {
 			case <-c.fresh:
+				continue
+			case err := <-f.replies:
+				f.takeReply(err)
 				continue
 			case cause = <-c.closes:
 				return f.end(), cause
@@ -60,13 +71,15 @@ func (f *follower) run() (left []entry, cause *amqp.Error) {
 		case now := <-tick.C:
 			all = true
 			f.open = c.collect(f.open)
-			f.refuseLate(now)
+			f.judgeOpen(now)
+		case err := <-f.replies:
+			f.takeReply(err)
 		case cause = <-c.closes:
 			return f.end(), cause
 		}
 		f.reportConfirmed(all)
 		if f.worn() && !f.retired {
-			f.retired = f.session.replace(f.lane, c)
+			f.retired = f.session.replace(f.lane.number, c)
 		}
 	}
 }
@@ -97,8 +110,9 @@ func (f *follower) reportConfirmed(all bool) {
 	// are in the channel by now.
 	f.returned.drain(f.channel.returns)
 	kept := 0
+	now := time.Now()
 	for i := range done {
-		if !f.settle(done[i]) {
+		if !f.settle(done[i], now) {
 			done[kept] = done[i]
 			kept++
 		}
@@ -141,16 +155,16 @@ func confirmed(e entry) bool {
 // broker's: the library makes up a negative one for everything in flight when a channel
 // closes. It calls the channel closed before that, so a confirm is genuine if the
 // channel is open now.
-func (f *follower) settle(e entry) bool {
+func (f *follower) settle(e entry, now time.Time) bool {
 	ack := e.confirm.Acked()
 	if !ack && f.channel.amqp.IsClosed() {
 		return false
 	}
-	f.session.prove(e.written)
+	f.judge.Answer(e.written, now)
+	f.session.hear(now)
+	f.channel.forget(e.topic)
 	if e.message == nil {
-		f.late--
-		f.stale = append(f.stale, *e.late)
-		if f.late == 0 {
+		if f.late--; f.late == 0 {
 			f.overtaken = 0
 		}
 		return true
@@ -158,10 +172,10 @@ func (f *follower) settle(e entry) bool {
 	if f.late > 0 {
 		f.overtaken++
 	}
-	m := e.message
-	if f.lane == f.session.options.Channels {
-		f.session.sink.suspects.clear(m.Topic) // it closed no channel
+	if f.lane.kind == lateLane && now.Sub(e.written) < link.Patience(f.session.options.AckTimeout) {
+		f.session.sink.late.clear(e.topic)
 	}
+	m := e.message
 	text, returned := f.returned.take(m)
 	switch {
 	case returned:
@@ -172,55 +186,6 @@ func (f *follower) settle(e entry) bool {
 		e.done(nacked(f.session.options.Exchange, m.Topic))
 	}
 	return true
-}
-
-// forgetLate drops the returns of late messages, so that they do not count for a later
-// sending of the same message. It waits until no such sending is in flight: while one
-// is, nothing tells which of the two a return belongs to, and it counts for the later
-// one. If that is wrong, a message that a queue has is refused and sent again. The other
-// mistake, to acknowledge a message that no queue has, would lose it.
-func (f *follower) forgetLate() {
-	if len(f.stale) == 0 {
-		return
-	}
-	f.channel.awaitHandover() // of a message that may have been returned already
-	f.open = f.channel.collect(f.open)
-	f.stale = slices.DeleteFunc(f.stale, func(key lateKey) bool {
-		if slices.ContainsFunc(f.open, func(e entry) bool { return e.message != nil && key.of(e.message) }) {
-			return false
-		}
-		f.returned.forget(key)
-		return true
-	})
-}
-
-// refuseLate refuses messages whose time is over, if the broker is seen to work: it
-// confirmed a message that was written later, or answered a question that was asked
-// after their time was over. If not, it has the broker asked.
-func (f *follower) refuseLate(now time.Time) {
-	s := f.session
-	for i := range f.open {
-		e := &f.open[i]
-		deadline := s.deadline(e.written, s.options.AckTimeout)
-		if now.Before(deadline) {
-			return // the later ones were written later
-		}
-		if e.message == nil || confirmed(*e) {
-			continue
-		}
-		if !s.provedSince(e.written, deadline) {
-			s.doubt()
-			return
-		}
-		it := e.item
-		e.late = &lateKey{it.message.MessageID, it.message.Topic}
-		e.item = item{}
-		f.late++
-		if topic := it.message.Topic; f.lane == s.options.Channels {
-			s.sink.silent.add(topic, now, now.Add(s.options.AckTimeout))
-		}
-		it.done(timedOut(it.message.Topic))
-	}
 }
 
 // end takes no more entries, reports what is known, and returns the rest.

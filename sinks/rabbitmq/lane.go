@@ -3,7 +3,6 @@ package rabbitmq
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -16,13 +15,34 @@ import (
 // waits inside the client library, which only fills the socket's buffer.
 type lane struct {
 	sink    *Sink
-	number  int
+	kind    laneKind
+	number  int // among those of its connection
+	window  int // of its channel
 	queue   *link.Queue[item]
 	encoder encoder
+	aside   *aside // of the lane of late topics, instead of a queue
 }
+
+// laneKind is what messages a lane is for.
+type laneKind uint8
+
+const (
+	ordinaryLane laneKind = iota
+	suspectLane           // those that may close their channel
+	lateLane              // those of topics whose messages are late
+)
+
+var laneKinds = [...]string{"ordinary", "suspect", "late"}
+
+// String returns the kind in lower case.
+func (k laneKind) String() string { return laneKinds[k] }
 
 // put hands a message to the lane, or reports it when the lane has ended.
 func (l *lane) put(it item) {
+	if l.aside != nil {
+		l.aside.put(it)
+		return
+	}
 	if !l.queue.Put(it) {
 		it.reportNotTaken(relay.ErrorTypeDisconnected, errClosing)
 	}
@@ -76,25 +96,56 @@ func (l *lane) publish(it item) {
 		if !l.awaitRoom(sess, ch, next) {
 			continue
 		}
-		if l.write(sess, ch, &it) {
-			return
+		topic := it.message.Topic
+		if !l.write(sess, ch, &it) {
+			continue
 		}
+		if l.kind == suspectLane {
+			l.awaitPassed(sess, ch, topic)
+		}
+		return
 	}
 }
 
-// divert returns true if this lane must not write the message, and then passes it on
-// or reports it.
+// divert returns true if this lane must not write the message, and then passes it on.
 func (l *lane) divert(it item) bool {
 	s, topic := l.sink, it.message.Topic
-	switch q := s.quarantine(); {
-	case l != q && s.suspects.has(topic):
-		q.put(it)
+	switch suspect := s.suspects.has(topic); {
+	case suspect && l.kind != suspectLane:
+		s.suspectLane().put(it)
 		return true
-	case l == q && s.silent.has(topic, time.Now()):
-		it.done(timedOut(topic)) // as it would be, after it had delayed the others
+	case !suspect && s.late.has(topic):
+		s.aside.put(it)
 		return true
 	}
 	return false
+}
+
+// awaitPassed returns when the broker has taken the message, or has closed the channel
+// because of it. So each suspect is alone, and none waits for the confirm of another: a
+// queue may never send that.
+func (l *lane) awaitPassed(sess *session, ch *channel, topic string) {
+	answers := make(chan error, 1)
+	if !sess.life.Start(func() { answers <- ch.ask() }) {
+		return
+	}
+	for {
+		next := l.sink.changed.next()
+		if sess.obstacle() != nil {
+			return // nothing is read, and what waits here has to be reported
+		}
+		select {
+		case err := <-answers:
+			if err == nil {
+				l.sink.suspects.clear(topic) // it closed no channel
+				return
+			}
+			answers = nil
+		case <-ch.done:
+			return
+		case <-next:
+		}
+	}
 }
 
 // awaitRoom returns true if the channel takes a message now. If not, it waits for a
@@ -102,7 +153,7 @@ func (l *lane) divert(it item) bool {
 func (l *lane) awaitRoom(sess *session, ch *channel, next <-chan struct{}) bool {
 	room := sess.socket.room.next()
 	switch {
-	case ch.full():
+	case ch.full() || ch.busy():
 		select {
 		case <-ch.room:
 		case <-next:
@@ -125,8 +176,8 @@ func (l *lane) write(sess *session, ch *channel, it *item) bool {
 	switch {
 	case err == nil:
 		return true
-	case errors.Is(err, errRetired):
-		return false // the lane has no channel until the next one is open
+	case errors.Is(err, errRetired), errors.Is(err, errBusy):
+		return false // the lane has no channel until the next one is open, or until the answer
 	case errors.Is(err, errOver):
 	default:
 		// The broker may have all of it. If not, the message may be what ended the

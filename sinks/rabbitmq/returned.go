@@ -19,15 +19,6 @@ type returnKey struct{ id, topic string }
 
 func keyOf(m *relay.Message) returnKey { return returnKey{m.MessageID.String(), m.Topic} }
 
-// lateKey is what is kept of a message that was refused for lateness. It has the id as
-// bytes, because it is compared with many messages and needed as text only once.
-type lateKey struct {
-	id    relay.MessageID
-	topic string
-}
-
-func (k lateKey) of(m *relay.Message) bool { return m.MessageID == k.id && m.Topic == k.topic }
-
 // drain takes the returns that have arrived. It does not wait.
 func (r *returned) drain(from <-chan amqp.Return) {
 	for {
@@ -55,11 +46,9 @@ func (r *returned) take(m *relay.Message) (text string, ok bool) {
 	return r.takeKey(keyOf(m))
 }
 
-// forget removes the return of a message that has its outcome already, if there is one.
-func (r *returned) forget(key lateKey) {
-	if len(r.texts) > 0 {
-		r.takeKey(returnKey{key.id.String(), key.topic})
-	}
+// has returns whether there is a return of the message.
+func (r *returned) has(m *relay.Message) bool {
+	return len(r.texts) > 0 && len(r.texts[keyOf(m)]) > 0
 }
 
 func (r *returned) takeKey(key returnKey) (text string, ok bool) {

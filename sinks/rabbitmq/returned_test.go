@@ -59,55 +59,6 @@ func TestReturnsAreMatchedByIDAndTopicAndCounted(t *testing.T) {
 	r.checkEmpty(t)
 }
 
-// A message that was refused for lateness is sent again under the same id and
-// topic, while the broker may still give the first sending back.
-func TestReturnOfALateMessageIsNotItsNextSendings(t *testing.T) {
-	t.Parallel()
-	m := row(1, "a")
-	late := lateKey{m.MessageID, m.Topic}
-	var r returned
-	r.forget(late) // it was not given back
-
-	r.arrive(back(m, "first"))
-	r.forget(late)
-	r.check(t, m, "")
-	r.checkEmpty(t)
-
-	r.arrive(back(m, "first"), back(m, "next"))
-	r.forget(late)
-	r.check(t, m, "312 next")
-	r.check(t, m, "")
-	r.checkEmpty(t)
-}
-
-// While a next sending is in flight, nothing tells whose a return is: it counts
-// for that one, which is reported with it.
-func TestReturnIsTheNextSendingsWhileThatIsInFlight(t *testing.T) {
-	t.Parallel()
-	m := row(1, "a")
-	sending := entry{item: item{message: m}}
-	for name, f := range map[string]*follower{
-		"known to the follower": {channel: &channel{}, open: []entry{sending}},
-		"just handed over":      {channel: &channel{inbox: []entry{sending}}},
-	} {
-		f.stale = []lateKey{{m.MessageID, m.Topic}}
-		f.returned.arrive(back(m, "whose"))
-		f.forgetLate()
-		f.returned.check(t, m, "312 whose")
-		if len(f.open) != 1 || len(f.stale) != 1 {
-			t.Errorf("%s: %d in flight, %d to be forgotten", name, len(f.open), len(f.stale))
-		}
-		f.open = nil
-		f.returned.arrive(back(m, "first"))
-		f.forgetLate()
-		f.returned.check(t, m, "")
-		f.returned.checkEmpty(t)
-		if len(f.stale) > 0 {
-			t.Errorf("%s: %d to be forgotten still", name, len(f.stale))
-		}
-	}
-}
-
 // The channel of returns is closed with the connection; what came before counts.
 func TestReturnsBeforeTheEndCount(t *testing.T) {
 	t.Parallel()

@@ -32,6 +32,7 @@ type session struct {
 	conn    *amqp.Connection
 	frame   int // bytes, as agreed
 
+	lanes     []*lane                   // that write to it
 	slots     []atomic.Pointer[channel] // by lane; nil while one is being opened
 	leaving   []atomic.Bool             // by lane: a retired channel is not yet closed
 	followers sync.WaitGroup
@@ -46,24 +47,27 @@ type session struct {
 
 	// Times since began, which no step of the wall clock changes; 0 for never.
 	began   time.Time
-	proven  atomic.Int64 // when the newest message that was confirmed was written
-	seen    atomic.Int64 // when the newest question that was answered was asked
+	heard   atomic.Int64 // when the broker last answered something
 	resumed atomic.Int64 // when the broker last unblocked
 
-	doubted atomic.Bool // a message or an answer is overdue: ask the broker
+	doubted atomic.Bool // an answer is overdue: ask the broker
 }
 
 func newLife(a address) *link.Life { return link.NewLife("RabbitMQ at " + a.host) }
 
 // openSession connects to one node and opens the channels.
-func openSession(ctx context.Context, sink *Sink, a address) (*session, error) {
+func openSession(ctx context.Context, sink *Sink, a address, lanes []*lane) (*session, error) {
 	o := sink.options
 	s := &session{
 		sink: sink, options: o, address: a, life: newLife(a), began: time.Now(),
-		slots:   make([]atomic.Pointer[channel], o.Channels+1),
-		leaving: make([]atomic.Bool, o.Channels+1),
+		lanes:   lanes,
+		slots:   make([]atomic.Pointer[channel], len(lanes)),
+		leaving: make([]atomic.Bool, len(lanes)),
 		asking:  make(chan struct{}, 1),
 		down:    make(chan struct{}),
+	}
+	if lanes[0].kind == lateLane {
+		s.options.Name += ", late topics"
 	}
 	if err := s.connect(ctx); err != nil {
 		return nil, err
@@ -150,7 +154,7 @@ func (s *session) prepare(ctx context.Context) error {
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { s.socket.cut(ctx.Err()) })()
 	for i := range s.slots {
-		ch, err := openChannel(s.conn, s.sink.window(i))
+		ch, err := openChannel(s.conn, s.lanes[i].window)
 		if err != nil {
 			return fmt.Errorf("open channel: %w", s.orCause(err))
 		}
@@ -213,8 +217,20 @@ func (s *session) lossType() relay.ErrorType {
 	return relay.ErrorTypeDisconnected
 }
 
-func (s *session) reportLost(left []entry) {
+// reportLost reports what was in flight when the connection ended. If that was the
+// connection of the late topics alone, they are refused: the others are acknowledged, and
+// an unknown outcome would stop them.
+func (s *session) reportLost(l *lane, left []entry) {
+	alone := false
+	if l.kind == lateLane {
+		main, _ := s.sink.link.Current()
+		alone = main != nil && !main.conn.IsClosed()
+	}
 	for _, e := range left {
+		if alone {
+			e.done(relay.RefusedOutcome(relay.ErrorTypeTimeout, "no confirm for %s: %w", relay.Quote(e.topic), s.lost()))
+			continue
+		}
 		e.done(relay.UnknownOutcome(s.lossType(), s.lost()))
 	}
 }

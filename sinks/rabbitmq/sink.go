@@ -16,14 +16,15 @@ var (
 	_ relay.Pausing = (*Sink)(nil)
 )
 
-// Sink publishes to RabbitMQ. Each lane has a goroutine that writes, one more keeps a
-// connection, and each channel of the connection has one that takes its confirms.
+// Sink publishes to RabbitMQ. Each lane has a goroutine that writes, each of the two
+// connections has one that keeps it, and each channel has one that takes its confirms.
 type Sink struct {
 	options  Options
 	lanes    []*lane // the last one is for suspects
 	link     *link.Link[*session]
 	suspects *suspects
-	silent   *silent
+	late     *lateTopics
+	aside    *aside
 	changed  *notice      // tells lanes to look again at what they wait for
 	limit    atomic.Int64 // the broker's limit for payloads in bytes, told by a 406; 0: not known
 	closing  atomic.Bool
@@ -44,43 +45,57 @@ func Open(o Options) (*Sink, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Sink{
-		options: o, suspects: newSuspects(), silent: newSilent(), changed: newNotice(),
+		options: o, suspects: newSuspects(), changed: newNotice(),
 		seed: maphash.MakeSeed(), cancel: cancel,
 	}
 	s.link = link.New[*session](link.Options{Broker: "RabbitMQ", Servers: as.String(), Logger: o.Logger, Changed: s.changed.tell})
-	for i := range o.Channels + 1 {
-		l := &lane{sink: s, number: i, queue: link.NewQueue[item](), encoder: newEncoder()}
-		s.lanes = append(s.lanes, l)
+	s.late = newLateTopics(s.changed.tell)
+	s.aside = newAside(s, as.String())
+	for i := range o.Channels {
+		s.addLane(ordinaryLane, i, o.perChannel())
+	}
+	s.addLane(suspectLane, o.Channels, suspectWindow)
+	for _, l := range s.lanes {
 		s.tasks.Go(l.run)
 	}
+	s.tasks.Go(s.aside.run)
 	s.tasks.Go(func() { s.link.Keep(ctx, newBroker(s)) })
+	s.tasks.Go(func() { s.aside.link.Keep(ctx, &asideBroker{newBroker(s), s.aside}) })
 	return s, nil
+}
+
+func (s *Sink) addLane(kind laneKind, number, window int) {
+	s.lanes = append(s.lanes, &lane{
+		sink: s, kind: kind, number: number, window: window, queue: link.NewQueue[item](), encoder: newEncoder(),
+	})
 }
 
 // Publish implements [relay.Sink]. It never blocks. Messages of a key take one
 // lane, the others take turns.
 func (s *Sink) Publish(m *relay.Message, report relay.Report) {
 	n := s.options.Channels
-	var i int
-	if m.Keyed {
-		i = int(maphash.String(s.seed, m.Key) % uint64(n))
-	} else {
+	l := s.laneOf(m)
+	if !m.Keyed {
 		s.turn = (s.turn + 1) % n
-		i = s.turn
+		l = s.lanes[s.turn]
 	}
-	s.lanes[i].put(item{message: m, report: report})
+	l.put(item{message: m, report: report})
 }
 
-// quarantine is the lane of suspects, on which each message is alone.
-func (s *Sink) quarantine() *lane { return s.lanes[len(s.lanes)-1] }
-
-// window of a lane's channel.
-func (s *Sink) window(lane int) int {
-	if lane == s.options.Channels {
-		return 1
+// laneOf is the ordinary lane of a message: that of its key, or any.
+func (s *Sink) laneOf(m *relay.Message) *lane {
+	n := uint64(s.options.Channels)
+	if m.Keyed {
+		return s.lanes[maphash.String(s.seed, m.Key)%n]
 	}
-	return s.options.perChannel()
+	return s.lanes[uint64(m.ID)%n]
 }
+
+// suspectLane is the lane of messages that may close their channel.
+func (s *Sink) suspectLane() *lane { return s.lanes[len(s.lanes)-1] }
+
+// suspectWindow is how many confirms of suspects may be outstanding, see [asideWindow].
+const suspectWindow = 24
 
 // MaxMessageBytes implements [relay.Sink].
 func (s *Sink) MaxMessageBytes() int64 {
@@ -111,6 +126,7 @@ func (s *Sink) Close(ctx context.Context) error {
 	for _, l := range s.lanes {
 		l.queue.Close()
 	}
+	s.aside.close()
 	s.changed.tell()
 	if err := link.AwaitTasks(ctx, &s.tasks); err != nil {
 		return fmt.Errorf("close RabbitMQ sink: %w", err)

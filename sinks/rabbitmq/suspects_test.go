@@ -9,6 +9,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/faultproxy"
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/sinks/rabbitmq"
 )
@@ -54,14 +55,20 @@ func TestSuspectThatWaitsForItsTurnIsUnknown(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, amqp.QueueTypeClassic)
 	suspend(t, p.queue("slow", "public.slow", nil))
+	proxy, err := faultproxy.Start(t.Context(), server(t).Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { proxy.Close() })
 	o := p.options()
-	o.URLs, o.Name = server(t).URLAs(p.restricted(`^public\.`), "secret"), "suspects "+p.exchange
+	o.URLs, o.Name = "amqp://"+p.restricted(`^public\.`)+":secret@"+proxy.Addr(), "suspects "+p.exchange
 	o.Channels, o.AckTimeout = 1, time.Hour
 	s, err := rabbitmq.Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	reach(t, s)
+	proxy.StallOn([]byte{0, 0, 0, 5, 0, 85, 0, 10, 0, 0xCE}) // what a suspect is followed by: size, confirm.select, end
 	r := newResults(t)
 	s.Publish(messageTo("public.slow", 0), r.report)
 	s.Publish(messageTo("public.slow", 1), r.report)

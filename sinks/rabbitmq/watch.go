@@ -93,16 +93,12 @@ func (s *session) setBlocked(b amqp.Blocking) {
 	s.sink.changed.tell()
 }
 
-// prove notes that a message was confirmed: the broker worked after the message was
-// written.
-func (s *session) prove(written time.Time) { raise(&s.proven, written.Sub(s.began)) }
+// hear notes that the broker has answered something.
+func (s *session) hear(now time.Time) { raise(&s.heard, now.Sub(s.began)) }
 
-// provedSince returns whether the broker is seen to work, judged for a message that
-// was written then: it confirmed one that was written later, or answered a question
-// that was asked after the message's deadline.
-func (s *session) provedSince(written, deadline time.Time) bool {
-	return s.proven.Load() > int64(written.Sub(s.began)) || s.seen.Load() > int64(deadline.Sub(s.began))
-}
+func (s *session) lastHeard() time.Time { return s.began.Add(time.Duration(s.heard.Load())) }
+
+func (s *session) lastResumed() time.Time { return s.began.Add(time.Duration(s.resumed.Load())) }
 
 // deadline is when the limit is over for what the broker was asked then, such as a
 // confirm. No time passes while the broker is blocked, because it does not read.
@@ -110,7 +106,7 @@ func (s *session) deadline(asked time.Time, limit time.Duration) time.Time {
 	if s.blocked.Load() != nil {
 		return time.Now().Add(limit)
 	}
-	if resumed := s.began.Add(time.Duration(s.resumed.Load())); resumed.After(asked) {
+	if resumed := s.lastResumed(); resumed.After(asked) {
 		asked = resumed
 	}
 	return asked.Add(limit)
@@ -119,17 +115,15 @@ func (s *session) deadline(asked time.Time, limit time.Duration) time.Time {
 // doubt has watch ask the broker for a sign of life.
 func (s *session) doubt() { s.doubted.Store(true) }
 
-// ask puts a question to the broker that is not a publish, when a message is late or
-// a probe was not answered. If there is no answer either, a slow queue cannot be told
-// from a dead broker, and the connection is given up.
+// ask puts a question to the broker when a probe was not answered. If there is no answer
+// either, the connection is given up.
 func (s *session) ask(ctx context.Context) error {
-	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	if err := s.request(ctx, ping); err != nil && !isAnswer(err) {
 		return fmt.Errorf("it was asked for a sign of life: %w", err)
 	}
-	raise(&s.seen, began.Sub(s.began))
+	s.hear(time.Now())
 	return nil
 }
 

@@ -1,0 +1,91 @@
+package rabbitmq
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/sinks/link"
+)
+
+// judgeOpen has the judge look at what is in flight. Messages that are late are refused,
+// and topics whose messages are slow get a connection of their own. The broker is asked
+// what it has taken if that cannot be told, and given up if it does not answer.
+func (f *follower) judgeOpen(now time.Time) {
+	s := f.session
+	f.judge.Hear(s.lastHeard())
+	f.judge.Pause(s.blocked.Load() != nil, s.lastResumed())
+	if passed := f.channel.passedUntil(); !passed.IsZero() {
+		f.judge.Answer(passed, passed)
+	}
+	oldest, waiting := time.Time{}, false
+	for i := range f.open {
+		e := &f.open[i]
+		if e.message == nil || confirmed(*e) {
+			continue
+		}
+		verdict := f.judge.Of(e.written, now)
+		if verdict != link.Waits {
+			f.noteSlow(e)
+		}
+		if verdict == link.Late && f.refuseLate(e) {
+			continue
+		}
+		if !waiting {
+			oldest, waiting = e.written, true
+		}
+		if verdict == link.Waits {
+			break // the later ones wait as well
+		}
+	}
+	if waiting {
+		f.step(f.judge.Next(oldest, now), now)
+	}
+}
+
+// noteSlow has later messages of the topic go to the connection for late topics, because
+// this one was overtaken for long.
+func (f *follower) noteSlow(e *entry) {
+	if e.slow {
+		return
+	}
+	e.slow = true // once: the topic may have been found to work since
+	f.session.sink.late.add(e.topic)
+}
+
+// refuseLate refuses a message, unless the broker has returned it: then its confirm
+// follows.
+func (f *follower) refuseLate(e *entry) bool {
+	f.returned.drain(f.channel.returns)
+	if f.returned.has(e.message) {
+		return false
+	}
+	it := e.item
+	e.item = item{}
+	f.late++
+	it.done(timedOut(e.topic))
+	return true
+}
+
+func (f *follower) step(step link.Step, now time.Time) {
+	s := f.session
+	switch step {
+	case link.StepRest:
+	case link.StepAsk:
+		if s.life.Start(func() { f.replies <- f.channel.ask() }) {
+			f.judge.Asked(now)
+		}
+	case link.StepGiveUp:
+		s.cut(fmt.Errorf("%w: messages wait for their confirms, and it was asked what it has taken", errUnresponsive))
+	}
+}
+
+// takeReply takes the answer to the question. Without one, the channel has ended.
+func (f *follower) takeReply(err error) {
+	if err != nil && !isAnswer(err) {
+		f.judge.Withdraw()
+		return
+	}
+	now := time.Now()
+	f.judge.Reply(now)
+	f.session.hear(now)
+}
