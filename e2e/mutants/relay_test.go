@@ -75,6 +75,20 @@ var relayMutants = []mutant{
 		pkg:  "./relay/engine", test: "TestTailIsReadBesideAHotKey",
 	},
 	{
+		rule: "F2: a failure to read that may pass is no reason to give a row up",
+		file: "relay/postgres/unreadable.go",
+		old:  `strings.HasPrefix(codeOf(cause), "22")`,
+		new:  "true",
+		pkg:  "./relay/postgres", test: "TestRowThatCannotBeReadForAMomentIsNotDead",
+	},
+	{
+		rule: "11: a row that cannot be read keeps its key until it is dead",
+		file: "relay/postgres/sql/name.sql",
+		old:  `{{if .Named}}, {{template "key_name" .}} AS key{{else}}`,
+		new:  `{{if false}}{{else}}`,
+		pkg:  "./relay/postgres", test: "TestUnreadableRowKeepsItsKey",
+	},
+	{
 		rule: "1: the lowest id is read",
 		file: "relay/postgres/reads.go",
 		old:  "if from != beforeAllIDs {",

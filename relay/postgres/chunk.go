@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/wal"
@@ -191,8 +192,9 @@ func (s *readSession) readName(ctx context.Context, req relay.ChunkRequest, st s
 			var v relay.RowValues
 			head(row, &v)
 			m := &relay.Message{Ref: v.Ref, CreatedAt: v.CreatedAt, Attempts: v.Attempts, Key: string(row[key]), Keyed: row[key] != nil}
-			unreadable(m, cause)
-			chunk.Rows = append(chunk.Rows, relay.Row{Message: m})
+			found := relay.Row{Message: m}
+			s.unreadable.judge(&found, cause, time.Now())
+			chunk.Rows = append(chunk.Rows, found)
 			chunk.Cursor = m.ID
 		}
 	})

@@ -54,6 +54,8 @@ type Database struct {
 	lock    lockKey
 	standby lockKey
 	pace    pace
+	// unreadable rows are remembered over sessions.
+	unreadable unreadable
 }
 
 // New checks the URL. It does not connect.
@@ -125,7 +127,7 @@ func (d *Database) OpenReader(ctx context.Context, leader relay.Control) (relay.
 		s.close()
 		return nil, fmt.Errorf("open the read session: %w", err)
 	}
-	sw := &readSession{session: s, pace: &d.pace, publication: d.options.Publication}
+	sw := &readSession{session: s, pace: &d.pace, unreadable: &d.unreadable, publication: d.options.Publication}
 	if err := sw.describe(ctx); err != nil {
 		s.close()
 		return nil, err

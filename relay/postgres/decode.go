@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"fmt"
 	"math"
 	"time"
 
@@ -97,12 +96,6 @@ func (d *decoder) fetched(c *columns) func(row [][]byte) entry {
 // kept is a value that outlives the statement.
 func (d *decoder) kept(b []byte) relay.Value {
 	return relay.Value{Set: b != nil, Bytes: d.slab.copy(b), Length: int64(len(b))}
-}
-
-// unreadable makes a row a defect that the server fails to read.
-func unreadable(m *relay.Message, cause error) {
-	m.Size = relay.MessageOverhead
-	m.Defect = fmt.Errorf("PostgreSQL cannot read the row: %s", serverWords(cause))
 }
 
 // wait is how long after the start of the pass the row may be tried.

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay"
 )
@@ -39,7 +40,7 @@ func (s *readSession) fetchSingly(ctx context.Context, req relay.ChunkRequest, l
 	for i, e := range large {
 		switch err := s.fetchBatch(ctx, req, large[i:i+1], []int64{before[i] + taken}); {
 		case isRowFault(err):
-			unreadable(e.row.Message, err)
+			s.unreadable.judge(&e.row, err, time.Now())
 			*e = entry{row: e.row, size: e.row.Size, writer: e.writer}
 		case err != nil:
 			return err

@@ -12,6 +12,7 @@ import (
 type readSession struct {
 	*session
 	pace        *pace
+	unreadable  *unreadable
 	publication string
 	payload     payloadKind
 	statements  reads

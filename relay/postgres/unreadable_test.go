@@ -1,0 +1,71 @@
+package postgres_test
+
+import (
+	"strings"
+	"testing"
+)
+
+// hideToast takes away what is stored outside of the table's rows, as a damaged or
+// unreadable disk does, and returns how to bring it back.
+func (f *fixture) hideToast() (restore func()) {
+	f.t.Helper()
+	toast := f.value(`SELECT reltoastrelid::regclass::text FROM pg_class WHERE oid = '{t}'::regclass`).(string)
+	change := func(sql string) {
+		f.t.Helper()
+		f.exec(`SET allow_system_table_mods = on`)
+		f.exec(`UPDATE pg_class SET relkind = 'r' WHERE oid = '` + toast + `'::regclass`)
+		f.exec(sql)
+		f.exec(`UPDATE pg_class SET relkind = 't' WHERE oid = '` + toast + `'::regclass`)
+	}
+	f.exec(`CREATE TABLE saved AS SELECT chunk_id, chunk_seq, chunk_data FROM ` + toast)
+	change(`DELETE FROM ` + toast)
+	f.exec(`VACUUM ` + toast) // until then the server finds them
+	return func() { change(`INSERT INTO ` + toast + ` SELECT * FROM saved`) }
+}
+
+// A failure that may pass is no reason to give a row up: it is tried again, and what
+// stands behind it waits.
+func TestRowThatCannotBeReadForAMomentIsNotDead(t *testing.T) {
+	t.Parallel()
+	f := setup(t, shape{})
+	f.exec(`ALTER TABLE {t} ALTER payload SET STORAGE EXTERNAL`)
+	f.exec(`INSERT INTO {t} (topic, key, payload) SELECT 't', CASE WHEN n < 3 THEN 'k' || n END, to_json(repeat('x', CASE WHEN n = 2 THEN 100000 ELSE 1 END))
+		FROM generate_series(1, 3) AS n`)
+	restore := f.hideToast()
+	_, s := f.lead()
+	for range 2 {
+		rows := f.readPass(s)
+		if len(rows) != 3 || rows[0].Payload == nil || rows[2].Payload == nil {
+			t.Fatalf("%d rows", len(rows))
+		}
+		if r := rows[1]; r.Defect != nil || r.Wait <= 0 || r.Key != "k2" || r.Payload != nil {
+			t.Errorf("the row that cannot be read: key %s, %d bytes, waits %s, defect %v", r.Key, len(r.Payload), r.Wait, r.Defect)
+		}
+	}
+	restore()
+	if r := f.readPass(s)[1]; r.Wait != 0 || len(r.Payload) != 100_002 {
+		t.Errorf("once it can be read: %d bytes, waits %s, defect %v", len(r.Payload), r.Wait, r.Defect)
+	}
+}
+
+// What the server fails on for good keeps its key, so that the rows behind it wait
+// until it is dead.
+func TestUnreadableRowKeepsItsKey(t *testing.T) {
+	t.Parallel()
+	f := setup(t, shape{payload: "text", database: "ENCODING WIN1252 LOCALE 'C'"})
+	f.exec(`SET client_encoding = 'UTF8'`)
+	f.exec(`INSERT INTO {t} (topic, key, payload) VALUES ('t', 'small', chr(129)), ('t', 'large', repeat(md5('1'), 500) || chr(129)),
+		('t', 'bad' || chr(129), '1'), ('t', 'small', '1')`)
+	_, s := f.lead()
+	var got []string
+	for _, r := range f.readPass(s) {
+		if (r.Defect != nil) != (r.ID < 4) {
+			t.Errorf("row %d: defect %v", r.ID, r.Defect)
+		}
+		got = append(got, r.Key)
+	}
+	if text := strings.Join(got, ","); text != "small,large,,small" {
+		t.Errorf("the keys are %s", text)
+	}
+
+}
