@@ -53,7 +53,7 @@ func TestDoctorNamesWhoHoldsTheLeadershipLock(t *testing.T) {
 	take("SELECT pg_advisory_lock_shared(%d)", leadersLock)
 	take("SELECT pg_advisory_lock_shared(%d)", standbysLock)
 	pid := fmt.Sprint(stranger.PgConn().PID())
-	leader := p.suffers("leadership lock", relay.Fault, "pid "+pid, `application "billing"`, `role "stranger_`+p.role, "idle", "no relay at work")
+	leader := p.suffers("leadership lock", relay.Fault, "pid "+pid, `application "billing"`, `role "stranger_`+p.role, "idle", "not a working relay")
 	standby := p.suffers("standbys", relay.Warning, "pid "+pid, "billing")
 	for _, c := range []checkReport{leader, standby} {
 		if want := "SELECT pg_terminate_backend(" + pid + ");"; len(c.Fix) != 1 || !strings.HasPrefix(c.Fix[0], want) {

@@ -184,7 +184,7 @@ func TestDoctorNamesThePooler(t *testing.T) {
 			p.env["OUTBOX_MODE"] = "replication"
 			p.suffers("replication session", relay.Fault)
 		}
-		address := regexp.MustCompile(`^set OUTBOX_DATABASE_URL to PostgreSQL itself, which sees itself at (\S+)$`).FindStringSubmatch(found.Fix[0])
+		address := regexp.MustCompile(`^set OUTBOX_DATABASE_URL to PostgreSQL itself, whose own address is (\S+)$`).FindStringSubmatch(found.Fix[0])
 		if address == nil {
 			t.Fatalf("fix %q", found.Fix)
 		}

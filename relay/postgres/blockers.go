@@ -24,14 +24,14 @@ func newBlockerReads(table schema.Table) blockerReads {
 	}
 }
 
-// Blockers looks up who has the rows locked, or the whole table. To look at the rows
-// of a locked table would wait for its lock.
+// Blockers looks up who has the rows locked, or the whole table. The table is looked
+// up first: reading the rows of a locked table would wait for its lock.
 func (c *control) Blockers(ctx context.Context, refs []relay.Ref) ([]relay.Blocker, error) {
 	given := batchArgs(len(refs), func(i int) relay.Ref { return refs[i] })
 	given["table"] = []byte(c.table.Quoted())
 	var found []relay.Blocker
 	for _, st := range []statement{c.blockers.table, c.blockers.row, c.blockers.group} {
-		// A number that names no group of transactions is an error of the last one.
+		// The last one fails if what a row names is no group of transactions.
 		err := c.query(ctx, shortDeadline, st, given, collect(&found, readBlocker))
 		switch {
 		case err != nil:

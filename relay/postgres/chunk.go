@@ -9,12 +9,12 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
-// smallRow is the most that a row may weigh, in bytes as stored, to be read in
-// the scan itself. Once it is here it may be longer, a compressed one by 255 times
-// at the very most (lz4); what does not fit is dropped while it is being read.
+// smallRow is the largest weight, in bytes as stored, with which a row is read in the
+// scan itself. As received it may be longer, a compressed one by 255 times at most
+// (lz4); what does not fit is dropped while it is being read.
 const smallRow = 8192
 
-// jsonbWeight is what a stored byte of a jsonb counts in a row's weight.
+// jsonbWeight is how much one stored byte of a jsonb adds to a row's weight.
 const jsonbWeight = 8
 
 // entry is a row of a chunk that is being put together.
@@ -92,14 +92,14 @@ type scanned struct {
 	seen    int   // rows that came, more than entries where it was cut
 	last    int64 // id of the last entry
 	cut     bool  // there are rows that did not fit
-	// fenced: the statement has looked at no row after the one with this id.
+	// fenced: the statement has looked at no row after the one with the id fence.
 	fenced bool
 	fence  int64
 	bytes  int64 // of the entries
 }
 
-// scan reads rows until they no longer fit. What comes after that is dropped as
-// it comes: the statement is over soon and nothing waits for anything.
+// scan reads rows until they no longer fit. It drops the rows that still arrive then:
+// the statement ends soon.
 func (s *readSession) scan(ctx context.Context, req relay.ChunkRequest, rows int) (*scanned, error) {
 	kind, given := scanArgs(req, rows)
 	result := &scanned{last: req.After}
@@ -136,8 +136,8 @@ func (r *scanned) add(e entry, bytes int64) {
 	r.entries = append(r.entries, e)
 }
 
-// queryRows leaves stale statements to [readSession.Chunk]: the payload may have got
-// another type.
+// queryRows does not prepare a stale statement again, as query does. [readSession.Chunk]
+// does, since the payload may have got another type.
 func (s *readSession) queryRows(ctx context.Context, st statement, given args, read reader) error {
 	ctx, cancel := context.WithTimeout(ctx, readDeadline)
 	defer cancel()
@@ -167,8 +167,8 @@ func (r *scanned) assemble(req relay.ChunkRequest) relay.Chunk {
 	return chunk
 }
 
-// readDefect names the row that the server fails on. Its key is read too, if that can
-// be done: the rows behind it have to wait until it is dead.
+// readDefect reads the id of the row that the server fails on, and its key if the
+// server can read that: the rows behind it have to wait until it is dead.
 func (s *readSession) readDefect(ctx context.Context, req relay.ChunkRequest, cause error) (relay.Chunk, error) {
 	kind, given := scanArgs(req, 1)
 	chunk, err := s.readName(ctx, req, s.statements.name[kind], given, cause)

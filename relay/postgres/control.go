@@ -26,7 +26,7 @@ type control struct {
 // TryLead takes the lock if it is free.
 func (c *control) TryLead(ctx context.Context) (bool, error) {
 	if c.leads {
-		// The lock counts its takers: taken twice it would have to be freed twice.
+		// Taken twice, the lock would have to be freed twice.
 		return true, c.Heartbeat(ctx)
 	}
 	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
@@ -66,8 +66,8 @@ const (
 	floodPause = 10 * time.Second
 )
 
-// AwaitHandover blocks until somebody has sent a notification, but for rest at
-// least; or until d has passed. One that came since the last call counts.
+// AwaitHandover blocks until a notification comes or d has passed, and for rest at
+// least. A notification that came since the last call counts.
 func (c *control) AwaitHandover(ctx context.Context, rest, d time.Duration) error {
 	if err := c.listen(ctx); err != nil {
 		return err
@@ -78,7 +78,7 @@ func (c *control) AwaitHandover(ctx context.Context, rest, d time.Duration) erro
 	defer cancelRest()
 	for {
 		until := wait
-		if c.notified > 0 { // what else comes is read, and forgotten
+		if c.notified > 0 { // more notifications are read and counted, no more
 			until = resting
 		}
 		err := c.pg.WaitForNotification(until)
@@ -94,7 +94,8 @@ func (c *control) AwaitHandover(ctx context.Context, rest, d time.Duration) erro
 	}
 }
 
-// heard forgets what was heard, and listens no more for a while if that was much.
+// heard resets the count of notifications. If there were too many, it stops listening
+// for a while.
 func (c *control) heard(ctx context.Context) error {
 	n := c.notified
 	c.notified = 0
@@ -144,10 +145,10 @@ func (c *control) Resign(ctx context.Context) error {
 	return nil
 }
 
-// heartbeatDeadline bounds how long a leader believes in a session that answers
-// no more: about as long as idle_session_timeout, after which the server gives its
-// lock away. A write that is under way then may take up to writeDeadline; what two
-// leaders publish meanwhile is sent twice, and nothing is lost.
+// heartbeatDeadline bounds how long a leader believes in a session that no longer
+// answers. It is about as long as idle_session_timeout, after which the server frees
+// the lock. A write that has begun may take up to writeDeadline; what two leaders
+// publish meanwhile is sent twice, and nothing is lost.
 const heartbeatDeadline = 4 * time.Second
 
 // Heartbeat is one round trip.

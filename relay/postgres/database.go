@@ -35,15 +35,14 @@ type Options struct {
 	// It blocks no longer than reading a file takes. Nil: the URL stays.
 	ReadURL func() (string, error)
 	Table   schema.Table
-	// Publication is the real name, unquoted, of the one that a tail reads. Empty:
+	// Publication is the name, unquoted, of the publication that a tail reads. Empty:
 	// [schema.DefaultPublication].
 	Publication string
 	// AfterSend is [Mark] unless set.
 	AfterSend AfterSend
 	// Host names this relay in pg_stat_activity.
 	Host string
-	// Logger gets what the server says beside its answers, at debug level. Nil:
-	// nobody does.
+	// Logger gets the server's notices, at debug level. Nil: they are dropped.
 	Logger *slog.Logger
 }
 
@@ -73,9 +72,9 @@ func New(o Options) (*Database, error) {
 	return &Database{options: o, config: config, lock: newLockKey(o.Table), standby: newStandbyKey(o.Table)}, nil
 }
 
-// connConfig is how to connect now. The URL, and the files that it names
-// (certificates, a password file), are read for each connection: after a rotation
-// the next one works, without a restart.
+// connConfig returns the configuration of one new connection. The URL, and the files
+// that it names (certificates, a password file), are read again for each connection:
+// after a rotation the next one works without a restart.
 func (d *Database) connConfig() (*pgx.ConnConfig, error) {
 	url := d.options.URL
 	if d.options.ReadURL != nil {

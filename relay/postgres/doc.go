@@ -25,8 +25,8 @@
 // An acknowledged row is sent, also when it was declared dead meanwhile; a sent
 // row is never touched. A row that somebody has locked holds up no other.
 //
-// A chunk holds no more bytes than asked for. What is large is measured before
-// it is fetched, and what is over the limit is never fetched. A row that the
+// A chunk holds no more bytes than asked for. A large row is measured before it is
+// fetched, and a payload over the limit is never fetched. A row that the
 // server cannot even read (corrupt, or too long once converted) is found and
 // reported as that row's defect; it does not stop the others.
 //
@@ -40,6 +40,6 @@
 //
 // What a person has to fix wraps [relay.ErrSetup] and says what to run. A
 // session that is not, or no longer, the leader's says [relay.ErrNotLeader].
-// Everything else is passing: the caller connects again. No error contains a
+// Every other error is temporary: the caller connects again. No error contains a
 // password or a payload.
 package postgres

@@ -48,7 +48,7 @@ func codeOf(err error) string {
 	return ""
 }
 
-// isLocked: somebody else's lock was in the way.
+// isLocked says whether another session's lock was in the way.
 func isLocked(err error) bool {
 	code := codeOf(err)
 	return code == codeLockNotAvailable || code == codeDeadlock
@@ -63,12 +63,13 @@ func setup(cause error, format string, args ...any) error {
 	return fmt.Errorf("%w: %s: %w", relay.ErrSetup, text, cause)
 }
 
-// flaw is a fault of the setup that doctor tells too. To the log it is a sentence.
+// flaw is a setup fault that doctor reports too. In the log it is one sentence: found
+// and advice.
 type flaw struct {
-	found  string // without the fix
-	advice string // the fix as the sentence has it
-	// fix is the same to be copied: SQL ends with a semicolon, a command begins with
-	// the program's name. Lines are to be run in their order.
+	found  string // what is wrong, without the fix
+	advice string // the fix, as part of a sentence
+	// fix is the fix to be pasted: SQL ends with a semicolon, a command begins with the
+	// program's name. The lines are to be run in their order.
 	fix string
 }
 
@@ -76,8 +77,8 @@ func (f *flaw) Error() string { return relay.ErrSetup.Error() + ": " + f.found +
 
 func (f *flaw) Unwrap() error { return relay.ErrSetup }
 
-// explain wraps an error of the driver with what was being done, and for those
-// that a person has to fix with what to do.
+// explain adds to an error of the driver what was being done, and how to fix it if a
+// person has to.
 func (s *session) explain(doing string, err error) error {
 	switch code := codeOf(err); code {
 	case codeUndefinedTable, codeInvalidSchema:
@@ -118,10 +119,10 @@ func (e refusedWrite) Unwrap() error { return e.error }
 
 func (e refusedWrite) Is(target error) bool { return target == relay.ErrWriteRefused }
 
-// explainWrite is explain for the writes of outcomes. Whatever fails in a trigger
-// is the trigger's: the table that it misses, or may not use, is not the outbox.
+// explainWrite is explain for the writes of outcomes. An error inside a trigger is the
+// trigger's: a table that it misses, or may not use, is not the outbox.
 //
-// A server that has become read-only is another one's successor: the session ends,
+// A server that has become read-only has been replaced by another: the session ends,
 // and the next one looks for the primary.
 func (c *control) explainWrite(doing string, err error) error {
 	explained := c.explain(doing, err)
@@ -152,10 +153,10 @@ func functionIn(err error) string {
 	return ""
 }
 
-// maxContext bounds what is told of where the server failed, in bytes.
+// maxContext bounds how much an error says about where the server failed, in bytes.
 const maxContext = 200
 
-// fixMigrate is run with a URL of the owner's.
+// fixMigrate needs a URL with the table's owner as the user.
 const fixMigrate = "outbox-relay migrate  # with OUTBOX_DATABASE_URL of the table's owner"
 
 const readOnlyFix = "the server is read-only: name the primary in OUTBOX_DATABASE_URL, " +
@@ -196,8 +197,9 @@ func isStale(err error) bool {
 	return code == "0A000" || code == "26000"
 }
 
-// isOutdated says whether a statement of the read session may only be out of date: the
-// payload's column has got another type. A statement that is right fails again.
+// isOutdated says whether the cause may be that a statement of the read session is out
+// of date, because the payload's column has got another type. If that is not the
+// cause, the new statement fails too.
 func isOutdated(err error) bool {
 	switch codeOf(err) {
 	case codeUndefinedFunction, codeDatatypeMismatch, "42846": // cannot coerce
@@ -207,7 +209,7 @@ func isOutdated(err error) bool {
 }
 
 // isRowFault says whether the server failed on what a row contains, while the
-// session is as good as before: the row is too long once converted, has
+// session is as good as before: the row is too long after conversion, has
 // characters that the client's encoding lacks, or is corrupt on disk.
 func isRowFault(err error) bool {
 	var pgErr *pgconn.PgError

@@ -45,8 +45,7 @@ type Examination struct {
 
 func (e *Examination) add(c relay.Check) { e.Checks = append(e.Checks, c) }
 
-// judge adds the check of something that may be flawed, and says whether it is
-// as it should be.
+// judge adds a check: a fault if err is set. It says whether all is as it should be.
 func (e *Examination) judge(name, fine string, err error) bool {
 	if err == nil {
 		e.add(relay.Check{Name: name, Found: fine})
@@ -60,9 +59,9 @@ func (e *Examination) judge(name, fine string, err error) bool {
 	return false
 }
 
-// Examine looks at all that the relay needs of the database, but for the log,
-// which is the tail's. What cannot be known because something before it is
-// missing is left out. It changes nothing.
+// Examine looks at everything that the relay needs of the database. (The log is
+// examined by the package tail.) It leaves out checks that an earlier fault makes
+// impossible. It changes nothing.
 func (d *Database) Examine(ctx context.Context, topics int) Examination {
 	var e Examination
 	if !d.examineConnection(ctx, &e) {
@@ -153,8 +152,8 @@ func (d *Database) examineConnection(ctx context.Context, e *Examination) bool {
 	return check.Severity != relay.Fault
 }
 
-// connectPlain connects without the settings of [Database.open], but for what
-// makes the session known and lets it end.
+// connectPlain connects without the settings of [Database.open]. Only its name and
+// encoding are set.
 func (d *Database) connectPlain(ctx context.Context) (*session, error) {
 	config, err := d.connConfig()
 	if err != nil {

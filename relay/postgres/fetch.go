@@ -7,11 +7,10 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// fetch fills in the large rows of a chunk. The server measures each exactly and
-// sends those that fit, in order, between the small rows that are there already:
-// what would not fit is never sent. The rows are read whole, so each is of one
-// snapshot, which may be newer than the scan's: a row that was sent or deleted
-// in between is left out.
+// fetch fills in the large rows of a chunk. The server measures each one exactly, and
+// sends those that fit beside the small rows that are here already, in order. Each row
+// is read whole in one snapshot, which may be newer than the scan's: a row that was
+// sent or deleted in between is left out.
 func (s *readSession) fetch(ctx context.Context, req relay.ChunkRequest, entries []entry) error {
 	var large []*entry
 	var before []int64
@@ -33,8 +32,8 @@ func (s *readSession) fetch(ctx context.Context, req relay.ChunkRequest, entries
 	return err
 }
 
-// fetchSingly finds the rows that the server fails on. To try such a row may
-// take the server seconds, so this way it is tried no more than twice.
+// fetchSingly finds the rows that the server fails on. Such a row may take the server
+// seconds, so no row is tried more than twice.
 func (s *readSession) fetchSingly(ctx context.Context, req relay.ChunkRequest, large []*entry, before []int64) error {
 	var taken int64
 	for i, e := range large {
@@ -54,8 +53,8 @@ func (s *readSession) fetchSingly(ctx context.Context, req relay.ChunkRequest, l
 	return nil
 }
 
-// fetchBatch fetches rows, before each of which so many bytes of the chunk are
-// taken by small ones.
+// fetchBatch fetches large rows. before has, for each of them, how many bytes the
+// small rows before it take in the chunk.
 func (s *readSession) fetchBatch(ctx context.Context, req relay.ChunkRequest, large []*entry, before []int64) error {
 	offsets := newArray(oidInt8, len(before), 8)
 	var expected, exact int64

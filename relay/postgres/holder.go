@@ -11,10 +11,10 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// silenceLimit is how long the control session of a relay at work can be in one
-// state: a heartbeat comes each second, and the longest statement is given up
-// after writeDeadline. A backend that waits for a synchronous standby does not
-// notice that its relay has been killed, and keeps the lock; so does a pooled one.
+// silenceLimit is the longest time that the control session of a working relay stays
+// in one state: it sends a heartbeat each second, and gives the longest statement up
+// after writeDeadline. A backend that waits for a synchronous standby does not notice
+// that its relay has been killed, and keeps the lock. So does a pooler's connection.
 const silenceLimit = writeDeadline + 5*time.Second
 
 // Holder looks up who holds the leadership lock. PostgreSQL gives such a lock to
@@ -27,8 +27,8 @@ func (c *control) Holder(ctx context.Context) (relay.LockHolder, error) {
 	return all[0], nil
 }
 
-// holders are those of a lock in this database, the oldest process first. Of a
-// session of another role's there are only the names, unless this role is a monitor.
+// holders returns who holds a lock in this database, the oldest process first. Of
+// another role's session it has only the names, unless this role has pg_monitor.
 func (s *session) holders(ctx context.Context, lock lockKey) ([]relay.LockHolder, error) {
 	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
 	defer cancel()
@@ -60,8 +60,8 @@ func (s *session) holders(ctx context.Context, lock lockKey) ([]relay.LockHolder
 	return found, nil
 }
 
-// examineLock looks who leads, and whether somebody else has taken the lock of
-// leaders, or that of the relays that stand by.
+// examineLock looks up who leads, and whether a session that is no relay has taken the
+// leadership lock, or the lock that standbys share.
 func (d *Database) examineLock(ctx context.Context, s *session, e *Examination) {
 	check := relay.Check{Name: checkLock, Found: "free: no relay leads"}
 	leaders, err := s.holders(ctx, d.lock)
@@ -71,7 +71,7 @@ func (d *Database) examineLock(ctx context.Context, s *session, e *Examination) 
 		check.Severity, check.Found = relay.Warning, err.Error()
 	case len(leaders) > 0 && !leaders[0].Relay:
 		check.Severity = relay.Fault
-		check.Found = fmt.Sprintf("held by %s, which is no relay at work: none can lead", leaders[0])
+		check.Found = fmt.Sprintf("held by %s, which is not a working relay: no relay can lead", leaders[0])
 		check.Fix = leaders[0].Release()
 	case len(leaders) > 0:
 		check.Found = fmt.Sprintf("held by the relay that leads (%s), %d stand by", leaders[0], len(standbys))
@@ -81,7 +81,7 @@ func (d *Database) examineLock(ctx context.Context, s *session, e *Examination) 
 		if !h.Relay {
 			e.add(relay.Check{
 				Name: checkStandbys, Severity: relay.Warning,
-				Found: fmt.Sprintf("their lock is held by %s, which is no relay: a leader that cannot work gives way to it, for nothing", h),
+				Found: fmt.Sprintf("their lock is held by %s, which is no relay: a leader that makes no progress would step down for it, in vain", h),
 				Fix:   h.Release(),
 			})
 			return

@@ -15,11 +15,10 @@ type KeywordError struct{ reason string }
 
 func (e *KeywordError) Error() string { return e.reason }
 
-// keyword is one that libpq knows and pgx does not. pgx takes it for a setting of
-// the session and sends it to the server, which then refuses the connection.
+// keyword is a connection parameter that libpq knows and pgx does not. pgx takes it for
+// a setting of the session and sends it to the server, which refuses the connection.
 type keyword struct {
-	// ignored are the values that ask for nothing which the relay does not do
-	// anyway; nil: all of them.
+	// ignored are the values that change nothing for the relay; nil: all of them.
 	ignored []string
 	fix     string // for other values
 }
@@ -58,8 +57,8 @@ var foreign = map[string]keyword{
 	"replication":         {ignored: []string{"", "off", "false", "no", "0"}, fix: "leave it out: the relay opens such a session itself"},
 }
 
-// adapt makes a configuration that pgx has read mean what libpq takes it for. The
-// error is a [KeywordError].
+// adapt changes a configuration that pgx has read so that it means what it means to
+// libpq. The error is a [KeywordError].
 func adapt(config *pgconn.Config) error {
 	var faults []string
 	for name, k := range foreign {

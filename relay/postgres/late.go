@@ -7,9 +7,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// findLate marks the rows whose transactions may have ended since the pass began.
-// In the first chunk there is nothing that the pass has gone by, unless it was
-// scheduled; and a survey has one snapshot.
+// findLate marks the rows whose transactions may have ended since the pass began. No
+// row is late in the first chunk, where the pass has gone by no row but scheduled
+// ones, or in a survey, which has one snapshot.
 //
 // A snapshot lists transactions, and a row may be a savepoint's, whose id is
 // larger. So whatever was written from the first transaction on that has ended

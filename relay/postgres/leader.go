@@ -35,9 +35,9 @@ func (s *session) identify(ctx context.Context) (server, error) {
 
 // checkLeader looks, from the server that a second session has reached, whether
 // the control session holds the lock there. With several hosts in the URL, or
-// after a failover, the two may have reached different servers. It uses the
-// simple protocol, which replication sessions have alone, and the process that the
-// server knows: a pooler tells its clients another one.
+// after a failover, the two may have reached different servers. It uses the simple
+// protocol, the only one of replication sessions, and the server's process id: a
+// pooler gives its clients another one.
 func (c *control) checkLeader(ctx context.Context, pg *pgconn.PgConn) error {
 	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
 	defer cancel()
@@ -57,8 +57,8 @@ func (c *control) checkLeader(ctx context.Context, pg *pgconn.PgConn) error {
 	return nil
 }
 
-// sameRoute finds the route of a second session. The first one has proved what
-// its pooler does; another one may lend its connections out.
+// sameRoute finds the route of a second session. The control session has tested its
+// pooler; another pooler may share its connections among clients.
 func (c *control) sameRoute(ctx context.Context, pg *pgconn.PgConn) (route, error) {
 	r, err := askRoute(ctx, pg)
 	if err == nil && r.pooler != "" && r.pooler != c.route.pooler {

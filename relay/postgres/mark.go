@@ -11,8 +11,8 @@ func (c *control) Mark(ctx context.Context, marks []relay.Mark) ([]relay.Ref, er
 	return c.markAgain(ctx, marks, false)
 }
 
-// markAgain marks the rows; again says that a write has let them be. The first time
-// somebody may have restored them in between.
+// markAgain marks the rows; again says that an earlier write has left them unmarked. Once
+// is no error: somebody may have reset them after the write.
 func (c *control) markAgain(ctx context.Context, marks []relay.Mark, again bool) ([]relay.Ref, error) {
 	if len(marks) == 0 {
 		return nil, nil

@@ -13,8 +13,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/schema"
 )
 
-// examineObjects looks at what belongs to the table. The relay works without
-// any of it, slower or with a promise less.
+// examineObjects looks at the table's indexes, guard and sequence. The relay works
+// without them, but slower or with one guarantee less.
 func (s *session) examineObjects(ctx context.Context, e *Examination, t tableFacts) {
 	for _, examine := range []func(context.Context, tableFacts) (relay.Check, error){
 		s.examineIndexes, s.examineGuard, s.examineSequence,
@@ -58,14 +58,14 @@ func (s *session) examineIndexes(ctx context.Context, t tableFacts) (relay.Check
 		fixes = append(fixes, fixMigrate)
 	}
 	if len(found) > 0 {
-		check.Severity, check.Found = relay.Warning, strings.Join(found, ", ")+": what needs it reads the whole table"
+		check.Severity, check.Found = relay.Warning, strings.Join(found, ", ")+": queries that need it read the whole table"
 		check.Fix = strings.Join(fixes, "\n")
 	}
 	return check, nil
 }
 
-// examineGuard: without its triggers, a row that is changed in the transaction
-// that inserted it is published as it was first.
+// examineGuard: without its triggers, a row that is changed or deleted in the
+// transaction that inserted it is published as it was inserted.
 func (s *session) examineGuard(ctx context.Context, t tableFacts) (relay.Check, error) {
 	check := relay.Check{Name: checkGuard, Found: "present"}
 	var found, fixes []string
@@ -84,7 +84,7 @@ func (s *session) examineGuard(ctx context.Context, t tableFacts) (relay.Check, 
 	}
 	if len(found) > 0 {
 		check.Severity, check.Fix = relay.Warning, strings.Join(slices.Compact(fixes), "\n")
-		check.Found = strings.Join(found, ", ") + ": a row that is changed in the transaction that inserted it may be published as it never was"
+		check.Found = strings.Join(found, ", ") + ": a row that is changed or deleted in the transaction that inserted it may be published as it was inserted"
 	}
 	return check, nil
 }
@@ -157,7 +157,7 @@ func (s *session) examineRepeats(ctx context.Context, e *Examination) {
 }
 
 // examineKeys looks for pending rows with the empty key, which many programs write
-// for "none". To the relay it is a key as any other: all those rows go one by one.
+// for "none". To the relay it is a key like any other: those rows go one by one.
 func (s *session) examineKeys(ctx context.Context, e *Examination) {
 	check := relay.Check{Name: checkKeys, Found: "none of the pending rows has the empty key"}
 	var empty int64

@@ -15,14 +15,15 @@ type pace struct {
 	ceiling atomic.Int64 // rows at once, after timeouts; 0 for none
 }
 
-// minRows are always asked for, so that one large row does not make a crawl.
+// minRows is the least that is asked for without a ceiling, so that one large row does
+// not slow the next chunks to a crawl.
 const minRows = 32
 
 func (p *pace) rows(req relay.ChunkRequest) int {
 	rows := int64(req.Rows)
 	if average := p.average.Load(); average > 0 {
-		// Twice as many as are expected to fit: to overshoot is cheap, to fall short
-		// takes another statement.
+		// Twice as many as are expected to fit: too many is cheap, too few takes another
+		// statement.
 		rows = min(rows, max(minRows, 2*req.Bytes/average))
 	}
 	if ceiling := p.ceiling.Load(); ceiling > 0 {

@@ -16,8 +16,8 @@ type readSession struct {
 	publication string
 	payload     payloadKind
 	statements  reads
-	// expansion is how much longer large payloads turned out than they are stored,
-	// by the last ones read.
+	// expansion is by what factor large payloads are longer than they are stored, from
+	// the last ones read.
 	expansion float64
 }
 
@@ -63,8 +63,8 @@ func (s *readSession) describe(ctx context.Context) error {
 	return nil
 }
 
-// Begin starts a pass. Both questions are answered by the end of an index, so
-// that an idle table costs next to nothing.
+// Begin starts a pass. Each question is answered from one end of an index, so an idle
+// table costs next to nothing.
 func (s *readSession) Begin(ctx context.Context) (relay.Pass, error) {
 	var p relay.Pass
 	var parseErr error

@@ -26,17 +26,18 @@ type route struct {
 	// pooler is the address of the pooler in session mode that is in between; empty
 	// where there is none.
 	pooler string
-	// server is where PostgreSQL sees itself; empty where that is a Unix socket.
+	// server is PostgreSQL's own address of the connection; empty if that is a Unix
+	// socket.
 	server string
 
 	asked     int64 // when, in microseconds since 1970 by the server's clock
 	otherUsed bool  // the backend that was asked about has been used since
 }
 
-// findRoute is asked before anything is set or locked. A pooler that lends its
-// connections out for a transaction would give both to the application's
-// transactions: its queries would find another search_path, and the lock would
-// stay on a connection that nobody can name. Such a pooler is an error. (Rule 20.)
+// findRoute runs before anything is set or locked. A pooler that lends its connections
+// out for one transaction would pass both on to the application: its queries would
+// run with another search_path, and the lock would stay on a connection that nobody
+// can find. Such a pooler is an error. (Rule 20.)
 func (d *Database) findRoute(ctx context.Context, pg *pgconn.PgConn) (route, error) {
 	r, err := askRoute(ctx, pg)
 	if err != nil || r.pooler == "" {
@@ -48,7 +49,7 @@ func (d *Database) findRoute(ctx context.Context, pg *pgconn.PgConn) (route, err
 		return r, fmt.Errorf("a pooler is in between, and it cannot be told whether each client keeps its connection: %w", err)
 	case shared:
 		return r, &flaw{
-			found:  "a connection pooler in transaction mode is in between, where nobody can hold a lock or keep settings. Nothing was set or locked",
+			found:  "a connection pooler in transaction mode is in between: no session can hold a lock or keep settings through it. Nothing was set or locked",
 			advice: r.directly() + ", or to a pooler in session mode (PgBouncer: pool_mode = session)",
 		}
 	}
@@ -58,13 +59,13 @@ func (d *Database) findRoute(ctx context.Context, pg *pgconn.PgConn) (route, err
 // directly is what to do about a pooler.
 func (r route) directly() string {
 	if r.server == "" {
-		return "set OUTBOX_DATABASE_URL to PostgreSQL itself, which sees itself at its own address"
+		return "set OUTBOX_DATABASE_URL to PostgreSQL itself and not to the pooler"
 	}
-	return "set OUTBOX_DATABASE_URL to PostgreSQL itself, which sees itself at " + r.server
+	return "set OUTBOX_DATABASE_URL to PostgreSQL itself, whose own address is " + r.server
 }
 
-// askRoute asks within a transaction of its own, with the settings of that alone:
-// a timeout of the role's could end it, a search_path give it other functions.
+// askRoute asks in a transaction of its own, whose settings last no longer: the role's
+// statement_timeout could end it, and its search_path could give it other functions.
 func askRoute(ctx context.Context, pg *pgconn.PgConn) (route, error) {
 	return askBeside(ctx, pg, route{})
 }
@@ -142,7 +143,7 @@ func takesFrom(ctx context.Context, other *pgconn.PgConn, owned route) (bool, er
 		if begin {
 			err := other.Exec(ctx, "BEGIN").Close()
 			if codeOf(err) == codeProtocolViolation {
-				return true, nil // who refuses transactions lends connections out for a statement
+				return true, nil // a pooler that refuses transactions is in statement mode
 			}
 			if err != nil {
 				return false, fmt.Errorf("begin a transaction: %w", err)
@@ -223,8 +224,8 @@ func (d *Database) examinePooler(ctx context.Context, first *session, r route) r
 }
 
 // namePooler connects with a setting that PostgreSQL takes from any extension and
-// PgBouncer does not pass on: it refuses it in words of its own, before it asks
-// who comes.
+// PgBouncer does not pass on: it refuses the setting in words of its own, before
+// authentication.
 func (d *Database) namePooler(ctx context.Context) string {
 	config := d.config.Copy()
 	config.RuntimeParams["outbox_relay.probe"] = "on"
@@ -242,8 +243,8 @@ func (d *Database) namePooler(ctx context.Context) string {
 // untouched leaves a connection as it is.
 func untouched(context.Context, *pgconn.PgConn) error { return nil }
 
-// reset gives a pooler a connection back as it was. One without a
-// server_reset_query would lend it to others with the relay's settings on it.
+// reset removes the relay's settings from a connection that goes back to a pooler. One
+// without a server_reset_query would lend it to others with those settings.
 func (s *session) reset(ctx context.Context) {
 	if s.route.pooler != "" && !s.conn.IsClosed() {
 		_, _ = s.conn.Exec(ctx, "DISCARD ALL", pgx.QueryExecModeSimpleProtocol) // the pooler resets it in most cases

@@ -85,7 +85,7 @@ func TestNothingIsSetThroughATransactionPooler(t *testing.T) {
 			url := f.through(pgserver.PoolTransaction, settings)
 			f.pooled(url, size)
 			for range 5 {
-				f.wantFault("pooler in transaction mode", fmt.Sprintf("which sees itself at 127.0.0.1:%d", pgtest.Server(t).Port()))
+				f.wantFault("pooler in transaction mode", fmt.Sprintf("whose own address is 127.0.0.1:%d", pgtest.Server(t).Port()))
 			}
 			for _, s := range f.pooled(url, size) {
 				if s != untouchedSettings {

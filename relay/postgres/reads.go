@@ -15,12 +15,12 @@ type reads struct {
 	scan, name, nameless map[scanKind]statement
 }
 
-// examined is how many rows a statement looks at that leaves keys out. It takes a
-// server some 20 ms.
+// examined is how many rows a statement that leaves keys out looks at, at most. That
+// takes a server some 20 ms.
 const examined = 16_384
 
-// maxScheduled is how many due rows that were scheduled a pass reads. The next pass
-// reads the others.
+// maxScheduled is how many due scheduled rows a pass reads. The next pass reads the
+// others.
 const maxScheduled = 16_384
 
 // scanKind says which of its variants a scan is.

@@ -23,8 +23,8 @@ const (
 	// readDeadline is for a chunk. The dead entries of an index that no vacuum
 	// has reached can make the first one slow.
 	readDeadline = 60 * time.Second
-	// closeGrace is what a session's end may take when a statement was cut off: the
-	// driver asks the server to give the statement up.
+	// closeGrace is how long closing may take after a statement was cut off: the driver
+	// asks the server to cancel it.
 	closeGrace = 500 * time.Millisecond
 )
 
@@ -34,7 +34,7 @@ type session struct {
 	pg       *pgconn.PgConn // of conn
 	dialer   *dialer
 	route    route
-	notified int // how often by other sessions, since this was last reset
+	notified int // notifications of other sessions since this was last reset
 	table    schema.Table
 	prepared map[string]prepared
 }
@@ -43,7 +43,7 @@ func (d *Database) open(ctx context.Context, settings []setting) (*session, erro
 	return d.openVia(ctx, d.findRoute, settings)
 }
 
-// openVia pins the settings once find has found that the way to the server will do.
+// openVia makes the settings after find has accepted the route to the server.
 func (d *Database) openVia(ctx context.Context, find func(context.Context, *pgconn.PgConn) (route, error), settings []setting) (*session, error) {
 	config, err := d.connConfig()
 	if err != nil {
@@ -64,8 +64,8 @@ func (d *Database) openVia(ctx context.Context, find func(context.Context, *pgco
 	return s, nil
 }
 
-// openAs connects as config says and has the connection prepared before anything
-// else is asked of it.
+// openAs connects as config says, and runs prepare on the connection before anything
+// else.
 func (d *Database) openAs(ctx context.Context, config *pgx.ConnConfig, prepare func(context.Context, *pgconn.PgConn) error) (*session, error) {
 	s := &session{dialer: newDialer(), table: d.options.Table, prepared: make(map[string]prepared)}
 	config.DialFunc = s.dialer.dial
@@ -77,7 +77,7 @@ func (d *Database) openAs(ctx context.Context, config *pgx.ConnConfig, prepare f
 	}
 	// The driver would collect all that come until somebody asks for them.
 	config.OnNotification = func(_ *pgconn.PgConn, n *pgconn.Notification) {
-		if n.PID != s.route.backend { // not this session's own farewell
+		if n.PID != s.route.backend { // not this session's own, from Resign
 			s.notified++
 		}
 	}

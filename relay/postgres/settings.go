@@ -30,7 +30,7 @@ var pinned = []setting{
 	{"client_min_messages", "warning"},
 	// Names of types and roles are compared as the catalogs print them.
 	{"quote_all_identifiers", "off"},
-	// An error, such as that of a lock not had in time, must not end the session.
+	// An error, such as a lock timeout, must not end the session.
 	{"exit_on_error", "off"},
 	// NULL in an array is no text.
 	{"array_nulls", "on"},

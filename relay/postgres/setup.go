@@ -12,8 +12,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/schema"
 )
 
-// checkSetup looks whether the session can work with the table, and says all
-// that is wrong with one thing at once: all columns, all grants.
+// checkSetup checks whether the session can work with the table. It reports all faults
+// of one kind at once: all columns, or all grants.
 func (s *session) checkSetup(ctx context.Context, after AfterSend) error {
 	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
 	defer cancel()

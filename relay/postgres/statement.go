@@ -6,12 +6,13 @@ import (
 	"time"
 )
 
-// reader is made for each run of a statement: it looks the columns up, and returns
-// what is called for each row. The values of a row are valid only during the call.
+// reader is called once for each run of a statement. It looks the columns up, and
+// returns the function that is called for each row. A row's values are valid only
+// during that call.
 type reader func(c *columns) func(row [][]byte)
 
-// query runs a statement. One that the server cannot run any more because the
-// table's shape has changed since it was prepared is prepared again, once.
+// query runs a statement. If the table's shape has changed since it was prepared, so
+// that the server no longer runs it, query prepares it again, once.
 func (s *session) query(ctx context.Context, d time.Duration, st statement, given args, read reader) error {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()

@@ -32,10 +32,10 @@ type Stats struct {
 	Retrying Count
 	// Dead: given up.
 	Dead Count
-	// OldestAge is since when the row that has been due for longest is due: since
-	// the later of created_at and available_at. 0 where none is. Where not all due rows
-	// were counted, it is that of the ones with the lowest ids, which are the oldest
-	// but for some retries.
+	// OldestAge is how long the row that is due for longest has been due: since the
+	// later of created_at and available_at. 0 if none is due. If not all due rows were
+	// counted, only those with the lowest ids are considered, which are the oldest but
+	// for some retries.
 	OldestAge time.Duration
 }
 
@@ -43,7 +43,8 @@ type Stats struct {
 const (
 	// countCap is how many rows of a kind are counted.
 	countCap = 100_000
-	// countDeadline ends it where the indexes are full of dead entries, or missing.
+	// countDeadline ends the counting if the indexes are full of dead entries, or
+	// missing.
 	countDeadline = 5 * time.Second
 )
 

@@ -12,9 +12,9 @@ import (
 // codeFailedTransaction: a statement after the one that the server failed on.
 const codeFailedTransaction = "25P02"
 
-// Survey reads all there is to do as one snapshot sees it: a transaction that
-// reads chunk by chunk, and waits for nothing in between. Where the server fails
-// on a row, passes have to find out which.
+// Survey reads all due and waiting rows as one snapshot sees them: a transaction that
+// reads chunk by chunk, and waits for nothing in between. If the server fails on a row,
+// the survey is not complete, and passes find out which row it is.
 func (s *readSession) Survey(ctx context.Context, req relay.ChunkRequest) (relay.Survey, error) {
 	survey, err := s.survey(ctx, req)
 	if isOutdated(err) {
@@ -36,16 +36,16 @@ func (s *readSession) Survey(ctx context.Context, req relay.ChunkRequest) (relay
 	return survey, nil
 }
 
-// surveyDeadline is for the whole of a survey: the log is not read meanwhile, and
-// a tail that is not read for so long has been left.
+// surveyDeadline is for the whole survey. The log is not read meanwhile, and by then
+// the tail has been left.
 const surveyDeadline = 10 * time.Second
 
 // survey leaves no transaction behind, unless the session is broken.
 //
-// The lock comes before the snapshot, which LOCK does not take. Schedule that
-// reorders: ALTER TABLE rewrites the table; the snapshot is taken, and waits with
-// its statement for the lock; to a snapshot older than the rewrite the table is
-// empty, and all that it "sees" would be skipped in the log.
+// The lock comes first, since LOCK takes no snapshot. Schedule that reorders without
+// it: ALTER TABLE rewrites the table. A statement takes its snapshot and waits for the
+// table's lock. To a snapshot older than the rewrite the table is empty. The survey
+// brings no rows, and those that its snapshot sees are skipped in the log.
 func (s *readSession) survey(ctx context.Context, req relay.ChunkRequest) (relay.Survey, error) {
 	ctx, cancel := context.WithTimeout(ctx, surveyDeadline)
 	defer cancel()

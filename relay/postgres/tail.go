@@ -42,7 +42,7 @@ func (d *Database) OpenTail(ctx context.Context, leader relay.Control, limit fun
 	return &logReader{Stream: stream}, nil
 }
 
-// logReader is a [tail.Stream] in the relay's words.
+// logReader is a [tail.Stream] as a [relay.Tail].
 type logReader struct{ *tail.Stream }
 
 // Slot is the name of the replication slot.

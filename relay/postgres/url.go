@@ -28,8 +28,8 @@ func ParseURL(url string) (*pgx.ConnConfig, error) {
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectTimeout
 	}
-	// Statements of setup checks run once; those of the hot path are prepared here
-	// by name.
+	// The statements of setup checks run once. Those of the hot path are prepared by
+	// this package, by name.
 	config.DefaultQueryExecMode = pgx.QueryExecModeExec
 	config.StatementCacheCapacity = 0
 	config.DescriptionCacheCapacity = 0

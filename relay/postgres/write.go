@@ -50,9 +50,9 @@ func newWrite(file string, blanks writeBlanks) write {
 	return w
 }
 
-// execute runs a write, returns what it answers, and says whether locked rows
-// may have been left out. The answers of a write that fails in the end, perhaps
-// only in its commit, where deferred triggers of the application run, are none.
+// execute runs a write, returns its answers, and says whether locked rows may have
+// been left out. If the write fails there are no answers, even if it fails only in its
+// commit, where the application's deferred triggers run.
 func execute[T any](
 	ctx context.Context, c *control, w write, given args, read func(*columns) func([][]byte) T,
 ) (answers []T, leftOut bool, err error) {
@@ -78,9 +78,9 @@ type absent struct {
 	xid wal.XID // of [relay.Mark]
 }
 
-// visible leaves out the rows whose transaction cannot be seen yet. The log tells
-// of a commit before others see it, and how long before is up to the server: it
-// may wait for a synchronous standby, or for its turn on a processor.
+// visible leaves out the rows whose transaction is not visible yet. The log has a
+// commit before others see it. How long before depends on the server: it may wait for
+// a synchronous standby, or just for a processor.
 //
 // Schedule that doubles a message: a row of the log is published and
 // acknowledged; the mark does not find it, and it is taken for gone; then its
@@ -102,9 +102,10 @@ func (c *control) visible(ctx context.Context, missing []absent) ([]relay.Ref, e
 	return refs, nil
 }
 
-// settled looks after the rows that a write has not returned: it returns those
-// that wait for no write any more. The others, which kept asks for, are locked, or
-// not visible yet, and the caller's to try again.
+// settled sorts the rows that a write has not returned. gone need no further write. left
+// still wait for one, as the statement kept finds. Rows that are not visible yet are in
+// neither, and the caller tries them again, as it does all of them if the look-up meets
+// a lock.
 func (c *control) settled(ctx context.Context, kept statement, rows []absent) (gone, left []relay.Ref, err error) {
 	missing, err := c.visible(ctx, rows)
 	if err != nil {
@@ -132,8 +133,8 @@ func (c *control) settled(ctx context.Context, kept statement, rows []absent) (g
 	return gone, left, nil
 }
 
-// suppressed is the error of rows that keep their state against a write that the
-// server has carried out twice, while nobody has them locked.
+// suppressed is the error for rows that nobody has locked and that two writes have not
+// changed, without an error.
 func (c *control) suppressed(rows []relay.Ref) error {
 	return refusedWrite{setup(nil, "a trigger or rule on %s suppresses the write to row %d without an error: "+
 		"let it pass what changes sent_at, attempts and dead_at", c.table, rows[0].ID)}
