@@ -25,12 +25,12 @@ type Blocker struct {
 	// empty.
 	Prepared string
 	Database string
-	// Age is since when it has been open, or prepared, by the server's clock. 0
-	// where the role may not know: it needs pg_read_all_stats for others' sessions.
+	// Age is how long it has been open, or prepared, by the server's clock. 0 if the
+	// role may not know: for others' sessions it needs pg_read_all_stats.
 	Age time.Duration
 }
 
-// String returns a sentence's part: transaction 4711 of application "x" (pid 12,
+// String describes it for a sentence: transaction 4711 of application "x" (pid 12,
 // database shop) since 3m0s.
 func (b Blocker) String() string {
 	var s strings.Builder
@@ -53,9 +53,9 @@ func (b Blocker) fix() string {
 	return fmt.Sprintf("SELECT pg_terminate_backend(%d)", b.PID)
 }
 
-// blocked says which transactions the slot has waited for. The session's own
-// locks tell no longer, so the oldest ones with an id are named: the slot waits
-// for all of them, in any database.
+// blocked names the transactions that the slot has waited for. The session's own locks
+// no longer show that. So it names the oldest transactions that have an id: the slot
+// waits for all of those, in any database.
 func blocked(ctx context.Context, pg *pgconn.PgConn, cause error) error {
 	blockers, err := lookUpBlockers(ctx, pg)
 	if err != nil {

@@ -27,8 +27,8 @@ type decoder struct {
 	committed instant
 }
 
-// decode reads one message that stands at lsn. ok is false where it tells
-// nothing about the table. An error leaves the decoder of no use.
+// decode reads one message, at the position lsn. ok is false if it says nothing about
+// the table. After an error the decoder is of no use.
 func (d *decoder) decode(in *input, lsn wal.LSN) (ev Event, ok bool, err error) {
 	switch kind := in.byte(); kind {
 	case 'B':
@@ -42,13 +42,13 @@ func (d *decoder) decode(in *input, lsn wal.LSN) (ev Event, ok bool, err error) 
 	case 'I':
 		ev, ok, err = d.insert(in, lsn)
 	case 'O', 'Y', 'U', 'D', 'T', 'M':
-		// Origins and types are not asked about; a publication may send other than
-		// inserts, which are the relay's own marks; logical messages are nobody's here.
+		// Origins, types and logical messages do not matter here. A publication may send
+		// updates and deletes too, which are the relay's own marks.
 	default:
 		in.fail(fmt.Errorf("%w: of the unknown kind %q", ErrProtocol, kind))
 	}
 	in.end()
-	// A message that ends too early is the cause of what was made of its half.
+	// If the message ends too early, that is the cause of any other error.
 	if in.err != nil {
 		err = in.err
 	}
@@ -71,13 +71,13 @@ func (d *decoder) commit(in *input) (Event, error) {
 		return Event{}, fmt.Errorf("%w: a commit without a transaction", ErrProtocol)
 	}
 	d.open = false
-	in.skip(1 + 8) // flags, none of them used, and the commit itself
+	in.skip(1 + 8) // unused flags, and the position of the commit
 	return Event{Kind: Commit, LSN: wal.LSN(in.uint64()), XID: d.xid, CommitTime: d.committed.time()}, nil
 }
 
-// relation takes note where it is about our table. Whatever else has its id, or
-// had its name, is not: PostgreSQL tells anew of a table that was renamed before
-// it sends the next of its rows.
+// relation keeps the layout of our table, and drops it when another table has taken
+// over its id. PostgreSQL sends the relation of a renamed table again before its next
+// row.
 func (d *decoder) relation(in *input) error {
 	r := readRelation(in)
 	if in.err != nil {

@@ -8,7 +8,7 @@
 // into the table. It gives nothing that was rolled back, a savepoint included. A row
 // gets the same message as when a pass reads it from the table.
 //
-// Nothing is kept. The slot goes with its connection, the position is confirmed
+// Nothing is kept. The slot goes with its connection, and the position is confirmed
 // as soon as it is read. Whatever breaks the stream, the rows are still in the
 // table: the caller polls, and opens another stream when it can. Nothing here
 // retries by itself.
@@ -31,7 +31,7 @@
 // # Errors
 //
 // An [UnavailableError] has a [Reason] and says what a person has to fix, or which
-// transaction is in the way. [ErrEnded], [ErrSilent] and all others are passing.
+// transaction is in the way. [ErrEnded], [ErrSilent] and all others are temporary.
 // No error contains a payload or a password.
 //
 // # Memory

@@ -35,19 +35,18 @@ func (k Kind) String() string {
 	return kindNames[k]
 }
 
-// Event is what the log told next.
+// Event is what was read next from the log.
 type Event struct {
 	Kind Kind
-	// LSN is where in the log: of a Begin the commit, of a Row the insertion, of a
-	// Commit its end.
+	// LSN is a position in the log: for a Begin that of the commit, for a Row that of
+	// the insertion, for a Commit its end.
 	LSN wal.LSN
 	// XID and CommitTime are the transaction's; not set for a Keepalive.
 	XID        wal.XID
 	CommitTime time.Time
 
-	// Message is the row of a Row, as it was inserted: the caller's to keep. Its
-	// payload and headers are there only where the row is Pending and Due and has
-	// no Defect.
+	// Message is the row of a Row event, as it was inserted; the caller may keep it. It
+	// has payload and headers only if the row is Pending and Due and has no Defect.
 	Message *relay.Message
 	// Pending says that the row was inserted neither sent nor dead.
 	Pending bool

@@ -18,17 +18,17 @@ import (
 // ExamineOptions say what is to be examined.
 type ExamineOptions struct {
 	Options
-	// Needed: a relay that cannot read the log does not do what is asked of it. Else
-	// it polls, and what keeps it from reading is a warning.
+	// Needed: it is a fault if the log cannot be read. Otherwise the relay polls then,
+	// and it is a warning.
 	Needed bool
 	// Ungated: rows are published before their transaction is visible to others.
 	Ungated bool
 }
 
-// Examine looks at all that reading the log needs: settings, attributes of the
-// role, the publication, what would block the slot's creation. It opens a
-// replication session to see that it can, and creates no slot. The checks of one
-// server come in the same order.
+// Examine looks at everything that reading the log needs: settings, attributes of the
+// role, the publication, and what would block the slot's creation. It opens a
+// replication session to test that, and creates no slot. The checks always come in
+// the same order.
 func Examine(ctx context.Context, o ExamineOptions) []relay.Check {
 	o.Options = o.withDefaults()
 	x := &examination{options: o}
@@ -57,7 +57,8 @@ type examination struct {
 	options ExamineOptions
 	pg      *pgconn.PgConn // an ordinary session
 	checks  []relay.Check
-	// noSession says that something known keeps a replication session from being had.
+	// noSession says that a replication session cannot be opened, for a reason that
+	// another check has given.
 	noSession bool
 }
 
@@ -122,7 +123,7 @@ func (x *examination) settings(ctx context.Context) error {
 	if text(6) == "t" {
 		fault = "synchronous_standby_names has a *, which counts the relay's own connection as a synchronous standby"
 	}
-	x.judge("synchronous standbys", "none is mistaken", fault,
+	x.judge("synchronous standbys", "the relay's connection does not count as one", fault,
 		"ALTER SYSTEM SET synchronous_standby_names = 'standby1';  -- as a superuser, with the names of the standbys\nSELECT pg_reload_conf();")
 	return nil
 }
@@ -144,7 +145,7 @@ func (x *examination) gate(standbys string) {
 	switch {
 	case standbys != "" && x.options.Ungated:
 		c.Severity = relay.Warning
-		c.Found = "synchronous_standby_names is set, and rows are published before the standby has them: after a failover they may never have been"
+		c.Found = "synchronous_standby_names is set, and rows are published before the standby has them: after a failover these rows may not exist"
 		c.Fix = "set OUTBOX_VISIBILITY_GATE=auto"
 	case standbys != "":
 		c.Found = "there is a synchronous standby: a row of the log waits until its transaction is visible"
@@ -183,9 +184,8 @@ func (x *examination) publication(ctx context.Context) error {
 	return nil
 }
 
-// splitPublication takes the sentence of a publication's fault apart: what is
-// wrong, and what to run, a statement a line. Where there is a choice, the first
-// one is taken.
+// splitPublication splits the sentence of a publication's fault into what is wrong and
+// what to run, one statement a line. If there is a choice, it takes the first.
 func splitPublication(text string) (found, fix string) {
 	found, advice, _ := strings.Cut(text, ": run ")
 	if command, _, either := strings.Cut(advice, ", or "); either || !strings.HasPrefix(advice, "ALTER ") {
@@ -197,7 +197,7 @@ func splitPublication(text string) (found, fix string) {
 // session opens what the tail would open.
 func (x *examination) session(ctx context.Context) error {
 	if x.noSession {
-		return nil // told already
+		return nil // another check says why
 	}
 	l := newLink()
 	defer l.close()
@@ -215,8 +215,8 @@ func (x *examination) session(ctx context.Context) error {
 	return nil
 }
 
-// longRunning is the age from which a transaction is told: slots wait longer for
-// none.
+// longRunning is the age from which a transaction is reported: the creation of a slot
+// waits no longer for one.
 func (x *examination) longRunning() time.Duration { return x.options.LockTimeout }
 
 // blockers looks for transactions that would block a slot's creation.
@@ -245,8 +245,8 @@ func (x *examination) blockers(ctx context.Context) error {
 	return nil
 }
 
-// stillOpen keeps the transactions that are old. Where the role may not know the
-// age, those are that are there a moment later too.
+// stillOpen keeps the old transactions. If the role may not know their age, it keeps
+// those that are still open a moment later.
 func (x *examination) stillOpen(ctx context.Context, open []Blocker) ([]Blocker, error) {
 	young := make(map[wal.XID]bool)
 	var old []Blocker
@@ -270,7 +270,7 @@ func (x *examination) stillOpen(ctx context.Context, open []Blocker) ([]Blocker,
 	}
 	again, err := lookUpBlockers(ctx, x.pg)
 	for _, b := range again {
-		// One that is known to be young by now had only just begun.
+		// One whose age is known by now, and small, had only just begun.
 		if young[b.XID] && (b.Age == 0 || b.Age >= x.longRunning()) {
 			old = append(old, b)
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
-// The pauses between two looks at the fence double from the first to the second.
+// The pauses between two looks at the fence double from fencePauseMin to fencePauseMax.
 const (
 	fencePauseMin = time.Millisecond
 	fencePauseMax = 50 * time.Millisecond
@@ -21,13 +21,12 @@ const (
 // [Stream.Start]; a survey that begins then, and the stream, miss nothing between
 // them.
 //
-// Schedule that loses a message: X writes its commit into the log, and waits for
-// the synchronous standby; the slot is created behind that commit, so the stream
-// does not have X; a survey does not see X yet; the stream starts. So the fence
-// takes a transaction id of its own, which is larger than that of any such X, and
-// waits until all up to it have ended. It waits as long as the creation of the
-// slot may take; then an [UnavailableError] with [ReasonBlocked] names who is in
-// the way.
+// Schedule that loses a message: X writes its commit into the log, and waits for the
+// synchronous standby. The slot is created behind that commit, so the stream does not
+// have X. A survey does not see X yet. The stream starts. So the fence takes a
+// transaction id of its own, which is larger than that of any such X, and waits until
+// all up to it have ended. It waits as long as the creation of the slot may take. Then
+// an [UnavailableError] with [ReasonBlocked] names who is in the way.
 func (s *Stream) Fence(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, s.options.CreateTimeout)
 	defer cancel()

@@ -19,8 +19,8 @@ var errTruncated = fmt.Errorf("%w: it ends too early", ErrProtocol)
 // memory, or, where it is large, taken off the connection piece by piece, so that
 // what nobody wants of it never takes memory.
 //
-// The first error stays, and everything read afterwards is zero, so that a
-// message is decoded first and the error looked at once. Loops look at it too.
+// The first error stays, and everything read after it is zero. So a message is decoded
+// to its end and the error checked once; only loops check it earlier.
 type input struct {
 	held []byte        // what is left of a message in memory
 	rest *bufio.Reader // the connection, or nil
@@ -58,7 +58,7 @@ func (in *input) next(n int) []byte {
 	return b
 }
 
-// copied returns the next n bytes for good.
+// copied returns a copy of the next n bytes.
 func (in *input) copied(n int) []byte {
 	b := in.next(n)
 	if in.rest == nil {
@@ -70,7 +70,7 @@ func (in *input) copied(n int) []byte {
 	return b
 }
 
-// unhexed returns for good what the next n bytes say in hexadecimal digits.
+// unhexed decodes the next n bytes, which are hexadecimal digits, into new memory.
 func (in *input) unhexed(n int) []byte {
 	if n%2 != 0 {
 		in.fail(fmt.Errorf("%w: an odd number of hexadecimal digits", ErrProtocol))
@@ -95,7 +95,7 @@ func (in *input) unhexed(n int) []byte {
 	return b
 }
 
-// hexFault tells what is wrong with the digits from what is with the connection.
+// hexFault distinguishes wrong digits from a broken connection.
 func hexFault(err error) error {
 	if _, ok := errors.AsType[hex.InvalidByteError](err); ok {
 		return fmt.Errorf("%w: not hexadecimal digits, is bytea_output hex?", ErrProtocol)
@@ -122,8 +122,8 @@ func (in *input) skip(n int) {
 	in.left -= n
 }
 
-// end passes over what the decoding left: fields of later versions, messages
-// that are not looked into.
+// end skips what the decoding left: fields of later versions, and messages that are not
+// read.
 func (in *input) end() {
 	if in.rest != nil {
 		in.skip(in.left)

@@ -11,16 +11,16 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
-// ErrNoSlot: the slot does not exist, any more or on this server.
+// ErrNoSlot: the slot is gone, or is on another server.
 var ErrNoSlot = errors.New("the replication slot does not exist")
 
-// Lag is how a slot is behind the log.
+// Lag is how far a slot is behind the log.
 type Lag struct {
-	// Retained is how many bytes the server keeps for the slot. Besides a stream that is not
-	// read, an open or prepared transaction of anybody's makes it grow.
+	// Retained is how many bytes of the log the server keeps for the slot. It grows
+	// while the stream is not read, and while any transaction is open or prepared.
 	Retained int64
-	// Read is how far the stream has read the log, the last status update counted,
-	// and End how far it is written.
+	// Read is how far the stream had read the log at its last status update, and End
+	// how far the log is written.
 	Read, End wal.LSN
 }
 

@@ -66,8 +66,8 @@ func (l *link) dialer(dial dialFunc) dialFunc {
 	}
 }
 
-// close ends every connection at once, also those being dialed, and without a
-// farewell of TLS, for which a peer that does not read could keep us waiting.
+// close ends every connection at once, also those being dialed. It sends no TLS
+// close_notify: a peer that does not read could keep us waiting.
 func (l *link) close() {
 	l.cancel()
 	l.mu.Lock()
@@ -78,8 +78,8 @@ func (l *link) close() {
 	l.conns = nil
 }
 
-// frontend gives the driver its reader. It never hands out more than one message,
-// so that the driver cannot have read ahead what is the stream's.
+// frontend gives the driver its reader. It hands out one message at a time, so that
+// the driver cannot read ahead into the stream's messages.
 func (l *link) frontend(r io.Reader, w io.Writer) *pgproto3.Frontend {
 	l.source = r
 	l.buffer = bufio.NewReaderSize(readerFunc(l.read), readBuffer)

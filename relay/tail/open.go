@@ -20,25 +20,26 @@ type Options struct {
 	// Config says where to connect; [Open] copies it.
 	Config *pgconn.Config
 	Table  schema.Table
-	// Publication is the real name, unquoted. Empty: [schema.DefaultPublication].
+	// Publication is the publication's name, unquoted. Empty:
+	// [schema.DefaultPublication].
 	Publication string
 	// ApplicationName is what pg_stat_activity shows.
 	ApplicationName string
-	// SlotPrefix begins the slot's name, a random suffix ends it. Characters that
-	// the name of a slot cannot have become underscores. Empty: outbox_relay.
+	// SlotPrefix begins the slot's name; a random suffix follows. Characters that a
+	// slot's name cannot have become underscores. Empty: outbox_relay.
 	SlotPrefix string
-	// LockTimeout is how long the slot's creation waits for one transaction of
-	// somebody's, CreateTimeout how long it may take. 0: 5 s and 10 s.
+	// LockTimeout is how long the slot's creation waits for one open transaction,
+	// CreateTimeout how long it may take in all. 0: 5 s and 10 s.
 	LockTimeout, CreateTimeout time.Duration
-	// SenderTimeout is wal_sender_timeout: how long the server keeps a relay that is
-	// silent. 0: 15 s.
+	// SenderTimeout is wal_sender_timeout: after how long of silence the server ends the
+	// stream. 0: 15 s.
 	SenderTimeout time.Duration
 	// MaxMessageBytes is the longest payload that is read, asked for each row; 0 is
 	// no limit. Nil: there is none.
 	MaxMessageBytes func() int64
-	// Accept looks at the session before anything else is done with it, such as
+	// Accept checks the session before anything else is done with it, for example
 	// whether it reached the server on which the leader holds its lock. It can use
-	// the simple protocol alone. Nil: every session will do.
+	// only the simple protocol. Nil: every session is accepted.
 	Accept func(context.Context, *pgconn.PgConn) error
 }
 
@@ -63,14 +64,14 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// updateInterval is how often the server is told how far the log was read. Often
-// enough to keep the connection, and for a slot that holds back no more than a
-// second of the log.
+// updateInterval is how often a status update says how far the log was read. That is
+// often enough to keep the connection alive, and so that the slot retains no more than
+// a second of the log.
 func (o Options) updateInterval() time.Duration {
 	return min(time.Second, o.SenderTimeout/4)
 }
 
-// Open connects, checks that the log tells of the table, and creates a temporary
+// Open connects, checks that the log will have the table's rows, and creates a temporary
 // replication slot, which goes with its connection. It blocks until the
 // transactions that are open at that moment have ended, at most for the options'
 // timeouts, or ctx ends. No rows come before [Stream.Start]; those of
@@ -94,7 +95,7 @@ func Open(ctx context.Context, o Options) (*Stream, error) {
 	return s, nil
 }
 
-// prepare makes all ready for Start.
+// prepare does everything that comes before Start.
 func (s *Stream) prepare(ctx context.Context) error {
 	if s.options.Accept != nil {
 		if err := s.options.Accept(ctx, s.pg); err != nil {

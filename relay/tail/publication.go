@@ -10,11 +10,11 @@ import (
 	"github.com/outbox-relay/outbox-relay/schema"
 )
 
-// CheckPublication looks whether the publication sends all that is inserted into
-// the table, and returns an [UnavailableError] with [ReasonPublication] if not.
-// Nothing else tells: PostgreSQL sends nothing of a table that a publication
-// lacks, and 18 only logs that the publication itself is missing. It works on
-// any idle session, of replication or not.
+// CheckPublication checks whether the publication sends all rows that are inserted into
+// the table, and returns an [UnavailableError] with [ReasonPublication] if not. Nothing
+// else would show it: PostgreSQL sends nothing of a table that the publication lacks,
+// and 18 only sends a notice if the publication itself is missing. It works on any idle
+// session, for replication or not.
 func CheckPublication(ctx context.Context, pg *pgconn.PgConn, publication string, table schema.Table) error {
 	wire := make([]string, 0, columns)
 	for c := range columns {

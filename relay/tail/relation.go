@@ -80,7 +80,7 @@ func columnNamed(name string) column {
 	return other
 }
 
-// typeID is the oid of a type.
+// typeID is the OID of a type.
 type typeID uint32
 
 // relation is a Relation message: what the tuples of a table look like from here

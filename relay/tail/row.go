@@ -7,8 +7,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// describeRow fills in what a Row event tells of its row. limit is what a payload
-// may have.
+// describeRow fills in the fields of a Row event. limit is the longest payload that is
+// read, in bytes.
 func (d *decoder) describeRow(ev *Event, t *tuple, limit int64) error {
 	v, err := t.row()
 	if err != nil {
@@ -38,7 +38,7 @@ func (t *tuple) row() (relay.RowValues, error) {
 	if !t.values[columnID].Set {
 		return v, &UnavailableError{
 			Reason: ReasonShape,
-			Text:   "a row without an id was inserted, which nothing can name: give the table its primary key back, and the row an id",
+			Text:   "a row without an id was inserted, and no statement can refer to it: give the table its primary key back, and the row an id",
 		}
 	}
 	if v.ID, err = strconv.ParseInt(string(t.values[columnID].Bytes), 10, 64); err != nil {

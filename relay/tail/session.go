@@ -21,9 +21,9 @@ const (
 	closeGrace = 500 * time.Millisecond
 )
 
-// pinned are the settings of the session. Any of them could have been set for
-// the role, the database or in the URL. What decodes is the session itself, so
-// the forms of its values are here too.
+// pinned are the settings of the session. Any of them could have been set for the role,
+// the database or in the URL. The session itself decodes the log, so the settings that
+// decide how values are written are here too.
 var pinned = []string{
 	"search_path = pg_catalog, pg_temp",
 	"statement_timeout = 0",
@@ -49,8 +49,8 @@ var pinned = []string{
 	"tcp_user_timeout = '15s'",
 }
 
-// connect opens a session that reads the log. It knows SQL too, in the simple
-// protocol alone.
+// connect opens a session that reads the log. It runs SQL too, but only in the simple
+// protocol.
 func connect(ctx context.Context, o Options, l *link) (*pgconn.PgConn, error) {
 	config := o.Config.Copy()
 	config.RuntimeParams["replication"] = "database"
@@ -58,8 +58,8 @@ func connect(ctx context.Context, o Options, l *link) (*pgconn.PgConn, error) {
 	config.RuntimeParams["client_encoding"] = "UTF8"
 	config.DialFunc = l.dialer(config.DialFunc)
 	config.BuildFrontend = l.frontend
-	// A statement that has to be given up is canceled, not abandoned: the server
-	// would go on with it, and with its slot, for as long as what blocks it.
+	// A statement that is given up is canceled, not abandoned: the server would go on
+	// with it, and keep its slot, for as long as something blocks it.
 	config.BuildContextWatcherHandler = func(pg *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.CancelRequestContextWatcherHandler{Conn: pg, DeadlineDelay: closeGrace}
 	}
@@ -99,12 +99,12 @@ func pin(ctx context.Context, pg *pgconn.PgConn, o Options) error {
 	return nil
 }
 
-// watchClient lets the server look once a second whether its client is still
-// there, so that a session whose relay was killed ends, also while it waits for
-// somebody's transaction or decodes a long one. It holds for the command that
-// comes next: PostgreSQL starts that timer for a statement of SQL and not for a
-// replication command, but lets a running timer go on through both. (Tried on
-// 14 to 18.) Servers on other systems than Linux and macOS refuse the setting.
+// watchClient has the server check once a second whether its client is still there. So
+// the session of a killed relay ends, also while it waits for a transaction or decodes
+// a long one. It works for the next command: PostgreSQL starts that timer for an SQL
+// statement and not for a replication command, but lets a running timer go on through
+// both. (Tested on 14 to 18.) Servers on other systems than Linux and macOS refuse the
+// setting.
 func watchClient(ctx context.Context, pg *pgconn.PgConn) error {
 	for _, sql := range []string{"SET client_connection_check_interval = '1s'", "SELECT"} {
 		if err := pg.Exec(ctx, sql).Close(); err != nil && codeOf(err) == "" {
@@ -114,8 +114,8 @@ func watchClient(ctx context.Context, pg *pgconn.PgConn) error {
 	return nil
 }
 
-// query runs SQL in the simple protocol, which replication sessions and all
-// others know, and returns the rows of its last statement as text; nil for NULL.
+// query runs SQL in the simple protocol, which every session takes, those for
+// replication too. It returns the rows of the last statement as text; nil for NULL.
 func query(ctx context.Context, pg *pgconn.PgConn, sql string) ([][][]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
 	defer cancel()
@@ -141,7 +141,7 @@ func majorVersion(pg *pgconn.PgConn) int {
 	return version
 }
 
-// codeOf is the SQLSTATE of an error of the server's, or nothing.
+// codeOf is the SQLSTATE of a server's error; empty for other errors.
 func codeOf(err error) string {
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pgErr.Code

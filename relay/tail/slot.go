@@ -25,8 +25,8 @@ const (
 	codeCrashShutdown    = "57P02"
 )
 
-// createSlot creates the temporary slot. What is in the table already is surveyed,
-// not decoded, so its snapshot is of no use.
+// createSlot creates the temporary slot. Rows that are in the table already come by a
+// survey, so the slot's snapshot is not needed.
 func createSlot(ctx context.Context, pg *pgconn.PgConn, o Options, name SlotName) (wal.LSN, error) {
 	snapshot := "NOEXPORT_SNAPSHOT"
 	if majorVersion(pg) >= 15 {

@@ -28,7 +28,7 @@ func (s *Stream) Start(ctx context.Context) error {
 	return nil
 }
 
-// takeOver takes the connection from the driver, which knows no COPY in both
+// takeOver takes the connection from the driver, which does not support COPY in both
 // directions at once.
 func (s *Stream) takeOver(ctx context.Context) error {
 	s.mu.Lock()

@@ -11,10 +11,10 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
-// reporter tells the server how far the log has been read. It has a goroutine of
-// its own, the only one that writes to the connection, because the server ends a
-// stream from which it hears nothing for wal_sender_timeout, also while the
-// caller has no time to read.
+// reporter tells the server how far the log has been read. The server ends a stream
+// that is silent for wal_sender_timeout, even if the caller is only too busy to read.
+// So the reporter has a goroutine of its own, the only one that writes to the
+// connection.
 type reporter struct {
 	conn     net.Conn
 	interval time.Duration
@@ -29,8 +29,8 @@ type reporter struct {
 	failed  atomic.Pointer[error]
 }
 
-// writeDeadline is for a status update. The server reads them also while it is
-// kept from writing, so a connection that takes none is dead.
+// writeDeadline is for a status update. The server reads them even while it cannot
+// write, so a connection that takes none is dead.
 const writeDeadline = 10 * time.Second
 
 func newReporter(conn net.Conn, heard *atomic.Bool, interval time.Duration) *reporter {
@@ -81,8 +81,8 @@ func (r *reporter) run() {
 	}
 }
 
-// send writes one update. Where the server has been silent since the last one it
-// is asked for an answer, so that a silent connection is known from a dead one.
+// send writes one update. If the server has been silent since the last one, it asks for
+// an answer, to distinguish a quiet connection from a dead one.
 func (r *reporter) send() error {
 	if err := r.conn.SetWriteDeadline(time.Now().Add(writeDeadline)); err != nil {
 		return err
@@ -96,15 +96,15 @@ func (r *reporter) send() error {
 	return err
 }
 
-// end stops the updates, waits for the goroutine, and bids the server farewell.
+// end stops the updates, waits for the goroutine, and ends the session.
 // The caller then closes the connection. Call it once.
 func (r *reporter) end() {
 	close(r.stop)
-	// An update that is stuck is given up; the deadline is for the farewell too.
+	// An update that is stuck is given up; the deadline is for the last message too.
 	_ = r.conn.SetWriteDeadline(time.Now().Add(closeGrace))
 	<-r.stopped
 	if r.failed.Load() == nil {
-		// CopyDone, then Terminate. A server that cannot be told finds out.
+		// CopyDone, then Terminate. A server that does not get them notices the close.
 		_, _ = r.conn.Write([]byte{'c', 0, 0, 0, 4, 'X', 0, 0, 0, 4})
 	}
 }

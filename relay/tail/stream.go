@@ -17,8 +17,8 @@ import (
 
 // Errors of a [Stream].
 var (
-	// ErrEnded: the server ended the stream, by shutting down, by the order of an
-	// administrator, or without a word.
+	// ErrEnded: the server ended the stream: it shuts down, an administrator ended the
+	// session, or the connection was closed without a reason.
 	ErrEnded = errors.New("PostgreSQL ended the replication stream")
 	// ErrClosed: the stream was closed by [Stream.Close].
 	ErrClosed = errors.New("the replication stream is closed")
@@ -27,8 +27,8 @@ var (
 )
 
 // Stream reads the rows inserted into one table from the log. [Stream.Next] is
-// for one goroutine; [Stream.Close] and the methods that say something may be
-// called from any.
+// for one goroutine; [Stream.Close], [Stream.Slot], [Stream.From] and
+// [Stream.Position] may be called from any.
 type Stream struct {
 	options Options
 	link    *link
@@ -61,13 +61,12 @@ func (s *Stream) Position() wal.LSN {
 	return wal.LSN(s.reporter.position.Load())
 }
 
-// Next returns what the log tells next, for the caller to keep. It blocks until
-// there is something, or ctx ends, or the connection is broken. Call it after
-// [Stream.Start].
+// Next returns the next event, which the caller may keep. It blocks until there is one,
+// or ctx ends, or the connection is broken. Call it after [Stream.Start].
 //
-// The end of ctx leaves the stream as it was; a row that has begun to come is
-// read to its end, unless the stream is closed. After any other error the stream
-// is of no use: close it. An [UnavailableError] names what a person has to fix.
+// If ctx ends, the stream is as it was; a row that has begun to arrive is read to its
+// end, unless the stream is closed. After any other error the stream is of no use:
+// close it. An [UnavailableError] names what a person has to fix.
 func (s *Stream) Next(ctx context.Context) (Event, error) {
 	for s.broken == nil {
 		if err := ctx.Err(); err != nil {
@@ -86,7 +85,7 @@ func (s *Stream) Next(ctx context.Context) (Event, error) {
 	return Event{}, s.broken
 }
 
-// step reads one message. ok is false where it tells the caller nothing.
+// step reads one message. ok is false if it is not for the caller.
 func (s *Stream) step(ctx context.Context) (ev Event, ok bool, err error) {
 	m, err := s.link.next(ctx)
 	if err != nil {
@@ -162,10 +161,10 @@ func (s *Stream) explain(err error) error {
 	return fmt.Errorf("read the log of %s: %w", s.options.Table, err)
 }
 
-// Close ends the stream, and with the connection its slot. It tells the server
-// but does not wait for it: half a second at most. A [Stream.Next] that blocks
-// returns [ErrClosed]; a [Stream.Start] is waited for, so end its context first.
-// Idempotent.
+// Close ends the stream, and its slot with the connection. It takes half a second at
+// most, since it does not wait for the server's answer. A [Stream.Next] that blocks
+// returns [ErrClosed]. Close waits for a [Stream.Start], so end that one's context
+// first. Idempotent.
 func (s *Stream) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -10,11 +10,11 @@ import (
 // passesForStandby is the SQL condition by which every replication connection,
 // this one included, counts as a synchronous standby.
 //
-// Schedule that loses a commit: the setting is '*'; a transaction commits and waits;
-// the stream, which confirms what it has read, answers before the real standby;
-// the application is told that the commit is safe; the primary is lost, and the
-// standby that replaces it never had the transaction. The row may be published
-// too: the visibility gate waits for that same answer. (Tried on 15.)
+// Schedule that loses a commit: the setting is '*'. A transaction commits and waits.
+// The stream, which confirms what it has read, answers before the real standby. The
+// application is told that the commit is safe. The primary is lost, and the standby
+// that replaces it never had the transaction. The row may be published too: the
+// visibility gate waits for that same answer. (Tested on 15.)
 const passesForStandby = `pg_catalog.current_setting('synchronous_standby_names') ~ '(^|[\s(,"])[*]($|[\s),"])'`
 
 var errPassesForStandby = &UnavailableError{
@@ -23,7 +23,7 @@ var errPassesForStandby = &UnavailableError{
 		"and commits as safe that no standby has: name the standbys in it one by one",
 }
 
-// checkSynchronous refuses to be taken for a standby.
+// checkSynchronous refuses a server that would take the relay for a standby.
 func checkSynchronous(ctx context.Context, pg *pgconn.PgConn) error {
 	rows, err := query(ctx, pg, "SELECT "+passesForStandby)
 	if err != nil {

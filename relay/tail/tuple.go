@@ -6,9 +6,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// tuple is one row as the log has it. The values may be parts of the message and
-// are good only until the next one; the payload is a copy. A column that the table
-// lacks is as good as NULL.
+// tuple is one row as the log has it. The values may point into the message and are
+// valid only until the next one; the payload is a copy. A column that the table lacks
+// is NULL.
 type tuple struct {
 	values [columns]relay.Value
 }
@@ -21,8 +21,8 @@ const (
 	valueUnchanged = 'u' // a TOASTed value that an update left as it was
 )
 
-// readTuple reads the values of the wire and passes over the others. A payload
-// longer than limit is passed over too.
+// readTuple reads the columns that the relay needs and skips the others, and a payload
+// longer than limit.
 func readTuple(in *input, l *layout, limit int64) tuple {
 	var t tuple
 	if n := int(in.uint16()); n != len(l.columns) && in.err == nil {

@@ -41,14 +41,14 @@ func (r Reason) String() string {
 	return reasonNames[r]
 }
 
-// UnavailableError says that the log cannot be read as things are, while the
-// server answers. Any other error is passing.
+// UnavailableError says that the server answers, but does not let the relay read the
+// log. Any other error is temporary.
 type UnavailableError struct {
 	Reason Reason
 	// Text says what is wrong and how to fix it.
 	Text string
-	// Blockers are set for [ReasonBlocked], the oldest first. Where the blocker ended
-	// in the very moment, there are none.
+	// Blockers are set for [ReasonBlocked], the oldest first. There are none if the
+	// blocker has ended by then.
 	Blockers []Blocker
 	// Cause is what the server said, or nil.
 	Cause error

@@ -73,7 +73,7 @@ func (l *link) whole() bool {
 	return err == nil && l.buffer.Buffered() >= headLength+length
 }
 
-// done passes over what is left of the message.
+// done skips what is left of the message.
 func (l *link) done(m *message) error {
 	m.body.end()
 	if m.held > 0 {
@@ -84,7 +84,7 @@ func (l *link) done(m *message) error {
 	return m.body.err
 }
 
-// all returns the rest of a message that is about the connection and not a row.
+// all returns the rest of a message that is not a row, such as an error.
 func (m *message) all() ([]byte, error) {
 	const most = 1 << 20
 	n := len(m.body.held) + m.body.left
