@@ -71,7 +71,7 @@ func (d diagnosis) printText(w io.Writer, colour bool) error {
 	return err
 }
 
-// printFixes prints each fix once: one may do for several checks.
+// printFixes prints each fix once: one may fix several checks.
 func (d diagnosis) printFixes(b *strings.Builder) {
 	printed := make(map[string]bool)
 	for _, c := range d.Checks {
@@ -91,7 +91,8 @@ var colours = map[string]string{
 	relay.Fine.String(): "\x1b[32m", relay.Warning.String(): "\x1b[33m", relay.Fault.String(): "\x1b[31m",
 }
 
-// paint colours a severity. All colours are of one length, so columns stay.
+// paint colours a severity. All colour codes have one length, so the columns stay
+// aligned.
 func paint(severity string, colour bool) string {
 	if !colour {
 		return severity

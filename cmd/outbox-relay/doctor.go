@@ -59,8 +59,7 @@ func newDoctorCommand(env []string) *cobra.Command {
 	return cmd
 }
 
-// examine asks the database first, which knows the topics that the broker is
-// asked about.
+// examine starts with the database: the broker is asked about the topics in the table.
 func examine(ctx context.Context, c config.Config) ([]relay.Check, error) {
 	host := hostname()
 	database, err := openDatabase(c, host, nil)

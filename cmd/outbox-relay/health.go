@@ -50,11 +50,11 @@ func askHealth(ctx context.Context, address string, ready bool) (string, error) 
 	return client.Live(ctx)
 }
 
-// newClient names the variable where the address cannot be asked.
+// newClient adds the variable's name to an error of the address.
 func newClient(address string) (*admin.Client, error) {
 	client, err := admin.NewClient(address)
 	if err != nil {
-		return nil, fmt.Errorf("OUTBOX_HTTP_ADDR: %w: set it to the relay's, as its log has it", err)
+		return nil, fmt.Errorf("OUTBOX_HTTP_ADDR: %w: set it to the address that the relay's log gives", err)
 	}
 	return client, nil
 }

@@ -35,7 +35,7 @@ func newHelpCommand() *cobra.Command {
 	}
 }
 
-// printHelp prints the help of a command. dispatch tells a failure to print.
+// printHelp prints the help of a command. dispatch reports a failed write.
 func printHelp(cmd *cobra.Command, _ []string) {
 	text := usage(cmd)
 	if !cmd.HasParent() {
@@ -54,7 +54,8 @@ func usage(cmd *cobra.Command) string {
 	return "Usage: " + line + "\n\n" + cmd.Long + "\n\nFlags:\n" + cmd.LocalFlags().FlagUsages()
 }
 
-// programHelp has the table of variables by which the configuration is parsed.
+// programHelp lists the commands, and the variables from the table by which the
+// configuration is parsed.
 func programHelp() string {
 	var b strings.Builder
 	b.WriteString("outbox-relay moves rows from an outbox table in PostgreSQL to NATS JetStream or RabbitMQ.\n\n")

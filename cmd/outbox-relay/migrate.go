@@ -30,7 +30,7 @@ func newMigrateCommand(env []string) *cobra.Command {
 		Args: noArguments, ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	flags := addTableFlags(cmd)
-	timeout := addTimeout(cmd, time.Minute, "give up after this long, waiting for locks that others hold included")
+	timeout := addTimeout(cmd, time.Minute, "give up after this long; waiting for locks of other sessions counts")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := loadConfig(cmd, config.LoadMigration, env)
 		if err != nil {
@@ -60,9 +60,9 @@ func migrate(ctx context.Context, c config.Config, flags *tableFlags, stdout, st
 		return fmt.Errorf("connect to OUTBOX_DATABASE_URL: %w", err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	// Any of these could have been set for the role or the database: a script is
-	// parsed as a whole before its own settings hold, a lock that is not had in time
-	// must not end the session, and notices tell what was changed.
+	// Any of these could have been set for the role or the database. A script is parsed
+	// as a whole before its own settings apply, a lock timeout must not end the session,
+	// and the notices say what was changed.
 	const pinned = "SET standard_conforming_strings = on; SET exit_on_error = off; SET client_min_messages = notice; SET statement_timeout = 0"
 	if _, err := conn.Exec(ctx, pinned, pgx.QueryExecModeSimpleProtocol); err != nil {
 		return fmt.Errorf("set session parameters: %w", err)
@@ -80,8 +80,7 @@ func migrate(ctx context.Context, c config.Config, flags *tableFlags, stdout, st
 	return nil
 }
 
-// printNotice tells what the scripts report: changes on stdout, on stderr what
-// somebody should look at.
+// printNotice prints what the scripts report: changes to stdout, warnings to stderr.
 func printNotice(n *pgconn.Notice, stdout, stderr io.Writer) {
 	if cmp.Or(n.SeverityUnlocalized, n.Severity) != "WARNING" {
 		fmt.Fprintln(stdout, relay.OneLine(n.Message))

@@ -12,8 +12,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// commands makes all commands, in the order in which help shows them. What they
-// know of the world is env, their arguments and their two streams.
+// commands makes all commands, in the order in which help shows them. They use only
+// env, their arguments and their two streams.
 func commands(env []string) []*cobra.Command {
 	return []*cobra.Command{
 		newRunCommand(env),
@@ -50,8 +50,8 @@ func newRoot(env []string) *cobra.Command {
 	return root
 }
 
-// knownCommand refuses the words that cobra took for arguments of the program
-// since no command has that name.
+// knownCommand refuses a word that names no command, which cobra takes for an argument
+// of the program.
 func knownCommand(root *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -75,10 +75,10 @@ func noArguments(_ *cobra.Command, args []string) error {
 	return nil
 }
 
-// explainFlag says which flags there are beside one that is not.
+// explainFlag adds to the error of an unknown flag which flags there are.
 func explainFlag(cmd *cobra.Command, err error) error {
 	if !cmd.HasParent() && cmd.Flags().NArg() > 0 {
-		return knownCommand(cmd, cmd.Flags().Args()) // the flag is that of a command that is not
+		return knownCommand(cmd, cmd.Flags().Args()) // the flag follows an unknown command
 	}
 	var known []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, "--"+f.Name) })
@@ -89,8 +89,7 @@ func explainFlag(cmd *cobra.Command, err error) error {
 	return fmt.Errorf("%w; there are: %s", err, there)
 }
 
-// printMisuse prints what is wrong with the command line, and how it would be
-// right.
+// printMisuse prints what is wrong with the command line, and the command's usage.
 func printMisuse(w io.Writer, cmd *cobra.Command, err error) {
 	fmt.Fprintf(w, "%s: %v\n", cmd.CommandPath(), err)
 	if cmd.HasParent() {
@@ -114,7 +113,8 @@ func lines(err error) string {
 	return strings.Join(all, "\n")
 }
 
-// loader is one of the config package's, which differ in what they require.
+// loader is one of the config package's Load functions, which require different
+// variables.
 type loader func(environ []string) (config.Config, error)
 
 // loadConfig prints what is wrong with the environment.

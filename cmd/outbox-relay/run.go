@@ -65,7 +65,8 @@ func relayRows(ctx context.Context, c config.Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	// After the relay: it answers, and is alive, while what is in flight is awaited.
+	// Closed after the relay, so that probes are answered while what is in flight is
+	// awaited.
 	defer closeStatus(ctx, server, log)
 	log.Info("starting", slog.String("version", version()), slog.String("table", c.Table.String()), slog.String("http", server.Address()))
 	return mover.Run(ctx)

@@ -16,9 +16,9 @@ import (
 // statusCloseGrace is how long requests under way may take when the relay ends.
 const statusCloseGrace = time.Second
 
-// serveStatus serves OUTBOX_HTTP_ADDR. An address that cannot be had ends the
-// relay: one that runs and fails its probes would be killed again and again, for
-// a reason that nobody finds.
+// serveStatus serves OUTBOX_HTTP_ADDR. If it cannot listen there, the relay ends: a
+// relay that runs but fails its probes would be killed again and again, for a reason
+// that is hard to find.
 func serveStatus(ctx context.Context, c config.Config, host string, status func() relay.Status, log *slog.Logger) (*admin.Server, error) {
 	server, err := admin.Listen(ctx, c.HTTPAddr, admin.Options{
 		Status:     status,

@@ -7,10 +7,10 @@ import (
 	"syscall"
 )
 
-// untilSignal returns a context that the first SIGTERM or SIGINT cancels. The
-// second one ends the process at once, with the exit status that a shell gives
-// for it: somebody at a terminal, or a supervisor, will not wait any longer. stop
-// gives the signals back their usual effect.
+// untilSignal returns a context that the first SIGTERM or SIGINT cancels. The second
+// one ends the process at once, with the exit status that a shell gives for it:
+// whoever sent it will not wait any longer. stop gives the signals back their usual
+// effect.
 func untilSignal(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(parent)
 	signals := make(chan os.Signal, 2)

@@ -25,7 +25,7 @@ type broker struct {
 	examine func(ctx context.Context, c config.Config, s sinkSettings, topics []string) []relay.Check
 }
 
-// sinkSettings are those that the configuration does not have as they are.
+// sinkSettings are the options that are computed from the configuration.
 type sinkSettings struct {
 	name     string // how the broker shows the connection
 	topology link.Topology
@@ -41,7 +41,7 @@ func newBroker[O any, S relay.Sink](
 		open: func(c config.Config, s sinkSettings) (relay.Sink, error) {
 			sink, err := open(options(c, s))
 			if err != nil {
-				return nil, err // and no interface that holds a nil pointer
+				return nil, err // not an interface that holds a nil pointer
 			}
 			return sink, nil
 		},

@@ -23,7 +23,7 @@ outbox table wait in the database OUTBOX_DATABASE_URL. It ends with status 0 if 
 reached both, else with 1, and prints what it got. More than 100000 rows of a kind
 are not counted; a + after the number says so.`
 
-// statusTimeout is above that of counting.
+// statusTimeout is longer than the counting may take.
 const statusTimeout = 15 * time.Second
 
 func newStatusCommand(env []string) *cobra.Command {
@@ -92,8 +92,8 @@ type countView struct {
 	More bool  `json:"more"`
 }
 
-// askStatus asks both at once, so that one that does not answer takes no time
-// from the other.
+// askStatus asks both at once, so that one that does not answer does not delay the
+// other.
 func askStatus(ctx context.Context, c config.Config) overview {
 	o := overview{Relay: relayView{Address: c.HTTPAddr}, Database: databaseView{Table: c.Table.String()}}
 	var tasks sync.WaitGroup

@@ -46,10 +46,10 @@ func TestHealthIsOneLineAndAStatus(t *testing.T) {
 		says    string
 	}{
 		{connecting, nil, 0, "connecting\n"},
-		{connecting, []string{"--ready"}, 1, "outbox-relay health: not ok: no session with the database since 0s: connection refused\n"},
+		{connecting, []string{"--ready"}, 1, "outbox-relay health: not ok: no session with the database for 0s: connection refused\n"},
 		{standby, []string{"--ready"}, 0, "standby\n"},
 		{nowhere(t), nil, 1, "connection refused\n"},
-		{"OUTBOX_HTTP_ADDR=127.0.0.1:0", nil, 1, "tells no port: any free one was asked for: set it to the relay's, as its log has it\n"},
+		{"OUTBOX_HTTP_ADDR=127.0.0.1:0", nil, 1, "has port 0, which stands for any free port: set it to the address that the relay's log gives\n"},
 	} {
 		got := do(t, []string{c.address}, append([]string{"health"}, c.args...)...)
 		said := got.stdout + got.stderr

@@ -22,7 +22,7 @@ type Client struct {
 // relay answered, and says that something is wrong. The error's text is the relay's.
 var ErrNotOK = errors.New("not ok")
 
-// maxAnswer is more than any relay says.
+// maxAnswer bounds an answer, in bytes; a relay's is shorter.
 const maxAnswer = 1 << 20
 
 // NewClient makes a client of the relay that listens at an address of this host,
@@ -33,7 +33,7 @@ func NewClient(address string) (*Client, error) {
 		return nil, fmt.Errorf("read the address %s: %w", address, err)
 	}
 	if port == "0" {
-		return nil, fmt.Errorf("the address %s tells no port: any free one was asked for", address)
+		return nil, fmt.Errorf("the address %s has port 0, which stands for any free port", address)
 	}
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -100,7 +100,8 @@ func (c *Client) get(ctx context.Context, path string) (code int, text []byte, e
 	return response.StatusCode, text, nil
 }
 
-// plain drops what the HTTP library adds: the method, and a URL that nobody gave.
+// plain drops what the HTTP library adds: the method, and a URL that the user has not
+// written.
 func plain(err error) error {
 	if inner := errors.Unwrap(err); inner != nil {
 		return inner

@@ -3,15 +3,15 @@
 // # What is served
 //
 // Three paths, for GET and HEAD, all cheap and without side effects. None asks
-// the database or the broker anything: they tell what the relay's loop last said
-// ([relay.Status]), so a probe is answered at once whatever hangs behind it.
+// the database or the broker anything: they serve what the relay's loop last said
+// ([relay.Status]), so a probe is answered at once, even if something hangs.
 //
 //   - /livez: 200 while the loop turns, in every mode. 503 means that something
 //     hangs, and that a restart may help.
-//   - /readyz: 200 while the database has been reached and the relay leads or
-//     stands by. Never the broker, never leadership: neither must take the
-//     application's pod out of service. With [Options.NeedsTail], a leader that
-//     has to poll is not ready either.
+//   - /readyz: 200 while the relay has a session with the database and either leads
+//     and makes progress, or stands by for another relay. Standing by is ready, and
+//     the broker does not count: neither must take the application's pod out of
+//     service. With [Options.NeedsTail], a leader that has to poll is not ready.
 //   - /status: a [Report] in JSON.
 //
 // A 503 comes with its reason in one line of text.

@@ -6,8 +6,7 @@ import "time"
 // with every batch, short enough to show a stall.
 const rateWindow = 30 * time.Second
 
-// meter makes a rate of a counter that is looked at from time to time. It is not
-// safe for concurrent use.
+// meter computes a rate from readings of a counter. It is not safe for concurrent use.
 type meter struct {
 	// readings are in the order of time. The first is the newest that is as old as
 	// the window, or the oldest there is.
@@ -19,8 +18,8 @@ type reading struct {
 	count uint64
 }
 
-// add takes a reading. Readings come at least a second apart, others replace the
-// last one, so there are never many.
+// add takes a reading. One that follows within a second replaces the last one, so
+// there are never many.
 func (m *meter) add(now time.Time, count uint64) {
 	r := reading{now, count}
 	if n := len(m.readings); n > 1 && m.readings[n-1].at.Sub(m.readings[n-2].at) < time.Second {
@@ -33,7 +32,7 @@ func (m *meter) add(now time.Time, count uint64) {
 	}
 }
 
-// rate returns how many a second there were, and in how many seconds.
+// rate returns the count per second, and over how many seconds it was taken.
 func (m *meter) rate() (perSecond, seconds float64) {
 	if len(m.readings) < 2 {
 		return 0, 0

@@ -15,12 +15,12 @@ type Report struct {
 	StartedAt     time.Time `json:"started_at"`
 	UptimeSeconds float64   `json:"uptime_seconds"`
 
-	// What it is at: connecting, standby, polling or tailing.
+	// What it is doing: connecting, standby, polling or tailing.
 	Mode        string    `json:"mode"`
 	Leader      bool      `json:"leader"`
 	Since       time.Time `json:"since"`
 	ModeSeconds float64   `json:"mode_seconds"`
-	// Reason says why it is not in the mode wanted of it; empty where there is
+	// Reason says why it is not in the mode that was asked for; empty if there is
 	// nothing to say.
 	Reason     string    `json:"reason"`
 	WantedMode string    `json:"wanted_mode"`
@@ -30,8 +30,8 @@ type Report struct {
 	Ready      bool      `json:"ready"`
 	NotReady   string    `json:"not_ready"` // why
 
-	// Why rows that are due have got no further for long; StalledSince is null while
-	// they do. StalledHere: the cause is on the relay's side, and it is not ready.
+	// Why due rows have made no progress for long; StalledSince is null while they do.
+	// StalledHere: the cause is on the relay's side, so it is not ready.
 	Stalled        string     `json:"stalled"`
 	StalledSince   *time.Time `json:"stalled_since"`
 	StalledSeconds float64    `json:"stalled_seconds"`
@@ -49,8 +49,8 @@ type Report struct {
 	// the first ones.
 	UnmarkableRows int             `json:"unmarkable_rows"`
 	Unmarkable     []UnmarkableRow `json:"unmarkable"`
-	// Rows that were published and are locked by others; LockedSince is null where
-	// there are none. LockedBy are some of those who have them locked, or the table.
+	// Rows that were published and are locked by other sessions; LockedSince is null if
+	// there are none. LockedBy are some of those sessions.
 	LockedRows  int        `json:"locked_rows"`
 	LockedSince *time.Time `json:"locked_since"`
 	LockedBy    []string   `json:"locked_by"`
@@ -128,9 +128,9 @@ func known(at time.Time) *time.Time {
 	return &at
 }
 
-// hangs is after how long without a turn the loop is taken to hang. A leader's
-// loop turns once a second; the longest that a healthy relay takes is to try
-// every host of OUTBOX_DATABASE_URL, ten seconds each, and the pause after.
+// hangs is after how long without a turn the loop is taken to hang. A leader's loop
+// turns at least once a second. A healthy relay takes longest when it tries every host
+// of OUTBOX_DATABASE_URL, for ten seconds each, and pauses.
 const hangs = time.Minute
 
 // notLive says why a restart may help, or nothing.
@@ -140,19 +140,19 @@ func (s *Server) notLive(st relay.Status, now time.Time) string {
 		turned = s.started
 	}
 	if silent := now.Sub(turned); silent > hangs {
-		return "the relay hangs: " + st.Mode.String() + ", and no turn of its loop since " + brief(silent)
+		return "the relay hangs: " + st.Mode.String() + ", and no turn of its loop for " + brief(silent)
 	}
 	return ""
 }
 
-// notReady says why the relay does no good now, or nothing.
+// notReady says why the relay is not ready, or nothing.
 func (s *Server) notReady(st relay.Status, now time.Time) string {
 	if why := s.notLive(st, now); why != "" {
 		return why
 	}
 	switch {
 	case st.Mode == relay.Connecting:
-		return because("no session with the database since "+brief(now.Sub(st.Since)), st.Reason)
+		return because("no session with the database for "+brief(now.Sub(st.Since)), st.Reason)
 	case st.NoRelayLeads:
 		return because("no relay leads", st.Reason)
 	case st.StalledHere:

@@ -42,8 +42,8 @@ type Server struct {
 	meter meter
 }
 
-// Timeouts. The requests have no bodies and the answers are small: a peer that
-// takes longer is stuck or means no good.
+// Timeouts. The requests have no bodies and the answers are small: a peer that takes
+// longer is stuck or hostile.
 const (
 	readTimeout  = 5 * time.Second
 	writeTimeout = 10 * time.Second
@@ -51,8 +51,8 @@ const (
 	maxHeader    = 16 << 10
 )
 
-// Listen takes the address and starts to answer. An address that is taken, or is
-// none of this host's, is the error. The caller closes the server.
+// Listen takes the address and starts to answer. The error is that of an address that
+// is taken, or is not one of this host. The caller closes the server.
 func Listen(ctx context.Context, address string, o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -79,7 +79,7 @@ func Listen(ctx context.Context, address string, o Options) (*Server, error) {
 // asked for.
 func (s *Server) Address() string { return s.address }
 
-// Close answers what has been asked, until ctx ends, and frees the address.
+// Close answers the requests that have come, until ctx ends, and frees the address.
 func (s *Server) Close(ctx context.Context) error {
 	s.cancel()
 	err := s.http.Shutdown(ctx)
@@ -97,8 +97,8 @@ func (s *Server) serve(listener net.Listener) {
 	}
 }
 
-// measure takes a reading of the counter once a second, so that there is a rate
-// also where nobody has asked before.
+// measure takes a reading of the counter once a second, so that the first request has
+// a rate too.
 func (s *Server) measure(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()

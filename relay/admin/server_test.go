@@ -73,7 +73,7 @@ func TestReadinessFollowsTheDatabaseAndNeverTheBrokerOrLeadership(t *testing.T) 
 		},
 		{
 			name: "no database", status: relay.Status{Mode: relay.Connecting, Since: now.Add(-2 * time.Minute), Reason: "connection\nrefused"},
-			want: "no session with the database since 2m0s: connection refused",
+			want: "no session with the database for 2m0s: connection refused",
 		},
 		{
 			name: "standby of a stranger", status: relay.Status{Mode: relay.StandingBy, NoRelayLeads: true, Reason: "pid 1"},
@@ -270,7 +270,7 @@ func TestAddressThatIsTakenIsAnError(t *testing.T) {
 }
 
 func TestClientSaysWhatItCannotAsk(t *testing.T) {
-	if _, err := NewClient("127.0.0.1:0"); err == nil || !strings.Contains(err.Error(), "tells no port") {
+	if _, err := NewClient("127.0.0.1:0"); err == nil || !strings.Contains(err.Error(), "has port 0") {
 		t.Errorf("port 0: %v", err)
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
