@@ -223,6 +223,20 @@ var connectionMutants = []mutant{
 		pkg:  "./sinks/rabbitmq", test: "TestMessagesOfOneKeyKeepTheirOrder",
 	},
 	{
+		rule: "RabbitMQ: a right is added to those that are there",
+		file: "sinks/rabbitmq/rights.go",
+		old:  "_ -> <<W/binary, $|, N/binary>> end, R,",
+		new:  "_ -> N end, R,",
+		pkg:  "./sinks/rabbitmq", test: "TestDoctorAddsTheRightToWrite",
+	},
+	{
+		rule: "RabbitMQ: the broker's reason for closing is told",
+		file: "sinks/rabbitmq/session.go",
+		old:  "told != nil && told.Server {",
+		new:  "told != nil && false {",
+		pkg:  "./sinks/rabbitmq", test: "TestUserWithFewChannelsIsTold",
+	},
+	{
 		rule: "RabbitMQ: one node of many is enough",
 		file: "sinks/rabbitmq/broker.go",
 		old:  "for i := range as {",

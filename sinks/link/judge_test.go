@@ -77,9 +77,10 @@ func (h *history) next(oldest, now time.Time) Step {
 	if h.paused() {
 		return StepRest
 	}
-	for _, asked := range h.asked {
-		open := now.Sub(h.begin(asked))
-		if open >= max(answerTime, h.limit) || open >= min(answerTime, h.limit) && !h.heardAfter(h.begin(asked)) {
+	if len(h.asked) > 0 {
+		begin := h.begin(h.asked[0])
+		open := now.Sub(begin)
+		if open >= max(answerTime, h.limit) || open >= min(answerTime, h.limit) && !h.heardAfter(begin) {
 			return StepGiveUp
 		}
 		return StepRest

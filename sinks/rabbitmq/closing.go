@@ -75,7 +75,7 @@ func (s *session) faultOfAll(cause *amqp.Error) error {
 	case cause.Code == amqp.NotFound:
 		return noExchange(s.options.Exchange)
 	case cause.Code == amqp.AccessRefused && refusesExchange(cause.Reason):
-		return fmt.Errorf("%w: grant it: rabbitmqctl set_permissions -p %s %s '' '.*' ''", cause, relay.ShellQuote(s.address.vhost), relay.ShellQuote(s.address.user))
+		return fmt.Errorf("%w: grant it: %s", cause, s.address.grantWrite(s.options.Exchange))
 	case cause.Code == amqp.AccessRefused && isInternal(cause.Reason):
 		return fmt.Errorf("%w: name another exchange in OUTBOX_RABBITMQ_EXCHANGE, or delete this one and declare it anew, not internal", cause)
 	}

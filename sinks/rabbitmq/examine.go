@@ -50,7 +50,11 @@ func Examine(ctx context.Context, o Options, topics []string) []relay.Check {
 			checks[i].Severity = min(checks[i].Severity, relay.Warning)
 		}
 	}
-	checks = append(checks, examiner.examineExchange())
+	exchange := examiner.examineExchange()
+	checks = append(checks, exchange)
+	if exchange.Severity == relay.Fine {
+		checks = append(checks, examiner.examineRights(ctx, topics)...)
+	}
 	return append(checks, examiner.examineTopics(topics)...)
 }
 
@@ -75,7 +79,6 @@ func login(o Options, a address) string {
 
 func unreachable(o Options, a address, err error) relay.Check {
 	c := relay.Check{Name: "RabbitMQ connection", Severity: relay.Fault, Found: fmt.Sprintf("%s: %v", a.host, err)}
-	grant := fmt.Sprintf("rabbitmqctl set_permissions -p %s %s '' '.*' ''", relay.ShellQuote(a.vhost), relay.ShellQuote(a.user))
 	switch {
 	case errors.Is(err, amqp.ErrSASL):
 		c.Fix = "rabbitmq-plugins enable rabbitmq_auth_mechanism_ssl, and auth_mechanisms.1 = EXTERNAL in rabbitmq.conf; or give a user in OUTBOX_SINK_URL"
@@ -84,10 +87,7 @@ func unreachable(o Options, a address, err error) relay.Check {
 		user := relay.ShellQuote(a.user)
 		c.Fix = fmt.Sprintf("rabbitmqctl add_user %s \"$PASSWORD\" || rabbitmqctl change_password %s \"$PASSWORD\"", user, user)
 	case errors.Is(err, amqp.ErrVhost), strings.Contains(err.Error(), "NOT_ALLOWED"):
-		c.Fix = grant
-		if strings.Contains(err.Error(), "not found") {
-			c.Fix = fmt.Sprintf("rabbitmqctl add_vhost %s && %s", relay.ShellQuote(a.vhost), grant)
-		}
+		c.Fix = a.notAllowed(err.Error())
 	default:
 		c.Fix = "start RabbitMQ, or correct OUTBOX_SINK_URL"
 	}

@@ -156,7 +156,7 @@ func TestUserThatMayNotWriteToTheExchange(t *testing.T) {
 	o.URLs = server(t).URLAs(user, "secret")
 	s := open(t, o)
 	reach(t, s) // who may not write may look all the same
-	expect(t, s, messageTo("a", 1), relay.Unavailable, relay.ErrorTypeNotReady, "rabbitmqctl set_permissions")
+	expect(t, s, messageTo("a", 1), relay.Unavailable, relay.ErrorTypeNotReady, "grant it: rabbitmqctl eval")
 	ctl(t, "set_permissions", "-p", "/", user, "", ".*", "")
 	eventually(t, "a message acknowledged", func() error {
 		reach(t, s)

@@ -10,7 +10,6 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
-	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
@@ -144,7 +143,7 @@ func withAdvice(err error, a address) error {
 	case errors.Is(err, amqp.ErrCredentials), strings.Contains(text, "ACCESS_REFUSED"):
 		return fmt.Errorf("%w: the broker does not take user %q and its password, or lets guest in from its own host only: check OUTBOX_SINK_URL", err, a.user)
 	case errors.Is(err, amqp.ErrVhost), strings.Contains(text, "NOT_ALLOWED"):
-		return fmt.Errorf("%w: see that virtual host %q exists, and grant it: rabbitmqctl set_permissions -p %s %s '' '.*' ''", err, a.vhost, relay.ShellQuote(a.vhost), relay.ShellQuote(a.user))
+		return fmt.Errorf("%w: %s", err, a.notAllowed(text))
 	case strings.Contains(text, "certificate required"), strings.Contains(text, "handshake failure"):
 		return fmt.Errorf("%w: the broker may want a client certificate: set OUTBOX_TLS_CERT_FILE and OUTBOX_TLS_KEY_FILE", err)
 	case strings.Contains(text, "first record does not look like a TLS handshake"):

@@ -173,7 +173,14 @@ func (s *session) prepare(ctx context.Context) error {
 	return nil
 }
 
+// orCause returns why the broker or this side has ended the connection, if it has ended,
+// else err. The library tells whoever waits for an answer only that it has.
 func (s *session) orCause(err error) error {
+	if s.conn.IsClosed() {
+		if told := <-s.closes; told != nil && told.Server {
+			return told
+		}
+	}
 	if cause := s.socket.cause(); cause != nil {
 		return cause
 	}

@@ -1,0 +1,136 @@
+package rabbitmq
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// examineRights checks whether the exchange takes messages of this user, and those of
+// each topic.
+func (s *session) examineRights(ctx context.Context, topics []string) []relay.Check {
+	name := relay.Quote(s.options.Exchange)
+	if len(topics) == 0 {
+		topics = []string{"outbox-relay.doctor"}
+	}
+	var checks []relay.Check
+	for _, topic := range topics[:min(len(topics), mostTopics)] {
+		if len(topic) > maxShortString {
+			checks = append(checks, relay.Check{
+				Name: "topic", Severity: relay.Fault,
+				Found: fmt.Sprintf("topic %s is too long for a routing key, which takes %d bytes: its rows are dead at once", relay.Quote(topic), maxShortString),
+				Fix:   "let the application write shorter topics",
+			})
+			continue
+		}
+		switch err := s.wouldRefuse(ctx, topic); {
+		case err == nil || err.Code != amqp.AccessRefused: // it takes the message, or cannot be asked
+		case isInternal(err.Reason):
+			return []relay.Check{{
+				Name: "exchange rights", Severity: relay.Fault,
+				Found: fmt.Sprintf("exchange %s is internal: it takes messages only from other exchanges", name),
+				Fix:   "name another exchange in OUTBOX_RABBITMQ_EXCHANGE, or delete this one and declare it anew, not internal",
+			}}
+		case refusesExchange(err.Reason):
+			return []relay.Check{{
+				Name: "exchange rights", Severity: relay.Fault,
+				Found: fmt.Sprintf("user %q may not write to exchange %s", s.address.user, name),
+				Fix:   s.address.grantWrite(s.options.Exchange),
+			}}
+		default:
+			checks = append(checks, relay.Check{
+				Name: "topic", Severity: relay.Fault,
+				Found: fmt.Sprintf("user %q may not publish topic %s: %s", s.address.user, relay.Quote(topic), relay.Quote(err.Reason)),
+				Fix: fmt.Sprintf("rabbitmqctl list_user_topic_permissions %s  # and set_topic_permissions with the topic added to the pattern for writing",
+					relay.ShellQuote(s.address.user)),
+			})
+		}
+	}
+	if len(checks) == 0 {
+		checks = append(checks, relay.Check{Name: "exchange rights", Found: fmt.Sprintf("user %q may write to exchange %s", s.address.user, name)})
+	}
+	return checks
+}
+
+// wouldRefuse returns why the broker closes a channel on which a message of the topic is
+// published. The message cannot be taken in any case, because of its expiration and its
+// user. The broker looks at these after it has looked at the rights, so nothing is ever
+// published. Nil: it did not answer.
+func (s *session) wouldRefuse(ctx context.Context, topic string) *amqp.Error {
+	ch, err := s.conn.Channel()
+	if err != nil {
+		return nil
+	}
+	defer ch.Close()
+	closes := ch.NotifyClose(make(chan *amqp.Error, 1))
+	err = ch.PublishWithContext(ctx, s.options.Exchange, topic, false, false, amqp.Publishing{UserId: "outbox-relay doctor", Expiration: "never taken"})
+	if err != nil {
+		return nil
+	}
+	timer := time.NewTimer(connectTimeout)
+	defer timer.Stop()
+	select {
+	case reason := <-closes:
+		return reason
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// grantWrite is a command that adds the exchange to what the user may write to, and
+// leaves what it may do already: set_permissions would replace that.
+func (a address) grantWrite(exchange string) string {
+	if exchange == "" {
+		exchange = "amq.default"
+	}
+	user, vhost := erlangBinary(a.user), erlangBinary(a.vhost)
+	pattern := erlangBinary("^" + quotePattern(exchange) + "$")
+	return evalCommand(fmt.Sprintf(`[P] = rabbit_auth_backend_internal:list_user_vhost_permissions(%[1]s, %[2]s), `+
+		`[C, W, R] = [proplists:get_value(K, P) || K <- [configure, write, read]], N = %[3]s, `+
+		`rabbit_auth_backend_internal:set_permissions(%[1]s, %[2]s, C, `+
+		`case W of <<>> -> N; _ -> <<W/binary, $|, N/binary>> end, R, <<"outbox-relay">>).`, user, vhost, pattern))
+}
+
+// quotePattern is a regular expression for a name. Brackets need no quotes of Erlang.
+func quotePattern(name string) string {
+	var b strings.Builder
+	for _, r := range name {
+		if strings.ContainsRune(`\.+*?()|[]{}^$`, r) {
+			fmt.Fprintf(&b, "[%s]", strings.NewReplacer(`\`, `\\`, `^`, `\^`, `[`, `\[`, `]`, `\]`).Replace(string(r)))
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// notAllowed is what to do about a connection that the broker does not allow. It closes
+// one for several reasons.
+func (a address) notAllowed(text string) string {
+	user, vhost := relay.ShellQuote(a.user), relay.ShellQuote(a.vhost)
+	// To grant replaces what was granted. Here that is nothing: else the host would not be refused.
+	grant := fmt.Sprintf("rabbitmqctl set_permissions -p %s %s '' '.*' ''", vhost, user)
+	switch {
+	case strings.Contains(text, "number of channels"):
+		return fmt.Sprintf(`rabbitmqctl set_user_limits %s '{"max-channels": %d}'`, user, channelsNeeded)
+	case strings.Contains(text, "limit") && strings.Contains(text, "vhost"):
+		return fmt.Sprintf(`rabbitmqctl set_vhost_limits -p %s '{"max-connections": -1}'`, vhost)
+	case strings.Contains(text, "limit"):
+		return fmt.Sprintf(`rabbitmqctl set_user_limits %s '{"max-connections": -1}'`, user)
+	case strings.Contains(text, "not found"):
+		return fmt.Sprintf("rabbitmqctl add_vhost %s && %s", vhost, grant)
+	case strings.Contains(text, "access to vhost"), strings.Contains(text, amqp.ErrVhost.Reason):
+		return grant
+	}
+	return "see the log of RabbitMQ"
+}
+
+// channelsNeeded is how many channels a relay uses at the most: those of its lanes, twice
+// while they are replaced, those of late topics, and one for questions.
+const channelsNeeded = 2*(defaultChannels+2) + 2
