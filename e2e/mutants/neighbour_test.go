@@ -162,7 +162,7 @@ var neighbourMutants = []mutant{
 		rule: "19: who has rows locked is looked up",
 		file: "relay/engine/locked.go",
 		old:  "k.blockers = blockers{found: found, lookAt",
-		new:  "k.blockers = blockers{lookAt",
+		new:  "k.blockers = blockers{found: found[:0], lookAt",
 		pkg:  "./relay/engine", test: "TestLockedRowsAreNamedAndStopNoOther",
 	},
 }
