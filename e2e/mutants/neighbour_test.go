@@ -35,15 +35,15 @@ var neighbourMutants = []mutant{
 	{
 		rule: "16: a write that is suppressed is the row's fault",
 		file: "relay/postgres/mark.go",
-		old:  "return settled, c.suppressed(left)",
+		old:  "return settled, c.suppressed(free)",
 		new:  "return settled, nil",
 		pkg:  "./relay/engine", test: "TestRowThatCannotBeMarkedStopsNoOther/trigger_that_suppresses",
 	},
 	{
 		rule: "16: a refused row that somebody marked sent waits for no write",
 		file: "relay/postgres/write.go",
-		old:  `newStatement("pending", "_refused", writeBlanks{Table: blanks.Table})`,
-		new:  `newStatement("pending", "_refused", blanks)`,
+		old:  `newWrite("pending", "refuse", writeBlanks{Table: blanks.Table})`,
+		new:  `newWrite("pending", "refuse", blanks)`,
 		pkg:  "./relay/postgres", test: "TestRefuseLeavesSentAndDeletedRowsAlone",
 	},
 	{

@@ -40,7 +40,7 @@ func Explain(ctx context.Context, leader relay.Control, reading relay.Reader) (m
 	batch["limit"], batch["age"], batch["before"] = int8Param(1), int8Param(1), ints
 	batch["start"], batch["longest"], batch["bytes"] = instantParam(time.Now()), int8Param(1<<20), int8Param(1<<20)
 	for _, st := range []statement{
-		c.writes.mark.plain, c.writes.mark.patient, c.writes.refuse.plain, c.writes.refuse.patient, c.writes.unmarked,
+		c.writes.mark.plain, c.writes.mark.patient, c.writes.refuse.plain, c.writes.refuse.patient, c.writes.unmarked.plain,
 	} {
 		if err := explain(c.session, st, batch); err != nil {
 			return nil, err

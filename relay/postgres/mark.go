@@ -25,18 +25,18 @@ func (c *control) markAgain(ctx context.Context, marks []relay.Mark, again bool)
 	if len(settled) == len(marks) {
 		return settled, nil
 	}
-	gone, left, err := c.settled(ctx, c.writes.unmarked, missingFrom(len(marks), row, setOf(settled)))
+	gone, free, err := c.settled(ctx, c.writes.unmarked, missingFrom(len(marks), row, setOf(settled)), leftOut)
 	if err != nil {
 		return settled, c.explainWrite("look up rows that were not marked", err)
 	}
 	settled = append(settled, gone...)
 	switch {
-	case leftOut || len(left) == 0:
+	case len(free) == 0:
 		return settled, nil
 	case again:
-		return settled, c.suppressed(left)
+		return settled, c.suppressed(free)
 	}
-	more, err := c.markAgain(ctx, pick(marks, setOf(left), func(m relay.Mark) relay.Ref { return m.Ref }), true)
+	more, err := c.markAgain(ctx, pick(marks, setOf(free), func(m relay.Mark) relay.Ref { return m.Ref }), true)
 	return append(settled, more...), err
 }
 

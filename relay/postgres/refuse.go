@@ -39,7 +39,7 @@ func (c *control) refuseAgain(
 	for _, v := range verdicts {
 		done[v.Ref] = struct{}{}
 	}
-	gone, left, err := c.settled(ctx, c.writes.unrefused, missingFrom(len(refusals), row, done))
+	gone, free, err := c.settled(ctx, c.writes.unrefused, missingFrom(len(refusals), row, done), leftOut)
 	if err != nil {
 		return verdicts, c.explainWrite("look up refused rows", err)
 	}
@@ -47,12 +47,12 @@ func (c *control) refuseAgain(
 		verdicts = append(verdicts, relay.Verdict{Ref: r, Fate: relay.Gone})
 	}
 	switch {
-	case leftOut || len(left) == 0:
+	case len(free) == 0:
 		return verdicts, nil
 	case again:
-		return verdicts, c.suppressed(left)
+		return verdicts, c.suppressed(free)
 	}
-	more, err := c.refuseAgain(ctx, limit, pick(refusals, setOf(left), func(r relay.Refusal) relay.Ref { return r.Ref }), true)
+	more, err := c.refuseAgain(ctx, limit, pick(refusals, setOf(free), func(r relay.Refusal) relay.Ref { return r.Ref }), true)
 	return append(verdicts, more...), err
 }
 

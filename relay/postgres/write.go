@@ -18,8 +18,9 @@ type write struct {
 // writes are the statements of one table.
 type writes struct {
 	mark, refuse write
-	// unmarked and unrefused ask which rows of a batch still wait for the write.
-	unmarked, unrefused statement
+	// unmarked and unrefused ask which rows of a batch still wait for the write; the
+	// patient ones leave out those that somebody has locked.
+	unmarked, unrefused write
 }
 
 // writeBlanks fill in the files of the writes.
@@ -36,17 +37,17 @@ func newWrites(table schema.Table, after AfterSend) writes {
 		mark = "delete"
 	}
 	return writes{
-		mark:      newWrite(mark, blanks),
-		refuse:    newWrite("refuse", blanks),
-		unmarked:  newStatement("pending", "", blanks),
-		unrefused: newStatement("pending", "_refused", writeBlanks{Table: blanks.Table}),
+		mark:      newWrite(mark, "", blanks),
+		refuse:    newWrite("refuse", "", blanks),
+		unmarked:  newWrite("pending", mark, blanks),
+		unrefused: newWrite("pending", "refuse", writeBlanks{Table: blanks.Table}),
 	}
 }
 
-func newWrite(file string, blanks writeBlanks) write {
-	w := write{plain: newStatement(file, "", blanks)}
+func newWrite(file, variant string, blanks writeBlanks) write {
+	w := write{plain: newStatement(file, variant, blanks)}
 	blanks.Patient = true
-	w.patient = newStatement(file, "_patient", blanks)
+	w.patient = newStatement(file, variant+"_patient", blanks)
 	return w
 }
 
@@ -102,21 +103,16 @@ func (c *control) visible(ctx context.Context, missing []absent) ([]relay.Ref, e
 	return refs, nil
 }
 
-// settled sorts the rows that a write has not returned. gone need no further write. left
-// still wait for one, as the statement kept finds. Rows that are not visible yet are in
-// neither, and the caller tries them again, as it does all of them if the look-up meets
-// a lock.
-func (c *control) settled(ctx context.Context, kept statement, rows []absent) (gone, left []relay.Ref, err error) {
+// settled sorts the rows that a write has not returned. gone need no further write.
+// free still wait for one, as the statement kept finds, and where rows were left out
+// nobody has them locked. The others are locked, or not visible yet, and the caller
+// tries them again, as it does all of them if the look-up meets a lock.
+func (c *control) settled(ctx context.Context, kept write, rows []absent, leftOut bool) (gone, free []relay.Ref, err error) {
 	missing, err := c.visible(ctx, rows)
 	if err != nil {
 		return nil, nil, err
 	}
-	pending := make(map[relay.Ref]struct{})
-	batch := batchArgs(len(missing), func(i int) relay.Ref { return missing[i] })
-	err = c.query(ctx, writeDeadline, kept, batch, func(c *columns) func([][]byte) {
-		ref := readRef(c)
-		return func(row [][]byte) { pending[ref(row)] = struct{}{} }
-	})
+	pending, err := c.among(ctx, kept.plain, missing)
 	if isLocked(err) {
 		return nil, nil, nil
 	}
@@ -124,13 +120,31 @@ func (c *control) settled(ctx context.Context, kept statement, rows []absent) (g
 		return nil, nil, err
 	}
 	for _, ref := range missing {
-		if _, ok := pending[ref]; ok {
-			left = append(left, ref)
+		if isIn(pending, ref) {
+			free = append(free, ref)
 		} else {
 			gone = append(gone, ref)
 		}
 	}
-	return gone, left, nil
+	if !leftOut || len(free) == 0 {
+		return gone, free, nil
+	}
+	unlocked, err := c.among(ctx, kept.patient, free)
+	if isLocked(err) {
+		return gone, nil, nil
+	}
+	return gone, pick(free, unlocked, func(r relay.Ref) relay.Ref { return r }), err
+}
+
+// among returns those of the rows that a statement finds.
+func (c *control) among(ctx context.Context, st statement, refs []relay.Ref) (map[relay.Ref]struct{}, error) {
+	found := make(map[relay.Ref]struct{})
+	batch := batchArgs(len(refs), func(i int) relay.Ref { return refs[i] })
+	err := c.query(ctx, writeDeadline, st, batch, func(c *columns) func([][]byte) {
+		ref := readRef(c)
+		return func(row [][]byte) { found[ref(row)] = struct{}{} }
+	})
+	return found, err
 }
 
 // suppressed is the error for rows that nobody has locked and that two writes have not

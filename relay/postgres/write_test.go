@@ -376,6 +376,33 @@ func TestTriggerThatRefusesIsAClearError(t *testing.T) {
 	}
 }
 
+// A row whose write is suppressed is told apart from those that somebody has locked.
+func TestSuppressedRowAmongLockedOnesIsFound(t *testing.T) {
+	t.Parallel()
+	f := setup(t, shape{})
+	f.insert(10)
+	f.exec(`CREATE FUNCTION veto() RETURNS trigger LANGUAGE plpgsql AS
+		$$BEGIN IF NEW.id = 3 THEN RETURN NULL; END IF; RETURN NEW; END$$`)
+	f.exec(`CREATE TRIGGER veto BEFORE UPDATE ON {t} FOR EACH ROW EXECUTE FUNCTION veto()`)
+	c, s := f.lead()
+	all := refs(f.sweepAll(s))
+	begin(t, f.other(), "BEGIN", f.sql(`SELECT FROM {t} WHERE id = 7 FOR UPDATE`))
+	done, err := c.Mark(t.Context(), marks(all...))
+	if !errors.Is(err, relay.ErrWriteRefused) || !strings.Contains(err.Error(), "suppresses the write to row 3") || len(done) != 8 {
+		t.Errorf("settled %d: %v", len(done), err)
+	}
+	if done, err := c.Mark(t.Context(), marks(all[6])); err != nil || len(done) > 0 {
+		t.Errorf("the locked row: settled %v: %v", done, err)
+	}
+	var list []relay.Refusal
+	for _, r := range []relay.Ref{all[2], all[6]} {
+		list = append(list, relay.Refusal{Ref: r})
+	}
+	if v, err := c.Refuse(t.Context(), never, list); !errors.Is(err, relay.ErrWriteRefused) || len(v) > 0 {
+		t.Errorf("%+v, %v", v, err)
+	}
+}
+
 func TestWritesWorkOnATableWithAnyName(t *testing.T) {
 	t.Parallel()
 	f := setup(t, shape{table: `"Ünder the ""roof"""."Out Box; DROP"`})
