@@ -385,7 +385,7 @@ func TestSuppressedRowAmongLockedOnesIsFound(t *testing.T) {
 		$$BEGIN IF NEW.id = 3 THEN RETURN NULL; END IF; RETURN NEW; END$$`)
 	f.exec(`CREATE TRIGGER veto BEFORE UPDATE ON {t} FOR EACH ROW EXECUTE FUNCTION veto()`)
 	c, s := f.lead()
-	all := refs(f.sweepAll(s))
+	all := refs(f.readPass(s))
 	begin(t, f.other(), "BEGIN", f.sql(`SELECT FROM {t} WHERE id = 7 FOR UPDATE`))
 	done, err := c.Mark(t.Context(), marks(all...))
 	if !errors.Is(err, relay.ErrWriteRefused) || !strings.Contains(err.Error(), "suppresses the write to row 3") || len(done) != 8 {
