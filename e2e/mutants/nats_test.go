@@ -50,8 +50,8 @@ var natsMutants = []mutant{
 	{
 		rule: "NATS: a late message is refused only where the broker works",
 		file: "sinks/natsjs/watch.go",
-		old:  "&& (e.number < acked || seen.After(e.deadline))",
-		new:  "&& (true || e.number < acked || seen.After(e.deadline))",
+		old:  "judge.Of(s.began(e), now) == link.Late",
+		new:  "now.After(e.deadline)",
 		pkg:  "./sinks/natsjs", test: "TestConformance/a_half_open_connection_is_given_up",
 	},
 	{

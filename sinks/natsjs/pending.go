@@ -27,7 +27,9 @@ type pending struct {
 	// acked is the highest number that was acknowledged. It proves that the broker
 	// worked after every message with a lower number had been written.
 	acked uint64
-	ended bool // no further entries
+	// answered is the latest deadline of what was acknowledged.
+	answered time.Time
+	ended    bool // no further entries
 	// shares bounds how many messages of late topics there are.
 	shares *link.Shares
 }
@@ -95,6 +97,9 @@ func (p *pending) acknowledge(t ticket) (item, bool) {
 	defer p.mu.Unlock()
 	if t.number <= p.last {
 		p.acked = max(p.acked, t.number)
+	}
+	if e := p.find(t); e != nil && e.deadline.After(p.answered) {
+		p.answered = e.deadline
 	}
 	it, ok := p.takeLocked(t)
 	if ok {
@@ -198,6 +203,13 @@ func (p *pending) lastAcknowledged() uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.acked
+}
+
+// lastAnswered is the latest deadline of what was acknowledged. Zero: nothing was.
+func (p *pending) lastAnswered() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.answered
 }
 
 // takeIf removes the messages for which the condition holds, and returns them in the

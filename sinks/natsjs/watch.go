@@ -25,8 +25,7 @@ func (s *session) watch(ctx context.Context) {
 	tick := time.NewTicker(link.WatchInterval(s.options.AckTimeout))
 	defer tick.Stop()
 	proofs := make(chan proof, 1)
-	asked := false
-	var seen time.Time
+	judge := link.NewJudge(s.options.AckTimeout)
 	for {
 		select {
 		case <-s.closed:
@@ -35,32 +34,36 @@ func (s *session) watch(ctx context.Context) {
 			s.cut(errClosing)
 			return
 		case p := <-proofs:
-			asked = false
-			if p.err != nil {
+			switch {
+			case p.err != nil:
 				s.cut(fmt.Errorf("%w: %w", errUnresponsive, p.err))
-				continue
-			}
-			if p.asked.After(seen) {
-				seen = p.asked
+			case p.answered:
+				judge.Reply(time.Now())
+			default:
+				judge.Withdraw()
 			}
 		case now := <-tick.C:
 			s.repeat(now)
 			s.settleUndecided(now)
-			s.refuseLate(now, seen)
-			if !asked && s.overdue(now) {
-				asked = true
-				tasks.Go(func() { proofs <- s.prove(ctx, now) })
+			if answered := s.pending.lastAnswered(); !answered.IsZero() {
+				judge.Answer(answered.Add(-s.options.AckTimeout), now)
+			}
+			s.refuseLate(judge, now)
+			if s.hasToAsk(judge, now) {
+				judge.Asked(now)
+				tasks.Go(func() { proofs <- s.prove(ctx) })
 			}
 		}
 	}
 }
 
-// refuseLate refuses messages whose time is over, if the broker is seen to work: it
-// acknowledged a message that was published later, or answered a question that was
-// asked after their time was over.
-func (s *session) refuseLate(now, seen time.Time) {
-	for _, e := range s.pending.takeIf(func(e *entry, acked uint64) bool {
-		return e.phase == unanswered && now.After(e.deadline) && (e.number < acked || seen.After(e.deadline))
+// began is when the time of a message began.
+func (s *session) began(e *entry) time.Time { return e.deadline.Add(-s.options.AckTimeout) }
+
+// refuseLate refuses the messages that the judge finds late.
+func (s *session) refuseLate(judge *link.Judge, now time.Time) {
+	for _, e := range s.pending.takeIf(func(e *entry, _ uint64) bool {
+		return e.phase == unanswered && judge.Of(s.began(e), now) == link.Late
 	}) {
 		s.pending.noteLate(e.message.Topic)
 		if e.stranger {
@@ -71,23 +74,24 @@ func (s *session) refuseLate(now, seen time.Time) {
 	}
 }
 
-// overdue returns whether a message waits whose time is over.
-func (s *session) overdue(now time.Time) bool {
-	return s.pending.any(func(e *entry) bool { return e.phase == unanswered && now.After(e.deadline) })
+// hasToAsk returns whether a message waits about which the broker has to be asked. A
+// question ends by itself, so none is given up here.
+func (s *session) hasToAsk(judge *link.Judge, now time.Time) bool {
+	return s.pending.any(func(e *entry) bool { return e.phase == unanswered && judge.Next(s.began(e), now) == link.StepAsk })
 }
 
 // proof is what came of a question to the broker that was not a publish. The zero
 // value proves nothing.
 type proof struct {
-	asked time.Time
-	err   error
+	answered bool
+	err      error
 }
 
 // prove asks JetStream something, or makes a round trip to the server if the user
 // may not ask. An error is an answer too. If there is no answer, a slow stream cannot
 // be told from a dead broker, and the connection is given up, unless messages are
 // acknowledged meanwhile.
-func (s *session) prove(ctx context.Context, now time.Time) proof {
+func (s *session) prove(ctx context.Context) proof {
 	acked := s.pending.lastAcknowledged()
 	_, err := ask(ctx, s, askAccount, s.js.AccountInfo)
 	if errors.Is(err, errDenied) {
@@ -95,7 +99,7 @@ func (s *session) prove(ctx context.Context, now time.Time) proof {
 	}
 	switch {
 	case err == nil, isAnswer(err):
-		return proof{asked: now}
+		return proof{answered: true}
 	case ctx.Err() != nil, s.pending.lastAcknowledged() > acked:
 		return proof{}
 	}
