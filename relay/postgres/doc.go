@@ -27,8 +27,15 @@
 //
 // A chunk holds no more bytes than asked for. A large row is measured before it is
 // fetched, and a payload over the limit is never fetched. A row that the
-// server cannot even read (corrupt, or too long once converted) is found and
-// reported as that row's defect; it does not stop the others.
+// server cannot read is found and stops no other: it is tried again for ten
+// seconds, unless what it contains is the cause, and then is that row's defect.
+//
+// # Statements
+//
+// The SQL stands in the folder sql. A file names its parameters and its columns.
+// What one statement reads is bounded, and its plan does not depend on statistics:
+// plan_test.go looks at each. The conditions of the partial indexes are those of
+// package schema.
 //
 // # Beside the relay
 //
