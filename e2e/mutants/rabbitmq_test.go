@@ -178,7 +178,7 @@ var rabbitmqMutants = []mutant{
 		file: "sinks/rabbitmq/sink.go",
 		old:  "const suspectWindow = 24",
 		new:  "const suspectWindow = 1",
-		pkg:  "./sinks/rabbitmq", test: "TestSilentTopicHoldsUpTheOtherSuspectsOnce",
+		pkg:  "./sinks/rabbitmq", test: "TestSilentTopicHoldsUpNoOtherSuspect",
 	},
 	{
 		rule: "RabbitMQ: a topic that closed no channel is no suspect any more",

@@ -40,10 +40,14 @@ func (l *lateTopics) add(topic string) {
 	if len(l.topics) >= mostLate {
 		clear(l.topics) // a message of each has to be late once more
 	}
+	_, was := l.topics[topic]
 	l.topics[topic] = struct{}{}
 	l.count.Store(int32(len(l.topics)))
 	l.mu.Unlock()
 	l.remind()
+	if !was {
+		l.changed() // what waits for room on another lane need not
+	}
 }
 
 // remind has a connection made if there are late topics.
