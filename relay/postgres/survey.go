@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay"
@@ -84,7 +85,7 @@ func (s *readSession) readAll(ctx context.Context, req relay.ChunkRequest) (rela
 		if req.Rows <= 0 {
 			return relay.Survey{}, nil
 		}
-		req.ExcludeKeys = append(excluded[:len(excluded):len(excluded)], share.closed...)
+		req.ExcludeKeys = append(slices.Clip(excluded), share.closed...)
 		chunk, err := s.read(ctx, req, s.pace.rows(req))
 		if err != nil {
 			return survey, err

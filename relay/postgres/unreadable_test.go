@@ -67,5 +67,4 @@ func TestUnreadableRowKeepsItsKey(t *testing.T) {
 	if text := strings.Join(got, ","); text != "small,large,,small" {
 		t.Errorf("the keys are %s", text)
 	}
-
 }
