@@ -21,9 +21,9 @@ const (
 )
 
 // Migrate makes the outbox table what this version of the relay needs, in one
-// transaction, or changes nothing. While somebody holds a lock that it needs it
-// tries again until ctx ends; on a table that is up to date it needs none. What
-// it changes the server tells as notices (pgx's OnNotice).
+// transaction, or changes nothing. While another session holds a lock that it needs,
+// it tries again until ctx ends; on a table that is up to date it needs no lock. The
+// server sends a notice for each change (pgx's OnNotice).
 //
 // conn must not be in a transaction, and stays the caller's.
 func Migrate(ctx context.Context, conn *pgx.Conn, o Options) error {

@@ -137,7 +137,7 @@ BEGIN
         HINT = 'Nothing is retyped for you. Alter these columns, or set OUTBOX_TABLE to another name.';
   END IF;
 
-  -- ADD COLUMN IF NOT EXISTS takes its ACCESS EXCLUSIVE lock also for nothing.
+  -- ADD COLUMN IF NOT EXISTS takes its ACCESS EXCLUSIVE lock even if the column exists.
   IF (SELECT count(*) FROM pg_attribute WHERE attrelid = tab AND NOT attisdropped AND attname IN (
       'key', 'content_type', 'headers', 'created_at', 'available_at', 'sent_at', 'attempts',
       'first_attempt_at', 'last_error', 'dead_at')) < 10 THEN
@@ -189,10 +189,10 @@ BEGIN
 END $outbox$;
 
 -- The guard. The relay may take a row from the write-ahead log, as it was
--- inserted; a row changed or deleted in the transaction that inserted it would be
--- published although it never was. The guard forbids that, and nothing else. It
--- goes by the row version: of a row that this transaction has updated before, it
--- cannot tell who inserted it, and forbids a second change of these columns too.
+-- inserted; a row changed or deleted in the transaction that inserted it would still
+-- be published as inserted. The guard forbids that, and nothing else. It judges by the
+-- row version: if this transaction has updated a row before, the guard cannot tell who
+-- inserted it, and forbids a second change of these columns too.
 DO $outbox$
 DECLARE
   tab  oid := to_regclass({{table_text}});
@@ -203,7 +203,7 @@ DECLARE
   -- EXCEPTION blocks, which have xids of their own. Later ones may also be of
   -- other sessions (committed), or of rows frozen billions of transactions ago
   -- whose xmin seems to lie ahead; pg_xact_status tells. A version that is visible
-  -- and still in progress can only be our own. (Tried also across the point where
+  -- and still in progress can only be our own. (Tested also across the point where
   -- xids begin again at 3, with rows frozen before and savepoints on both sides.)
   body text := $guard$
 DECLARE
@@ -213,8 +213,8 @@ DECLARE
   status  text;
 BEGIN
   IF TG_OP = 'TRUNCATE' THEN
-    -- Counters say at no cost whether the session has inserted lately. Only then is
-    -- the table read, to see whether it did so in this transaction.
+    -- Counters say at no cost whether the session has inserted lately. Only then the
+    -- table is read, to see whether that was in this transaction.
     IF current_setting('track_counts')::boolean AND (SELECT sum(pg_stat_get_xact_tuples_inserted(relid))
         FROM (SELECT TG_RELID UNION SELECT relid FROM pg_partition_tree(TG_RELID)) AS parts (relid)) = 0 THEN
       RETURN NULL;
@@ -327,7 +327,7 @@ BEGIN
     RETURN;
   END IF;
 
-  -- The view counts FOR ALL TABLES and FOR TABLES IN SCHEMA in.
+  -- The view includes FOR ALL TABLES and FOR TABLES IN SCHEMA.
   IF NOT EXISTS (SELECT FROM pg_publication_tables WHERE pubname = pub.pubname
       AND schemaname = {{schema_name}} AND tablename = {{table_name}}) THEN
     ALTER PUBLICATION {{publication}} ADD TABLE {{table}};

@@ -22,7 +22,7 @@
 //   - A pass reads due rows in chunks, while polling.
 //   - A survey reads all due rows in one snapshot, while tailing.
 //   - A hold makes the rows of a key wait in the table. A parked key waits too, but
-//     only until its chain in memory empties, and within one pass.
+//     only until its chain in memory empties: the pass or the tail then reads on.
 //   - A row returns to the table when it leaves memory unpublished, and is left to
 //     the table when it never came into memory.
 //   - A row is late if the running pass may have gone by another row of its key.

@@ -26,13 +26,13 @@ type bufferLimits struct {
 	bytes int64
 }
 
-// window is how many rows are worth a statement.
+// window is MaxInFlight: the buffer holds readAhead windows of rows.
 func (l bufferLimits) window() int { return l.rows / readAhead }
 
 // running says whether a pass is running.
 func (in *intake) running() bool { return in.pass != nil }
 
-// advance asks for what is wanted next, if anything is.
+// advance asks for the next statement of a pass, if one is due.
 func (in *intake) advance(now time.Time) {
 	p := in.pass
 	switch {
@@ -71,9 +71,9 @@ func (in *intake) begin(now time.Time) {
 	in.reader.ask(readRequest{kind: beginPass})
 }
 
-// readChunk asks for the next chunk once a worthwhile one fits the buffer, and
-// says whether it did. A row larger than the buffer is asked for when nothing
-// else is in memory.
+// readChunk asks for the next chunk when the buffer has room for one that is worth a
+// statement, and says whether it did. A row larger than the buffer is asked for when
+// nothing else is in memory.
 func (in *intake) readChunk() bool {
 	p, memory := in.pass, in.dispatcher.memory()
 	rows := min(in.limits.rows-memory.rows, in.limits.window())
@@ -110,8 +110,8 @@ func (in *intake) refill(parked *parkedKeys, frame func(key string) relay.Pass) 
 	if !found {
 		return relay.ChunkRequest{}, false
 	}
-	// A row that is larger than what is free is asked for all the same: it is
-	// one of a kind, and the chain is short.
+	// A row that is larger than what is free is asked for nevertheless: there is only
+	// one, and its chain is short.
 	req := in.request(frame(next.key), next.after, next.rows, max(free, parked.nextSize))
 	req.OnlyKey = &next.key
 	return req, true
@@ -172,7 +172,8 @@ func (in *intake) abandon() {
 	}
 }
 
-// keepsUp says whether the passes have nothing to catch up with.
+// keepsUp says whether passes keep up with the table: the last one was complete and
+// quick.
 func (in *intake) keepsUp() bool { return in.quick }
 
 // end ends the pass, complete or not.

@@ -2,10 +2,10 @@ package engine
 
 import "github.com/outbox-relay/outbox-relay/relay"
 
-// parkedKeys are the keys that a pass leaves out as it reads on, because their chains
-// are full. As a chain empties, the pass reads more rows of its key, from where the
-// key was parked, up to the pass's bound. So for that key it is an ordinary pass, only
-// slow. The zero value has no keys.
+// parkedKeys are the keys that a pass or a survey leaves out as it reads on, because
+// their chains are full. As a chain empties, more rows of its key are read, from where
+// the key was parked up to the bound of the pass or survey. So for that key it is an
+// ordinary pass, only slow. The zero value has no keys.
 type parkedKeys struct {
 	after map[string]int64 // of each key, the id to go on after
 	// refilling is the key whose rows are being read.

@@ -38,13 +38,13 @@ type pass struct {
 	scanned bool // the cursor is at the end
 	parked  parkedKeys
 	taken   int // rows brought into memory
-	// late says that the pass has met a row that it leaves to the next pass. The
+	// late says that the pass has met a late row, which it leaves to the next pass. The
 	// pass ends: the rows that follow are likely to be late too.
 	late bool
 	// nextSize is the size of the row that did not fit into the last chunk, in bytes;
 	// 0 where there was none.
 	nextSize int64
-	// abandoned says that the statement that is out is the last.
+	// abandoned says that the pass ends with the statement that is out.
 	abandoned bool
 }
 

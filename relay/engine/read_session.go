@@ -10,10 +10,10 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
-// readSession runs what the loop asks for on the session that reads the table, one
-// statement at a time. It opens the session when it has none. It owns the session,
-// decides nothing, and never waits for the sink: each statement's result is in memory
-// when it answers.
+// readSession runs the loop's requests on the session that reads the table, one
+// statement at a time. It owns that session and opens it when there is none. It
+// decides nothing, and never waits for the sink: each statement's whole result is in
+// memory when it answers.
 type readSession struct {
 	database relay.Database
 	control  relay.Control
@@ -39,7 +39,7 @@ type readResult struct {
 	survey   relay.Survey
 	snapshot wal.Snapshot
 	lag      relay.TailLag
-	refusal  error // why the tail is not to be trusted
+	refusal  error // why the tail cannot be trusted
 	took     time.Duration
 	err      error
 }

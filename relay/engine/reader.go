@@ -26,8 +26,8 @@ func (s statement) ofTail() bool { return s >= refillTail }
 // began.
 func (s statement) bringsRows() bool { return s >= beginPass && s <= readSurvey }
 
-// readsRows says whether the statement looks for rows: where those fail, the others
-// may succeed.
+// readsRows says whether the statement looks for rows. Such statements may fail while
+// the others succeed.
 func (s statement) readsRows() bool { return s >= readChunk && s <= readSurvey }
 
 // reader is the loop's side of the session that reads the table: it asks for one
@@ -37,7 +37,7 @@ type reader struct {
 	session  *readSession
 	flight   *inFlight
 	out      statement
-	failures int   // in a row, until rows are read again
+	failures int   // in succession, since rows were last read
 	err      error // of the last one
 }
 

@@ -60,8 +60,8 @@ func (t *tail) leaveToTable(ev relay.TailEvent, now time.Time) {
 	}
 }
 
-// take hands a row to the dispatcher. Where its chain is full, its key is held and
-// a survey brings the row.
+// take hands a row to the dispatcher. If its chain is full, its key is held, and a
+// survey brings the row.
 func (t *tail) take(m *item, now time.Time) {
 	if !t.intake.dispatcher.add(m) {
 		t.intake.holds.hold(m.KeyName())
@@ -77,8 +77,8 @@ func (t *tail) survey(now time.Time) {
 	t.surveys.begins(now)
 	in := t.intake
 	in.holds.snapshotBegins()
-	// Rows that are in memory come once more: half a buffer for all, so that both
-	// together are bounded too.
+	// The survey brings the rows that are in memory once more. It may take half a
+	// buffer, so that both together are bounded.
 	req := in.request(relay.Pass{}, math.MinInt64, in.limits.rows, in.limits.bytes/2)
 	req.ExcludeKeys = t.parked.appendTo(in.holds.excluded())
 	if in.dispatcher.ordering == OrderByKey {
@@ -133,7 +133,7 @@ func (t *tail) takeRow(row relay.Row, s relay.Survey, now time.Time) {
 	}
 }
 
-// park leaves the rows of the key after that id to refills, within what the survey
+// park leaves the rows of the key after that id to refills, which read what the survey
 // saw.
 func (t *tail) park(key string, after int64, frame relay.Pass) {
 	if t.intake.holds.blocks(key) || t.parked.has(key) {
@@ -193,8 +193,8 @@ func (t *tail) returned(m *item) {
 	}
 }
 
-// allReturned notes that all that was not published has left memory: a survey has to
-// come before the log is read on.
+// allReturned notes that everything unpublished has left memory: a survey has to come
+// before more of the log is read.
 func (t *tail) allReturned(now time.Time) {
 	switch t.phase {
 	case tailReading:
@@ -205,8 +205,7 @@ func (t *tail) allReturned(now time.Time) {
 		t.parked = parkedKeys{}
 		t.horizon.leaveAll()
 	case tailOpening, tailJoining, tailStarting:
-		// A slot that nobody goes on with would keep the log for as long as the broker
-		// is down.
+		// A slot that is not used would retain the log for as long as the broker is down.
 		t.leave(now, "the broker takes no messages", nil)
 	case tailClosing, tailEnded:
 	}

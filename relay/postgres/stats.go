@@ -66,16 +66,16 @@ func (s *session) count(ctx context.Context) (Stats, error) {
 	given := args{"most": int8Param(countCap + 1)}
 	statement := newStatement("stats", "", newReadBlanks(s.table, payloadKind{}, ""))
 	err := s.query(ctx, countDeadline, statement, given, func(c *columns) func([][]byte) {
-		head, due, refused, come := c.at("head"), c.at("due"), c.at("refused"), c.at("come")
-		planned, buried, oldest := c.at("planned"), c.at("buried"), c.at("oldest")
+		indexed, due, refused, reached := c.at("indexed"), c.at("due"), c.at("refused"), c.at("reached")
+		scheduled, dead, oldest := c.at("scheduled"), c.at("dead"), c.at("oldest")
 		return func(row [][]byte) {
-			cut := int64Of(row[head]) > countCap
+			cut := int64Of(row[indexed]) > countCap
 			count := func(n int64, cut bool) Count { return Count{Rows: min(n, countCap), More: cut || n > countCap} }
 			stats = Stats{
-				Due:       count(int64Of(row[due])+int64Of(row[come]), cut),
-				Scheduled: count(int64Of(row[planned]), false),
+				Due:       count(int64Of(row[due])+int64Of(row[reached]), cut),
+				Scheduled: count(int64Of(row[scheduled]), false),
 				Retrying:  count(int64Of(row[refused]), cut),
-				Dead:      count(int64Of(row[buried]), false),
+				Dead:      count(int64Of(row[dead]), false),
 				OldestAge: max(0, time.Duration(int64Of(row[oldest]))*time.Microsecond),
 			}
 		}

@@ -1,5 +1,5 @@
--- Deletes acknowledged rows, those that an earlier configuration has marked included.
--- The notes go with them.
+-- Deletes acknowledged rows, including those that were marked under an earlier
+-- configuration. Their notes are lost.
 WITH batch AS (
 	SELECT * FROM unnest(@ids::bigint[], @message_ids::uuid[], @notes::text[]) AS b (id, message_id, note)
 )

@@ -1,5 +1,5 @@
--- Sets sent_at of acknowledged rows. Acknowledged is acknowledged: a row that somebody
--- has declared dead meanwhile is sent, and dead no more. last_error keeps the last
+-- Sets sent_at of acknowledged rows. An acknowledged row is sent even if somebody has
+-- declared it dead meanwhile: then it is no longer dead. last_error keeps the last
 -- refusal unless there is a note.
 WITH batch AS (
 	SELECT * FROM unnest(@ids::bigint[], @message_ids::uuid[], @notes::text[]) AS b (id, message_id, note)

@@ -1,4 +1,4 @@
--- Names the next row of a scan, which the server fails to read whole.
+-- Reads the id of the next row of a scan, which the server fails to read whole.
 SELECT o.id, message_id, created_at, attempts, available_at
 	{{- if .Named}}, {{template "key_name" .}} AS key{{else}}, NULL AS key{{end}}
 FROM {{if .Fenced}}({{template "fence" .}}) AS fence CROSS JOIN LATERAL {{end}}(

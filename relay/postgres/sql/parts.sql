@@ -45,7 +45,7 @@ scheduled, the beginning of the pass has listed the ids. */ -}}
 {{- end}}
 {{- end}}
 
-{{- /* Where a statement stops that leaves keys out: after so many rows, whether they
+{{- /* Where a statement that leaves keys out stops: after so many rows, whether they
 are left out or not. Without a bound a million rows behind a head that waits would be
 read by one statement. NULL where there are fewer. */ -}}
 {{define "fence"}}

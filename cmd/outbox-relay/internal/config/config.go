@@ -10,15 +10,15 @@ import (
 )
 
 // Config is the whole configuration. The tags are the one place where a
-// variable's name, default and meaning are written down: parsing, help and the
-// README's table all come from them.
+// variable's name, default and meaning are written down: parsing, help and the table
+// of docs/configuration.md all come from them.
 //
 //	env        the variable; ",required" where there is no default
 //	envDefault the default
 //	oneof      the values allowed, separated by |
 //	shown      the default as people read it, where envDefault does not say it
 //	empty      "value" where the empty value is one, and does not mean the default
-//	doc        the meaning, for help and the README alike
+//	doc        the meaning, for help and docs/configuration.md alike
 type Config struct {
 	DatabaseURL Secret       `env:"OUTBOX_DATABASE_URL,required" doc:"PostgreSQL, as a libpq URL or key=value string; several hosts work with target_session_attrs=read-write; not through a transaction pooler"`
 	SinkURL     Secret       `env:"OUTBOX_SINK_URL,required" doc:"the broker: nats:// or tls:// for NATS JetStream, amqp:// or amqps:// for RabbitMQ (with a virtual host, if it is not /); commas separate hosts"`
@@ -26,7 +26,7 @@ type Config struct {
 	Publication Identifier   `env:"OUTBOX_PUBLICATION" envDefault:"outbox_relay" doc:"the publication that migrate makes or extends; several outbox tables may share it"`
 
 	Mode              Mode           `env:"OUTBOX_MODE" envDefault:"auto" oneof:"auto|replication|polling" doc:"auto: read new rows from the write-ahead log where that works, poll where not; replication: a leader that has to poll is not ready; polling: do not try"`
-	ReconcileInterval time.Duration  `env:"OUTBOX_RECONCILE_INTERVAL" envDefault:"30s" doc:"how often the table is read too while the log is read, to find what the log has missed"`
+	ReconcileInterval time.Duration  `env:"OUTBOX_RECONCILE_INTERVAL" envDefault:"30s" doc:"while the log is read: how often the table is read too, to find what the log has missed"`
 	VisibilityGate    VisibilityGate `env:"OUTBOX_VISIBILITY_GATE" envDefault:"auto" oneof:"auto|on|off" doc:"hold a row of the log until its transaction is visible; auto: while PostgreSQL has a synchronous standby"`
 	MaxWAL            Bytes          `env:"OUTBOX_MAX_WAL" envDefault:"1GiB" doc:"the log that PostgreSQL may keep for the relay before it polls instead"`
 

@@ -5,9 +5,8 @@ import (
 	"strings"
 )
 
-// unheeded are variables of libpq that ask for something, most of it of the
-// connection's safety, and that PostgreSQL's driver does not know. It would connect
-// without what they ask for, and say nothing.
+// unheeded are variables of libpq that the driver does not know. Most are about the
+// connection's security. The driver would ignore them without a word.
 var unheeded = []struct {
 	name    string
 	nothing []string // values that ask for nothing
