@@ -75,6 +75,10 @@ func (f *follower) step(step link.Step, now time.Time) {
 			f.judge.Asked(now)
 		}
 	case link.StepGiveUp:
+		if f.lane.kind == lateLane {
+			f.refuseOverdue(now)
+			return
+		}
 		s.cut(fmt.Errorf("%w: messages wait for their confirms, and it was asked what it has taken", errUnresponsive))
 	}
 }
@@ -88,4 +92,17 @@ func (f *follower) takeReply(err error) {
 	now := time.Now()
 	f.judge.Reply(now)
 	f.session.hear(now)
+}
+
+// refuseOverdue refuses late topics' messages whose time is over, although the channel
+// does not answer. The broker registers a channel with a quorum queue at the first message,
+// and waits there for a queue that takes no commands. Another connection would wait alike,
+// and would not hear the confirms of this one. A dead connection ends by itself.
+func (f *follower) refuseOverdue(now time.Time) {
+	for i := range f.open {
+		e := &f.open[i]
+		if e.message != nil && !confirmed(*e) && now.Sub(e.written) >= f.session.options.AckTimeout {
+			f.refuseLate(e)
+		}
+	}
 }
