@@ -19,8 +19,8 @@ type control struct {
 	leads bool
 	waits bool // shares the lock of the standbys
 
-	listens   bool
-	deafUntil time.Time // does not listen before
+	listens     bool
+	listenAfter time.Time // does not listen before this
 }
 
 // TryLead takes the lock if it is free.
@@ -102,12 +102,12 @@ func (c *control) heard(ctx context.Context) error {
 	if n <= floodSize {
 		return nil
 	}
-	c.deafUntil = time.Now().Add(floodPause)
+	c.listenAfter = time.Now().Add(floodPause)
 	return c.unlisten(ctx)
 }
 
 func (c *control) listen(ctx context.Context) error {
-	if c.listens || time.Now().Before(c.deafUntil) {
+	if c.listens || time.Now().Before(c.listenAfter) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, shortDeadline)

@@ -70,8 +70,8 @@ func (in *input) copied(n int) []byte {
 	return b
 }
 
-// unhexed decodes the next n bytes, which are hexadecimal digits, into new memory.
-func (in *input) unhexed(n int) []byte {
+// decodedHex decodes the next n bytes, which are hexadecimal digits, into new memory.
+func (in *input) decodedHex(n int) []byte {
 	if n%2 != 0 {
 		in.fail(fmt.Errorf("%w: an odd number of hexadecimal digits", ErrProtocol))
 	}

@@ -87,7 +87,7 @@ func readPayload(in *input, l *layout, length int, limit int64) relay.Value {
 	case v.Length > limit:
 		in.skip(digits)
 	case l.bytea:
-		v.Bytes = in.unhexed(digits)
+		v.Bytes = in.decodedHex(digits)
 	default:
 		v.Bytes = in.copied(digits)
 	}

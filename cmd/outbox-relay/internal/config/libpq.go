@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// unheeded are variables of libpq that the driver does not know. Most are about the
+// unsupported are variables of libpq that the driver does not know. Most are about the
 // connection's security. The driver would ignore them without a word.
-var unheeded = []struct {
+var unsupported = []struct {
 	name    string
 	nothing []string // values that ask for nothing
 	fix     string
@@ -28,7 +28,7 @@ func checkLibpq(environ []string) Faults {
 	var faults Faults
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
-		for _, v := range unheeded {
+		for _, v := range unsupported {
 			if v.name == name && value != "" && !slices.Contains(v.nothing, value) {
 				faults = append(faults, Fault{Variable: name, Problem: "the relay does not support this variable of libpq: " + v.fix})
 			}
