@@ -90,7 +90,7 @@ var relayMutants = []mutant{
 	},
 	{
 		rule: "1: the lowest id is read",
-		file: "relay/postgres/reads.go",
+		file: "relay/postgres/scan.go",
 		old:  "if from != beforeAllIDs {",
 		new:  "{",
 		pkg:  "./relay/postgres", test: "TestLowestAndHighestIDsAreRead",

@@ -3,31 +3,9 @@ package postgres
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay"
-	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
-
-// smallRow is the largest weight, in bytes as stored, with which a row is read in the
-// scan itself. As received it may be longer, a compressed one by 255 times at most
-// (lz4); what does not fit is dropped while it is being read.
-const smallRow = 8192
-
-// jsonbWeight is how much one stored byte of a jsonb adds to a row's weight.
-const jsonbWeight = 8
-
-// entry is a row of a chunk that is being put together.
-type entry struct {
-	row  relay.Row
-	size int64
-	// large rows are fetched after the scan; size is then what to expect.
-	large bool
-	// writer is the transaction, or the savepoint, that wrote the row.
-	writer wal.XID
-	// absent: gone since the scan. excess: too large for the chunk, size is known.
-	absent, excess bool
-}
 
 // Chunk reads the next rows of a pass.
 //
@@ -86,64 +64,6 @@ func (s *readSession) read(ctx context.Context, req relay.ChunkRequest, rows int
 	return chunk, nil
 }
 
-// scanned is what a scan has brought.
-type scanned struct {
-	entries []entry
-	seen    int   // rows that came, more than entries where it was cut
-	last    int64 // id of the last entry
-	cut     bool  // there are rows that did not fit
-	// fenced: the statement has looked at no row after the one with the id fence.
-	fenced bool
-	fence  int64
-	bytes  int64 // of the entries
-}
-
-// scan reads rows until they no longer fit. It drops the rows that still arrive then:
-// the statement ends soon.
-func (s *readSession) scan(ctx context.Context, req relay.ChunkRequest, rows int) (*scanned, error) {
-	kind, given := scanArgs(req, rows)
-	result := &scanned{last: req.After}
-	d := newDecoder(req)
-	err := s.queryRows(ctx, s.statements.scan[kind], given, func(c *columns) func([][]byte) {
-		read, id, fence := d.scanned(c, s.payload.Weight, s.expansion), c.at("id"), c.at("fence")
-		return func(row [][]byte) {
-			if f := row[fence]; f != nil {
-				result.fence, result.fenced = int64Of(f), true
-			}
-			if row[id] == nil {
-				return // only the fence
-			}
-			result.seen++
-			if !result.cut {
-				result.add(read(row), req.Bytes)
-			}
-		}
-	})
-	return result, err
-}
-
-// add takes an entry in, unless it no longer fits into so many bytes.
-func (r *scanned) add(e entry, bytes int64) {
-	if r.bytes+e.size > bytes && len(r.entries) > 0 {
-		r.cut = true
-		return
-	}
-	if !e.large {
-		e.excess = e.size > bytes
-	}
-	r.bytes += e.size
-	r.last = e.row.ID
-	r.entries = append(r.entries, e)
-}
-
-// queryRows does not prepare a stale statement again, as query does. [readSession.Chunk]
-// does, since the payload may have got another type.
-func (s *readSession) queryRows(ctx context.Context, st statement, given args, read reader) error {
-	ctx, cancel := context.WithTimeout(ctx, readDeadline)
-	defer cancel()
-	return s.try(ctx, st, given, read)
-}
-
 // assemble takes the entries in order until they no longer fit.
 func (r *scanned) assemble(req relay.ChunkRequest) relay.Chunk {
 	chunk := relay.Chunk{Rows: make([]relay.Row, 0, len(r.entries)), Cursor: req.After}
@@ -165,38 +85,4 @@ func (r *scanned) assemble(req relay.ChunkRequest) relay.Chunk {
 		chunk.Cursor = e.row.ID
 	}
 	return chunk
-}
-
-// readDefect reads the id of the row that the server fails on, and its key if the
-// server can read that: the rows behind it have to wait until it is dead.
-func (s *readSession) readDefect(ctx context.Context, req relay.ChunkRequest, cause error) (relay.Chunk, error) {
-	kind, given := scanArgs(req, 1)
-	chunk, err := s.readName(ctx, req, s.statements.name[kind], given, cause)
-	if isRowFault(err) {
-		chunk, err = s.readName(ctx, req, s.statements.nameless[kind], given, cause)
-	}
-	if err != nil {
-		return relay.Chunk{}, s.explain("read the row that PostgreSQL fails on", err)
-	}
-	if len(chunk.Rows) == 0 { // gone meanwhile
-		chunk.Done, chunk.Cursor = true, req.Pass.Bound
-	}
-	return chunk, nil
-}
-
-func (s *readSession) readName(ctx context.Context, req relay.ChunkRequest, st statement, given args, cause error) (relay.Chunk, error) {
-	chunk := relay.Chunk{Cursor: req.After}
-	err := s.queryRows(ctx, st, given, func(c *columns) func([][]byte) {
-		head, key := newDecoder(req).head(c), c.at("key")
-		return func(row [][]byte) {
-			var v relay.RowValues
-			head(row, &v)
-			m := &relay.Message{Ref: v.Ref, CreatedAt: v.CreatedAt, Attempts: v.Attempts, Key: string(row[key]), Keyed: row[key] != nil}
-			found := relay.Row{Message: m}
-			s.unreadable.judge(&found, cause, time.Now())
-			chunk.Rows = append(chunk.Rows, found)
-			chunk.Cursor = m.ID
-		}
-	})
-	return chunk, err
 }

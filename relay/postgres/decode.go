@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay"
-	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
 // decoder turns the rows of a statement into entries of a chunk.
@@ -32,64 +31,6 @@ func (d *decoder) head(c *columns) func(row [][]byte, v *relay.RowValues) (avail
 			v.Attempts = int(int32Of(n))
 		}
 		return row[availableAt]
-	}
-}
-
-// scanned reads the rows of scan.sql. weight is what a stored byte of a payload
-// counts there, expansion how much longer payloads are than they are stored.
-func (d *decoder) scanned(c *columns, weight int64, expansion float64) func(row [][]byte) entry {
-	head := d.head(c)
-	topic, key, contentType, headers, payload := c.at("topic"), c.at("key"), c.at("content_type"), c.at("headers"), c.at("payload")
-	weighed, writer := c.at("weight"), c.at("writer")
-	var v relay.RowValues // one for all rows, which is one allocation less for each
-	return func(row [][]byte) entry {
-		v = relay.RowValues{}
-		available := head(row, &v)
-		m := d.slab.message()
-		e := entry{row: relay.Row{Message: m, Scheduled: available != nil}, writer: wal.XID(int32Of(row[writer]))}
-		if w := int64Of(row[weighed]); w > smallRow {
-			// A payload over the limit will not be fetched and takes no room, but that is
-			// known for sure only once it has been measured.
-			m.Ref, m.CreatedAt, m.Attempts = v.Ref, v.CreatedAt, v.Attempts
-			m.Key, m.Keyed = string(row[key]), row[key] != nil // stays where the row cannot be fetched
-			e.large, e.size = true, relay.MessageOverhead+int64(float64(min(w/weight, d.limit))*expansion)
-			return e
-		}
-		v.Topic, v.Key, v.ContentType = relay.NewValue(row[topic]), relay.NewValue(row[key]), relay.NewValue(row[contentType])
-		v.Headers, v.Payload = relay.NewValue(row[headers]), d.kept(row[payload])
-		e.row.Wait = d.wait(available)
-		d.rows.Read(m, &v, e.row.Wait == 0, d.limit)
-		e.size = m.Size
-		return e
-	}
-}
-
-// fetched reads the rows of fetch.sql.
-func (d *decoder) fetched(c *columns) func(row [][]byte) entry {
-	head := d.head(c)
-	value := func(name string) func(row [][]byte) relay.Value {
-		bytes, length := c.at(name), c.at(name+"_length")
-		return func(row [][]byte) relay.Value {
-			v := relay.Value{Set: row[bytes] != nil, Bytes: row[bytes], Length: int64Of(row[length])}
-			v.Set = v.Set || v.Length > 0
-			return v
-		}
-	}
-	topic, key, contentType, headers, payload := value("topic"), value("key"), value("content_type"), value("headers"), value("payload")
-	fits := c.at("fetched")
-	var v relay.RowValues // one for all rows, which is one allocation less for each
-	return func(row [][]byte) entry {
-		v = relay.RowValues{}
-		available := head(row, &v)
-		v.Topic, v.Key, v.ContentType, v.Headers, v.Payload = topic(row), key(row), contentType(row), headers(row), payload(row)
-		v.Payload.Bytes = d.slab.copy(v.Payload.Bytes)
-		m, wait := d.slab.message(), d.wait(available)
-		d.rows.Read(m, &v, wait == 0, d.limit)
-		return entry{
-			row:  relay.Row{Message: m, Wait: wait, Scheduled: available != nil},
-			size: m.Size, excess: !boolOf(row[fits]),
-			absent: wait > 0 && m.Attempts == 0, // rescheduled by the application since the scan
-		}
 	}
 }
 

@@ -82,3 +82,32 @@ func (s *readSession) fetchBatch(ctx context.Context, req relay.ChunkRequest, la
 	}
 	return err
 }
+
+// fetched reads the rows of fetch.sql.
+func (d *decoder) fetched(c *columns) func(row [][]byte) entry {
+	head := d.head(c)
+	value := func(name string) func(row [][]byte) relay.Value {
+		bytes, length := c.at(name), c.at(name+"_length")
+		return func(row [][]byte) relay.Value {
+			v := relay.Value{Set: row[bytes] != nil, Bytes: row[bytes], Length: int64Of(row[length])}
+			v.Set = v.Set || v.Length > 0
+			return v
+		}
+	}
+	topic, key, contentType, headers, payload := value("topic"), value("key"), value("content_type"), value("headers"), value("payload")
+	fits := c.at("fetched")
+	var v relay.RowValues // one for all rows, which is one allocation less for each
+	return func(row [][]byte) entry {
+		v = relay.RowValues{}
+		available := head(row, &v)
+		v.Topic, v.Key, v.ContentType, v.Headers, v.Payload = topic(row), key(row), contentType(row), headers(row), payload(row)
+		v.Payload.Bytes = d.slab.copy(v.Payload.Bytes)
+		m, wait := d.slab.message(), d.wait(available)
+		d.rows.Read(m, &v, wait == 0, d.limit)
+		return entry{
+			row:  relay.Row{Message: m, Wait: wait, Scheduled: available != nil},
+			size: m.Size, excess: !boolOf(row[fits]),
+			absent: wait > 0 && m.Attempts == 0, // rescheduled by the application since the scan
+		}
+	}
+}

@@ -1,8 +1,6 @@
 package postgres
 
 import (
-	"slices"
-
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/schema"
 )
@@ -101,32 +99,4 @@ func newReads(table schema.Table, payload payloadKind, encoding string) reads {
 		}
 	}
 	return r
-}
-
-// scanArgs says which scan a request calls for, and with which parameters.
-func scanArgs(req relay.ChunkRequest, rows int) (scanKind, args) {
-	// The lowest id of all is after no other: it belongs to the first chunk.
-	from := req.After
-	if from != beforeAllIDs {
-		from++
-	}
-	// Those after the cursor, and no more than can be among the next rows.
-	next, _ := slices.BinarySearch(req.Pass.Scheduled, from)
-	scheduled := req.Pass.Scheduled[next:]
-	scheduled = scheduled[:min(len(scheduled), rows)]
-	kind := scanKind{anyKey, len(scheduled) > 0}
-	given := args{
-		"from": int8Param(from), "bound": int8Param(req.Pass.Bound),
-		"start": instantParam(req.Pass.Start), "rows": int8Param(int64(rows)),
-	}
-	if kind.scheduled {
-		given["scheduled"] = int8Array(scheduled)
-	}
-	switch {
-	case req.OnlyKey != nil:
-		kind.keys, given["key"] = onlyKey, []byte(*req.OnlyKey)
-	case len(req.ExcludeKeys) > 0:
-		kind.keys, given["keys"] = exceptKeys, textArray(req.ExcludeKeys)
-	}
-	return kind, given
 }

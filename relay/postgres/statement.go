@@ -102,3 +102,11 @@ func (s *session) forget(ctx context.Context) {
 	}
 	clear(s.prepared)
 }
+
+// queryRows does not prepare a stale statement again, as query does. [readSession.Chunk]
+// does, since the payload may have got another type.
+func (s *readSession) queryRows(ctx context.Context, st statement, given args, read reader) error {
+	ctx, cancel := context.WithTimeout(ctx, readDeadline)
+	defer cancel()
+	return s.try(ctx, st, given, read)
+}

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync"
@@ -83,4 +84,38 @@ func (u *unreadable) judge(row *relay.Row, cause error, now time.Time) {
 	}
 	row.Wait = unreadablePause
 	row.Key = row.KeyName()
+}
+
+// readDefect reads the id of the row that the server fails on, and its key if the
+// server can read that: the rows behind it have to wait until it is dead.
+func (s *readSession) readDefect(ctx context.Context, req relay.ChunkRequest, cause error) (relay.Chunk, error) {
+	kind, given := scanArgs(req, 1)
+	chunk, err := s.readName(ctx, req, s.statements.name[kind], given, cause)
+	if isRowFault(err) {
+		chunk, err = s.readName(ctx, req, s.statements.nameless[kind], given, cause)
+	}
+	if err != nil {
+		return relay.Chunk{}, s.explain("read the row that PostgreSQL fails on", err)
+	}
+	if len(chunk.Rows) == 0 { // gone meanwhile
+		chunk.Done, chunk.Cursor = true, req.Pass.Bound
+	}
+	return chunk, nil
+}
+
+func (s *readSession) readName(ctx context.Context, req relay.ChunkRequest, st statement, given args, cause error) (relay.Chunk, error) {
+	chunk := relay.Chunk{Cursor: req.After}
+	err := s.queryRows(ctx, st, given, func(c *columns) func([][]byte) {
+		head, key := newDecoder(req).head(c), c.at("key")
+		return func(row [][]byte) {
+			var v relay.RowValues
+			head(row, &v)
+			m := &relay.Message{Ref: v.Ref, CreatedAt: v.CreatedAt, Attempts: v.Attempts, Key: string(row[key]), Keyed: row[key] != nil}
+			found := relay.Row{Message: m}
+			s.unreadable.judge(&found, cause, time.Now())
+			chunk.Rows = append(chunk.Rows, found)
+			chunk.Cursor = m.ID
+		}
+	})
+	return chunk, err
 }
