@@ -51,8 +51,8 @@ type horizon struct {
 	gate gate
 	// unconfirmed are rows that surveys have brought and that have not come by the log.
 	unconfirmed *unconfirmed
-	// restores says that the next survey brings rows that were returned to the table.
-	// They may have come by the log before, and do not come again.
+	// restores says that the next survey brings rows that were returned or left to the
+	// table. They may have come by the log before, and do not come again.
 	restores bool
 	// reconciles says that what the newest survey brought should come by the log too.
 	reconciles bool

@@ -96,6 +96,7 @@ func (t *tail) takeSurvey(s relay.Survey, now time.Time) {
 		return
 	case t.surveys.overdue, !t.horizon.covers(s.Snapshot):
 		t.surveys.demand()
+		t.horizon.restores = true // of keys whose holds this survey has ended
 		return
 	}
 	t.horizon.moveTo(s)
