@@ -10,7 +10,7 @@ import "github.com/outbox-relay/outbox-relay/relay"
 // statement's result arrives with the row, still unsent in that snapshot, and it is
 // published again. So a row whose outcome is committed lingers until the result
 // of the statement that was running then has been taken in. The next statement
-// has a snapshot of its own, which sees the commit.
+// has a snapshot of its own, which sees the commit. (testdata/02_lingering.txt)
 //
 // Rows are known by (id, message id): after TRUNCATE … RESTART IDENTITY the same
 // id is another row, which must not be mistaken for the one in flight.

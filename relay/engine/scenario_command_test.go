@@ -1,8 +1,8 @@
 package engine
 
 import (
-	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,8 +33,11 @@ func (s *scenario) run(d *datadriven.TestData) {
 		return
 	case "stop":
 		s.term.stop()
-	case "standbys":
-		s.term.marker.standbys.Store(int64(c.number("n", 1)))
+	case "heartbeat":
+		s.server.others = c.number("standbys", 0)
+		if err := s.term.marker.beat(s.Context()); err != nil {
+			s.Fatal(err)
+		}
 	default:
 		if !s.ofBroker(d.Cmd, c) && !s.ofTable(d.Cmd, c, d.Input) && !s.ofLog(d.Cmd, c) {
 			d.Fatalf(s.T, "there is no command %q", d.Cmd)
@@ -90,14 +93,18 @@ func (s *scenario) ofTable(name string, c command, input string) bool {
 		if len(rows) > 0 {
 			chunk.Cursor = rows[len(rows)-1].ID
 		}
-		s.answer(readResult{kind: s.asked.kind, chunk: chunk})
+		s.answer(readResult{kind: s.outOf(readChunk, refillKey, refillTail), chunk: chunk, took: c.duration("took", 0)})
 	case "survey":
+		cut := make(map[string]int64)
+		if key, after, found := strings.Cut(c.text("cut", ""), ":"); found {
+			cut[key] = s.ref(after).ID
+		}
 		s.answer(readResult{kind: readSurvey, survey: relay.Survey{
-			Complete: !c.has("incomplete"), Rows: s.table(input), Snapshot: c.snapshot(),
-			Position: wal.LSN(c.number("position", 0)), NextScheduled: c.duration("next", 0), Synchronous: c.has("synchronous"),
+			Complete: !c.has("incomplete"), Rows: s.table(input), Cut: cut, Snapshot: c.snapshot(),
+			Position: wal.LSN(c.number("position", 1<<32)), NextScheduled: c.duration("next", 0), Synchronous: c.has("synchronous"),
 		}})
 	case "fails": // the statement that is out
-		s.answer(readResult{kind: s.asked.kind, err: errors.New(strings.Join(c.args[0].Vals, " "))})
+		s.answer(readResult{kind: s.outOf(beginPass, readChunk, refillKey, refillTail, readSurvey, readSnapshot, inspectTail), err: errors.New(strings.Join(c.args[0].Vals, " "))})
 	case "commit", "write":
 		s.write(c)
 	default:
@@ -106,11 +113,17 @@ func (s *scenario) ofTable(name string, c command, input string) bool {
 	return true
 }
 
+// outOf is the statement that is out, one of these.
+func (s *scenario) outOf(kinds ...statement) statement {
+	if s.asked == nil || !slices.Contains(kinds, s.asked.kind) {
+		s.Fatalf("one of %v is answered, and what is out is %+v", kinds, s.asked)
+	}
+	return s.asked.kind
+}
+
 // answer answers the statement that is out.
 func (s *scenario) answer(res readResult) {
-	if s.asked == nil || s.asked.kind != res.kind {
-		s.Fatalf("a %s is answered that was not asked for: %+v", res.kind, s.asked)
-	}
+	s.outOf(res.kind)
 	s.asked = nil
 	if err := s.term.answered(res); err != nil {
 		s.did("the term ends: %v", err)
@@ -120,31 +133,33 @@ func (s *scenario) answer(res readResult) {
 // write has the marker write the outcomes of the rows named, or all that there are.
 func (s *scenario) write(c command) {
 	k := s.term.marker
+	s.server.written = make(map[string][]string)
 	s.server.refused, s.server.locked, s.server.dead = c.list("refused"), c.list("locked"), c.list("dead")
 	k.take()
 	var others []outcome
 	if rows := c.rows(); len(rows) > 0 {
 		others, k.unwritten = split(k.unwritten, rows)
 	}
-	err := k.probeNewest(context.Background())
+	err := k.probeNewest(s.Context())
 	for worked := true; worked && err == nil; {
-		worked, err = k.work(context.Background(), time.Now())
+		worked, err = k.work(s.Context(), time.Now())
 	}
 	if err != nil {
 		s.Fatal(err)
 	}
 	k.unwritten = append(k.unwritten, others...)
 	k.tell()
+	for what, rows := range s.server.written {
+		slices.Sort(rows)
+		s.did("%s %s", what, strings.Join(rows, " "))
+	}
+	slices.Sort(s.deeds) // the marker tries rows of a refused batch in any order
 }
 
 // split takes the outcomes of the rows out of the list.
 func split(list []outcome, rows []relay.Ref) (others, named []outcome) {
 	for _, o := range list {
-		found := false
-		for _, r := range rows {
-			found = found || o.ref() == r
-		}
-		if found {
+		if slices.Contains(rows, o.ref()) {
 			named = append(named, o)
 		} else {
 			others = append(others, o)
@@ -155,6 +170,9 @@ func split(list []outcome, rows []relay.Ref) (others, named []outcome) {
 
 // ofLog runs what the log does.
 func (s *scenario) ofLog(name string, c command) bool {
+	if s.term.tailing.tail == nil {
+		s.Fatalf("%s: there is no tail", name)
+	}
 	switch name {
 	case "slot": // it is there, and all before it visible
 		s.term.stepped(streamStep{kind: streamOpened, tail: slot{}})
@@ -165,7 +183,7 @@ func (s *scenario) ofLog(name string, c command) bool {
 	case "log":
 		row := s.row(c)
 		ev := relay.TailEvent{
-			Position: wal.LSN(c.number("position", 0)), XID: wal.XID(c.number("xid", 0)), Message: row.Message,
+			Position: wal.LSN(c.number("position", c.number("xid", 0))), XID: wal.XID(c.number("xid", 0)), Message: row.Message,
 			Pending: !c.has("sent"), Due: row.Wait == 0 && !c.has("never"), Wait: row.Wait,
 		}
 		if row.ID == 0 {

@@ -42,7 +42,9 @@ func (k *sinkRecorder) report(r relay.Ref, o relay.Outcome) {
 type answers struct {
 	relay.Control
 	scenario              *scenario
-	refused, locked, dead map[string]bool // rows by name; "all"
+	refused, locked, dead map[string]bool     // rows by name; "all"
+	written               map[string][]string // by what was written
+	others                int                 // relays that stand by
 }
 
 var errMadeUp = fmt.Errorf("%w: made up", relay.ErrWriteRefused)
@@ -61,7 +63,7 @@ func (a *answers) judge(what string, rows []relay.Ref) ([]relay.Ref, error) {
 		}
 	}
 	for _, r := range written {
-		a.scenario.did("%s %s", what, refText(r))
+		a.written[what] = append(a.written[what], refText(r))
 	}
 	return written, nil
 }
@@ -95,6 +97,13 @@ func (a *answers) Refuse(_ context.Context, _ relay.AttemptLimit, refusals []rel
 func (a *answers) Blockers(context.Context, []relay.Ref) ([]relay.Blocker, error) {
 	a.scenario.did("looks who has rows locked")
 	return []relay.Blocker{{PID: 4711, Application: "report"}}, nil
+}
+
+func (a *answers) Heartbeat(context.Context) error { return nil }
+
+func (a *answers) Standbys(context.Context) (int, error) {
+	a.scenario.did("counts the standbys")
+	return a.others, nil
 }
 
 // slot is a tail as far as a scenario needs it.

@@ -36,12 +36,14 @@ func TestScenarios(t *testing.T) {
 type scenario struct {
 	*testing.T
 	began    time.Time
+	relay    *Relay
 	term     *term
 	wake     *time.Timer
 	sink     *sinkRecorder
 	server   *answers
 	deeds    []string     // of the relay, since the last command
 	asked    *readRequest // the statement that is out
+	inspects bool         // the file answers inspections of the tail; else each finds nothing
 	left     bool         // the term is over
 	reported string       // of the tail, last
 }
@@ -60,31 +62,61 @@ func (s *scenario) told() string {
 	return strings.Join(s.deeds, "\n")
 }
 
-// begin begins a term of leadership, whose broker answers.
+// begin begins a term of leadership, whose broker answers: one that polls, or may look
+// for a tail, or reads the log already.
 func (s *scenario) begin(c command) {
-	s.began = time.Now()
+	if s.began.IsZero() {
+		s.began = time.Now()
+	}
+	s.inspects = c.has("inspections")
 	s.sink = &sinkRecorder{scenario: s, reports: map[relay.Ref]func(relay.Outcome){}}
 	s.server = &answers{scenario: s}
 	window := c.number("window", 16)
 	config := Config{
 		Sink: s.sink, Logger: slog.New(warnings{slog.DiscardHandler, s}),
-		PollInterval: time.Second, MaxInFlight: window, BufferBytes: 1 << 20,
+		PollInterval: c.duration("poll", time.Second), MaxInFlight: window, BufferBytes: int64(c.number("buffer", 1<<20)),
 		Retry:      Backoff{Min: time.Second, Max: time.Hour},
 		openWindow: !c.has("closed"),
-		Tail:       TailConfig{Wanted: c.has("tail"), ReconcileInterval: time.Minute, MaxWAL: 1 << 30},
+		Tail:       TailConfig{Wanted: c.has("tail") || c.has("tailing"), ReconcileInterval: c.duration("reconcile", time.Minute), MaxWAL: 1 << 30},
 	}
 	config.Tail.Gate = VisibilityGate(max(0, slices.Index(gateNames[:], c.text("gate", "auto"))))
 	if c.has("unordered") {
 		config.Ordering = OrderNone
 	}
-	s.term = newTerm(New(config), s.server)
+	if s.relay == nil { // else this is its next term
+		s.relay = New(config)
+	}
+	s.relay.config = config.withDefaults()
+	s.term, s.asked = newTerm(s.relay, s.server), nil
 	s.term.dispatcher.chain = c.number("chain", s.term.dispatcher.chain)
 	s.term.tailing.openStream = func() *stream { return newStream(func() { s.did("closes the stream") }, 1<<20) }
 	s.wake = time.NewTimer(time.Hour)
 	s.term.openBreaker("", nil)
-	s.collect()
-	s.deeds = nil
+	s.term.advance(s.wake)
+	s.collect() // the request for a probe
 	s.term.probed(nil)
+	if c.has("tailing") {
+		s.join(c)
+	}
+	s.deeds = nil
+}
+
+// join takes the term to where the log is read. The survey has seen all transactions
+// before 100.
+func (s *scenario) join(c command) {
+	survey := relay.Survey{Complete: true, Snapshot: parseSnapshot(s.T, "100:100:"), Synchronous: c.has("synchronous"), NextScheduled: c.duration("next", 0)}
+	for _, happens := range []func(){
+		func() { s.answer(readResult{kind: beginPass, pass: relay.Pass{Bound: 1000}}) },
+		func() { s.answer(readResult{kind: readChunk, chunk: relay.Chunk{Done: true}}) },
+		s.turn, // which opens a tail, since the pass keeps up
+		func() { s.term.stepped(streamStep{kind: streamOpened, tail: slot{}}) },
+		func() { s.answer(readResult{kind: readSurvey, survey: survey}) },
+		func() { s.term.stepped(streamStep{kind: streamStarted}) },
+	} {
+		s.turn()
+		happens()
+	}
+	s.turn()
 }
 
 // turn does what the loop does until nothing is left to do.
@@ -92,9 +124,17 @@ func (s *scenario) turn() {
 	for range 1000 {
 		s.term.advance(s.wake)
 		s.collect()
+		if s.asked != nil && s.asked.kind == inspectTail && !s.inspects {
+			s.answer(readResult{kind: inspectTail})
+			continue
+		}
 		if err := s.term.stepsDown(time.Now()); err != nil && !s.left {
 			s.left = true
 			s.did("steps down: %v", err)
+		}
+		if s.term.finished() && !s.left {
+			s.left = true
+			s.did("resigns")
 		}
 		select {
 		case <-s.term.reports.ready:
@@ -116,7 +156,7 @@ func (s *scenario) turn() {
 // sleepUntil lets the clock go on, and the loop turn as its timer tells it.
 func (s *scenario) sleepUntil(at time.Duration) {
 	end := time.NewTimer(time.Until(s.began.Add(at)))
-	for {
+	for range 10_000 {
 		s.turn()
 		select {
 		case <-s.wake.C:
@@ -125,6 +165,7 @@ func (s *scenario) sleepUntil(at time.Duration) {
 			return
 		}
 	}
+	s.Fatal("the loop wakes itself for ever")
 }
 
 // collect notes what the loop asks of others.
@@ -132,7 +173,9 @@ func (s *scenario) collect() {
 	select {
 	case req := <-s.term.reader.session.requests:
 		s.asked = &req
-		s.did("%s", describe(req))
+		if req.kind != inspectTail || s.inspects {
+			s.did("%s", describe(req))
+		}
 	default:
 	}
 	select {
@@ -168,7 +211,7 @@ func describe(req readRequest) string {
 		return "begins a pass"
 	case readChunk:
 		text = "reads a chunk" + describeAfter(req.chunk.After)
-	case refillKey:
+	case refillKey, refillTail:
 		return "reads more of key " + *req.chunk.OnlyKey + describeAfter(req.chunk.After)
 	case readSurvey:
 		text = "surveys the table"
@@ -206,7 +249,11 @@ func (s *scenario) validate() {
 // status tells what the relay has in memory.
 func (s *scenario) status() {
 	t := s.term
-	s.did("%s", t.status.Mode)
+	if t.reader.err == nil {
+		s.did("%s", t.status.Mode)
+	} else {
+		s.did("%s: %s", t.status.Mode, t.status.Reason)
+	}
 	var flying, lingering []string
 	for r, m := range t.flight.rows {
 		if m == nil {
@@ -221,11 +268,17 @@ func (s *scenario) status() {
 	if t.intake.pass != nil {
 		s.list("parked", t.intake.pass.parked.appendTo(nil))
 	}
+	if t.tailing.tail != nil {
+		s.list("parked", t.tailing.tail.parked.appendTo(nil))
+	}
 	s.did("window: %d published, %d waiting", t.dispatcher.uncommitted, t.dispatcher.queued.rows)
 	for place, name := range map[place]string{behindALock: "locked", setAside: "set aside"} {
 		if n := t.outside.rows[place]; n > 0 {
 			s.did("outside the window: %d %s", n, name)
 		}
+	}
+	if len(t.status.LockedBy) > 0 {
+		s.did("locked by %v", t.status.LockedBy)
 	}
 	if t.breaker.open {
 		s.did("the broker takes nothing")

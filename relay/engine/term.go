@@ -126,7 +126,7 @@ func (t *term) loop(ctx context.Context, markerDone <-chan error) error {
 		if err := t.stepsDown(time.Now()); err != nil {
 			return err
 		}
-		if t.stopping && t.dispatcher.uncommitted+t.outside.rows[behindALock] == 0 {
+		if t.finished() {
 			return nil
 		}
 		select {
@@ -157,6 +157,12 @@ func (t *term) loop(ctx context.Context, markerDone <-chan error) error {
 		case <-wake.C:
 		}
 	}
+}
+
+// finished says whether the relay is stopping and nothing of what it published waits
+// for an outcome or a mark that may still come.
+func (t *term) finished() bool {
+	return t.stopping && t.dispatcher.uncommitted+t.outside.rows[behindALock] == 0
 }
 
 // turn is how often the loop turns at least, so that others see that it does.
