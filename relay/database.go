@@ -21,6 +21,9 @@ var (
 	// ErrWriteRefused: the server refuses a batch of a [Writer] because of its rows or
 	// of the table's state. The session is as good as before.
 	ErrWriteRefused = errors.New("write refused")
+	// ErrTableLocked is an [ErrWriteRefused] because somebody has the whole table
+	// locked, which says nothing of the rows.
+	ErrTableLocked = errors.New("the table is locked")
 )
 
 // Database opens sessions for one outbox table. Safe for concurrent use.

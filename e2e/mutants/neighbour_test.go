@@ -7,7 +7,7 @@ var neighbourMutants = []mutant{
 	{
 		rule: "16: a statement that is refused does not end the session",
 		file: "relay/postgres/errors.go",
-		old:  "return refusedWrite{explained}",
+		old:  "return refusedWrite{explained, isLocked(err) && refused.Where == \"\"}",
 		new:  "return explained",
 		pkg:  "./relay/engine", test: "TestRowThatCannotBeMarkedStopsNoOther/constraint",
 	},
@@ -52,6 +52,21 @@ var neighbourMutants = []mutant{
 		old:  "if !w.table.isOpen() {\n\t\treturn",
 		new:  "if true {\n\t\treturn",
 		pkg:  "./relay/engine", test: "TestScenarios/17_nothing_marked",
+	},
+	{
+		rule:  "17: a lock on the whole table sets no row aside",
+		file:  "relay/engine/write.go",
+		old:   "relay.ErrTableLocked)",
+		new:   "nil)",
+		times: 3,
+		pkg:   "./relay/engine", test: "TestScenarios/17_locked_table",
+	},
+	{
+		rule: "17: a lock on the whole table is told from one that a trigger asks for",
+		file: "relay/postgres/errors.go",
+		old:  `isLocked(err) && refused.Where == ""`,
+		new:  "false",
+		pkg:  "./relay/engine", test: "TestLockOnTheWholeTableBlamesNoRow",
 	},
 	{
 		rule: "17: a term begins with one row",

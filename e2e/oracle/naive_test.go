@@ -89,7 +89,8 @@ func (n *naive) move(ctx context.Context, row naiveRow) error {
 	if settle == "" {
 		settle = `UPDATE ` + n.table.Quoted() + ` SET sent_at = now() WHERE id = $1`
 	}
-	if _, err := n.db.Exec(ctx, settle, row.id); err != nil {
+	// A TRUNCATE that restarts the ids gives this id to another row.
+	if _, err := n.db.Exec(ctx, settle+` AND message_id = $2`, row.id, row.messageID); err != nil {
 		return fmt.Errorf("mark: %w", err)
 	}
 	return nil

@@ -69,3 +69,28 @@ func TestLockedTableIsToldWithItsHolder(t *testing.T) {
 		t.Errorf("%d rows were published, want each of 1000 once", n)
 	}
 }
+
+// Somebody alters the table for a moment while rows are acknowledged. All their marks
+// run into the lock, and none of the rows is to blame: they are marked when it is gone.
+// (Rule 17.)
+func TestLockOnTheWholeTableBlamesNoRow(t *testing.T) {
+	h := start(t, nil, nil)
+	h.insert(5) // so that the term has written something
+	h.run()
+	h.untilMarked(5)
+	h.sink.hold()
+	h.insert(5)
+	h.until("the rows are published", func() bool { return h.sink.holding() == 5 })
+	tx := h.begin()
+	if _, err := tx.Exec(t.Context(), "LOCK TABLE "+h.table+" IN ACCESS EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	h.sink.letGo()
+	h.untilTableDown("is locked")
+	h.commit(tx)
+	h.untilMarked(10)
+	h.until("the fault is over", func() bool { return h.relay.Status().TableDown == "" })
+	if log := h.log.String(); strings.Contains(log, "cannot be marked: it was published") {
+		t.Errorf("a row is said to be at fault:\n%s", log)
+	}
+}

@@ -42,15 +42,21 @@ func (k *sinkRecorder) report(r relay.Ref, o relay.Outcome) {
 type answers struct {
 	relay.Control
 	scenario              *scenario
-	refused, locked, dead map[string]bool     // rows by name; "all"
+	refused, locked, dead map[string]bool     // rows by name; "all"; of locked also "table"
 	written               map[string][]string // by what was written
 	others                int                 // relays that stand by
 }
 
-var errMadeUp = fmt.Errorf("%w: made up", relay.ErrWriteRefused)
+var (
+	errMadeUp       = fmt.Errorf("%w: made up", relay.ErrWriteRefused)
+	errMadeUpLocked = fmt.Errorf("%w: %w", relay.ErrTableLocked, relay.ErrWriteRefused)
+)
 
 // judge says which rows are written, or that the server refuses them together.
 func (a *answers) judge(what string, rows []relay.Ref) ([]relay.Ref, error) {
+	if a.locked["table"] {
+		return nil, errMadeUpLocked
+	}
 	var written []relay.Ref
 	for _, r := range rows {
 		name := refText(r)

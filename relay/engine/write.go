@@ -135,6 +135,10 @@ type refusedOne struct {
 // outcomes the first few are taken for bad rows, so that one bad row of a quiet table
 // stops nothing.
 func (k *marker) divide(ctx context.Context, batch []outcome, cause error, written uint64) error {
+	if errors.Is(cause, relay.ErrTableLocked) {
+		k.awaitTable(batch, cause)
+		return nil
+	}
 	refused, rest, err := k.sample(ctx, batch, cause, written)
 	if err != nil {
 		return err
@@ -166,6 +170,9 @@ func (k *marker) sample(ctx context.Context, batch []outcome, cause error, writt
 		rest = rest[:len(rest)-1]
 		left, err := k.try(ctx, []outcome{one})
 		switch {
+		case errors.Is(err, relay.ErrTableLocked):
+			k.awaitTable(append(rest, one), err)
+			rest = nil
 		case errors.Is(err, relay.ErrWriteRefused):
 			refused = append(refused, refusedOne{one, err})
 		case err != nil:
@@ -179,8 +186,15 @@ func (k *marker) sample(ctx context.Context, batch []outcome, cause error, writt
 
 // halve writes what can be written of a part and sets the others aside.
 func (k *marker) halve(ctx context.Context, part []outcome) error {
+	if k.table.isOpen() { // since the other half was tried
+		k.failed = append(k.failed, part...)
+		return nil
+	}
 	left, err := k.try(ctx, part)
 	switch {
+	case errors.Is(err, relay.ErrTableLocked):
+		k.awaitTable(left, err)
+		return nil
 	case err == nil:
 		k.keepLocked(left)
 		return nil
@@ -209,6 +223,13 @@ func (k *marker) openTable(refused []refusedOne, rest []outcome) {
 		k.failed = append(k.failed, r.outcome)
 	}
 	k.unwritten = slices.Concat(rest, k.unwritten)
+}
+
+// awaitTable keeps outcomes that cannot be written because somebody has the whole table
+// locked. None of their rows is to blame, so none is set aside.
+func (k *marker) awaitTable(rows []outcome, err error) {
+	k.table.fail(time.Now(), true, err)
+	k.failed = append(k.failed, rows...)
 }
 
 // retry tries what is due to be tried again.

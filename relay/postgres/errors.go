@@ -113,11 +113,16 @@ func (s *session) explain(doing string, err error) error {
 
 // refusedWrite is the explanation of a write that the server refused on a session
 // that goes on.
-type refusedWrite struct{ error }
+type refusedWrite struct {
+	error
+	tableLocked bool // somebody has the whole table locked
+}
 
 func (e refusedWrite) Unwrap() error { return e.error }
 
-func (e refusedWrite) Is(target error) bool { return target == relay.ErrWriteRefused }
+func (e refusedWrite) Is(target error) bool {
+	return target == relay.ErrWriteRefused || e.tableLocked && target == relay.ErrTableLocked
+}
 
 // explainWrite is explain for the writes of outcomes. An error inside a trigger is the
 // trigger's: a table that it misses, or may not use, is not the outbox.
@@ -133,7 +138,8 @@ func (c *control) explainWrite(doing string, err error) error {
 	if !errors.As(err, &refused) || refused.Severity != "ERROR" || refused.Code == codeReadOnly || c.pg.IsClosed() {
 		return explained
 	}
-	return refusedWrite{explained}
+	// A lock on a row, or one that a trigger asks for, comes with a context.
+	return refusedWrite{explained, isLocked(err) && refused.Where == ""}
 }
 
 // functionIn names the function in which the server failed; empty where it failed

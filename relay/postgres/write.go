@@ -150,7 +150,7 @@ func (c *control) among(ctx context.Context, st statement, refs []relay.Ref) (ma
 // suppressed is the error for rows that nobody has locked and that two writes have not
 // changed, without an error.
 func (c *control) suppressed(rows []relay.Ref) error {
-	return refusedWrite{setup(nil, "a trigger or rule on %s suppresses the write to row %d without an error: "+
+	return refusedWrite{error: setup(nil, "a trigger or rule on %s suppresses the write to row %d without an error: "+
 		"let it pass what changes sent_at, attempts and dead_at", c.table, rows[0].ID)}
 }
 
