@@ -153,7 +153,7 @@ var setupFaults = []setupFault{
 	},
 }
 
-func TestSetupFaultsAreNamedWithTheirMend(t *testing.T) {
+func TestSetupFaultsAreNamedWithTheirFix(t *testing.T) {
 	t.Parallel()
 	for _, fault := range setupFaults {
 		t.Run(fault.name, func(t *testing.T) {

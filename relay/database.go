@@ -154,6 +154,11 @@ const (
 	Gone                    // deleted by the application, or sent meanwhile
 )
 
+var fateNames = [...]string{"", "waiting", "dead", "gone"}
+
+// String returns the fate in lower case.
+func (f Fate) String() string { return fateNames[f] }
+
 // Verdict answers a [Refusal].
 type Verdict struct {
 	Ref

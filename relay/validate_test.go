@@ -9,7 +9,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-func TestValidateSaysWhatToMend(t *testing.T) {
+func TestValidateSaysWhatToFix(t *testing.T) {
 	header := func(name, value string) relay.Message {
 		return relay.Message{Topic: "t", Headers: []relay.Header{{Name: "good", Value: "1"}, {Name: name, Value: value}}}
 	}

@@ -80,7 +80,7 @@ func TestGuardForbidsChangesOfCopiedRows(t *testing.T) {
 	}
 }
 
-func TestGuardNamesTableRowAndMend(t *testing.T) {
+func TestGuardNamesTableRowAndFix(t *testing.T) {
 	conn := migrated(t, schema.Options{Table: mustTable(`"My Shop"."Out Box"`), Publication: "p"})
 	run(t, conn, "BEGIN")
 	run(t, conn, `INSERT INTO "My Shop"."Out Box" (topic, payload) VALUES ('t', '1')`)

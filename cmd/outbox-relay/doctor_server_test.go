@@ -252,7 +252,7 @@ func TestDoctorNamesTransactionsThatStayOpen(t *testing.T) {
 	// As the role that may not see since when a session has one open.
 	c := until(`prepared transaction "left'behind"`, `application "billing"`, fmt.Sprintf("pid %d", app.PgConn().PID()))
 	p.sql("GRANT pg_read_all_stats TO " + p.role)
-	if again := until("billing"); strings.Count(again.Found, " since ") != 2 {
+	if again := until("billing"); strings.Count(again.Found, ") for ") != 2 {
 		t.Errorf("%q does not tell both ages", again.Found)
 	}
 	if c.Severity != "fault" {

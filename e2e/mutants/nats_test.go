@@ -171,13 +171,13 @@ var natsMutants = []mutant{
 		file: "relay/validate.go",
 		old:  "case HasControl(h.Value):",
 		new:  "case false:",
-		pkg:  "./relay", test: "TestValidateSaysWhatToMend",
+		pkg:  "./relay", test: "TestValidateSaysWhatToFix",
 	},
 	{
 		rule: "W2: a row does not choose the relay's headers",
 		file: "relay/validate.go",
 		old:  "strings.EqualFold(h.Name[:len(p)], p) {",
 		new:  "strings.EqualFold(h.Name[:len(p)], p) && false {",
-		pkg:  "./relay", test: "TestValidateSaysWhatToMend",
+		pkg:  "./relay", test: "TestValidateSaysWhatToFix",
 	},
 }

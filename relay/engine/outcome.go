@@ -45,6 +45,11 @@ const (
 	setAside                 // the server refuses its outcome
 )
 
+var placeNames = [...]string{"in the window", "behind a lock", "set aside"}
+
+// String returns the place in lower case.
+func (p place) String() string { return placeNames[p] }
+
 // settlement says that the outcome of a row is committed, or why it is not yet.
 type settlement struct {
 	relay.Ref

@@ -18,7 +18,7 @@ const (
 	faultDuplicate = "message id was already in the stream"
 	// The rest is the table's side.
 	faultUnmarkable = "row cannot be marked: it was published, and is not published again in this term"
-	faultTable      = "no row can be marked: nothing is published until one can"
+	faultTable      = "no row can be marked: one is published now and then, until one can"
 	faultLocked     = "rows are locked by others: they were published, and are marked when the locks are gone"
 )
 

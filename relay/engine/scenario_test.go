@@ -287,7 +287,7 @@ func (s *scenario) status() {
 		s.did("the table takes nothing")
 	}
 	if t.status.Stalled != "" {
-		s.did("stalled since %v: %s (the relay's side: %t)", t.status.StalledSince.Sub(s.began), t.status.Stalled, t.status.StalledHere)
+		s.did("stalled from %v on: %s (the relay's side: %t)", t.status.StalledSince.Sub(s.began), t.status.Stalled, t.status.StalledHere)
 	}
 	if t.count.Reconciled > 0 {
 		s.did("the log has missed %d", t.count.Reconciled)

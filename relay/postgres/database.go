@@ -27,6 +27,11 @@ const (
 	Delete                  // the row is deleted
 )
 
+var afterSendNames = [...]string{"mark", "delete"}
+
+// String returns the setting in lower case.
+func (a AfterSend) String() string { return afterSendNames[a] }
+
 // Options of a [Database].
 type Options struct {
 	// URL is a libpq URL or keyword string. Several hosts are tried in turn.

@@ -117,6 +117,11 @@ const (
 	nullsHide         // the row is in no index, so nobody finds it
 )
 
+var nullsNames = [...]string{"fine", "defect", "hidden"}
+
+// String returns the consequence in lower case.
+func (n nulls) String() string { return nullsNames[n] }
+
 func wantedColumns() []column {
 	text := []string{"text", "character varying"}
 	instant := []string{"timestamp with time zone"}
@@ -140,7 +145,9 @@ func wantedColumns() []column {
 
 // lookUpColumns asks for a domain's base type, which is what the wire carries.
 func (s *session) lookUpColumns(ctx context.Context, table uint32) ([]column, error) {
-	const sql = `SELECT a.attname::text, format_type(base.oid, NULL), a.attnotnull OR base.filled,
+	const sql = `SELECT a.attname::text, format_type(base.oid, NULL), a.attnotnull AND NOT EXISTS (
+				SELECT FROM pg_constraint n WHERE n.conrelid = a.attrelid AND n.contype = 'n' AND NOT n.convalidated AND a.attnum = ANY (n.conkey)
+			) OR base.filled,
 			has_column_privilege(a.attrelid, a.attnum, 'SELECT'), has_column_privilege(a.attrelid, a.attnum, 'UPDATE')
 		FROM pg_attribute a CROSS JOIN LATERAL (
 			WITH RECURSIVE types (oid, filled) AS (

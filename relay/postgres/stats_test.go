@@ -78,7 +78,7 @@ func TestStatsEndAtTheirCapAndSaySo(t *testing.T) {
 	}
 }
 
-func TestStatsOfATableThatIsNotThereNameTheMend(t *testing.T) {
+func TestStatsOfATableThatIsNotThereNameTheFix(t *testing.T) {
 	f := setup(t, shape{})
 	f.exec("DROP TABLE {t}")
 	if _, err := f.database().Stats(t.Context()); err == nil || !strings.Contains(err.Error(), "run outbox-relay migrate") {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
@@ -31,7 +32,7 @@ type Blocker struct {
 }
 
 // String describes it for a sentence: transaction 4711 of application "x" (pid 12,
-// database shop) since 3m0s.
+// database shop) for 3m0s.
 func (b Blocker) String() string {
 	var s strings.Builder
 	if b.Prepared != "" {
@@ -40,7 +41,7 @@ func (b Blocker) String() string {
 		fmt.Fprintf(&s, "transaction %d of application %q (pid %d, database %s)", b.XID, b.Application, b.PID, b.Database)
 	}
 	if b.Age > 0 {
-		fmt.Fprintf(&s, " since %s", b.Age.Truncate(time.Second))
+		fmt.Fprintf(&s, " for %s", b.Age.Truncate(time.Second))
 	}
 	return s.String()
 }
@@ -48,7 +49,7 @@ func (b Blocker) String() string {
 // fix is how a person ends it.
 func (b Blocker) fix() string {
 	if b.Prepared != "" {
-		return "ROLLBACK PREPARED " + literal(b.Prepared) + " or COMMIT PREPARED, in its database"
+		return "ROLLBACK PREPARED " + literal(relay.OneLine(b.Prepared)) + " or COMMIT PREPARED, in its database"
 	}
 	return fmt.Sprintf("SELECT pg_terminate_backend(%d)", b.PID)
 }

@@ -92,7 +92,7 @@ func TestSlotIsNotWaitedForLongerThanAllowed(t *testing.T) {
 	eventually(t, "the transaction is two seconds old", func() bool {
 		return f.value("SELECT now() - xact_start > '2 s' FROM pg_stat_activity WHERE pid = $1", app.PgConn().PID()) == "true"
 	})
-	if e = blocked(); e.Blockers[0].Age < 2*time.Second || !strings.Contains(e.Error(), " since ") {
+	if e = blocked(); e.Blockers[0].Age < 2*time.Second || !strings.Contains(e.Error(), ") for ") {
 		t.Errorf("%v: %+v", e, e.Blockers)
 	}
 

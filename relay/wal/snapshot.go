@@ -52,12 +52,9 @@ func ParseSnapshot(s string) (Snapshot, error) {
 // IsZero says whether this is the zero value, which sees nothing.
 func (s Snapshot) IsZero() bool { return s.xmax == 0 }
 
-// Xmin returns the oldest transaction that had not ended, or [Snapshot.Xmax]
-// where there was none: all before it are visible.
+// Xmin returns the oldest transaction that had not ended, or the first that had no id
+// yet where there was none: all before it are visible.
 func (s Snapshot) Xmin() FullXID { return s.xmin }
-
-// Xmax returns the first transaction that had no id yet.
-func (s Snapshot) Xmax() FullXID { return s.xmax }
 
 // String returns the form that [ParseSnapshot] reads.
 func (s Snapshot) String() string {

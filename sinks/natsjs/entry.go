@@ -63,6 +63,11 @@ const (
 	undecided               // unclaimed, and neither look-up nor repetitions say why
 )
 
+var phaseNames = [...]string{"unanswered", "unclaimed", "repeated", "undecided"}
+
+// String returns the phase in lower case.
+func (p phase) String() string { return phaseNames[p] }
+
 // repeat has the message published again, unless the time for that is over.
 func (e *entry) repeat(now, until time.Time) bool {
 	if e.limited {

@@ -26,6 +26,11 @@ const (
 	noResponders                  // nobody subscribes to the subject
 )
 
+var replyKindNames = [...]string{"garbage", "acknowledged", "refused", "in process", "no responders"}
+
+// String returns the kind in lower case.
+func (k replyKind) String() string { return replyKindNames[k] }
+
 const statusNoResponders = "503"
 
 func parseReply(m *nats.Msg) reply {

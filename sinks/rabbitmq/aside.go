@@ -77,7 +77,7 @@ func (a *aside) put(it item) {
 	case closed:
 		it.reportNotTaken(relay.ErrorTypeDisconnected, errClosing)
 	case full:
-		it.done(timedOut(it.message.Topic))
+		it.done(crowds(it.message.Topic))
 	default:
 		a.tell()
 	}
@@ -170,7 +170,7 @@ func (a *aside) deal(sess *session, ch *channel, h held, now time.Time) bool {
 		s.laneOf(h.message).put(h.item)
 		return true
 	case now.Sub(h.since) >= s.options.AckTimeout:
-		h.done(timedOut(topic))
+		h.done(crowds(topic))
 		return true
 	case sess == nil || ch == nil || sess.obstacle() != nil || sess.socket.full() || ch.full() || ch.busy() || ch.owes(topic) >= asidePerTopic:
 		return false

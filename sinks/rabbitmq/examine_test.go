@@ -43,7 +43,7 @@ func run(t *testing.T, command string) {
 	}
 }
 
-func TestDoctorsMendsMend(t *testing.T) {
+func TestDoctorsFixesFix(t *testing.T) {
 	t.Parallel()
 	user, vhost, exchange, queue := "examined", "examined-host", "examined-exchange", "examined-queue"
 	t.Cleanup(func() {

@@ -35,6 +35,13 @@ func timedOut(topic string) relay.Outcome {
 		"no confirm for %s in time, while the broker works: see that its queues have a leader and a quorum", relay.Quote(topic))
 }
 
+// crowds is for a message that was not written, because others of its topic wait.
+func crowds(topic string) relay.Outcome {
+	return relay.RefusedOutcome(relay.ErrorTypeTimeout,
+		"messages of %s were not confirmed in time, so few are tried at once, and this one was not: see that its queues have a leader and a quorum",
+		relay.Quote(topic))
+}
+
 func forbidden(topic string, err error) relay.Outcome {
 	return relay.RefusedOutcome(relay.ErrorTypeForbidden,
 		"not permitted to publish %s (%w): grant it with rabbitmqctl set_topic_permissions", relay.Quote(topic), err)
