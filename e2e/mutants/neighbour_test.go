@@ -69,6 +69,27 @@ var neighbourMutants = []mutant{
 		pkg:  "./relay/engine", test: "TestLockOnTheWholeTableBlamesNoRow",
 	},
 	{
+		rule: "17: known rows that are tried again do not put off new ones",
+		file: "relay/engine/table_breaker.go",
+		old:  "return b.probed.Add(",
+		new:  "return b.last.Add(",
+		pkg:  "./relay/engine", test: "TestTableBreakerProbesMoreAndMoreRarely",
+	},
+	{
+		rule: "18: acknowledgements are progress",
+		file: "relay/engine/outcomes.go",
+		old:  "t.breakerProved()\n\tt.done.answered++",
+		new:  "t.breakerProved()",
+		pkg:  "./relay/engine", test: "TestScenarios/18_busy",
+	},
+	{
+		rule: "5: a survey reads a held key from its first row on",
+		file: "relay/engine/tail_rows.go",
+		old:  "t.parked.unparkHeld(in.holds)",
+		new:  "",
+		pkg:  "./relay/engine", test: "TestScenarios/05_parked_refused",
+	},
+	{
 		rule: "17: a term begins with one row",
 		file: "relay/engine/term.go",
 		old:  "rows: 1, proven: r.config.openWindow",

@@ -168,7 +168,7 @@ func (k *marker) probeNewest(ctx context.Context) error {
 	if !k.table.isOpen() || len(k.unwritten) == 0 {
 		return nil
 	}
-	return k.probe(ctx, time.Now(), &k.unwritten, len(k.unwritten)-1)
+	return k.probe(ctx, time.Now(), &k.unwritten, len(k.unwritten)-1, true)
 }
 
 // beat is one round trip, whose answer may be of use.

@@ -74,6 +74,12 @@ func TestTableBreakerProbesMoreAndMoreRarely(t *testing.T) {
 	for range 20 {
 		b.fail(now, true, cause)
 	}
+	later := now.Add(29 * time.Second)
+	b.fail(later, false, cause)
+	if b.waits(later); b.probeAt().Sub(now) != 30*time.Second {
+		t.Errorf("a known row that is tried again puts off a new one for %v", b.probeAt().Sub(later))
+	}
+	b.last = now
 	if b.probeAt().Sub(now) != 30*time.Second || b.retryAt().Sub(now) != 5*time.Second {
 		t.Errorf("another row waits for %v, a known one for %v", b.probeAt().Sub(now), b.retryAt().Sub(now))
 	}

@@ -54,6 +54,7 @@ func (t *term) reported(m *item, o relay.Outcome) {
 func (t *term) acknowledge(m *item, o relay.Outcome) {
 	faultpoint("after-ack")
 	t.breakerProved()
+	t.done.answered++
 	t.count.Published++
 	if o.Duplicate {
 		t.count.DuplicateAcks++

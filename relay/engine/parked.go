@@ -1,6 +1,10 @@
 package engine
 
-import "github.com/outbox-relay/outbox-relay/relay"
+import (
+	"maps"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
 
 // parkedKeys are the keys that a pass or a survey leaves out as it reads on, because
 // their chains are full. As a chain empties, more rows of its key are read, from where
@@ -62,6 +66,12 @@ func (p *parkedKeys) next(d *dispatcher, h *holds) (refill, bool) {
 		}
 	}
 	return refill{}, false
+}
+
+// unparkHeld takes out the keys that are held by now: their rows are read from the first
+// one on.
+func (p *parkedKeys) unparkHeld(h *holds) {
+	maps.DeleteFunc(p.after, func(key string, _ int64) bool { return h.blocks(key) })
 }
 
 // unpark takes out the key that was refilled, so that its rows can be taken in.

@@ -96,7 +96,8 @@ func (s *scenario) ofTable(name string, c command, input string) bool {
 		s.answer(readResult{kind: s.outOf(readChunk, refillKey, refillTail), chunk: chunk, took: c.duration("took", 0)})
 	case "survey":
 		cut := make(map[string]int64)
-		if key, after, found := strings.Cut(c.text("cut", ""), ":"); found {
+		for one := range c.list("cut") {
+			key, after, _ := strings.Cut(one, ":")
 			cut[key] = s.ref(after).ID
 		}
 		s.answer(readResult{kind: readSurvey, survey: relay.Survey{

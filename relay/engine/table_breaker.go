@@ -15,6 +15,9 @@ type tableBreaker struct {
 	tries int       // since it opened
 	rows  int       // of these, with rows that had not been tried before
 	last  time.Time // of the tries
+	// probed is when a row was tried last that had not been tried before. Known rows are
+	// tried more often, and must not put that off.
+	probed time.Time
 }
 
 // Pauses between the tries. Trying a row once more publishes nothing; a row that has
@@ -34,6 +37,7 @@ func (b *tableBreaker) fail(now time.Time, rowIsNew bool, err error) {
 	b.tries++
 	if rowIsNew {
 		b.rows++
+		b.probed = now
 	}
 	b.last, b.err = now, err
 }
@@ -53,4 +57,4 @@ func (b *tableBreaker) close() { *b = tableBreaker{} }
 func (b *tableBreaker) retryAt() time.Time { return b.last.Add(tableRetry.ceiling(max(1, b.tries))) }
 
 // probeAt is when another row may be tried.
-func (b *tableBreaker) probeAt() time.Time { return b.last.Add(tableProbe.ceiling(max(1, b.rows))) }
+func (b *tableBreaker) probeAt() time.Time { return b.probed.Add(tableProbe.ceiling(max(1, b.rows))) }

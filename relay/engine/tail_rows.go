@@ -76,6 +76,10 @@ func (t *tail) take(m *item, now time.Time) {
 func (t *tail) survey(now time.Time) {
 	t.surveys.begins(now)
 	in := t.intake
+	// Schedule that reorders: rows 1 to 100 of a key are in memory, and it is parked after
+	// them. Row 1 is refused, so 2 to 100 return, and the key is held. If the survey left
+	// it out as parked and ended its hold, a refill would bring 101 before 2.
+	t.parked.unparkHeld(in.holds)
 	in.holds.snapshotBegins()
 	// The survey brings the rows that are in memory once more. It may take half a
 	// buffer, so that both together are bounded.

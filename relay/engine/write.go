@@ -16,6 +16,10 @@ import (
 // all of them are refused, the table takes nothing.
 const samples = 8
 
+// maxSamples bounds the samples where most rows are locked, which costs a lock timeout
+// each. Halves cost one timeout each, however many rows they have.
+const maxSamples = 2 * samples
+
 // write writes what it can of a batch. After an error the session is of no use.
 func (k *marker) write(ctx context.Context, batch []outcome) error {
 	wasOpen := k.table.isOpen()
@@ -163,7 +167,7 @@ func (k *marker) sample(ctx context.Context, batch []outcome, cause error, writt
 		return []refusedOne{{batch[0], cause}}, nil, nil
 	}
 	rest = batch
-	for len(rest) > 0 && len(refused) < samples && k.written == written {
+	for tried := 0; len(rest) > 0 && len(refused) < samples && tried < maxSamples && k.written == written; tried++ {
 		i := rand.IntN(len(rest)) // bad rows are often neighbours
 		one := rest[i]
 		rest[i] = rest[len(rest)-1]
@@ -241,17 +245,18 @@ func (k *marker) retry(ctx context.Context, now time.Time) error {
 	case isDue(k.aside.next):
 		return k.retryAside(ctx, now)
 	case len(k.unwritten) > 0:
-		return k.probe(ctx, now, &k.unwritten, rand.IntN(len(k.unwritten)))
+		return k.probe(ctx, now, &k.unwritten, rand.IntN(len(k.unwritten)), false)
 	default:
-		return k.probe(ctx, now, &k.failed, rand.IntN(len(k.failed)))
+		return k.probe(ctx, now, &k.failed, rand.IntN(len(k.failed)), false)
 	}
 }
 
 // canProbe says whether the table's breaker is open and there is a row to try.
 func (k *marker) canProbe() bool { return k.table.isOpen() && len(k.unwritten)+len(k.failed) > 0 }
 
-// probe tries the i-th row of a list while the table's breaker is open.
-func (k *marker) probe(ctx context.Context, now time.Time, from *[]outcome, i int) error {
+// probe tries the i-th row of a list while the table's breaker is open. A new row is one
+// that was published for it.
+func (k *marker) probe(ctx context.Context, now time.Time, from *[]outcome, i int, isNew bool) error {
 	list := *from
 	one := list[i]
 	list[i] = list[len(list)-1]
@@ -259,7 +264,7 @@ func (k *marker) probe(ctx context.Context, now time.Time, from *[]outcome, i in
 	left, err := k.try(ctx, []outcome{one})
 	switch {
 	case errors.Is(err, relay.ErrWriteRefused):
-		k.table.fail(now, from == &k.unwritten, err)
+		k.table.fail(now, isNew, err)
 		k.failed = append(k.failed, one)
 		return k.lookForBlockers(ctx, now, k.table.since, k.failed)
 	case err != nil:
@@ -287,7 +292,7 @@ func (k *marker) retryAside(ctx context.Context, now time.Time) error {
 		}
 	}
 	if k.written > before {
-		k.unwritten = append(k.unwritten, k.aside.takeAll()...)
+		k.doubtful = append(k.doubtful, k.aside.takeAll()...) // most of them may be bad still
 	}
 	return nil
 }

@@ -97,10 +97,7 @@ func (s *readSession) readDefect(ctx context.Context, req relay.ChunkRequest, ca
 	if err != nil {
 		return relay.Chunk{}, s.explain("read the row that PostgreSQL fails on", err)
 	}
-	if len(chunk.Rows) == 0 { // gone meanwhile
-		chunk.Done, chunk.Cursor = true, req.Pass.Bound
-	}
-	return chunk, nil
+	return chunk, nil // without a row where it has gone meanwhile: the next chunk goes on there
 }
 
 func (s *readSession) readName(ctx context.Context, req relay.ChunkRequest, st statement, given args, cause error) (relay.Chunk, error) {
