@@ -6,6 +6,13 @@ package mutants
 // and refusals.
 var tableMutants = []mutant{
 	{
+		rule: "1: scheduled rows that have gone hide no others",
+		file: "relay/postgres/scan.go",
+		old:  "bound = scheduled[rows-1]",
+		new:  "",
+		pkg:  "./relay/postgres", test: "TestScheduledRowsThatHaveGoneHideNoOthers",
+	},
+	{
 		rule: "T1: a scheduled row is in the index of scheduled rows only",
 		file: "schema/sql.go",
 		old:  "Columns: \"id\", Rows: Due}",

@@ -103,10 +103,16 @@ func (in *intake) refillParked() {
 func (in *intake) refill(parked *parkedKeys, frame func(key string) relay.Pass) (relay.ChunkRequest, bool) {
 	memory := in.dispatcher.memory()
 	free := in.limits.bytes/2 - memory.bytes
-	if memory.rows > in.limits.rows/2 || free <= 0 {
+	overHalf := memory.rows > in.limits.rows/2 || free <= 0
+	if overHalf {
+		// The rest of the buffer may stay full for long, of rows that come by the log. A
+		// key of which nothing is in memory would wait for as long.
+		free = in.limits.bytes - memory.bytes
+	}
+	if memory.rows >= in.limits.rows || free <= 0 {
 		return relay.ChunkRequest{}, false
 	}
-	next, found := parked.next(in.dispatcher, in.holds)
+	next, found := parked.next(in.dispatcher, in.holds, overHalf)
 	if !found {
 		return relay.ChunkRequest{}, false
 	}

@@ -53,14 +53,15 @@ type refill struct {
 	rows  int   // at most so many
 }
 
-// next picks a key whose chain is half empty, if there is one. On the way it takes
-// out keys that are held by now: they are left to the next pass.
-func (p *parkedKeys) next(d *dispatcher, h *holds) (refill, bool) {
+// next picks a key whose chain is half empty, if there is one, or only one whose chain is
+// empty. On the way it takes out keys that are held by now: they are left to the next
+// pass.
+func (p *parkedKeys) next(d *dispatcher, h *holds, onlyEmpty bool) (refill, bool) {
 	for key, after := range p.after {
 		switch waiting := d.waiting(key); {
 		case h.blocks(key):
 			delete(p.after, key)
-		case waiting <= d.chain/2:
+		case waiting == 0, !onlyEmpty && waiting <= d.chain/2:
 			p.refilling = key
 			return refill{key: key, after: after, rows: d.chain - waiting}, true
 		}

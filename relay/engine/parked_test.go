@@ -55,7 +55,7 @@ func TestParkedKeysAreRefilledInOrder(t *testing.T) {
 					take(table[cursor])
 				}
 			case 1:
-				if next, found := parked.next(d, h); found {
+				if next, found := parked.next(d, h, false); found {
 					parked.unpark()
 					chunk := chunkOf(table, next)
 					for _, row := range chunk.Rows {
@@ -96,12 +96,12 @@ func TestParkedKeyThatIsHeldIsLeftToTheNextPass(t *testing.T) {
 	var parked parkedKeys
 	parked.park(rowOf(7, "K"))
 	h.hold("K")
-	if next, found := parked.next(d, h); found || !parked.empty() {
+	if next, found := parked.next(d, h, false); found || !parked.empty() {
 		t.Errorf("a held key is refilled (%+v), or stays parked (%v)", next, parked.after)
 	}
 
 	parked.park(rowOf(8, "L"))
-	next, found := parked.next(d, h)
+	next, found := parked.next(d, h, false)
 	if want := (refill{key: "L", after: 7, rows: 2}); !found || next != want {
 		t.Fatalf("refill %+v (%t), want %+v", next, found, want)
 	}
@@ -119,7 +119,7 @@ func TestRefillThatFillsTheChainGoesOnAtTheRowThatDidNotFit(t *testing.T) {
 	d, h := newDispatcher(limits{window: 1, windowBytes: 1, chain: 2}, OrderByKey), newHolds()
 	var parked parkedKeys
 	parked.park(rowOf(3, "K"))
-	if _, found := parked.next(d, h); !found {
+	if _, found := parked.next(d, h, false); !found {
 		t.Fatal("a parked key whose chain is empty is not refilled")
 	}
 	parked.unpark()
@@ -127,5 +127,21 @@ func TestRefillThatFillsTheChainGoesOnAtTheRowThatDidNotFit(t *testing.T) {
 	parked.refilled(relay.Chunk{Cursor: 9, NextSize: 12}, h)
 	if parked.after["K"] != 4 || parked.nextSize != 12 {
 		t.Errorf("parked after row %d with the next row of %d bytes, want 4 and 12", parked.after["K"], parked.nextSize)
+	}
+}
+
+// While memory is more than half full, only a key of which nothing is in memory is
+// refilled: rows that come by the log may keep it so for long.
+func TestParkedKeyWithAnEmptyChainIsRefilledInAFullMemory(t *testing.T) {
+	d, h := newDispatcher(limits{window: 10, windowBytes: 1 << 20, chain: 4}, OrderByKey), newHolds()
+	var parked parkedKeys
+	d.add(keyed(1, "a"))
+	parked.parkAfter("a", 1)
+	if next, found := parked.next(d, h, true); found {
+		t.Errorf("key %s is refilled, of which rows are in memory", next.key)
+	}
+	parked.parkAfter("b", 2)
+	if next, found := parked.next(d, h, true); !found || next.key != "b" {
+		t.Errorf("key %s (%t), want b, of which nothing is in memory", next.key, found)
 	}
 }

@@ -54,9 +54,12 @@ func (s *readSession) read(ctx context.Context, req relay.ChunkRequest, rows int
 	}
 	chunk := scan.assemble(req)
 	if !scan.cut && scan.seen < rows && chunk.NextSize == 0 && chunk.Cursor == scan.last {
-		if scan.fenced {
+		switch {
+		case scan.fenced:
 			chunk.Cursor = scan.fence
-		} else {
+		case scan.end != nil:
+			chunk.Cursor = *scan.end
+		default:
 			chunk.Done, chunk.Cursor = true, max(req.Pass.Bound, scan.last)
 		}
 	}

@@ -60,7 +60,7 @@ func Explain(ctx context.Context, leader relay.Control, reading relay.Reader) (m
 		for _, req := range []relay.ChunkRequest{{}, {ExcludeKeys: texts}, {OnlyKey: &key}} {
 			req.Pass = relay.Pass{Bound: 1 << 40, Start: time.Now(), Scheduled: scheduled}
 			req.After = -1
-			kind, given := scanArgs(req, 1000)
+			kind, given, _ := scanArgs(req, 1000)
 			for _, st := range []statement{s.statements.scan[kind], s.statements.name[kind]} {
 				if err := explain(s.session, st, given); err != nil {
 					return nil, err

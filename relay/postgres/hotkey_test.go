@@ -99,3 +99,28 @@ func TestLowestAndHighestIDsAreRead(t *testing.T) {
 		t.Errorf("scheduled: a pass brings %v", got)
 	}
 }
+
+// Scheduled rows that a pass has listed go at their place, also if the first of the list
+// have gone meanwhile: a statement that is given a part of the list ends with it.
+func TestScheduledRowsThatHaveGoneHideNoOthers(t *testing.T) {
+	t.Parallel()
+	f := setup(t, shape{})
+	f.exec(`INSERT INTO {t} (topic, payload, available_at) SELECT 't', '1', now() - interval '1 hour' FROM generate_series(1, 30)`)
+	f.exec(`INSERT INTO {t} (topic, payload) SELECT 't', '1' FROM generate_series(31, 60)`)
+	_, s := f.lead()
+	pass := f.begin(s)
+	f.exec(`UPDATE {t} SET sent_at = now() WHERE id <= 10`)
+	want := make([]int64, 50)
+	for i := range want {
+		want[i] = int64(i) + 11
+	}
+	req := request(pass)
+	req.Rows = 10
+	if got := ids(f.drain(s, req)); !slices.Equal(got, want) {
+		t.Errorf("the pass brings %v", got)
+	}
+	req.Rows, req.ExcludeKeys = 10, []string{"held"}
+	if got := ids(f.drain(s, req)); !slices.Equal(got, want) {
+		t.Errorf("a pass that leaves a key out brings %v", got)
+	}
+}

@@ -37,14 +37,15 @@ type scanned struct {
 	// fenced: the statement has looked at no row after the one with the id fence.
 	fenced bool
 	fence  int64
-	bytes  int64 // of the entries
+	end    *int64 // the id that the statement ends with; nil for that of the pass
+	bytes  int64  // of the entries
 }
 
 // scan reads rows until they no longer fit. It drops the rows that still arrive then:
 // the statement ends soon.
 func (s *readSession) scan(ctx context.Context, req relay.ChunkRequest, rows int) (*scanned, error) {
-	kind, given := scanArgs(req, rows)
-	result := &scanned{last: req.After}
+	kind, given, end := scanArgs(req, rows)
+	result := &scanned{last: req.After, end: end}
 	d := newDecoder(req)
 	err := s.queryRows(ctx, s.statements.scan[kind], given, func(c *columns) func([][]byte) {
 		read, id, fence := d.scanned(c, s.payload.Weight, s.expansion), c.at("id"), c.at("fence")
@@ -78,20 +79,32 @@ func (r *scanned) add(e entry, bytes int64) {
 	r.entries = append(r.entries, e)
 }
 
-// scanArgs says which scan a request calls for, and with which parameters.
-func scanArgs(req relay.ChunkRequest, rows int) (scanKind, args) {
+// scanArgs says which scan a request calls for, and with which parameters. end is the id
+// that the scan ends with, where that is before the pass's bound.
+//
+// Schedule that goes by a row: 5,000 scheduled rows are listed, and a statement that asks
+// for 1,000 rows is given the first 1,000 of the list. Some of those have been sent
+// meanwhile. The statement fills up with rows that have larger ids than the listed ones
+// that it was not given, and the next one begins after them. So it ends with the last id
+// that it was given.
+func scanArgs(req relay.ChunkRequest, rows int) (kind scanKind, given args, end *int64) {
 	// The lowest id of all is after no other: it belongs to the first chunk.
 	from := req.After
 	if from != beforeAllIDs {
 		from++
 	}
-	// Those after the cursor, and no more than can be among the next rows.
+	// Those after the cursor, and no more than are asked for.
 	next, _ := slices.BinarySearch(req.Pass.Scheduled, from)
 	scheduled := req.Pass.Scheduled[next:]
-	scheduled = scheduled[:min(len(scheduled), rows)]
-	kind := scanKind{anyKey, len(scheduled) > 0}
-	given := args{
-		"from": int8Param(from), "bound": int8Param(req.Pass.Bound),
+	bound := req.Pass.Bound
+	if len(scheduled) > rows && scheduled[rows-1] < bound {
+		scheduled = scheduled[:rows]
+		bound = scheduled[rows-1]
+		end = &bound
+	}
+	kind = scanKind{anyKey, len(scheduled) > 0}
+	given = args{
+		"from": int8Param(from), "bound": int8Param(bound),
 		"start": instantParam(req.Pass.Start), "rows": int8Param(int64(rows)),
 	}
 	if kind.scheduled {
@@ -103,7 +116,7 @@ func scanArgs(req relay.ChunkRequest, rows int) (scanKind, args) {
 	case len(req.ExcludeKeys) > 0:
 		kind.keys, given["keys"] = exceptKeys, textArray(req.ExcludeKeys)
 	}
-	return kind, given
+	return kind, given, end
 }
 
 // scanned reads the rows of scan.sql. weight is what a stored byte of a payload

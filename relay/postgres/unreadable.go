@@ -89,7 +89,7 @@ func (u *unreadable) judge(row *relay.Row, cause error, now time.Time) {
 // readDefect reads the id of the row that the server fails on, and its key if the
 // server can read that: the rows behind it have to wait until it is dead.
 func (s *readSession) readDefect(ctx context.Context, req relay.ChunkRequest, cause error) (relay.Chunk, error) {
-	kind, given := scanArgs(req, 1)
+	kind, given, end := scanArgs(req, 1)
 	chunk, err := s.readName(ctx, req, s.statements.name[kind], given, cause)
 	if isRowFault(err) {
 		chunk, err = s.readName(ctx, req, s.statements.nameless[kind], given, cause)
@@ -97,7 +97,10 @@ func (s *readSession) readDefect(ctx context.Context, req relay.ChunkRequest, ca
 	if err != nil {
 		return relay.Chunk{}, s.explain("read the row that PostgreSQL fails on", err)
 	}
-	return chunk, nil // without a row where it has gone meanwhile: the next chunk goes on there
+	if len(chunk.Rows) == 0 && end != nil { // gone meanwhile
+		chunk.Cursor = *end
+	}
+	return chunk, nil
 }
 
 func (s *readSession) readName(ctx context.Context, req relay.ChunkRequest, st statement, given args, cause error) (relay.Chunk, error) {
