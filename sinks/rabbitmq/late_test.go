@@ -3,7 +3,6 @@ package rabbitmq_test
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -96,14 +95,10 @@ func TestChannelThatStandsStillRefusesNothing(t *testing.T) {
 }
 
 // suspendChannel stops the first channel of the connection with this name within
-// the broker, until resume. A test that calls it is not parallel: whoever asks for
-// all channels waits for the one that stands still.
+// the broker, until resume.
 func suspendChannel(t *testing.T, name string) (resume func()) {
 	t.Helper()
-	process := strings.TrimSpace(ctl(t, "eval", `[P] = [P ||
-		[{pid, P}, {number, 1}, {connection, C}] <- rabbit_channel:info_all([pid, number, connection]),
-		[{client_properties, Ps}] <- [rabbit_networking:connection_info(C, [client_properties])],
-		lists:keymember(<<"`+name+`">>, 3, Ps)], pid_to_list(P).`))
+	process := ctl(t, "eval", `[P] = [P || `+namedChannels(name, "{number, 1}")+`], pid_to_list(P).`)
 	ctl(t, "eval", `sys:suspend(list_to_pid(`+process+`)).`)
 	resume = sync.OnceFunc(func() { ctl(t, "eval", `catch sys:resume(list_to_pid(`+process+`)).`) }) // it may have ended
 	t.Cleanup(resume)
@@ -117,8 +112,17 @@ func owed(t *testing.T, name string) string { return owedBy(t, name, "{number, _
 // owedBy is the same of the channels that match.
 func owedBy(t *testing.T, name, channel string) string {
 	t.Helper()
-	return strings.TrimSpace(ctl(t, "eval", `lists:sum([N ||
-		[{connection, C}, `+channel+`, {messages_unconfirmed, N}] <- rabbit_channel:info_all([connection, number, messages_unconfirmed]),
-		[{client_properties, Ps}] <- [rabbit_networking:connection_info(C, [client_properties])],
-		lists:keymember(<<"`+name+`">>, 3, Ps)]).`))
+	return ctl(t, "eval", `lists:sum([N || `+namedChannels(name, channel)+`,
+		{messages_unconfirmed, N} <- rabbit_channel:info(P, [messages_unconfirmed])]).`)
+}
+
+// namedChannels is an Erlang generator of P, the channels that match of the connection
+// with this name. It looks into the node's tables. rabbit_channel:info_all asks every
+// channel of the node, and whoever asks a channel that another test holds up waits
+// for that test.
+func namedChannels(name, channel string) string {
+	return `{P, Infos} <- ets:tab2list(channel_created),
+		` + channel + ` <- [lists:keyfind(number, 1, Infos)], {connection, C} <- [lists:keyfind(connection, 1, Infos)],
+		{_, Of} <- ets:lookup(connection_created, C), {client_properties, Ps} <- [lists:keyfind(client_properties, 1, Of)],
+		lists:keymember(<<"` + name + `">>, 3, Ps)`
 }

@@ -1,6 +1,7 @@
 package rabbitmq_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -156,23 +157,10 @@ func TestConnectionThatOpensNoChannelIsGivenUp(t *testing.T) {
 // that they owe.
 func channelsOf(t testing.TB, name string) (unconfirmed []int) {
 	t.Helper()
-	var connection string
-	for line := range strings.Lines(ctl(t, "list_connections", "-q", "pid", "client_properties")) {
-		if strings.Contains(line, `"`+name+`"`) {
-			connection, _, _ = strings.Cut(line, "\t")
-		}
-	}
-	if connection == "" {
-		t.Fatalf("the broker has no connection named %q", name)
-	}
-	for line := range strings.Lines(ctl(t, "list_channels", "-q", "connection", "messages_unconfirmed")) {
-		if c, n, ok := strings.Cut(strings.TrimSpace(line), "\t"); ok && c == connection {
-			owed, err := strconv.Atoi(n)
-			if err != nil {
-				t.Fatal(err)
-			}
-			unconfirmed = append(unconfirmed, owed)
-		}
+	list := ctl(t, "eval", `[N || `+namedChannels(name, "_")+`,
+		{messages_unconfirmed, N} <- rabbit_channel:info(P, [messages_unconfirmed])].`)
+	if err := json.Unmarshal([]byte(list), &unconfirmed); err != nil {
+		t.Fatalf("read %q: %v", list, err)
 	}
 	return unconfirmed
 }
