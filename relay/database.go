@@ -138,6 +138,8 @@ type Refusal struct {
 	XID wal.XID // as in [Mark]
 	// Reason goes to last_error; never contains the payload.
 	Reason string
+	// Type goes to error_type, where the table has that column.
+	Type ErrorType
 	// Delay until the next attempt.
 	Delay time.Duration
 	// Final makes the row dead whatever the limit says.

@@ -82,7 +82,10 @@ BEGIN
     -- The first refusal; OUTBOX_DEAD_AFTER counts from it, also over a restart.
     first_attempt_at timestamptz,
     last_error       text,
-    dead_at          timestamptz
+    error_type       text,
+    dead_at          timestamptz,
+    -- When the copy of a dead row was acknowledged, if OUTBOX_DEAD_LETTER_TOPIC is set.
+    dead_letter_at   timestamptz
   );
   COMMENT ON TABLE {{table}} IS
     'Messages on their way to the broker, written with the business data they tell of, sent by outbox-relay.';
@@ -125,7 +128,9 @@ BEGIN
       (11, 'attempts',         true,  '{integer}'),
       (12, 'first_attempt_at', false, '{timestamp with time zone}'),
       (13, 'last_error',       false, '{text}'),
-      (14, 'dead_at',          false, '{timestamp with time zone}')
+      (14, 'dead_at',          false, '{timestamp with time zone}'),
+      (15, 'error_type',       false, '{text}'),
+      (16, 'dead_letter_at',   false, '{timestamp with time zone}')
     ) AS want (ord, name, needed, types)
     LEFT JOIN pg_attribute a ON a.attrelid = tab AND a.attname = name AND NOT a.attisdropped
     -- The others are added below.
@@ -140,7 +145,7 @@ BEGIN
   -- ADD COLUMN IF NOT EXISTS takes its ACCESS EXCLUSIVE lock even if the column exists.
   IF (SELECT count(*) FROM pg_attribute WHERE attrelid = tab AND NOT attisdropped AND attname IN (
       'key', 'content_type', 'headers', 'created_at', 'available_at', 'sent_at', 'attempts',
-      'first_attempt_at', 'last_error', 'dead_at')) < 10 THEN
+      'first_attempt_at', 'last_error', 'error_type', 'dead_at', 'dead_letter_at')) < 12 THEN
     ALTER TABLE {{table}}
       ADD COLUMN IF NOT EXISTS key              text,
       ADD COLUMN IF NOT EXISTS content_type     text        NOT NULL DEFAULT 'application/json',
@@ -151,9 +156,28 @@ BEGIN
       ADD COLUMN IF NOT EXISTS attempts         integer     NOT NULL DEFAULT 0 CHECK (attempts >= 0),
       ADD COLUMN IF NOT EXISTS first_attempt_at timestamptz,
       ADD COLUMN IF NOT EXISTS last_error       text,
-      ADD COLUMN IF NOT EXISTS dead_at          timestamptz;
+      ADD COLUMN IF NOT EXISTS error_type       text,
+      ADD COLUMN IF NOT EXISTS dead_at          timestamptz,
+      ADD COLUMN IF NOT EXISTS dead_letter_at   timestamptz;
     RAISE NOTICE 'added the missing columns to %', {{table_text}};
   END IF;
+END $outbox$;
+
+-- Whoever may write the last refusal, as the relay's role does, may write what later
+-- versions have added beside it.
+DO $outbox$
+DECLARE
+  tab   oid := to_regclass({{table_text}});
+  relay name;
+BEGIN
+  FOR relay IN
+    SELECT DISTINCT r.rolname FROM pg_attribute a, aclexplode(a.attacl) AS acl JOIN pg_roles r ON r.oid = acl.grantee
+    WHERE a.attrelid = tab AND a.attname = 'last_error' AND acl.privilege_type = 'UPDATE'
+      AND NOT (has_column_privilege(r.oid, tab, 'error_type', 'UPDATE') AND has_column_privilege(r.oid, tab, 'dead_letter_at', 'UPDATE'))
+  LOOP
+    EXECUTE format('GRANT UPDATE (error_type, dead_letter_at) ON %s TO %I', {{table_text}}, relay);
+    RAISE NOTICE 'granted role % the new columns of %', quote_ident(relay), {{table_text}};
+  END LOOP;
 END $outbox$;
 
 -- The indexes. Each holds only rows that somebody still has to do something
@@ -221,6 +245,11 @@ BEGIN
     END IF;
     EXECUTE format('SELECT array_agg(id), array_agg(xmin) FROM %I.%I WHERE age(xmin) <= 0', TG_TABLE_SCHEMA, TG_TABLE_NAME)
       INTO ids, writers;
+  -- A dead row is corrected and replayed in one transaction, so the second change meets
+  -- the version of the first. The row was given up before the transaction began: it was
+  -- not inserted here, or was inserted dead, and then the log does not publish it.
+  ELSIF OLD.sent_at IS NULL AND OLD.dead_at < transaction_timestamp() THEN
+    RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
   ELSE
     ids := ARRAY[OLD.id];
     writers := ARRAY[OLD.xmin];
@@ -274,6 +303,61 @@ BEGIN
     CREATE TRIGGER {{truncate_guard}} BEFORE TRUNCATE ON {{table}} FOR EACH STATEMENT EXECUTE FUNCTION {{guard_function}}();
     RAISE NOTICE 'created trigger %', {{truncate_guard_name}};
   END IF;
+END $outbox$;
+
+-- Dead rows, for those who work in psql: to be sent again, or to be given up. Any WHERE
+-- chooses them: SELECT sum(outbox_replay(id)) FROM outbox WHERE topic LIKE 'orders.%'.
+-- They run with the caller's rights. Nobody else may call them until their owner grants it:
+-- what has just been made may be called by everyone, so that is taken back at once.
+DO $outbox$
+DECLARE
+  f    record;
+  old  text;
+  own  name; -- who owns the function
+  body text;
+BEGIN
+  FOR f IN
+    SELECT * FROM (VALUES
+      ({{replay_call}}, 'replays dead rows: the relay sends them again, each under its message_id. Returns how many it has changed.',
+        'UPDATE %s SET dead_at = NULL, available_at = NULL, attempts = 0, first_attempt_at = NULL WHERE {{dead_rows}} AND id = ANY (ids)'),
+      ({{discard_call}}, 'deletes dead rows for good. Returns how many it has deleted.',
+        'DELETE FROM %s WHERE {{dead_rows}} AND id = ANY (ids)')
+    ) AS functions (call, purpose, statement)
+  LOOP
+    -- The relay is told at the commit. It looks at what the table says, and nothing else.
+    body := format($function$
+#variable_conflict use_variable
+-- outbox-relay: made by its migration
+DECLARE
+  changed bigint;
+BEGIN
+  %1$s;
+  GET DIAGNOSTICS changed = ROW_COUNT;
+  IF changed > 0 THEN
+    PERFORM pg_notify(%2$L, '');
+  END IF;
+  RETURN changed;
+END
+$function$, format(f.statement, {{table_text}}), {{wake_channel}});
+    SELECT prosrc, pg_get_userbyid(proowner) INTO old, own FROM pg_proc WHERE oid = to_regprocedure(f.call);
+    CONTINUE WHEN old = body;
+    IF old NOT LIKE '%outbox-relay:%' THEN
+      RAISE EXCEPTION 'the function % exists and is not the one of outbox-relay', f.call
+        USING ERRCODE = 'duplicate_function', HINT = 'Rename that function, and run this again.';
+    END IF;
+    IF old IS NOT NULL AND NOT pg_has_role(own, 'USAGE') THEN
+      RAISE EXCEPTION 'the function % is out of date and belongs to %: % may not replace it', f.call, quote_ident(own), quote_ident(current_user)
+        USING ERRCODE = 'insufficient_privilege', HINT = format(
+          'As %I or a superuser run: ALTER FUNCTION %s OWNER TO %I', own, f.call, current_user);
+    END IF;
+    EXECUTE format('CREATE OR REPLACE FUNCTION %s RETURNS bigint LANGUAGE plpgsql SECURITY INVOKER '
+      'SET search_path = pg_catalog, pg_temp AS %L', left(f.call, -length('(bigint[])')) || '(VARIADIC ids bigint[])', body);
+    IF old IS NULL THEN
+      EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', f.call);
+    END IF;
+    EXECUTE format('COMMENT ON FUNCTION %s IS %L', f.call, 'outbox-relay ' || f.purpose);
+    RAISE NOTICE 'wrote function %', f.call;
+  END LOOP;
 END $outbox$;
 
 -- Autovacuum for a queue: every row is updated or deleted soon after its INSERT.

@@ -62,9 +62,9 @@ BEGIN
 
   -- What the relay writes; never a topic, a key or a payload.
   IF NOT has_table_privilege({{role_name}}, tab, 'SELECT') OR EXISTS (
-      SELECT FROM unnest('{sent_at,attempts,first_attempt_at,last_error,available_at,dead_at}'::text[]) AS c
+      SELECT FROM unnest('{sent_at,attempts,first_attempt_at,last_error,error_type,available_at,dead_at,dead_letter_at}'::text[]) AS c
       WHERE NOT has_column_privilege({{role_name}}, tab, c, 'UPDATE')) THEN
-    GRANT SELECT, UPDATE (sent_at, attempts, first_attempt_at, last_error, available_at, dead_at)
+    GRANT SELECT, UPDATE (sent_at, attempts, first_attempt_at, last_error, error_type, available_at, dead_at, dead_letter_at)
       ON {{table}} TO {{role}};
     RAISE NOTICE 'granted role % what it needs on %', {{role_text}}, {{table_text}};
   END IF;

@@ -56,6 +56,9 @@ func SQL(o Options) string {
 		"guard_function":   guard,
 		"guard_call":       quoteLiteral(guard + "()"),
 	}
+	values["replay_call"] = quoteLiteral(o.Table.ReplayFunction() + "(bigint[])")
+	values["discard_call"] = quoteLiteral(o.Table.DiscardFunction() + "(bigint[])")
+	values["wake_channel"] = quoteLiteral(o.Table.WakeChannel())
 	addTable(values, o.Table)
 	addName(values, "publication", cmp.Or(o.Publication, DefaultPublication))
 	addName(values, "guard", o.Table.Guard())
@@ -82,6 +85,23 @@ func (t Table) Guard() string { return t.derive("guard") }
 
 // TruncateGuard is the name of the trigger that guards against TRUNCATE.
 func (t Table) TruncateGuard() string { return t.derive("truncate_guard") }
+
+// ReplayFunction is the function that has dead rows sent again, for SQL.
+func (t Table) ReplayFunction() string { return t.function("replay") }
+
+// DiscardFunction is the function that deletes dead rows, for SQL.
+func (t Table) DiscardFunction() string { return t.function("discard") }
+
+func (t Table) function(suffix string) string {
+	return QuoteIdentifier(t.Schema) + "." + QuoteIdentifier(t.derive(suffix))
+}
+
+// WakeChannel is where the relay is told that rows are due which the log does not tell
+// of, such as replayed ones. The name needs no quoting.
+func (t Table) WakeChannel() string {
+	sum := sha256.Sum256([]byte("outbox-relay wake:" + t.Quoted()))
+	return "outbox_relay_wake_" + hex.EncodeToString(sum[:8])
+}
 
 // What a row is, as SQL conditions. The partial indexes are made with them, and a
 // statement that repeats one word for word is answered from its index.

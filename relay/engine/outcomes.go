@@ -82,6 +82,7 @@ func (t *term) refuse(m *item, o relay.Outcome) {
 		Ref:    m.Ref,
 		XID:    m.xid,
 		Reason: string(o.Type) + ": " + o.Err.Error(),
+		Type:   o.Type,
 		Delay:  m.retry,
 		Final:  o.Class == relay.Rejected,
 	}})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
 
@@ -60,6 +61,7 @@ type Database struct {
 	pace    pace
 	// unreadable rows are remembered over sessions.
 	unreadable unreadable
+	toldLater  sync.Once
 }
 
 // New checks the URL. It does not connect.
@@ -101,10 +103,12 @@ func (d *Database) Connect(ctx context.Context) (relay.Control, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkSetup(ctx, d.options.AfterSend); err != nil {
+	columns, err := s.checkSetup(ctx, d.options.AfterSend)
+	if err != nil {
 		s.close()
 		return nil, err
 	}
+	d.tellLater(s, columns)
 	server, err := s.identify(ctx)
 	if err != nil {
 		s.close()
@@ -112,7 +116,7 @@ func (d *Database) Connect(ctx context.Context) (relay.Control, error) {
 	}
 	return &control{
 		session: s, lock: d.lock, standby: d.standby, server: server,
-		writes:   newWrites(d.options.Table, d.options.AfterSend),
+		writes:   newWrites(d.options.Table, d.options.AfterSend, newLater(columns)),
 		blockers: newBlockerReads(d.options.Table),
 	}, nil
 }

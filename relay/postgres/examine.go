@@ -20,6 +20,7 @@ const (
 	checkServer     = "server"
 	checkTable      = "table"
 	checkShapeName  = "columns"
+	checkLater      = "new columns"
 	checkPrivileges = "privileges"
 	checkSecurity   = "row-level security"
 	checkIndexes    = "indexes"
@@ -113,6 +114,9 @@ func (s *session) examineTable(ctx context.Context, e *Examination, t tableFacts
 		e.add(relay.Check{Name: checkShapeName, Severity: relay.Warning, Found: flawed.found, Fix: flawed.fix})
 	} else {
 		sound = e.judge(checkShapeName, "as the relay needs them", checkShape(s.table, columns))
+	}
+	if off, ok := errors.AsType[*flaw](s.checkLater(t, columns)); ok && sound {
+		e.add(relay.Check{Name: checkLater, Severity: relay.Warning, Found: off.found, Fix: off.fix})
 	}
 	permitted := e.judge(checkPrivileges, "role "+t.role+" may read and mark", s.checkGrants(t, columns, after))
 	visible := e.judge(checkSecurity, "hides nothing", checkRowSecurity(s.table, t))

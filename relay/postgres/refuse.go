@@ -58,14 +58,15 @@ func (c *control) refuseAgain(
 
 func (c *control) refuseArgs(limit relay.AttemptLimit, refusals []relay.Refusal) args {
 	n := len(refusals)
-	reasons, delays, finals := newArray(oidText, n, 80), newArray(oidInt8, n, 8), newArray(oidBool, n, 1)
+	reasons, types, delays, finals := newArray(oidText, n, 80), newArray(oidText, n, 16), newArray(oidInt8, n, 8), newArray(oidBool, n, 1)
 	for _, r := range refusals {
 		reasons.text(c.clean(r.Reason))
+		types.text(string(r.Type))
 		delays.int8(max(0, min(r.Delay, maxInterval)).Microseconds())
 		finals.bool(r.Final)
 	}
 	batch := batchArgs(n, func(i int) relay.Ref { return refusals[i].Ref })
-	batch["reasons"], batch["delays"], batch["finals"] = reasons.buf, delays.buf, finals.buf
+	batch["reasons"], batch["types"], batch["delays"], batch["finals"] = reasons.buf, types.buf, delays.buf, finals.buf
 	batch["limit"] = int8Param(int64(limit.Attempts))
 	batch["age"] = int8Param(max(0, min(limit.Age, maxInterval)).Microseconds())
 	return batch

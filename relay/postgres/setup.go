@@ -12,29 +12,29 @@ import (
 	"github.com/outbox-relay/outbox-relay/schema"
 )
 
-// checkSetup checks whether the session can work with the table. It reports all faults
-// of one kind at once: all columns, or all grants.
-func (s *session) checkSetup(ctx context.Context, after AfterSend) error {
+// checkSetup checks whether the session can work with the table, and returns its
+// columns. It reports all faults of one kind at once: all columns, or all grants.
+func (s *session) checkSetup(ctx context.Context, after AfterSend) ([]column, error) {
 	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
 	defer cancel()
 	if err := s.checkWritable(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	t, err := s.lookUpTable(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	columns, err := s.lookUpColumns(ctx, t.oid)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := checkShape(s.table, columns); err != nil {
-		return err
+		return nil, err
 	}
 	if err := s.checkGrants(t, columns, after); err != nil {
-		return err
+		return nil, err
 	}
-	return checkRowSecurity(s.table, t)
+	return columns, checkRowSecurity(s.table, t)
 }
 
 func checkRowSecurity(table schema.Table, t tableFacts) error {
@@ -103,6 +103,9 @@ type column struct {
 	types  []string // any of them
 	filled nulls
 	writes bool
+	// later versions of the migration have added it: without it the relay works, with
+	// something off.
+	later bool
 
 	exists, notNull, canSelect, canUpdate bool
 	is                                    string // its type
@@ -139,7 +142,9 @@ func wantedColumns() []column {
 		{name: "attempts", types: []string{"integer"}, filled: nullsHide, writes: true},
 		{name: "first_attempt_at", types: instant, writes: true},
 		{name: "last_error", types: []string{"text"}, writes: true},
+		{name: "error_type", types: text, writes: true, later: true},
 		{name: "dead_at", types: instant, writes: true},
+		{name: "dead_letter_at", types: instant, writes: true, later: true},
 	}
 }
 
@@ -187,6 +192,7 @@ func checkShape(table schema.Table, columns []column) error {
 	missing := false
 	for _, c := range columns {
 		switch {
+		case !c.exists && c.later:
 		case !c.exists:
 			missing = true
 			faults = append(faults, fmt.Sprintf("column %s is missing", c.name))
@@ -235,18 +241,20 @@ func (s *session) checkGrants(t tableFacts, columns []column, after AfterSend) e
 	if !t.usage {
 		grants = append(grants, fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", schema.QuoteIdentifier(s.table.Schema), role))
 	}
-	var privileges, updates []string
+	var privileges []string
 	unreadable := !t.writers // SELECT on some columns is not enough
+	updates, needed := []string{}, false
 	for _, c := range columns {
-		unreadable = unreadable || !c.canSelect
-		if c.writes && !c.canUpdate {
+		unreadable = unreadable || c.exists && !c.canSelect
+		if c.exists && c.writes && !c.canUpdate {
 			updates = append(updates, c.name)
+			needed = needed || !c.later
 		}
 	}
 	if unreadable {
 		privileges = append(privileges, "SELECT")
 	}
-	if len(updates) > 0 {
+	if needed {
 		privileges = append(privileges, "UPDATE ("+strings.Join(updates, ", ")+")")
 	}
 	if after == Delete && !t.deletable {

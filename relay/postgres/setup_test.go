@@ -92,7 +92,7 @@ func TestMissingPrivilegesNameTheGrant(t *testing.T) {
 		{`REVOKE UPDATE (dead_at), UPDATE (first_attempt_at) ON {t} FROM `, "GRANT UPDATE (first_attempt_at, dead_at) ON"},
 		{`REVOKE DELETE ON {t} FROM `, "GRANT DELETE ON"},
 		{`REVOKE USAGE ON SCHEMA "My Shop" FROM `, `GRANT USAGE ON SCHEMA "My Shop" TO`},
-		{`REVOKE ALL ON {t} FROM `, "GRANT SELECT, UPDATE (available_at, sent_at, attempts, first_attempt_at, last_error, dead_at), DELETE ON"},
+		{`REVOKE ALL ON {t} FROM `, "GRANT SELECT, UPDATE (available_at, sent_at, attempts, first_attempt_at, last_error, error_type, dead_at, dead_letter_at), DELETE ON"},
 	} {
 		f.exec(c.revoke + f.role())
 		fault := f.wantFault("lacks privileges", c.want)

@@ -28,10 +28,12 @@ type writeBlanks struct {
 	Table   string // quoted
 	Delete  bool   // acknowledged rows are deleted
 	Patient bool   // see [write]
+
+	ErrorType bool // the table has the column
 }
 
-func newWrites(table schema.Table, after AfterSend) writes {
-	blanks := writeBlanks{Table: table.Quoted(), Delete: after == Delete}
+func newWrites(table schema.Table, after AfterSend, has later) writes {
+	blanks := writeBlanks{Table: table.Quoted(), Delete: after == Delete, ErrorType: has.errorType}
 	mark := "mark"
 	if blanks.Delete {
 		mark = "delete"

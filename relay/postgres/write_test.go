@@ -229,12 +229,14 @@ func TestRefuseWritesTheRetry(t *testing.T) {
 	c, s := f.lead()
 	all := refs(f.readPass(s))
 	for attempt := 1; attempt <= 3; attempt++ {
-		v := refuse(t, c, never, relay.Refusal{Ref: all[0], Reason: fmt.Sprint("refused ", attempt), Delay: time.Hour})
+		v := refuse(t, c, never, relay.Refusal{
+			Ref: all[0], Reason: fmt.Sprint("refused ", attempt), Type: relay.ErrorTypeFull, Delay: time.Hour,
+		})
 		if len(v) != 1 || v[0].Ref != all[0] || v[0].Fate != relay.Waiting || v[0].Attempts != attempt {
 			t.Fatalf("%+v", v)
 		}
 	}
-	if n := f.count(`id = 1 AND attempts = 3 AND last_error = 'refused 3' AND dead_at IS NULL AND sent_at IS NULL
+	if n := f.count(`id = 1 AND attempts = 3 AND last_error = 'refused 3' AND error_type = 'full' AND dead_at IS NULL AND sent_at IS NULL
 		AND available_at > now() + interval '59 minutes' AND available_at < now() + interval '61 minutes'
 		AND first_attempt_at < available_at - interval '1 hour'`); n != 1 {
 		t.Error("the row is not as refused")

@@ -3,8 +3,8 @@
 -- The commit has to be durable, on a session where others are not: set_config with
 -- is_local does for this transaction what SET LOCAL would in another round trip.
 WITH batch AS (
-	SELECT * FROM unnest(@ids::bigint[], @message_ids::uuid[], @reasons::text[], @delays::bigint[], @finals::boolean[])
-		AS b (id, message_id, reason, delay, final)
+	SELECT * FROM unnest(@ids::bigint[], @message_ids::uuid[], @reasons::text[], @types::text[], @delays::bigint[], @finals::boolean[])
+		AS b (id, message_id, reason, type, delay, final)
 )
 {{- if .Patient}}, free AS MATERIALIZED (
 	SELECT m.* FROM batch AS m JOIN {{.Table}} AS o ON {{template "same_row"}} AND o.sent_at IS NULL
@@ -14,6 +14,9 @@ WITH batch AS (
 UPDATE {{.Table}} AS o
 SET attempts = least(coalesce(o.attempts, 0), 2147483646) + 1,
 	last_error = m.reason,
+	{{- if .ErrorType}}
+	error_type = m.type,
+	{{- end}}
 	first_attempt_at = coalesce(o.first_attempt_at, now()),
 	available_at = now() + m.delay * interval '1 microsecond',
 	dead_at = CASE

@@ -1,0 +1,51 @@
+package postgres_test
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// A relay works on a table of an older version, or with a role whose grants were not
+// extended. It says what it leaves out.
+func TestRelayWorksOnAnOlderTable(t *testing.T) {
+	t.Parallel()
+	for name, make := range map[string]string{
+		"older table": `ALTER TABLE {t} DROP error_type, DROP dead_letter_at`,
+		"older role":  `REVOKE UPDATE (error_type, dead_letter_at) ON {t} FROM `,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := setup(t, shape{})
+			var log bytes.Buffer
+			f.options.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			if name == "older role" {
+				make += f.role()
+			}
+			f.exec(make)
+			f.insert(1)
+			c, s := f.lead()
+			row := refs(f.readPass(s))[0]
+			v := refuse(t, c, never, relay.Refusal{Ref: row, Reason: "full", Type: relay.ErrorTypeFull})
+			if len(v) != 1 || f.count(`last_error = 'full'`) != 1 {
+				t.Errorf("the refusal is not written: %+v", v)
+			}
+			if said := log.String(); strings.Count(said, "[error_type dead_letter_at]") != 1 {
+				t.Errorf("the log says %q", said)
+			}
+			checks := f.database().Examine(t.Context(), 1).Checks
+			for _, check := range checks {
+				if check.Name == "new columns" {
+					if check.Severity != relay.Warning || !strings.Contains(check.Found, "error_type, dead_letter_at") || check.Fix == "" {
+						t.Errorf("%+v", check)
+					}
+					return
+				}
+			}
+			t.Errorf("doctor says nothing: %+v", checks)
+		})
+	}
+}
