@@ -62,8 +62,8 @@ type Status struct {
 	// outcomes are written, and while nothing has been tried.
 	TableDown      string
 	TableDownSince time.Time
-	// Unmarkable counts the published rows whose outcome the server refuses, while it
-	// takes the outcomes of others. UnmarkableRows are the first ones.
+	// Unmarkable counts the rows whose outcome the server refuses, while it takes the
+	// outcomes of others. UnmarkableRows are the first ones.
 	Unmarkable     int
 	UnmarkableRows []UnmarkableRow
 
@@ -94,10 +94,13 @@ type Counters struct {
 // MaxUnmarkableTold bounds [Status.UnmarkableRows].
 const MaxUnmarkableTold = 10
 
-// UnmarkableRow is a published row whose outcome the server refuses.
+// UnmarkableRow is a row whose outcome the server refuses.
 type UnmarkableRow struct {
 	Ref
-	Since time.Time
-	Tries int
-	Error string // the server's, which never contains the payload
+	// Refused: the broker has refused it, and that cannot be written. It was not
+	// published, and its key waits.
+	Refused bool
+	Since   time.Time
+	Tries   int
+	Error   string // the server's, which never contains the payload
 }

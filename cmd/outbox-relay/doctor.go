@@ -15,7 +15,8 @@ import (
 
 const doctorHelp = `Examines everything the relay needs: the database, its log, the table, the broker,
 and a stream for each topic in the table. It changes nothing. Run it with the relay's
-environment; it may run beside relays that are working.
+environment; it may run beside relays that are working. If one of them answers at
+OUTBOX_HTTP_ADDR, it is asked for stalls, and for rows that cannot be marked.
 
 It prints one line for each check, and then how to fix the faults and warnings,
 ready to be copied: statements for psql end with a semicolon, everything else is a
@@ -72,7 +73,8 @@ func examine(ctx context.Context, c config.Config) ([]relay.Check, error) {
 		checks = append(checks, examineLog(ctx, c, host, database)...)
 	}
 	broker, err := examineSink(ctx, c, host, found.Topics)
-	return append(checks, broker...), err
+	checks = append(checks, broker...)
+	return append(checks, examineRelay(ctx, c)...), err
 }
 
 func examineLog(ctx context.Context, c config.Config, host string, database *postgres.Database) []relay.Check {

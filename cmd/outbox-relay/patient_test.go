@@ -44,6 +44,7 @@ func newPatientOn(t *testing.T, server *pgserver.Server, url string) *patient {
 	p := &patient{t: t, server: server, url: url, role: fmt.Sprintf("patient_%d", patients.Add(1))}
 	p.broker = startBroker(t, natsserver.Options{})
 	p.env = map[string]string{"OUTBOX_SINK_URL": p.broker.URL(), "OUTBOX_DATABASE_URL": url}
+	_, p.env["OUTBOX_HTTP_ADDR"], _ = strings.Cut(nowhere(t), "=")
 	p.run("outbox-relay migrate --role " + p.role)
 	p.env["OUTBOX_DATABASE_URL"] = server.URLAs(p.role, "", p.value("SELECT current_database()"))
 	if server == pgtest.Server(t) {

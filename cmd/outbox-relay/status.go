@@ -198,7 +198,7 @@ func printReport(line func(name, format string, args ...any), r relayView) {
 		line("  cannot be marked", "%d more rows", more)
 	}
 	if s.LockedSince != nil {
-		line("  locked by others", "%d rows for %s: %s", s.LockedRows, since(s.LockedSince), strings.Join(s.LockedBy, ", "))
+		line("  locked by others", "%d rows for %s: %s", s.LockedRows, since(s.LockedSince), blockerNames(s.LockedBy))
 	}
 	if s.SinkDownSince != nil {
 		line("  broker", "down for %s: %s", since(s.SinkDownSince), s.SinkDown)

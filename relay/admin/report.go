@@ -45,15 +45,16 @@ type Report struct {
 	// Why no row can be marked; TableDownSince is null while rows are.
 	TableDown      string     `json:"table_down"`
 	TableDownSince *time.Time `json:"table_down_since"`
-	// Rows that were published and cannot be marked, while others can: how many, and
-	// the first ones.
+	// Rows whose outcome PostgreSQL refuses to write, while it writes others: how many,
+	// and the first ones.
 	UnmarkableRows int             `json:"unmarkable_rows"`
 	Unmarkable     []UnmarkableRow `json:"unmarkable"`
 	// Rows that were published and are locked by other sessions; LockedSince is null if
-	// there are none. LockedBy are some of those sessions.
+	// there are none. LockedBy are some of those sessions, or of
+	// those that have the whole table locked.
 	LockedRows  int        `json:"locked_rows"`
 	LockedSince *time.Time `json:"locked_since"`
-	LockedBy    []string   `json:"locked_by"`
+	LockedBy    []Blocker  `json:"locked_by"`
 
 	InFlight int `json:"in_flight"`
 	Waiting  int `json:"waiting"`
@@ -71,13 +72,23 @@ type Report struct {
 	RateWindowSeconds  float64 `json:"rate_window_seconds"`
 }
 
-// UnmarkableRow is a published row that cannot be marked.
+// UnmarkableRow is a row whose outcome cannot be written. It was published unless it
+// was Refused by the broker.
 type UnmarkableRow struct {
 	ID        int64     `json:"id"`
 	MessageID string    `json:"message_id"`
+	Refused   bool      `json:"refused"`
 	Since     time.Time `json:"since"`
 	Tries     int       `json:"tries"`
 	Error     string    `json:"error"`
+}
+
+// Blocker is a session that has rows locked, or a prepared transaction: then its PID
+// is 0. It has the fields of [relay.Blocker].
+type Blocker struct {
+	PID         int    `json:"pid"`
+	Application string `json:"application"`
+	Prepared    string `json:"prepared"`
 }
 
 // report puts together what is known at one moment.
@@ -95,7 +106,7 @@ func (s *Server) report(now time.Time) Report {
 		SinkDown: st.SinkDown, SinkDownSince: known(st.SinkDownSince),
 		TableDown: st.TableDown, TableDownSince: known(st.TableDownSince),
 		UnmarkableRows: st.Unmarkable, Unmarkable: []UnmarkableRow{},
-		LockedRows: st.Locked, LockedSince: known(st.LockedSince), LockedBy: []string{},
+		LockedRows: st.Locked, LockedSince: known(st.LockedSince), LockedBy: []Blocker{},
 		InFlight: st.InFlight, Waiting: st.Waiting, HeldKeys: st.HeldKeys,
 
 		PublishedTotal: st.Published, DuplicateAcksTotal: st.DuplicateAcks, RefusedTotal: st.Refused,
@@ -107,11 +118,11 @@ func (s *Server) report(now time.Time) Report {
 	}
 	for _, row := range st.UnmarkableRows {
 		r.Unmarkable = append(r.Unmarkable, UnmarkableRow{
-			ID: row.ID, MessageID: row.MessageID.String(), Since: row.Since, Tries: row.Tries, Error: row.Error,
+			ID: row.ID, MessageID: row.MessageID.String(), Refused: row.Refused, Since: row.Since, Tries: row.Tries, Error: row.Error,
 		})
 	}
 	for _, by := range st.LockedBy {
-		r.LockedBy = append(r.LockedBy, by.String())
+		r.LockedBy = append(r.LockedBy, Blocker(by))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -127,7 +127,7 @@ func TestStatusTellsAll(t *testing.T) {
 	_, client, _ := serve(t, Options{Version: "v1", Table: "public.outbox", Host: "pod-1", WantedMode: "auto"}, relay.Status{
 		Mode: relay.Polling, Since: down, Reason: "publication missing", Turned: time.Now(),
 		Stalled: "disk full", StalledSince: down, StalledHere: false, TableDown: "no space", TableDownSince: down,
-		Unmarkable: 12, UnmarkableRows: []relay.UnmarkableRow{{Ref: relay.Ref{ID: 77}, Since: down, Tries: 3, Error: "constraint"}},
+		Unmarkable: 12, UnmarkableRows: []relay.UnmarkableRow{{Ref: relay.Ref{ID: 77}, Refused: true, Since: down, Tries: 3, Error: "constraint"}},
 		Locked: 13, LockedSince: down, LockedBy: []relay.Blocker{{PID: 99, Application: "report"}, {Prepared: "gid"}},
 		SinkDown: "refused", SinkDownSince: down, InFlight: 1, Waiting: 2, HeldKeys: 3,
 		Counters: relay.Counters{Published: 4, DuplicateAcks: 5, Refused: 6, Dead: 7, Reconciled: 8},
@@ -138,13 +138,13 @@ func TestStatusTellsAll(t *testing.T) {
 	}
 	got := fmt.Sprint(r.Version, r.Table, r.Host, r.WantedMode, r.Mode, r.Leader, r.Since.Equal(down), r.Reason, r.Live, r.Ready,
 		r.Stalled, r.StalledSince.Equal(down), r.StalledSeconds > 1, r.StalledHere, r.TableDown, r.TableDownSince.Equal(down),
-		r.UnmarkableRows, r.Unmarkable[0].ID, r.Unmarkable[0].MessageID, r.Unmarkable[0].Tries, r.Unmarkable[0].Error,
+		r.UnmarkableRows, r.Unmarkable[0].ID, r.Unmarkable[0].MessageID, r.Unmarkable[0].Refused, r.Unmarkable[0].Tries, r.Unmarkable[0].Error,
 		r.LockedRows, r.LockedSince.Equal(down), r.LockedBy,
 		r.SinkDown, r.SinkDownSince.Equal(down), r.InFlight, r.Waiting, r.HeldKeys,
 		r.PublishedTotal, r.DuplicateAcksTotal, r.RefusedTotal, r.DeadTotal, r.ReconciledTotal)
 	want := fmt.Sprint("v1", "public.outbox", "pod-1", "auto", "polling", true, true, "publication missing", true, true,
 		"disk full", true, true, false, "no space", true,
-		12, 77, relay.MessageID{}.String(), 3, "constraint", 13, true, []string{`pid 99 ("report")`, `prepared transaction "gid"`},
+		12, 77, relay.MessageID{}.String(), true, 3, "constraint", 13, true, []Blocker{{PID: 99, Application: "report"}, {Prepared: "gid"}},
 		"refused", true, 1, 2, 3, uint64(4), uint64(5), uint64(6), uint64(7), uint64(8))
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

@@ -95,7 +95,7 @@ func (u *unmarkable) told() []relay.UnmarkableRow {
 	told := make([]relay.UnmarkableRow, min(len(u.rows), relay.MaxUnmarkableTold))
 	for i := range told {
 		r := &u.rows[i]
-		told[i] = relay.UnmarkableRow{Ref: r.ref(), Since: r.since, Tries: r.tries, Error: r.err.Error()}
+		told[i] = relay.UnmarkableRow{Ref: r.ref(), Refused: r.refusal != nil, Since: r.since, Tries: r.tries, Error: r.err.Error()}
 	}
 	return told
 }
