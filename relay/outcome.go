@@ -24,9 +24,15 @@ const (
 	// Unknown: the message was written and nobody can tell whether the broker
 	// has it (the connection was lost). It is sent again under the same id.
 	Unknown
+	// Withdrawn: the sink gives the message back, because an earlier one of its lane
+	// failed, or because the lane has ended (see [Lane]). Nobody's fault: no attempt is
+	// counted, and the sink takes other messages. It is published again, behind the
+	// messages of its key that were handed over before it. In a strict lane the broker
+	// has not stored it; elsewhere it may have.
+	Withdrawn
 )
 
-var classNames = [...]string{"invalid", "acknowledged", "refused", "rejected", "unavailable", "unknown"}
+var classNames = [...]string{"invalid", "acknowledged", "refused", "rejected", "unavailable", "unknown", "withdrawn"}
 
 // String returns the class in lower case.
 func (c Class) String() string {
@@ -59,7 +65,7 @@ type Outcome struct {
 	Class Class
 	// Duplicate says that the broker acknowledged a message id it already had.
 	Duplicate bool
-	// Type and Err are set unless the message was acknowledged. Err names the
+	// Type and Err are set unless the message was acknowledged or withdrawn. Err names the
 	// thing, the value and the fix, and never contains the payload: it is
 	// written to last_error.
 	Type ErrorType

@@ -34,6 +34,8 @@ func (t *term) reported(m *item, o relay.Outcome) {
 	case relay.Unavailable:
 		t.openBreaker(string(o.Type), o.Err)
 		t.returnHead(m)
+	case relay.Withdrawn:
+		t.withdraw(m)
 	default: // Unknown, and what a sink forgot to classify
 		t.openBreaker(string(o.Type), o.Err)
 		if !t.breaker.lost {
@@ -95,6 +97,15 @@ func (t *term) returnHead(m *item) {
 	t.returnFollowers(m)
 	t.dispatcher.committed()
 	t.returned(m)
+}
+
+// withdraw leaves the row to the next pass or survey, and has its key wait for that.
+func (t *term) withdraw(m *item) {
+	if m.Keyed {
+		t.holds.hold(m.KeyName())
+	}
+	t.returnHead(m)
+	t.tailing.wakeAt(time.Now())
 }
 
 // returnFollowers leaves the messages that waited behind m to the table.
