@@ -10,7 +10,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/e2e/oracle"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/relaybin"
-	"github.com/outbox-relay/outbox-relay/schema"
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 // ask runs a command of the program beside a relay, in its environment, and
@@ -169,7 +169,7 @@ func TestAddressThatIsTakenEndsTheRelayAtOnce(t *testing.T) {
 func TestRelayThatMayHaveOneConnectionIsNotReady(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, worldOptions{})
-	w.exec(`ALTER ROLE ` + schema.QuoteIdentifier(w.role) + ` CONNECTION LIMIT 1`)
+	w.exec(`ALTER ROLE ` + sqltext.Identifier(w.role) + ` CONNECTION LIMIT 1`)
 	w.insert(plain(1))
 	relay := w.relay()
 	relay.AwaitLog("too many connections for role")
@@ -181,7 +181,7 @@ func TestRelayThatMayHaveOneConnectionIsNotReady(t *testing.T) {
 	if status, said := w.ask(relay, "health"); status != 0 {
 		t.Errorf("not alive: %q", said)
 	}
-	w.exec(`ALTER ROLE ` + schema.QuoteIdentifier(w.role) + ` CONNECTION LIMIT 3`)
+	w.exec(`ALTER ROLE ` + sqltext.Identifier(w.role) + ` CONNECTION LIMIT 3`)
 	w.awaitDrained()
 	w.awaitAnswer(relay, 0, "health", "--ready")
 	relay.Terminate()

@@ -115,11 +115,6 @@ func (b Blocker) String() string {
 	return fmt.Sprintf("pid %d (%q)", b.PID, b.Application)
 }
 
-// Release is the statement that frees the lock.
-func (b Blocker) Release() string {
-	return LockHolder{PID: int64(b.PID), Prepared: b.Prepared}.Release()
-}
-
 // Mark is an acknowledged row.
 type Mark struct {
 	Ref

@@ -19,6 +19,8 @@ type LockHolder struct {
 	// been silent for longer than a working relay ever is does not: its relay was
 	// killed or is frozen.
 	Relay bool
+	// Release is the statement that frees the lock; empty for nobody.
+	Release string
 }
 
 // Nobody returns whether the lock is free.
@@ -41,15 +43,4 @@ func (h LockHolder) String() string {
 		parts = append(parts, "waiting for "+h.Wait)
 	}
 	return strings.Join(parts, ", ")
-}
-
-// Release is the statement that frees the lock.
-func (h LockHolder) Release() string {
-	switch {
-	case h.Nobody():
-		return ""
-	case h.PID == 0:
-		return "ROLLBACK PREPARED '" + strings.ReplaceAll(OneLine(h.Prepared), "'", "''") + "';  -- or COMMIT PREPARED"
-	}
-	return fmt.Sprintf("SELECT pg_terminate_backend(%d);  -- as that role or a superuser", h.PID)
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 // maxIdentifier is PostgreSQL's NAMEDATALEN - 1. The server cuts longer names
@@ -23,21 +25,6 @@ func ParseIdentifier(s string) (string, error) {
 		return "", fmt.Errorf("unexpected %q after the name %s", rest, displayIdentifier(name))
 	}
 	return name, nil
-}
-
-// QuoteIdentifier returns name between double quotes, fit for SQL text.
-func QuoteIdentifier(name string) string {
-	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
-}
-
-// quoteLiteral returns s as a string constant that means the same whatever
-// standard_conforming_strings says.
-func quoteLiteral(s string) string {
-	quoted := `'` + strings.ReplaceAll(s, `'`, `''`) + `'`
-	if strings.Contains(s, `\`) {
-		return "E" + strings.ReplaceAll(quoted, `\`, `\\`)
-	}
-	return quoted
 }
 
 // scanIdentifier reads the name at the start of s and returns what follows it.
@@ -132,5 +119,5 @@ func displayIdentifier(name string) string {
 	if plain {
 		return name
 	}
-	return QuoteIdentifier(name)
+	return sqltext.Identifier(name)
 }

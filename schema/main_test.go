@@ -12,6 +12,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
 	"github.com/outbox-relay/outbox-relay/schema"
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
@@ -133,7 +134,7 @@ func role(t *testing.T, name string) string {
 			return
 		}
 		defer conn.Close(ctx)
-		if _, err := conn.Exec(ctx, "DROP ROLE IF EXISTS "+schema.QuoteIdentifier(name)); err != nil {
+		if _, err := conn.Exec(ctx, "DROP ROLE IF EXISTS "+sqltext.Identifier(name)); err != nil {
 			t.Error(err)
 		}
 	})

@@ -10,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 // Pauses between two attempts to get the locks. Each attempt may keep the
@@ -54,7 +56,7 @@ func runScript(ctx context.Context, conn *pgx.Conn, script string, table Table) 
 		if err := conn.PgConn().Exec(ctx, "ROLLBACK").Close(); err != nil {
 			return fmt.Errorf("roll back: %w", err)
 		}
-		if codeOf(err) == codeReadOnly {
+		if sqltext.Code(err) == codeReadOnly {
 			return explainReadOnly(ctx, conn, err)
 		}
 		if !isLockConflict(err) {
@@ -67,26 +69,17 @@ func runScript(ctx context.Context, conn *pgx.Conn, script string, table Table) 
 		case ctx.Err() == nil || holder == "":
 			return fmt.Errorf("find who holds a lock on the table: %w", err)
 		}
-		if err := wait(ctx, pause/2+rand.N(pause/2)); err != nil {
-			return fmt.Errorf("get a lock on the table, held by %s: %w", holder, err)
+		select {
+		case <-time.After(pause/2 + rand.N(pause/2)):
+		case <-ctx.Done():
+			return fmt.Errorf("get a lock on the table, held by %s: %w", holder, ctx.Err())
 		}
-	}
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 
 // isLockConflict says whether the same script may succeed a moment later.
 func isLockConflict(err error) bool {
-	code := codeOf(err)
+	code := sqltext.Code(err)
 	return code == "55P03" || code == "40P01" // lock_not_available, deadlock_detected
 }
 
@@ -94,14 +87,6 @@ const (
 	codeReadOnly              = "25006"
 	codeInsufficientPrivilege = "42501"
 )
-
-// codeOf is the SQLSTATE of an error of the server's, or nothing.
-func codeOf(err error) string {
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return pg.Code
-	}
-	return ""
-}
 
 // describe adds the server's hint, which says what to run.
 func describe(err error) error {

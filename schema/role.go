@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 // GrantRole makes the relay's role if it is missing and grants it what the relay
@@ -23,7 +25,7 @@ func GrantRole(ctx context.Context, conn *pgx.Conn, o RoleOptions, password stri
 	if err != nil {
 		return fmt.Errorf("set password of role %s: %w", displayIdentifier(o.Role), err)
 	}
-	if _, err := conn.Exec(ctx, "ALTER ROLE "+QuoteIdentifier(o.Role)+" PASSWORD "+quoteLiteral(verifier)); err != nil {
+	if _, err := conn.Exec(ctx, "ALTER ROLE "+sqltext.Identifier(o.Role)+" PASSWORD "+sqltext.Literal(verifier)); err != nil {
 		return fmt.Errorf("set password of role %s: %w", displayIdentifier(o.Role), describe(err))
 	}
 	return nil

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 //go:embed outbox.sql
@@ -49,16 +51,16 @@ func SQL(o Options) string {
 	if payload == "" {
 		payload, expected = PayloadJSON, "{json,jsonb,text,bytea}"
 	}
-	guard := QuoteIdentifier(o.Table.Schema) + "." + QuoteIdentifier(o.Table.Guard())
+	guard := sqltext.Identifier(o.Table.Schema) + "." + sqltext.Identifier(o.Table.Guard())
 	values := map[string]string{
 		"payload_type":     string(payload),
-		"payload_expected": quoteLiteral(expected),
+		"payload_expected": sqltext.Literal(expected),
 		"guard_function":   guard,
-		"guard_call":       quoteLiteral(guard + "()"),
+		"guard_call":       sqltext.Literal(guard + "()"),
 	}
-	values["replay_call"] = quoteLiteral(o.Table.ReplayFunction() + "(bigint[])")
-	values["discard_call"] = quoteLiteral(o.Table.DiscardFunction() + "(bigint[])")
-	values["wake_channel"] = quoteLiteral(o.Table.WakeChannel())
+	values["replay_call"] = sqltext.Literal(o.Table.ReplayFunction() + "(bigint[])")
+	values["discard_call"] = sqltext.Literal(o.Table.DiscardFunction() + "(bigint[])")
+	values["wake_channel"] = sqltext.Literal(o.Table.WakeChannel())
 	addTable(values, o.Table)
 	addName(values, "publication", cmp.Or(o.Publication, DefaultPublication))
 	addName(values, "guard", o.Table.Guard())
@@ -93,7 +95,7 @@ func (t Table) ReplayFunction() string { return t.function("replay") }
 func (t Table) DiscardFunction() string { return t.function("discard") }
 
 func (t Table) function(suffix string) string {
-	return QuoteIdentifier(t.Schema) + "." + QuoteIdentifier(t.derive(suffix))
+	return sqltext.Identifier(t.Schema) + "." + sqltext.Identifier(t.derive(suffix))
 }
 
 // WakeChannel is where the relay is told that rows are due which the log does not tell
@@ -151,18 +153,18 @@ func (t Table) derive(suffix string) string {
 
 func addTable(values map[string]string, t Table) {
 	values["table"] = t.Quoted()
-	values["table_text"] = quoteLiteral(t.Quoted())
-	values["table_name"] = quoteLiteral(t.Name)
+	values["table_text"] = sqltext.Literal(t.Quoted())
+	values["table_name"] = sqltext.Literal(t.Name)
 	addName(values, "schema", t.Schema)
 }
 
 // addName adds the three forms in which the scripts use a name: as SQL, as a
 // string that holds that SQL, and as a string that holds the bare name.
 func addName(values map[string]string, placeholder, name string) {
-	quoted := QuoteIdentifier(name)
+	quoted := sqltext.Identifier(name)
 	values[placeholder] = quoted
-	values[placeholder+"_text"] = quoteLiteral(quoted)
-	values[placeholder+"_name"] = quoteLiteral(name)
+	values[placeholder+"_text"] = sqltext.Literal(quoted)
+	values[placeholder+"_name"] = sqltext.Literal(name)
 }
 
 // expand fills a script in. The values stand inside dollar-quoted blocks, so

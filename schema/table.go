@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 // Table names an outbox table. The parts are the real names, unquoted, as the
@@ -60,5 +62,5 @@ func (t Table) String() string {
 // Quoted returns the name for SQL text, both parts between double quotes. Given
 // as a string to ::regclass it names the same table.
 func (t Table) Quoted() string {
-	return QuoteIdentifier(t.Schema) + "." + QuoteIdentifier(t.Name)
+	return sqltext.Identifier(t.Schema) + "." + sqltext.Identifier(t.Name)
 }

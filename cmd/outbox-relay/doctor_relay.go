@@ -8,6 +8,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/admin"
+	"github.com/outbox-relay/outbox-relay/relay/postgres"
 	"github.com/outbox-relay/outbox-relay/schema"
 )
 
@@ -145,7 +146,7 @@ func blockerNames(blockers []admin.Blocker) string {
 func (r relayReport) release() string {
 	statements := make([]string, len(r.LockedBy))
 	for i, by := range r.LockedBy {
-		statements[i] = relay.Blocker(by).Release()
+		statements[i] = postgres.Release(int64(by.PID), by.Prepared)
 	}
 	return strings.Join(statements, "\n")
 }

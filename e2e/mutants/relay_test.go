@@ -77,7 +77,7 @@ var relayMutants = []mutant{
 	{
 		rule: "F2: a failure to read that may pass is no reason to give a row up",
 		file: "relay/postgres/unreadable.go",
-		old:  `strings.HasPrefix(codeOf(cause), "22")`,
+		old:  `strings.HasPrefix(sqltext.Code(cause), "22")`,
 		new:  "true",
 		pkg:  "./relay/postgres", test: "TestRowThatCannotBeReadForAMomentIsNotDead",
 	},

@@ -29,7 +29,7 @@ var sessionMutants = []mutant{
 	{
 		rule: "20: a pooler that refuses transactions keeps no sessions",
 		file: "relay/postgres/pooler.go",
-		old:  "if codeOf(err) == codeProtocolViolation {",
+		old:  "if sqltext.Code(err) == codeProtocolViolation {",
 		new:  "if false {",
 		pkg:  "./relay/postgres", test: "TestNothingIsSetThroughAStatementPooler",
 	},

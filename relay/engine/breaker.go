@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay"
 )
 
 // breaker is open while the sink takes no messages. When it opens, what was not
@@ -115,7 +117,7 @@ func (p *prober) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case pause := <-p.requests:
-			if sleep(ctx, pause) != nil {
+			if relay.Sleep(ctx, pause) != nil {
 				return
 			}
 			p.results <- p.probe(ctx)
@@ -127,23 +129,11 @@ func (p *prober) run(ctx context.Context) {
 // window is the sink's, not the term's.
 func (p *prober) probe(ctx context.Context) error {
 	for p.relay.withSink.Load() > 0 {
-		if err := sleep(ctx, 10*time.Millisecond); err != nil {
+		if err := relay.Sleep(ctx, 10*time.Millisecond); err != nil {
 			return err
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	return p.relay.config.Sink.Probe(ctx)
-}
-
-// sleep waits for d, or returns the context's error when that ends first.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }

@@ -134,7 +134,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		}
 		failures++
 		r.faults.report(faultDatabase, slog.Any("error", err))
-		if sleep(ctx, reconnect.equal(failures)) != nil {
+		if relay.Sleep(ctx, reconnect.equal(failures)) != nil {
 			return nil
 		}
 	}

@@ -91,7 +91,7 @@ func (s *standby) look(ctx context.Context) error {
 	}
 	switch {
 	case s.lockAstray():
-		s.faults.report(faultLock, slog.String("holder", s.holder.String()), slog.String("fix", s.holder.Release()))
+		s.faults.report(faultLock, slog.String("holder", s.holder.String()), slog.String("fix", s.holder.Release))
 	case s.holder.Relay && s.holder.PID != before.PID:
 		s.faults.recovered(faultLock)
 		s.log.Info("standing by: another relay leads", slog.String("holder", s.holder.String()))
@@ -105,7 +105,7 @@ func (s *standby) lockAstray() bool { return !s.holder.Nobody() && !s.holder.Rel
 func (s *standby) tell() {
 	switch {
 	case s.lockAstray():
-		s.enterStandby(faultLock+": "+s.holder.String()+": to free it, run "+s.holder.Release(), true)
+		s.enterStandby(faultLock+": "+s.holder.String()+": to free it, run "+s.holder.Release, true)
 	case s.holder.Relay:
 		s.enterStandby("another relay leads: "+s.holder.String(), false)
 	default:

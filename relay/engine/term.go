@@ -85,7 +85,7 @@ func (r *Relay) lead(ctx context.Context, control relay.Control) error {
 	// Whatever hangs at the end, such as a database that does not answer, is cut off
 	// soon after the grace period.
 	defer context.AfterFunc(ctx, func() {
-		if sleep(hard, r.config.ShutdownGrace+cutOff) == nil {
+		if relay.Sleep(hard, r.config.ShutdownGrace+cutOff) == nil {
 			cancel()
 		}
 	})()

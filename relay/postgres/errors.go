@@ -11,6 +11,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/schema"
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 // SQLSTATEs that decide something here.
@@ -41,16 +42,9 @@ const (
 	codeProtocolViolation  = "08P01"
 )
 
-func codeOf(err error) string {
-	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return pgErr.Code
-	}
-	return ""
-}
-
 // isLocked says whether another session's lock was in the way.
 func isLocked(err error) bool {
-	code := codeOf(err)
+	code := sqltext.Code(err)
 	return code == codeLockNotAvailable || code == codeDeadlock
 }
 
@@ -80,7 +74,7 @@ func (f *flaw) Unwrap() error { return relay.ErrSetup }
 // explain adds to an error of the driver what was being done, and how to fix it if a
 // person has to.
 func (s *session) explain(doing string, err error) error {
-	switch code := codeOf(err); code {
+	switch code := sqltext.Code(err); code {
 	case codeUndefinedTable, codeInvalidSchema:
 		err = setup(err, "table %s does not exist: run outbox-relay migrate", s.table)
 	case codeUndefinedColumn, codeUndefinedFunction, codeDatatypeMismatch:
@@ -199,7 +193,7 @@ func (s *session) missingTable(ctx context.Context) error {
 
 // isStale: "cached plan must not change result type", or an unknown statement.
 func isStale(err error) bool {
-	code := codeOf(err)
+	code := sqltext.Code(err)
 	return code == "0A000" || code == "26000"
 }
 
@@ -207,7 +201,7 @@ func isStale(err error) bool {
 // of date, because the payload's column has got another type. If that is not the
 // cause, the new statement fails too.
 func isOutdated(err error) bool {
-	switch codeOf(err) {
+	switch sqltext.Code(err) {
 	case codeUndefinedFunction, codeDatatypeMismatch, "42846": // cannot coerce
 		return true
 	}

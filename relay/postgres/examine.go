@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 // Names of the checks, in their order.
@@ -170,11 +171,11 @@ func (d *Database) connectPlain(ctx context.Context) (*session, error) {
 func (d *Database) unreachable(err error) relay.Check {
 	check := relay.Check{Name: checkConnection, Severity: relay.Fault, Found: err.Error()}
 	at := net.JoinHostPort(d.config.Host, strconv.Itoa(int(d.config.Port)))
-	switch codeOf(err) {
+	switch sqltext.Code(err) {
 	case codeInvalidPassword, codeInvalidAuthorization:
 		check.Fix = "set OUTBOX_DATABASE_URL to a role that may log in from here, with its password (see pg_hba.conf)"
 	case codeInvalidDatabase:
-		check.Fix = fmt.Sprintf("CREATE DATABASE %s;  -- or set OUTBOX_DATABASE_URL to the application's database", quoted(d.config.Database))
+		check.Fix = fmt.Sprintf("CREATE DATABASE %s;  -- or set OUTBOX_DATABASE_URL to the application's database", sqltext.Identifier(d.config.Database))
 	case codeTooManyConnections:
 		check.Fix = "ALTER SYSTEM SET max_connections = 200;  -- as a superuser; then restart PostgreSQL, or end sessions that nobody needs"
 	case "":

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 // silenceLimit is the longest time that the control session of a working relay stays
@@ -52,12 +53,22 @@ func (s *session) holders(ctx context.Context, lock lockKey) ([]relay.LockHolder
 		err := row.Scan(&h.PID, &h.Prepared, &h.Role, &h.Application, &h.State, &h.Wait, &micros, &named)
 		h.Quiet = time.Duration(micros) * time.Microsecond
 		h.Relay = named && h.Quiet < silenceLimit
+		h.Release = Release(h.PID, h.Prepared)
 		return h, err
 	})
 	if err != nil {
 		return nil, s.explain("look up who holds the lock", err)
 	}
 	return found, nil
+}
+
+// Release is the statement that takes a lock from a session, or from a prepared
+// transaction if pid is 0.
+func Release(pid int64, prepared string) string {
+	if pid == 0 {
+		return "ROLLBACK PREPARED " + sqltext.Literal(relay.OneLine(prepared)) + ";  -- or COMMIT PREPARED"
+	}
+	return fmt.Sprintf("SELECT pg_terminate_backend(%d);  -- as that role or a superuser", pid)
 }
 
 // examineLock looks up who leads, and whether a session that is no relay has taken the
@@ -72,7 +83,7 @@ func (d *Database) examineLock(ctx context.Context, s *session, e *Examination) 
 	case len(leaders) > 0 && !leaders[0].Relay:
 		check.Severity = relay.Fault
 		check.Found = fmt.Sprintf("held by %s, which is not a working relay: no relay can lead", leaders[0])
-		check.Fix = leaders[0].Release()
+		check.Fix = leaders[0].Release
 	case len(leaders) > 0:
 		check.Found = fmt.Sprintf("held by the relay that leads (%s), %d stand by", leaders[0], len(standbys))
 	}
@@ -82,7 +93,7 @@ func (d *Database) examineLock(ctx context.Context, s *session, e *Examination) 
 			e.add(relay.Check{
 				Name: checkStandbys, Severity: relay.Warning,
 				Found: fmt.Sprintf("their lock is held by %s, which is no relay: a leader that makes no progress would step down for it, in vain", h),
-				Fix:   h.Release(),
+				Fix:   h.Release,
 			})
 			return
 		}

@@ -77,7 +77,7 @@ func TestHolderOfTheLockIsNamed(t *testing.T) {
 			if h.Relay || h.PID != int64(conn.PgConn().PID()) || h.Application != application {
 				t.Errorf("%s by %s: %+v", name, application, h)
 			}
-			f.exec(h.Release())
+			f.exec(h.Release)
 			eventually(t, "the statement frees it", func() bool { return f.holder(standby).Nobody() })
 		}
 	}
@@ -92,7 +92,7 @@ func TestHolderOfTheLockIsNamed(t *testing.T) {
 	if h.Relay || h.PID != 0 || !strings.HasPrefix(h.Prepared, "it's ") {
 		t.Errorf("a prepared transaction: %+v", h)
 	}
-	f.exec(h.Release())
+	f.exec(h.Release)
 	if !tryLead(t, standby) {
 		t.Error("the lock is not free")
 	}

@@ -5,7 +5,7 @@ import (
 	"log/slog"
 	"strings"
 
-	"github.com/outbox-relay/outbox-relay/schema"
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 // later are the columns of later versions of the migration that the relay can write. A
@@ -47,7 +47,7 @@ func (s *session) checkLater(t tableFacts, columns []column) error {
 	if len(forbidden) > 0 {
 		found = append(found, fmt.Sprintf("role %s may not write %s", t.role, strings.Join(forbidden, ", ")))
 		fixes = append(fixes, fmt.Sprintf("GRANT UPDATE (%s) ON %s TO %s;",
-			strings.Join(forbidden, ", "), s.table.Quoted(), schema.QuoteIdentifier(t.role)))
+			strings.Join(forbidden, ", "), s.table.Quoted(), sqltext.Identifier(t.role)))
 	}
 	if len(found) == 0 {
 		return nil

@@ -3,11 +3,11 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 // server tells two servers, and two lives of one server, apart.
@@ -42,7 +42,7 @@ func (c *control) checkLeader(ctx context.Context, pg *pgconn.PgConn) error {
 	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
 	defer cancel()
 	sql := fmt.Sprintf(`SELECT %s = %d AND %s = %s, EXISTS (SELECT FROM pg_locks WHERE mode = 'ExclusiveLock' AND pid = %d AND %s)`,
-		serverStarted, c.server.started, serverAddress, quoteLiteral(c.server.address), c.route.backend, c.lock.isHeld(""))
+		serverStarted, c.server.started, serverAddress, sqltext.Literal(c.server.address), c.route.backend, c.lock.isHeld(""))
 	results, err := pg.Exec(ctx, sql).ReadAll()
 	if err != nil {
 		return c.explain("look up the leadership lock", err)
@@ -66,6 +66,3 @@ func (c *control) sameRoute(ctx context.Context, pg *pgconn.PgConn) (route, erro
 	}
 	return r, err
 }
-
-// quoteLiteral returns s as a string constant under standard_conforming_strings.
-func quoteLiteral(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

@@ -17,6 +17,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 	"github.com/outbox-relay/outbox-relay/schema"
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
@@ -152,7 +153,7 @@ func (f *fixture) role() string {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	return schema.QuoteIdentifier(config.User)
+	return sqltext.Identifier(config.User)
 }
 
 // exec runs SQL as the superuser; {t} is the table.

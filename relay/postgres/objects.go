@@ -11,6 +11,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/schema"
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 // examineObjects looks at the table's indexes, guard and sequence. The relay works
@@ -48,10 +49,10 @@ func (s *session) examineIndexes(ctx context.Context, t tableFacts) (relay.Check
 		switch {
 		case !exists:
 			missing = true
-			found = append(found, quoted(name)+" is missing")
+			found = append(found, sqltext.Identifier(name)+" is missing")
 		case !is:
-			found = append(found, quoted(name)+" is not valid")
-			fixes = append(fixes, fmt.Sprintf("REINDEX INDEX %s.%s;", quoted(s.table.Schema), quoted(name)))
+			found = append(found, sqltext.Identifier(name)+" is not valid")
+			fixes = append(fixes, fmt.Sprintf("REINDEX INDEX %s.%s;", sqltext.Identifier(s.table.Schema), sqltext.Identifier(name)))
 		}
 	}
 	if missing {
@@ -74,12 +75,12 @@ func (s *session) examineGuard(ctx context.Context, t tableFacts) (relay.Check, 
 		err := s.conn.QueryRow(ctx, `SELECT tgenabled::text FROM pg_trigger WHERE tgrelid = $1 AND tgname = $2`, t.oid, guard).Scan(&enabled)
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):
-			found, fixes = append(found, "trigger "+quoted(guard)+" is missing"), append(fixes, fixMigrate)
+			found, fixes = append(found, "trigger "+sqltext.Identifier(guard)+" is missing"), append(fixes, fixMigrate)
 		case err != nil:
 			return check, s.explain("look up the guard", err)
 		case enabled != "O" && enabled != "A":
-			found = append(found, "trigger "+quoted(guard)+" is disabled")
-			fixes = append(fixes, fmt.Sprintf("ALTER TABLE %s ENABLE TRIGGER %s;", s.table.Quoted(), quoted(guard)))
+			found = append(found, "trigger "+sqltext.Identifier(guard)+" is disabled")
+			fixes = append(fixes, fmt.Sprintf("ALTER TABLE %s ENABLE TRIGGER %s;", s.table.Quoted(), sqltext.Identifier(guard)))
 		}
 	}
 	if len(found) > 0 {
@@ -201,5 +202,3 @@ func (s *session) topics(ctx context.Context, limit int) ([]string, error) {
 	}
 	return nil, nil
 }
-
-func quoted(name string) string { return schema.QuoteIdentifier(name) }

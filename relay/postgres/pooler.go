@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 // route is how a session reaches PostgreSQL.
@@ -142,7 +143,7 @@ func takesFrom(ctx context.Context, other *pgconn.PgConn, owned route) (bool, er
 	for _, begin := range []bool{false, true} {
 		if begin {
 			err := other.Exec(ctx, "BEGIN").Close()
-			if codeOf(err) == codeProtocolViolation {
+			if sqltext.Code(err) == codeProtocolViolation {
 				return true, nil // a pooler that refuses transactions is in statement mode
 			}
 			if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/outbox-relay/outbox-relay/schema"
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 // checkSetup checks whether the session can work with the table, and returns its
@@ -41,7 +42,7 @@ func checkRowSecurity(table schema.Table, t tableFacts) error {
 	if !t.rowSecurity {
 		return nil
 	}
-	bypass := fmt.Sprintf("ALTER ROLE %s BYPASSRLS", schema.QuoteIdentifier(t.role))
+	bypass := fmt.Sprintf("ALTER ROLE %s BYPASSRLS", sqltext.Identifier(t.role))
 	return &flaw{
 		found:  fmt.Sprintf("row-level security of table %s hides rows from role %s", table, t.role),
 		advice: "as a superuser run: " + bypass,
@@ -236,10 +237,10 @@ func checkNulls(table schema.Table, columns []column) error {
 
 // checkGrants names the statements that give the role what it lacks.
 func (s *session) checkGrants(t tableFacts, columns []column, after AfterSend) error {
-	role := schema.QuoteIdentifier(t.role)
+	role := sqltext.Identifier(t.role)
 	var grants []string
 	if !t.usage {
-		grants = append(grants, fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", schema.QuoteIdentifier(s.table.Schema), role))
+		grants = append(grants, fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", sqltext.Identifier(s.table.Schema), role))
 	}
 	var privileges []string
 	unreadable := !t.writers // SELECT on some columns is not enough

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/outbox-relay/outbox-relay/schema"
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 // needed are the columns that the migration never adds, and how to add them by hand: a
@@ -38,7 +39,7 @@ func fixShape(table schema.Table, columns []column) string {
 		case !slices.Contains(c.types, c.is):
 			if slices.Contains(guarded, c.name) && !unguarded {
 				unguarded = true
-				lines = append(lines, fmt.Sprintf("DROP TRIGGER IF EXISTS %s ON %s;", schema.QuoteIdentifier(table.Guard()), table.Quoted()))
+				lines = append(lines, fmt.Sprintf("DROP TRIGGER IF EXISTS %s ON %s;", sqltext.Identifier(table.Guard()), table.Quoted()))
 			}
 			lines = append(lines, alter+fmt.Sprintf("TYPE %s USING %s::%[1]s;", c.types[0], c.name))
 		case c.filled != nullsFine && !c.notNull:

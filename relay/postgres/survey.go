@@ -8,6 +8,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/wal"
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 // codeFailedTransaction: a statement after the one that the server failed on.
@@ -26,7 +27,7 @@ func (s *readSession) Survey(ctx context.Context, req relay.ChunkRequest) (relay
 		survey, err = s.survey(ctx, req)
 	}
 	switch {
-	case isRowFault(err), codeOf(err) == codeFailedTransaction:
+	case isRowFault(err), sqltext.Code(err) == codeFailedTransaction:
 		return relay.Survey{}, nil
 	case err != nil:
 		if errors.Is(err, context.DeadlineExceeded) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 // Bounds of a verdict about a row that the server cannot read.
@@ -40,7 +41,7 @@ type failure struct {
 // word. What a row contains stays as it is (SQLSTATE class 22); an internal error or
 // a limit may pass, and a row that is declared dead stays dead.
 func (u *unreadable) isFinal(ref relay.Ref, cause error, now time.Time) bool {
-	if strings.HasPrefix(codeOf(cause), "22") {
+	if strings.HasPrefix(sqltext.Code(cause), "22") {
 		return true
 	}
 	u.mu.Lock()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/wal"
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 // Blocker is an open or prepared transaction that keeps a slot from being
@@ -49,7 +50,7 @@ func (b Blocker) String() string {
 // fix is how a person ends it.
 func (b Blocker) fix() string {
 	if b.Prepared != "" {
-		return "ROLLBACK PREPARED " + literal(relay.OneLine(b.Prepared)) + " or COMMIT PREPARED, in its database"
+		return "ROLLBACK PREPARED " + sqltext.Literal(relay.OneLine(b.Prepared)) + " or COMMIT PREPARED, in its database"
 	}
 	return fmt.Sprintf("SELECT pg_terminate_backend(%d)", b.PID)
 }

@@ -12,7 +12,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/wal"
-	"github.com/outbox-relay/outbox-relay/schema"
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 // ExamineOptions say what is to be examined.
@@ -160,7 +160,7 @@ func (x *examination) role(ctx context.Context) error {
 	if err != nil || len(rows) == 0 {
 		return fmt.Errorf("look up the role: %w", err)
 	}
-	name := schema.QuoteIdentifier(x.options.Config.User)
+	name := sqltext.Identifier(x.options.Config.User)
 	fault := ""
 	if string(rows[0][0]) != "t" {
 		fault, x.noSession = "role "+name+" may not replicate", true
@@ -180,7 +180,7 @@ func (x *examination) publication(ctx context.Context) error {
 	if unavailable {
 		found, fix = splitPublication(e.Text)
 	}
-	x.judge("publication", schema.QuoteIdentifier(x.options.Publication)+" sends all that is inserted into the table", found, fix)
+	x.judge("publication", sqltext.Identifier(x.options.Publication)+" sends all that is inserted into the table", found, fix)
 	return nil
 }
 
@@ -211,7 +211,7 @@ func (x *examination) session(ctx context.Context) error {
 		_ = pg.Close(closing) // it is closed either way
 	}
 	x.judge("replication session", "can be opened", fault,
-		"set OUTBOX_DATABASE_URL to PostgreSQL itself, where pg_hba.conf lets role "+schema.QuoteIdentifier(x.options.Config.User)+" in")
+		"set OUTBOX_DATABASE_URL to PostgreSQL itself, where pg_hba.conf lets role "+sqltext.Identifier(x.options.Config.User)+" in")
 	return nil
 }
 
@@ -232,7 +232,7 @@ func (x *examination) blockers(ctx context.Context) error {
 	for _, b := range open {
 		found = append(found, b.String())
 		if b.Prepared != "" {
-			fixes = append(fixes, fmt.Sprintf("ROLLBACK PREPARED %s;  -- or COMMIT PREPARED, in database %q", literal(relay.OneLine(b.Prepared)), b.Database))
+			fixes = append(fixes, fmt.Sprintf("ROLLBACK PREPARED %s;  -- or COMMIT PREPARED, in database %q", sqltext.Literal(relay.OneLine(b.Prepared)), b.Database))
 		} else {
 			fixes = append(fixes, fmt.Sprintf("SELECT pg_terminate_backend(%d);  -- or have the application end its transaction", b.PID))
 		}
@@ -261,12 +261,8 @@ func (x *examination) stillOpen(ctx context.Context, open []Blocker) ([]Blocker,
 	if len(young) == 0 {
 		return old, nil
 	}
-	timer := time.NewTimer(min(2*time.Second, x.longRunning()))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if err := relay.Sleep(ctx, min(2*time.Second, x.longRunning())); err != nil {
+		return nil, err
 	}
 	again, err := lookUpBlockers(ctx, x.pg)
 	for _, b := range again {
@@ -290,7 +286,7 @@ func (x *examination) abandoned(ctx context.Context) error {
 	var found, fixes []string
 	for _, row := range rows {
 		found = append(found, fmt.Sprintf("%s (%s of the log)", row[0], row[1]))
-		fixes = append(fixes, fmt.Sprintf("SELECT pg_drop_replication_slot(%s);  -- if nobody comes back for it", literal(string(row[0]))))
+		fixes = append(fixes, fmt.Sprintf("SELECT pg_drop_replication_slot(%s);  -- if nobody comes back for it", sqltext.Literal(string(row[0]))))
 	}
 	if len(found) > 0 {
 		c.Severity, c.Fix = relay.Warning, strings.Join(fixes, "\n")

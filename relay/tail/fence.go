@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
@@ -40,7 +41,7 @@ func (s *Stream) Fence(ctx context.Context) error {
 			return nil
 		}
 		if err == nil {
-			err = wait(limited, pause)
+			err = relay.Sleep(limited, pause)
 		}
 		switch {
 		case err == nil:
@@ -60,15 +61,4 @@ func (s *Stream) askFullXID(ctx context.Context, sql string) (wal.FullXID, error
 	}
 	x, err := strconv.ParseUint(string(rows[0][0]), 10, 64)
 	return wal.FullXID(x), err
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/outbox-relay/outbox-relay/relay/wal"
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 // ErrNoSlot: the slot is gone, or is on another server.
@@ -32,7 +33,7 @@ func LookUpLag(ctx context.Context, pg *pgconn.PgConn, slot SlotName) (Lag, erro
 			coalesce(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), restart_lsn), 0)::bigint,
 			coalesce(confirmed_flush_lsn, '0/0'), pg_catalog.pg_current_wal_lsn(),
 			`+passesForStandby+`
-		FROM pg_catalog.pg_replication_slots WHERE slot_name = `+literal(string(slot)))
+		FROM pg_catalog.pg_replication_slots WHERE slot_name = `+sqltext.Literal(string(slot)))
 	if err != nil {
 		return Lag{}, fmt.Errorf("look up slot %s: %w", slot, err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay/tail"
 	"github.com/outbox-relay/outbox-relay/schema"
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
@@ -82,7 +83,7 @@ func (f *fixture) config(role string) *pgconn.Config {
 // payload gives the payload another type. No trigger may name the column then.
 func (f *fixture) payload(is string) {
 	f.t.Helper()
-	f.exec("DROP TRIGGER " + schema.QuoteIdentifier(f.table.Name+"_guard") + " ON {t}")
+	f.exec("DROP TRIGGER " + sqltext.Identifier(f.table.Name+"_guard") + " ON {t}")
 	f.exec("ALTER TABLE {t} ALTER COLUMN payload TYPE " + is + " USING NULL::" + is)
 }
 

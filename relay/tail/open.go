@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/outbox-relay/outbox-relay/schema"
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 // Options of a [Stream].
@@ -138,7 +139,7 @@ func lookUpDomains(ctx context.Context, pg *pgconn.PgConn, table schema.Table) (
 			SELECT t.oid, t.typbasetype FROM pg_catalog.pg_attribute a
 			JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 			JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-			WHERE n.nspname = `+literal(table.Schema)+` AND c.relname = `+literal(table.Name)+` AND t.typtype = 'd'
+			WHERE n.nspname = `+sqltext.Literal(table.Schema)+` AND c.relname = `+sqltext.Literal(table.Name)+` AND t.typtype = 'd'
 			UNION SELECT b.domain, t.typbasetype FROM bases b JOIN pg_catalog.pg_type t ON t.oid = b.base AND t.typtype = 'd'
 		) SELECT domain, base FROM bases JOIN pg_catalog.pg_type t ON t.oid = base AND t.typtype <> 'd'`)
 	if err != nil {
@@ -187,4 +188,4 @@ func (n SlotName) valid() bool {
 		strings.Trim(string(n), "abcdefghijklmnopqrstuvwxyz0123456789_") == ""
 }
 
-func (n SlotName) quoted() string { return schema.QuoteIdentifier(string(n)) }
+func (n SlotName) quoted() string { return sqltext.Identifier(string(n)) }

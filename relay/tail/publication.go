@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/outbox-relay/outbox-relay/schema"
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 // CheckPublication checks whether the publication sends all rows that are inserted into
@@ -28,19 +29,19 @@ func CheckPublication(ctx context.Context, pg *pgconn.PgConn, publication string
 			coalesce(NOT pg_catalog.to_jsonb(v)->'attnames' ?& '{`+strings.Join(wire, ",")+`}'::text[], false),
 			coalesce((SELECT c.relkind = 'p' AND NOT p.pubviaroot FROM pg_catalog.pg_class c
 				JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-				WHERE n.nspname = `+literal(table.Schema)+` AND c.relname = `+literal(table.Name)+`), false)
+				WHERE n.nspname = `+sqltext.Literal(table.Schema)+` AND c.relname = `+sqltext.Literal(table.Name)+`), false)
 		FROM pg_catalog.pg_publication p LEFT JOIN pg_catalog.pg_publication_tables v
-			ON v.pubname = p.pubname AND v.schemaname = `+literal(table.Schema)+` AND v.tablename = `+literal(table.Name)+`
-		WHERE p.pubname = `+literal(publication))
+			ON v.pubname = p.pubname AND v.schemaname = `+sqltext.Literal(table.Schema)+` AND v.tablename = `+sqltext.Literal(table.Name)+`
+		WHERE p.pubname = `+sqltext.Literal(publication))
 	if err != nil {
-		return fmt.Errorf("look up publication %s: %w", schema.QuoteIdentifier(publication), err)
+		return fmt.Errorf("look up publication %s: %w", sqltext.Identifier(publication), err)
 	}
 	var facts publicationFacts
 	for _, row := range rows {
 		is := func(i int) bool { return string(row[i]) == "t" }
 		facts = publicationFacts{exists: true, inserts: is(0), covers: is(1), filters: is(2), lacks: is(3), splits: is(4)}
 	}
-	if text := facts.fault(schema.QuoteIdentifier(publication), table); text != "" {
+	if text := facts.fault(sqltext.Identifier(publication), table); text != "" {
 		return &UnavailableError{Reason: ReasonPublication, Text: text}
 	}
 	return nil

@@ -2,13 +2,14 @@ package tail
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
+
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 // Deadlines.
@@ -107,7 +108,7 @@ func pin(ctx context.Context, pg *pgconn.PgConn, o Options) error {
 // setting.
 func watchClient(ctx context.Context, pg *pgconn.PgConn) error {
 	for _, sql := range []string{"SET client_connection_check_interval = '1s'", "SELECT"} {
-		if err := pg.Exec(ctx, sql).Close(); err != nil && codeOf(err) == "" {
+		if err := pg.Exec(ctx, sql).Close(); err != nil && sqltext.Code(err) == "" {
 			return fmt.Errorf("set session parameters: %w", err)
 		}
 	}
@@ -126,9 +127,6 @@ func query(ctx context.Context, pg *pgconn.PgConn, sql string) ([][][]byte, erro
 	return results[len(results)-1].Rows, nil
 }
 
-// literal returns s as a string constant under standard_conforming_strings.
-func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
-
 // majorVersion is 0 if the server does not tell.
 func majorVersion(pg *pgconn.PgConn) int {
 	version := 0
@@ -139,12 +137,4 @@ func majorVersion(pg *pgconn.PgConn) int {
 		version = version*10 + int(c-'0')
 	}
 	return version
-}
-
-// codeOf is the SQLSTATE of a server's error; empty for other errors.
-func codeOf(err error) string {
-	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return pgErr.Code
-	}
-	return ""
 }

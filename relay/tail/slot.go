@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/outbox-relay/outbox-relay/relay/wal"
-	"github.com/outbox-relay/outbox-relay/schema"
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 // SQLSTATEs that decide something here.
@@ -59,7 +59,7 @@ func refusedSlot(ctx context.Context, pg *pgconn.PgConn, o Options, err error) e
 	}
 	// Canceled by us, most likely.
 	late := errors.Is(err, context.DeadlineExceeded)
-	switch code := codeOf(err); {
+	switch code := sqltext.Code(err); {
 	case code == codeLockNotAvailable, code == codeQueryCanceled, late && !pg.IsClosed():
 		err = blocked(ctx, pg, err)
 	case code == codeLimitExceeded:
@@ -103,7 +103,7 @@ func missingPrerequisite(ctx context.Context, pg *pgconn.PgConn, cause error) er
 
 // refusedConnection says why there is no session.
 func refusedConnection(role string, err error) error {
-	switch codeOf(err) {
+	switch sqltext.Code(err) {
 	case codeNoPrivilege:
 		return lacksReplication(role, err)
 	case codeTooMany:
@@ -121,7 +121,7 @@ func lacksReplication(role string, cause error) error {
 	return &UnavailableError{
 		Reason: ReasonRole, Cause: cause,
 		Text: fmt.Sprintf("role %s may not replicate: as a superuser run ALTER ROLE %[1]s REPLICATION (Amazon RDS: GRANT rds_replication TO %[1]s)",
-			schema.QuoteIdentifier(role)),
+			sqltext.Identifier(role)),
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
-	"github.com/outbox-relay/outbox-relay/schema"
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 // Start has the server begin to send. It blocks until the server has agreed or
@@ -60,7 +60,7 @@ func (s *Stream) takeOver(ctx context.Context) error {
 // begin asks for the stream and waits for the server to agree.
 func (s *Stream) begin(ctx context.Context) error {
 	sql := fmt.Sprintf("START_REPLICATION SLOT %s LOGICAL 0/0 (proto_version '1', publication_names %s)",
-		s.slot.quoted(), literal(schema.QuoteIdentifier(s.options.Publication)))
+		s.slot.quoted(), sqltext.ReplicationLiteral(sqltext.Identifier(s.options.Publication)))
 	b := binary.BigEndian.AppendUint32([]byte{'Q'}, uint32(4+len(sql)+1))
 	b = append(append(b, sql...), 0)
 	if _, err := s.link.conn.Write(b); err != nil {
@@ -125,6 +125,6 @@ func (s *Stream) noticed(m *message) error {
 func (s *Stream) publicationGone(cause error) error {
 	return &UnavailableError{
 		Reason: ReasonPublication, Cause: cause,
-		Text: fmt.Sprintf("publication %s is missing from the log: run outbox-relay migrate", schema.QuoteIdentifier(s.options.Publication)),
+		Text: fmt.Sprintf("publication %s is missing from the log: run outbox-relay migrate", sqltext.Identifier(s.options.Publication)),
 	}
 }
