@@ -34,4 +34,9 @@ type Laned interface {
 	// PublishIn is Publish for a message that must go in that lane, or not at all. If the
 	// lane has ended, nothing of the message is written, and its outcome is Withdrawn.
 	PublishIn(l Lane, m *Message, report Report)
+
+	// Flush says that nothing follows at once. The last message of a lane may wait for
+	// it, so whoever has called PublishIn calls it when there is nothing more to hand over
+	// now. Lanes may end with it. Only the goroutine that publishes calls it.
+	Flush()
 }
