@@ -19,6 +19,13 @@ var neighbourMutants = []mutant{
 		pkg:  "./relay/engine", test: "TestScenarios/16_bad_row",
 	},
 	{
+		rule: "16: few of a batch of locked rows are tried alone",
+		file: "relay/engine/write.go",
+		old:  "tried < maxSamples && ",
+		new:  "",
+		pkg:  "./relay/engine", test: "TestSamplesOfLockedRowsAreBounded",
+	},
+	{
 		rule: "16: a row that cannot be marked leaves the window",
 		file: "relay/engine/outcomes.go",
 		old:  "if t.outside.move(m, s.place) {",

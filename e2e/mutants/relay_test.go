@@ -265,6 +265,13 @@ var relayMutants = []mutant{
 		pkg:  "./relay/postgres", test: "TestLongKeysOfWaitingRowsTakeNoMemory",
 	},
 	{
+		rule: "22: a key that cannot be compared stops no other",
+		file: "relay/postgres/chunk.go",
+		old:  "case isRowFault(err) && (req.OnlyKey != nil || len(req.ExcludeKeys) > 0):",
+		new:  "case false:",
+		pkg:  "./relay/postgres", test: "TestKeyThatCannotBeComparedIsTheDefectOfItsRow",
+	},
+	{
 		rule: "22: a row without a message id can be declared dead",
 		file: "relay/postgres/sql/parts.sql",
 		old:  "coalesce(o.message_id, '00000000-0000-0000-0000-000000000000')",

@@ -110,6 +110,13 @@ var tailMutants = []mutant{
 		pkg:  "./relay/engine", test: "TestScenarios/08_gate",
 	},
 	{
+		rule: "8: without a synchronous standby nothing waits at the gate",
+		file: "relay/engine/gate.go",
+		old:  " || g.setting == GateAuto && !g.synchronous",
+		new:  "",
+		pkg:  "./relay/engine", test: "TestScenarios/08_no_standby",
+	},
+	{
 		rule: "11: a row is not gone before its transaction is visible",
 		file: "relay/postgres/write.go",
 		old:  "if m.xid == 0 || seen.Sees(m.xid) {",

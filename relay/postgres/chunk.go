@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/outbox-relay/outbox-relay/relay"
 )
@@ -10,7 +11,8 @@ import (
 // Chunk reads the next rows of a pass.
 //
 // Where the server fails on some small row, the chunk is asked for again with
-// half as many rows, until that row is alone and becomes a defect.
+// half as many rows, until that row is alone and becomes a defect. If keys are left
+// out, the row may be one whose key the server cannot compare: see readWhole.
 func (s *readSession) Chunk(ctx context.Context, req relay.ChunkRequest) (relay.Chunk, error) {
 	if req.Rows <= 0 {
 		return relay.Chunk{Cursor: req.After}, nil
@@ -27,6 +29,8 @@ func (s *readSession) Chunk(ctx context.Context, req relay.ChunkRequest) (relay.
 			if err := s.describe(ctx); err != nil {
 				return relay.Chunk{}, err
 			}
+		case isRowFault(err) && (req.OnlyKey != nil || len(req.ExcludeKeys) > 0):
+			return s.readWhole(ctx, req)
 		case isRowFault(err) && rows > 1:
 			rows /= 2
 		case isRowFault(err):
@@ -38,6 +42,30 @@ func (s *readSession) Chunk(ctx context.Context, req relay.ChunkRequest) (relay.
 			return relay.Chunk{}, s.explain("read rows", err)
 		}
 	}
+}
+
+// readWhole reads the next rows whatever their keys are, and leaves out here what the
+// server would have left out.
+//
+// Schedule that stops all keys: in a database that is not UTF-8, a key has a character
+// that cannot be converted. To leave keys out, the server looks at each row's key, and
+// fails on that one before it comes to any row that was asked for.
+func (s *readSession) readWhole(ctx context.Context, req relay.ChunkRequest) (relay.Chunk, error) {
+	all := req
+	all.ExcludeKeys, all.OnlyKey = nil, nil
+	chunk, err := s.Chunk(ctx, all)
+	excluded := make(map[string]struct{}, len(req.ExcludeKeys))
+	for _, name := range req.ExcludeKeys {
+		excluded[name] = struct{}{}
+	}
+	chunk.Rows = slices.DeleteFunc(chunk.Rows, func(row relay.Row) bool {
+		if req.OnlyKey != nil {
+			return !row.Keyed || row.KeyName() != *req.OnlyKey
+		}
+		_, isExcluded := excluded[row.KeyName()]
+		return row.Keyed && isExcluded
+	})
+	return chunk, err
 }
 
 // read scans, fetches what is large, and puts the chunk together.

@@ -36,7 +36,8 @@ func Explain(ctx context.Context, leader relay.Control, reading relay.Reader) (m
 	for range refs {
 		finals.bool(false)
 	}
-	batch["notes"], batch["reasons"], batch["delays"], batch["finals"] = textArray(texts), textArray(texts), ints, finals.buf
+	batch["notes"], batch["reasons"], batch["types"] = textArray(texts), textArray(texts), textArray(texts)
+	batch["delays"], batch["finals"] = ints, finals.buf
 	batch["limit"], batch["age"], batch["before"] = int8Param(1), int8Param(1), ints
 	batch["start"], batch["longest"], batch["bytes"] = instantParam(time.Now()), int8Param(1<<20), int8Param(1<<20)
 	for _, st := range []statement{
@@ -61,7 +62,11 @@ func Explain(ctx context.Context, leader relay.Control, reading relay.Reader) (m
 			req.Pass = relay.Pass{Bound: 1 << 40, Start: time.Now(), Scheduled: scheduled}
 			req.After = -1
 			kind, given, _ := scanArgs(req, 1000)
-			for _, st := range []statement{s.statements.scan[kind], s.statements.name[kind]} {
+			statements := []statement{s.statements.scan[kind]}
+			if kind.keys == anyKey {
+				statements = append(statements, s.statements.name[kind.scheduled])
+			}
+			for _, st := range statements {
 				if err := explain(s.session, st, given); err != nil {
 					return nil, err
 				}

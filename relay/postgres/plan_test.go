@@ -120,7 +120,7 @@ func TestNoPlanDependsOnStatistics(t *testing.T) {
 				t.Log(text)
 			}
 		}
-		if len(plans) != 22 {
+		if len(plans) != 18 {
 			t.Errorf("%d statements", len(plans))
 		}
 		leader.Close()

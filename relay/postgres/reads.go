@@ -9,8 +9,10 @@ import (
 // payload.
 type reads struct {
 	begin, frame, scheduled, fetch statement
-	// nameless is name where the server fails on the key too.
-	scan, name, nameless map[scanKind]statement
+	scan                           map[scanKind]statement
+	// By whether scheduled rows are due; nameless is name where the server fails on the
+	// key too.
+	name, nameless map[bool]statement
 }
 
 // examined is how many rows a statement that leaves keys out looks at, at most. That
@@ -81,8 +83,8 @@ func newReads(table schema.Table, payload payloadKind, encoding string) reads {
 		scheduled: newStatement("scheduled", "", blanks),
 		fetch:     newStatement("fetch", "", blanks),
 		scan:      make(map[scanKind]statement),
-		name:      make(map[scanKind]statement),
-		nameless:  make(map[scanKind]statement),
+		name:      make(map[bool]statement),
+		nameless:  make(map[bool]statement),
 	}
 	for _, kind := range []keyFilter{anyKey, exceptKeys, onlyKey} {
 		for _, scheduled := range []bool{false, true} {
@@ -92,10 +94,13 @@ func newReads(table schema.Table, payload payloadKind, encoding string) reads {
 				variant += "_scheduled"
 			}
 			r.scan[scanKind{kind, scheduled}] = newStatement("scan", variant, blanks)
+			if kind != anyKey {
+				continue
+			}
 			blanks.Named = true
-			r.name[scanKind{kind, scheduled}] = newStatement("name", variant, blanks)
+			r.name[scheduled] = newStatement("name", variant, blanks)
 			blanks.Named = false
-			r.nameless[scanKind{kind, scheduled}] = newStatement("name", variant+"_nameless", blanks)
+			r.nameless[scheduled] = newStatement("name", variant+"_nameless", blanks)
 		}
 	}
 	return r

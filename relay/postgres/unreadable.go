@@ -88,12 +88,13 @@ func (u *unreadable) judge(row *relay.Row, cause error, now time.Time) {
 }
 
 // readDefect reads the id of the row that the server fails on, and its key if the
-// server can read that: the rows behind it have to wait until it is dead.
+// server can read that: the rows behind it have to wait until it is dead. The request is
+// for the rows of all keys.
 func (s *readSession) readDefect(ctx context.Context, req relay.ChunkRequest, cause error) (relay.Chunk, error) {
 	kind, given, end := scanArgs(req, 1)
-	chunk, err := s.readName(ctx, req, s.statements.name[kind], given, cause)
+	chunk, err := s.readName(ctx, req, s.statements.name[kind.scheduled], given, cause)
 	if isRowFault(err) {
-		chunk, err = s.readName(ctx, req, s.statements.nameless[kind], given, cause)
+		chunk, err = s.readName(ctx, req, s.statements.nameless[kind.scheduled], given, cause)
 	}
 	if err != nil {
 		return relay.Chunk{}, s.explain("read the row that PostgreSQL fails on", err)

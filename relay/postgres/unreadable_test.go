@@ -3,6 +3,8 @@ package postgres_test
 import (
 	"strings"
 	"testing"
+
+	"github.com/outbox-relay/outbox-relay/relay"
 )
 
 // hideToast takes away what is stored outside of the table's rows, as a damaged or
@@ -66,5 +68,45 @@ func TestUnreadableRowKeepsItsKey(t *testing.T) {
 	}
 	if text := strings.Join(got, ","); text != "small,large,,small" {
 		t.Errorf("the keys are %s", text)
+	}
+}
+
+// To leave keys out the server has to look at each row's key, and it cannot look at
+// one that has no UTF-8: that row is a defect, and rows of other keys come. (Rule 22.)
+func TestKeyThatCannotBeComparedIsTheDefectOfItsRow(t *testing.T) {
+	t.Parallel()
+	for _, encoding := range []string{"WIN1252", "LATIN1", "SQL_ASCII"} {
+		f := setup(t, shape{database: "ENCODING " + encoding + " LOCALE 'C'"})
+		f.exec(`SET client_encoding = 'UTF8'`)
+		f.exec(`INSERT INTO {t} (topic, key, payload) SELECT 't', CASE WHEN n % 4 = 0 THEN 'free' ELSE 'held' END, '1' FROM generate_series(1, 50) AS n`)
+		f.exec(`INSERT INTO {t} (topic, key, payload) VALUES ('t', repeat('k', 100) || chr(129), '1')`)
+		f.exec(`INSERT INTO {t} (topic, key, payload) SELECT 't', CASE WHEN n % 4 = 0 THEN 'free' ELSE 'held' END, '1' FROM generate_series(1, 50) AS n`)
+		_, s := f.lead()
+		read := func(change func(*relay.ChunkRequest)) (defects, others int, keys map[string]int) {
+			req := request(f.begin(s))
+			req.Rows = 10
+			change(&req)
+			keys = map[string]int{}
+			for _, r := range f.drain(s, req) {
+				switch {
+				case r.Defect != nil:
+					defects++
+				case r.ID == 51:
+					others++
+				default:
+					keys[r.Key]++
+				}
+			}
+			return defects, others, keys
+		}
+		// Of these encodings only WIN1252 has a character that UTF-8 lacks.
+		defects, others, keys := read(func(r *relay.ChunkRequest) { r.ExcludeKeys = []string{"held"} })
+		if (defects == 1) != (encoding == "WIN1252") || defects+others != 1 || len(keys) != 1 || keys["free"] != 24 {
+			t.Errorf("%s: beside a held key %d defects, rows %v", encoding, defects, keys)
+		}
+		key := "held"
+		if defects, others, keys := read(func(r *relay.ChunkRequest) { r.OnlyKey = &key }); defects+others != 0 || len(keys) != 1 || keys["held"] != 76 {
+			t.Errorf("%s: of one key %d defects, rows %v", encoding, defects, keys)
+		}
 	}
 }
