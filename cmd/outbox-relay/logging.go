@@ -24,9 +24,16 @@ func isTerminal(w io.Writer) bool {
 		w = o.Writer
 	}
 	file, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
+	return ok && isDevice(file)
+}
+
+// isTerminalInput says whether somebody can answer through r.
+func isTerminalInput(r io.Reader) bool {
+	file, ok := r.(*os.File)
+	return ok && isDevice(file)
+}
+
+func isDevice(file *os.File) bool {
 	info, err := file.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

@@ -21,6 +21,7 @@ func commands(env []string) []*cobra.Command {
 		newSchemaCommand(env),
 		newDoctorCommand(env),
 		newStatusCommand(env),
+		newDeadCommand(env),
 		newHealthCommand(env),
 		newVersionCommand(),
 		newCompletionCommand(),

@@ -8,13 +8,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// Explain returns the plans, as JSON, of all statements of a leader's sessions that
-// touch rows, by the statements' names: with the parameters of a pass in the middle
-// of a table, on the sessions that the relay runs them on.
-func Explain(ctx context.Context, leader relay.Control, reading relay.Reader) (map[string]string, error) {
-	c, s := leader.(*control), reading.(*readSession)
-	plans := make(map[string]string)
-	explain := func(on *session, st statement, given args) error {
+func explainInto(ctx context.Context, plans map[string]string) func(*session, statement, args) error {
+	return func(on *session, st statement, given args) error {
 		params, err := st.order(given)
 		if err != nil {
 			return err
@@ -28,6 +23,30 @@ func Explain(ctx context.Context, leader relay.Control, reading relay.Reader) (m
 		}
 		return nil
 	}
+}
+
+// ExplainDead is [Explain] for the statements about dead rows.
+func ExplainDead(ctx context.Context, d *DeadLetters) (map[string]string, error) {
+	plans := make(map[string]string)
+	for _, ids := range [][]int64{nil, make([]int64, 100)} {
+		p := DeadPage{Filter: DeadFilter{Topic: "x%", IDs: ids}, Rows: 1000, Most: 1000}
+		of := d.statements(p.Filter)
+		for _, st := range []statement{of.list, of.summary, of.replay} {
+			if err := explainInto(ctx, plans)(d.session, st, p.args("c")); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return plans, explainInto(ctx, plans)(d.session, d.show, DeadFilter{IDs: []int64{1}}.args())
+}
+
+// Explain returns the plans, as JSON, of all statements of a leader's sessions that
+// touch rows, by the statements' names: with the parameters of a pass in the middle
+// of a table, on the sessions that the relay runs them on.
+func Explain(ctx context.Context, leader relay.Control, reading relay.Reader) (map[string]string, error) {
+	c, s := leader.(*control), reading.(*readSession)
+	plans := make(map[string]string)
+	explain := explainInto(ctx, plans)
 	refs := make([]relay.Ref, 2000)
 	batch := batchArgs(len(refs), func(i int) relay.Ref { return refs[i] })
 	texts := make([]string, len(refs))

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -108,6 +109,12 @@ func TestNoPlanDependsOnStatistics(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		dead := f.dead(postgres.ReplayDead)
+		more, err := postgres.ExplainDead(t.Context(), dead)
+		if err != nil {
+			t.Fatal(err)
+		}
+		maps.Copy(plans, more)
 		for name, text := range plans {
 			var plan []struct{ Plan node }
 			if err := json.Unmarshal([]byte(text), &plan); err != nil {
@@ -120,10 +127,11 @@ func TestNoPlanDependsOnStatistics(t *testing.T) {
 				t.Log(text)
 			}
 		}
-		if len(plans) != 18 {
+		if len(plans) != 25 {
 			t.Errorf("%d statements", len(plans))
 		}
 		leader.Close()
 		s.Close()
+		dead.Close()
 	}
 }

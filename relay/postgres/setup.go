@@ -237,12 +237,6 @@ func checkNulls(table schema.Table, columns []column) error {
 
 // checkGrants names the statements that give the role what it lacks.
 func (s *session) checkGrants(t tableFacts, columns []column, after AfterSend) error {
-	role := sqltext.Identifier(t.role)
-	var grants []string
-	if !t.usage {
-		grants = append(grants, fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", sqltext.Identifier(s.table.Schema), role))
-	}
-	var privileges []string
 	unreadable := !t.writers // SELECT on some columns is not enough
 	updates, needed := []string{}, false
 	for _, c := range columns {
@@ -252,13 +246,27 @@ func (s *session) checkGrants(t tableFacts, columns []column, after AfterSend) e
 			needed = needed || !c.later
 		}
 	}
+	if !needed {
+		updates = nil
+	}
+	return s.lacking(t, unreadable, updates, after == Delete)
+}
+
+// lacking names the statements that let the role into the schema, have it read the
+// table, update these columns, and delete, where it may not.
+func (s *session) lacking(t tableFacts, unreadable bool, updates []string, deletes bool) error {
+	role := sqltext.Identifier(t.role)
+	var grants, privileges []string
+	if !t.usage {
+		grants = append(grants, fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", sqltext.Identifier(s.table.Schema), role))
+	}
 	if unreadable {
 		privileges = append(privileges, "SELECT")
 	}
-	if needed {
+	if len(updates) > 0 {
 		privileges = append(privileges, "UPDATE ("+strings.Join(updates, ", ")+")")
 	}
-	if after == Delete && !t.deletable {
+	if deletes && !t.deletable {
 		privileges = append(privileges, "DELETE")
 	}
 	if len(privileges) > 0 {

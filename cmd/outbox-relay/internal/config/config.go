@@ -84,6 +84,12 @@ func LoadNames(environ []string) (Config, error) {
 	return load(environ)
 }
 
+// LoadTable is [Load] for what works on the table alone, and has to work where the
+// broker's part is what is wrong: other variables are not looked at.
+func LoadTable(environ []string) (Config, error) {
+	return load(slices.DeleteFunc(slices.Clone(environ), isOfOthers), databaseURL)
+}
+
 const (
 	databaseURL = "OUTBOX_DATABASE_URL"
 	sinkURL     = "OUTBOX_SINK_URL"

@@ -113,3 +113,25 @@ func advise(name string, known []string) string {
 	}
 	return "outbox-relay help lists them"
 }
+
+// ofTable are the variables that say which table is meant.
+var ofTable = []string{databaseURL, databaseURL + fileSuffix, "OUTBOX_TABLE"}
+
+// isOfOthers says whether an entry of the environment is for others than the table, as a
+// misspelled name of theirs is. A misspelled name of the table is not: a command that
+// went by it would work on another table than the one meant.
+func isOfOthers(entry string) bool {
+	name, _, _ := strings.Cut(entry, "=")
+	if !strings.HasPrefix(name, prefix) || slices.Contains(ofTable, name) {
+		return false
+	}
+	if _, known := lookup(strings.TrimSuffix(name, fileSuffix)); known {
+		return true
+	}
+	known := slices.Clone(ofTable)
+	for _, v := range variables {
+		known = append(known, v.Name)
+	}
+	similar := closest(name, known)
+	return similar != "" && !slices.Contains(ofTable, similar)
+}
