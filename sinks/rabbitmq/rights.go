@@ -3,6 +3,8 @@ package rabbitmq
 import (
 	"context"
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -118,7 +120,7 @@ func (a address) notAllowed(text string) string {
 	grant := fmt.Sprintf("rabbitmqctl set_permissions -p %s %s '' '.*' ''", vhost, user)
 	switch {
 	case strings.Contains(text, "number of channels"):
-		return fmt.Sprintf(`rabbitmqctl set_user_limits %s '{"max-channels": %d}'`, user, channelsNeeded)
+		return fmt.Sprintf(`rabbitmqctl set_user_limits %s '{"max-channels": %d}'`, user, limitIn(text)+channelsNeeded)
 	case strings.Contains(text, "limit") && strings.Contains(text, "vhost"):
 		return fmt.Sprintf(`rabbitmqctl set_vhost_limits -p %s '{"max-connections": -1}'`, vhost)
 	case strings.Contains(text, "limit"):
@@ -134,3 +136,16 @@ func (a address) notAllowed(text string) string {
 // channelsNeeded is how many channels a relay uses at the most: those of its lanes, twice
 // while they are replaced, those of late topics, and one for questions.
 const channelsNeeded = 2*(defaultChannels+2) + 2
+
+var limitPattern = regexp.MustCompile(`user limit of \((\d{1,9})\)`)
+
+// limitIn is the limit that the broker's reason names, or 0. All connections of the user
+// share it, those of other relays too. The next one needs its channels beside them.
+func limitIn(reason string) int {
+	m := limitPattern.FindStringSubmatch(reason)
+	if m == nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(m[1]) // digits, and few
+	return n
+}

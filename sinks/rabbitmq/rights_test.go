@@ -67,8 +67,9 @@ func TestDoctorNamesWhatTakesNoMessages(t *testing.T) {
 	}
 }
 
-// A user may have few channels. The broker's reason is told, and the fix leaves other
-// limits as they are.
+// A user may have few channels, which all its connections share. The broker's reason is
+// told. The fix gives more to a relay whose user has others that take them up, and leaves
+// other limits as they are.
 func TestUserWithFewChannelsIsTold(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, amqp.QueueTypeClassic)
@@ -76,10 +77,20 @@ func TestUserWithFewChannelsIsTold(t *testing.T) {
 	o := p.options()
 	user := p.restricted(".*")
 	o.URLs = server(t).URLAs(user, "secret")
-	ctl(t, "set_user_limits", user, `{"max-channels": 3, "max-connections": 7}`)
+	ctl(t, "set_user_limits", user, `{"max-channels": 20, "max-connections": 7}`)
+	others, err := amqp.Dial(o.URLs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { others.Close() })
+	for range 18 {
+		if _, err := others.Channel(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	s := open(t, o)
-	err := probe(t, s)
-	if err == nil || !strings.Contains(err.Error(), "maximum allowed user limit of (3)") {
+	err = probe(t, s)
+	if err == nil || !strings.Contains(err.Error(), "maximum allowed user limit of (20)") {
 		t.Fatalf("probe says %v", err)
 	}
 	_, fix, _ := strings.Cut(err.Error(), ": rabbitmqctl ")
