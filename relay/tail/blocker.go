@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -76,36 +75,27 @@ func blocked(ctx context.Context, pg *pgconn.PgConn, cause error) error {
 	return e
 }
 
-// lookUpBlockers reads pg_locks, which everybody may: each transaction with an id
-// holds a lock on it. The savepoints of one have ids too.
+var blockersStatement = statements.Statement("blockers", nil)
+
 func lookUpBlockers(ctx context.Context, pg *pgconn.PgConn) ([]Blocker, error) {
-	rows, err := query(ctx, pg, `SELECT xid, pid, application, gid, database, age FROM (
-			SELECT DISTINCT ON (l.virtualtransaction) l.transactionid::text AS xid, age(l.transactionid) AS oldness,
-				coalesce(l.pid, 0) AS pid, coalesce(a.application_name, '') AS application, coalesce(p.gid, '') AS gid,
-				coalesce(a.datname, p.database, '') AS database,
-				coalesce(extract(epoch FROM clock_timestamp() - coalesce(p.prepared, a.xact_start)), 0)::bigint AS age
-			FROM pg_catalog.pg_locks l
-			LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
-			LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = l.transactionid
-			WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted
-				AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
-			ORDER BY l.virtualtransaction, age(l.transactionid) DESC
-		) AS open ORDER BY oldness DESC LIMIT 10`)
+	type row struct {
+		XID         wal.XID
+		PID         int64
+		Application string
+		Prepared    string
+		Database    string
+		Age         int64 // in seconds
+	}
+	rows, err := all[row](ctx, pg, blockersStatement, nil)
 	if err != nil {
 		return nil, fmt.Errorf("look up open transactions: %w", err)
 	}
-	blockers := make([]Blocker, 0, len(rows))
-	for _, row := range rows {
-		xid, err1 := strconv.ParseUint(string(row[0]), 10, 32)
-		pid, err2 := strconv.ParseUint(string(row[1]), 10, 32)
-		age, err3 := strconv.ParseInt(string(row[5]), 10, 64)
-		if err := errors.Join(err1, err2, err3); err != nil {
-			return nil, fmt.Errorf("look up open transactions: %w", err)
+	blockers := make([]Blocker, len(rows))
+	for i, r := range rows {
+		blockers[i] = Blocker{
+			XID: r.XID, PID: uint32(r.PID), Application: r.Application, Prepared: r.Prepared,
+			Database: r.Database, Age: time.Duration(max(r.Age, 0)) * time.Second,
 		}
-		blockers = append(blockers, Blocker{
-			XID: wal.XID(xid), PID: uint32(pid), Application: string(row[2]), Prepared: string(row[3]),
-			Database: string(row[4]), Age: time.Duration(max(age, 0)) * time.Second,
-		})
 	}
 	return blockers, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -96,31 +95,37 @@ func (x *examination) connect(ctx context.Context) (*pgconn.PgConn, error) {
 	return pg, nil
 }
 
-// settings are those of the server that can only be changed with a restart.
+var (
+	settingsStatement  = statements.Statement("settings", nil)
+	roleStatement      = statements.Statement("role", nil)
+	abandonedStatement = statements.Statement("abandoned", nil)
+)
+
+// serverSettings are those that can only be changed with a restart, how much of them is
+// used, and the standbys.
+type serverSettings struct {
+	WALLevel             string
+	MostSlots, Slots     int
+	MostSenders, Senders int
+	Standbys             string
+	PassesForStandby     bool
+}
+
 func (x *examination) settings(ctx context.Context) error {
-	// The relay's own slots are temporary and there while it reads.
-	rows, err := query(ctx, x.pg, `SELECT current_setting('wal_level'),
-		current_setting('max_replication_slots')::int,
-		(SELECT count(*) FROM pg_replication_slots WHERE NOT (temporary AND starts_with(slot_name, 'outbox_relay'))),
-		current_setting('max_wal_senders')::int,
-		(SELECT count(*) FROM pg_stat_replication WHERE NOT starts_with(coalesce(application_name, ''), 'outbox-relay ')),
-		current_setting('synchronous_standby_names'), `+passesForStandby)
+	s, err := one[serverSettings](ctx, x.pg, settingsStatement, nil)
 	if err != nil {
 		return fmt.Errorf("look up the server's settings: %w", err)
 	}
-	text := func(i int) string { return string(rows[0][i]) }
-	number := func(i int) int { n, _ := strconv.Atoi(text(i)); return n } // the server wrote an int
-
 	fault := ""
-	if level := text(0); level != "logical" {
-		fault = fmt.Sprintf("wal_level is %q, needs %q", level, "logical")
+	if s.WALLevel != "logical" {
+		fault = fmt.Sprintf("wal_level is %q, needs %q", s.WALLevel, "logical")
 	}
 	x.judge("wal_level", "logical", fault, "ALTER SYSTEM SET wal_level = 'logical';  -- as a superuser (Amazon RDS: the parameter rds.logical_replication = 1); then restart PostgreSQL")
-	x.room("replication slots", "max_replication_slots", number(1), number(2))
-	x.room("walsenders", "max_wal_senders", number(3), number(4))
-	x.gate(text(5))
+	x.room("replication slots", "max_replication_slots", s.MostSlots, s.Slots)
+	x.room("walsenders", "max_wal_senders", s.MostSenders, s.Senders)
+	x.gate(s.Standbys)
 	fault = ""
-	if text(6) == "t" {
+	if s.PassesForStandby {
 		fault = "synchronous_standby_names has a *, which counts the relay's own connection as a synchronous standby"
 	}
 	x.judge("synchronous standbys", "the relay's connection does not count as one", fault,
@@ -154,15 +159,13 @@ func (x *examination) gate(standbys string) {
 }
 
 func (x *examination) role(ctx context.Context) error {
-	rows, err := query(ctx, x.pg, `SELECT rolreplication OR rolsuper OR EXISTS (
-			SELECT FROM pg_roles cloud WHERE cloud.rolname = 'rds_replication' AND pg_has_role(r.oid, cloud.oid, 'MEMBER'))
-		FROM pg_roles r WHERE rolname = current_user`)
-	if err != nil || len(rows) == 0 {
+	role, err := one[struct{ Replicates bool }](ctx, x.pg, roleStatement, nil)
+	if err != nil {
 		return fmt.Errorf("look up the role: %w", err)
 	}
 	name := sqltext.Identifier(x.options.Config.User)
 	fault := ""
-	if string(rows[0][0]) != "t" {
+	if !role.Replicates {
 		fault, x.noSession = "role "+name+" may not replicate", true
 	}
 	x.judge("replication role", "role "+name+" may replicate", fault,
@@ -277,16 +280,15 @@ func (x *examination) stillOpen(ctx context.Context, open []Blocker) ([]Blocker,
 // abandoned looks for slots that nobody reads: the server keeps the log for them
 // until its disk is full.
 func (x *examination) abandoned(ctx context.Context) error {
-	rows, err := query(ctx, x.pg, `SELECT slot_name, pg_size_pretty(coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0))
-		FROM pg_replication_slots WHERE NOT active AND NOT temporary ORDER BY restart_lsn LIMIT 10`)
+	slots, err := all[struct{ Name, Retained string }](ctx, x.pg, abandonedStatement, nil)
 	if err != nil {
 		return fmt.Errorf("look up replication slots: %w", err)
 	}
 	c := relay.Check{Name: "abandoned slots", Found: "none"}
 	var found, fixes []string
-	for _, row := range rows {
-		found = append(found, fmt.Sprintf("%s (%s of the log)", row[0], row[1]))
-		fixes = append(fixes, fmt.Sprintf("SELECT pg_drop_replication_slot(%s);  -- if nobody comes back for it", sqltext.Literal(string(row[0]))))
+	for _, slot := range slots {
+		found = append(found, fmt.Sprintf("%s (%s of the log)", slot.Name, slot.Retained))
+		fixes = append(fixes, fmt.Sprintf("SELECT pg_drop_replication_slot(%s);  -- if nobody comes back for it", sqltext.Literal(slot.Name)))
 	}
 	if len(found) > 0 {
 		c.Severity, c.Fix = relay.Warning, strings.Join(fixes, "\n")

@@ -9,12 +9,18 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/wal"
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 // The pauses between two looks at the fence double from fencePauseMin to fencePauseMax.
 const (
 	fencePauseMin = time.Millisecond
 	fencePauseMax = 50 * time.Millisecond
+)
+
+var (
+	ownXIDStatement    = statements.Statement("own_xid", nil)
+	oldestXIDStatement = statements.Statement("oldest_xid", nil)
 )
 
 // Fence blocks until whatever committed before the slot's start is visible to
@@ -31,12 +37,12 @@ const (
 func (s *Stream) Fence(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, s.options.CreateTimeout)
 	defer cancel()
-	own, err := s.askFullXID(limited, "SELECT pg_catalog.pg_current_xact_id()")
+	own, err := s.askFullXID(limited, ownXIDStatement)
 	if err != nil {
 		return fmt.Errorf("wait for open transactions: %w", err)
 	}
 	for pause := fencePauseMin; ; pause = min(2*pause, fencePauseMax) {
-		oldest, err := s.askFullXID(limited, "SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())")
+		oldest, err := s.askFullXID(limited, oldestXIDStatement)
 		if err == nil && oldest > own {
 			return nil
 		}
@@ -54,11 +60,11 @@ func (s *Stream) Fence(ctx context.Context) error {
 }
 
 // askFullXID returns the xid8 that a statement selects.
-func (s *Stream) askFullXID(ctx context.Context, sql string) (wal.FullXID, error) {
-	rows, err := query(ctx, s.pg, sql)
+func (s *Stream) askFullXID(ctx context.Context, statement sqltext.Statement) (wal.FullXID, error) {
+	r, err := one[struct{ XID string }](ctx, s.pg, statement, nil)
 	if err != nil {
 		return 0, err
 	}
-	x, err := strconv.ParseUint(string(rows[0][0]), 10, 64)
+	x, err := strconv.ParseUint(r.XID, 10, 64)
 	return wal.FullXID(x), err
 }

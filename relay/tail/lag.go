@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/outbox-relay/outbox-relay/relay/wal"
@@ -25,29 +25,24 @@ type Lag struct {
 	Read, End wal.LSN
 }
 
+var lagStatement = statements.Statement("lag", nil)
+
 // LookUpLag asks a session, another one than the stream's, how far the slot is
 // behind. The error is [ErrNoSlot] where there is none. It works on any idle
 // session.
 func LookUpLag(ctx context.Context, pg *pgconn.PgConn, slot SlotName) (Lag, error) {
-	rows, err := query(ctx, pg, `SELECT
-			coalesce(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), restart_lsn), 0)::bigint,
-			coalesce(confirmed_flush_lsn, '0/0'), pg_catalog.pg_current_wal_lsn(),
-			`+passesForStandby+`
-		FROM pg_catalog.pg_replication_slots WHERE slot_name = `+sqltext.Literal(string(slot)))
-	if err != nil {
-		return Lag{}, fmt.Errorf("look up slot %s: %w", slot, err)
+	type row struct {
+		Retained, Read, End int64
+		PassesForStandby    bool
 	}
-	if len(rows) == 0 {
+	r, err := one[row](ctx, pg, lagStatement, sqltext.Args{"slot": slot})
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
 		return Lag{}, fmt.Errorf("look up slot %s: %w", slot, ErrNoSlot)
-	}
-	if string(rows[0][3]) == "t" {
+	case err != nil:
+		return Lag{}, fmt.Errorf("look up slot %s: %w", slot, err)
+	case r.PassesForStandby:
 		return Lag{}, errPassesForStandby
 	}
-	retained, err1 := strconv.ParseInt(string(rows[0][0]), 10, 64)
-	read, err2 := wal.ParseLSN(string(rows[0][1]))
-	end, err3 := wal.ParseLSN(string(rows[0][2]))
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return Lag{}, fmt.Errorf("look up slot %s: %w", slot, err)
-	}
-	return Lag{Retained: max(retained, 0), Read: read, End: end}, nil
+	return Lag{Retained: max(r.Retained, 0), Read: wal.LSN(r.Read), End: wal.LSN(r.End)}, nil
 }

@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -121,38 +119,31 @@ func (s *Stream) prepare(ctx context.Context) error {
 	return err
 }
 
+var (
+	standbyStatement = statements.Statement("standby", nil)
+	domainsStatement = statements.Statement("domains", nil)
+)
+
 func checkStandby(ctx context.Context, pg *pgconn.PgConn) error {
-	rows, err := query(ctx, pg, "SELECT pg_catalog.pg_is_in_recovery()")
+	server, err := one[struct{ Standby bool }](ctx, pg, standbyStatement, nil)
 	if err != nil {
 		return fmt.Errorf("look up the server's state: %w", err)
 	}
-	if string(rows[0][0]) == "t" {
+	if server.Standby {
 		return standby(nil)
 	}
 	return nil
 }
 
-// lookUpDomains returns the base types of the domains among the table's columns:
-// the log names domains by their oid alone.
+// lookUpDomains returns the base types of the domains among the table's columns.
 func lookUpDomains(ctx context.Context, pg *pgconn.PgConn, table schema.Table) (map[typeID]typeID, error) {
-	rows, err := query(ctx, pg, `WITH RECURSIVE bases (domain, base) AS (
-			SELECT t.oid, t.typbasetype FROM pg_catalog.pg_attribute a
-			JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-			JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-			WHERE n.nspname = `+sqltext.Literal(table.Schema)+` AND c.relname = `+sqltext.Literal(table.Name)+` AND t.typtype = 'd'
-			UNION SELECT b.domain, t.typbasetype FROM bases b JOIN pg_catalog.pg_type t ON t.oid = b.base AND t.typtype = 'd'
-		) SELECT domain, base FROM bases JOIN pg_catalog.pg_type t ON t.oid = base AND t.typtype <> 'd'`)
+	rows, err := all[struct{ Domain, Base uint32 }](ctx, pg, domainsStatement, named(table))
 	if err != nil {
 		return nil, fmt.Errorf("look up the types of %s: %w", table, err)
 	}
 	domains := make(map[typeID]typeID, len(rows))
-	for _, row := range rows {
-		domain, err := strconv.ParseUint(string(row[0]), 10, 32)
-		base, err2 := strconv.ParseUint(string(row[1]), 10, 32)
-		if err := errors.Join(err, err2); err != nil {
-			return nil, fmt.Errorf("look up the types of %s: %w", table, err)
-		}
-		domains[typeID(domain)] = typeID(base)
+	for _, r := range rows {
+		domains[typeID(r.Domain)] = typeID(r.Base)
 	}
 	return domains, nil
 }

@@ -115,18 +115,6 @@ func watchClient(ctx context.Context, pg *pgconn.PgConn) error {
 	return nil
 }
 
-// query runs SQL in the simple protocol, which every session takes, those for
-// replication too. It returns the rows of the last statement as text; nil for NULL.
-func query(ctx context.Context, pg *pgconn.PgConn, sql string) ([][][]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
-	defer cancel()
-	results, err := pg.Exec(ctx, sql).ReadAll()
-	if err != nil {
-		return nil, err
-	}
-	return results[len(results)-1].Rows, nil
-}
-
 // majorVersion is 0 if the server does not tell.
 func majorVersion(pg *pgconn.PgConn) int {
 	version := 0

@@ -81,21 +81,20 @@ func refusedSlot(ctx context.Context, pg *pgconn.PgConn, o Options, err error) e
 
 // missingPrerequisite finds which of the server's settings forbids slots.
 func missingPrerequisite(ctx context.Context, pg *pgconn.PgConn, cause error) error {
-	rows, err := query(ctx, pg, "SELECT current_setting('wal_level'), current_setting('max_replication_slots')")
+	s, err := one[serverSettings](ctx, pg, settingsStatement, nil)
 	if err != nil {
 		return errors.Join(cause, err)
 	}
-	level, slots := string(rows[0][0]), string(rows[0][1])
-	if slots == "0" {
+	if s.MostSlots == 0 {
 		return &UnavailableError{
 			Reason: ReasonSlots, Cause: cause,
 			Text: "max_replication_slots is 0: run ALTER SYSTEM SET max_replication_slots = 10, and restart PostgreSQL",
 		}
 	}
-	if level != "logical" {
+	if s.WALLevel != "logical" {
 		return &UnavailableError{
 			Reason: ReasonWALLevel, Cause: cause,
-			Text: fmt.Sprintf("wal_level is %q, needs %q: run ALTER SYSTEM SET wal_level = 'logical', and restart PostgreSQL", level, "logical"),
+			Text: fmt.Sprintf("wal_level is %q, needs %q: run ALTER SYSTEM SET wal_level = 'logical', and restart PostgreSQL", s.WALLevel, "logical"),
 		}
 	}
 	return cause

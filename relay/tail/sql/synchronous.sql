@@ -1,0 +1,1 @@
+SELECT {{template "passes_for_standby"}} AS passes_for_standby
