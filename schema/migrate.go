@@ -114,22 +114,12 @@ func explainReadOnly(ctx context.Context, conn *pgx.Conn, cause error) error {
 		"for this command, give OUTBOX_DATABASE_URL the parameter default_transaction_read_only=off: %w", cause)
 }
 
+var blockersStatement = sqltext.Parse(lookUps, "blockers.sql").Statement("blockers", nil)
+
 // blockers names the sessions that hold locks on the table, oldest transaction
 // first.
 func blockers(ctx context.Context, conn *pgx.Conn, table Table) (string, error) {
-	const query = `
-		SELECT format('%s (%s, in a transaction for %s s)', coalesce('session ' || a.pid, 'a prepared transaction'),
-			coalesce(nullif(a.application_name, ''), 'no application_name'),
-			coalesce(extract(epoch FROM now() - min(a.xact_start))::bigint, 0))
-		FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
-		WHERE l.granted AND l.relation = to_regclass($1)
-			AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-		GROUP BY a.pid, a.application_name ORDER BY min(a.xact_start) LIMIT 5`
-	rows, err := conn.Query(ctx, query, table.Quoted())
-	if err != nil {
-		return "", err
-	}
-	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	names, err := sqltext.Column[string](ctx, sqltext.On(conn), blockersStatement, sqltext.Args{"table": table.Quoted()})
 	if err != nil {
 		return "", err
 	}

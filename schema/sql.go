@@ -3,7 +3,7 @@ package schema
 import (
 	"cmp"
 	"crypto/sha256"
-	_ "embed" // the SQL files
+	"embed"
 	"encoding/hex"
 	"strconv"
 	"strings"
@@ -17,6 +17,9 @@ var outboxSQL string
 
 //go:embed role.sql
 var roleSQL string
+
+//go:embed blockers.sql
+var lookUps embed.FS
 
 // dollarTag opens and closes the blocks of the SQL files.
 const dollarTag = "outbox"

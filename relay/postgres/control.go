@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 // control is the session of leadership and outcomes.
@@ -46,16 +48,17 @@ func (c *control) TryLead(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
+var standbysStatement = files.Statement("standbys", nil)
+
 // Standbys counts the sessions that share the standbys' lock.
 func (c *control) Standbys(ctx context.Context) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, heartbeatDeadline)
 	defer cancel()
-	var n int
-	err := c.conn.QueryRow(ctx, `SELECT count(*) FROM pg_locks WHERE pid <> pg_backend_pid() AND `+c.standby.isHeld("")).Scan(&n)
+	standbys, err := sqltext.One[struct{ Sessions int }](ctx, sqltext.On(c.conn), standbysStatement, c.standby.args())
 	if err != nil {
 		return 0, c.explain("count the standbys", err)
 	}
-	return n, nil
+	return standbys.Sessions, nil
 }
 
 // Notifications save a standby a moment when a leader resigns, and no more. When

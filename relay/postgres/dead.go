@@ -140,7 +140,7 @@ func (d *Database) newDeadLetters(ctx context.Context, s *session, access DeadAc
 	if err != nil {
 		return nil, err
 	}
-	columns, err := s.lookUpColumns(ctx, t.oid)
+	columns, err := s.lookUpColumns(ctx, t.OID)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +175,7 @@ func newDeadBlanks(table schema.Table, columns []column) deadBlanks {
 		case "dead_letter_at":
 			blanks.DeadLetter = c.exists
 		case "payload":
-			blanks.Bytes = c.is == "bytea"
+			blanks.Bytes = c.is.Type == "bytea"
 		}
 	}
 	return blanks
@@ -190,8 +190,8 @@ func (s *session) checkDeadGrants(t tableFacts, columns []column, access DeadAcc
 	unreadable := false
 	var updates []string
 	for _, c := range columns {
-		unreadable = unreadable || c.exists && !c.canSelect
-		if slices.Contains(needs, c.name) && !c.canUpdate {
+		unreadable = unreadable || c.exists && !c.is.CanSelect
+		if slices.Contains(needs, c.name) && !c.is.CanUpdate {
 			updates = append(updates, c.name)
 		}
 	}

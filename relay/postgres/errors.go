@@ -162,6 +162,8 @@ const fixMigrate = "outbox-relay migrate  # with OUTBOX_DATABASE_URL of the tabl
 const readOnlyFix = "the server is read-only: name the primary in OUTBOX_DATABASE_URL, " +
 	"or all hosts with target_session_attrs=read-write"
 
+var similarTableStatement = files.Statement("similar_table", nil)
+
 // missingTable is what Connect says before any statement has failed. Where only
 // the case of the name differs, or its schema, it names the table that is there:
 // without quotes SQL folds a name to lower case.
@@ -171,11 +173,7 @@ func (s *session) missingTable(ctx context.Context) error {
 		advice: "run outbox-relay migrate",
 		fix:    fixMigrate,
 	}
-	const sql = `SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-		WHERE lower(c.relname) = lower($2) AND c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_'
-		ORDER BY lower(n.nspname) <> lower($1), n.nspname, c.relname LIMIT 1`
-	var other schema.Table
-	err := s.conn.QueryRow(ctx, sql, s.table.Schema, s.table.Name).Scan(&other.Schema, &other.Name)
+	other, err := sqltext.One[schema.Table](ctx, sqltext.On(s.conn), similarTableStatement, s.named())
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return missing

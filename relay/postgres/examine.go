@@ -106,7 +106,7 @@ const examineDeadline = 30 * time.Second
 
 // examineTable says whether the role can read the table as it is.
 func (s *session) examineTable(ctx context.Context, e *Examination, t tableFacts, after AfterSend) bool {
-	columns, err := s.lookUpColumns(ctx, t.oid)
+	columns, err := s.lookUpColumns(ctx, t.OID)
 	if err != nil {
 		return e.judge(checkShapeName, "", err)
 	}
@@ -119,10 +119,12 @@ func (s *session) examineTable(ctx context.Context, e *Examination, t tableFacts
 	if off, ok := errors.AsType[*flaw](s.checkLater(t, columns)); ok && sound {
 		e.add(relay.Check{Name: checkLater, Severity: relay.Warning, Found: off.found, Fix: off.fix})
 	}
-	permitted := e.judge(checkPrivileges, "role "+t.role+" may read and mark", s.checkGrants(t, columns, after))
+	permitted := e.judge(checkPrivileges, "role "+t.Role+" may read and mark", s.checkGrants(t, columns, after))
 	visible := e.judge(checkSecurity, "hides nothing", checkRowSecurity(s.table, t))
 	return sound && permitted && visible
 }
+
+var versionStatement = files.Statement("version", nil)
 
 // examineConnection connects as any client does, without the relay's settings:
 // a pooler in between would keep them for others. It says whether the rest can
@@ -134,8 +136,8 @@ func (d *Database) examineConnection(ctx context.Context, e *Examination) bool {
 		return false
 	}
 	defer first.close()
-	var version string
-	if err := first.conn.QueryRow(ctx, `SELECT current_setting('server_version')`).Scan(&version); err != nil {
+	server, err := sqltext.One[struct{ Version string }](ctx, sqltext.On(first.conn), versionStatement, nil)
+	if err != nil {
 		e.judge(checkConnection, "", first.explain("ask PostgreSQL for its version", err))
 		return false
 	}
@@ -146,7 +148,7 @@ func (d *Database) examineConnection(ctx context.Context, e *Examination) bool {
 	}
 	e.add(relay.Check{
 		Name:  checkConnection,
-		Found: fmt.Sprintf("PostgreSQL %s at %s as %s", version, address(first.pg), d.config.User),
+		Found: fmt.Sprintf("PostgreSQL %s at %s as %s", server.Version, address(first.pg), d.config.User),
 	})
 	if r.pooler == "" {
 		e.add(relay.Check{Name: checkPooler, Found: "none in between"})

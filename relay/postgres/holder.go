@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
@@ -28,36 +26,31 @@ func (c *control) Holder(ctx context.Context) (relay.LockHolder, error) {
 	return all[0], nil
 }
 
-// holders returns who holds a lock in this database, the oldest process first. Of
-// another role's session it has only the names, unless this role has pg_monitor.
+var holdersStatement = files.Statement("holders", nil)
+
+// holders returns who holds a lock in this database, the oldest process first.
 func (s *session) holders(ctx context.Context, lock lockKey) ([]relay.LockHolder, error) {
 	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
 	defer cancel()
-	sql := `SELECT coalesce(l.pid, 0)::int8,
-			CASE WHEN l.pid IS NULL THEN coalesce((SELECT min(p.gid) FROM pg_locks x JOIN pg_prepared_xacts p ON p.transaction = x.transactionid
-				WHERE x.pid IS NULL AND x.virtualtransaction = l.virtualtransaction), '?') ELSE '' END,
-			coalesce(a.usename::text, ''), coalesce(a.application_name, ''), coalesce(a.state, ''),
-			concat_ws(' ', a.wait_event_type, a.wait_event),
-			coalesce(extract(epoch FROM clock_timestamp() - a.state_change) * 1000000, 0)::int8,
-			starts_with(coalesce(a.application_name, ''), $1)
-		FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-		WHERE ` + lock.isHeld("l.") + ` ORDER BY a.backend_start, 1`
-	rows, err := s.conn.Query(ctx, sql, cut(relaysOf(s.table), maxName))
+	type row struct {
+		PID                                      int64
+		Prepared, Role, Application, State, Wait string
+		Quiet                                    int64 // in microseconds
+		NamedRelay                               bool
+	}
+	given := lock.args()
+	given["relays"] = cut(relaysOf(s.table), maxName)
+	rows, err := sqltext.All[row](ctx, sqltext.On(s.conn), holdersStatement, given)
 	if err != nil {
 		return nil, s.explain("look up who holds the lock", err)
 	}
-	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (relay.LockHolder, error) {
-		var h relay.LockHolder
-		var micros int64
-		var named bool
-		err := row.Scan(&h.PID, &h.Prepared, &h.Role, &h.Application, &h.State, &h.Wait, &micros, &named)
-		h.Quiet = time.Duration(micros) * time.Microsecond
-		h.Relay = named && h.Quiet < silenceLimit
-		h.Release = Release(h.PID, h.Prepared)
-		return h, err
-	})
-	if err != nil {
-		return nil, s.explain("look up who holds the lock", err)
+	found := make([]relay.LockHolder, len(rows))
+	for i, r := range rows {
+		quiet := time.Duration(r.Quiet) * time.Microsecond
+		found[i] = relay.LockHolder{
+			PID: r.PID, Prepared: r.Prepared, Role: r.Role, Application: r.Application, State: r.State, Wait: r.Wait,
+			Quiet: quiet, Relay: r.NamedRelay && quiet < silenceLimit, Release: Release(r.PID, r.Prepared),
+		}
 	}
 	return found, nil
 }

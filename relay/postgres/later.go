@@ -16,7 +16,7 @@ type later struct {
 }
 
 // writable says whether the relay can write the column.
-func (c column) writable() bool { return c.exists && c.canUpdate }
+func (c column) writable() bool { return c.exists && c.is.CanUpdate }
 
 func newLater(columns []column) later {
 	can := make(map[string]bool)
@@ -35,7 +35,7 @@ func (s *session) checkLater(t tableFacts, columns []column) error {
 		case !c.later:
 		case !c.exists:
 			missing = append(missing, c.name)
-		case !c.canUpdate:
+		case !c.is.CanUpdate:
 			forbidden = append(forbidden, c.name)
 		}
 	}
@@ -45,9 +45,9 @@ func (s *session) checkLater(t tableFacts, columns []column) error {
 		fixes = append(fixes, fixMigrate)
 	}
 	if len(forbidden) > 0 {
-		found = append(found, fmt.Sprintf("role %s may not write %s", t.role, strings.Join(forbidden, ", ")))
+		found = append(found, fmt.Sprintf("role %s may not write %s", t.Role, strings.Join(forbidden, ", ")))
 		fixes = append(fixes, fmt.Sprintf("GRANT UPDATE (%s) ON %s TO %s;",
-			strings.Join(forbidden, ", "), s.table.Quoted(), sqltext.Identifier(t.role)))
+			strings.Join(forbidden, ", "), s.table.Quoted(), sqltext.Identifier(t.Role)))
 	}
 	if len(found) == 0 {
 		return nil

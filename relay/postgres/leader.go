@@ -12,21 +12,19 @@ import (
 
 // server tells two servers, and two lives of one server, apart.
 type server struct {
-	started int64  // microseconds since 1970
-	address string // database name, and the port that the server itself listens on
+	Started int64  // microseconds since 1970
+	Address string // database name, and the port that the server itself listens on
 }
 
-// Expressions of the two, for the simple protocol and the other one alike.
-const (
-	serverStarted = `(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint`
-	serverAddress = `current_database() || ':' || current_setting('port')`
+var (
+	serverStatement = files.Statement("server", nil)
+	leaderStatement = files.Statement("leader", nil)
 )
 
 func (s *session) identify(ctx context.Context) (server, error) {
 	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
 	defer cancel()
-	var id server
-	err := s.conn.QueryRow(ctx, `SELECT `+serverStarted+`, `+serverAddress).Scan(&id.started, &id.address)
+	id, err := sqltext.One[server](ctx, sqltext.On(s.conn), serverStatement, nil)
 	if err != nil {
 		return id, s.explain("identify the server", err)
 	}
@@ -41,17 +39,15 @@ func (s *session) identify(ctx context.Context) (server, error) {
 func (c *control) checkLeader(ctx context.Context, pg *pgconn.PgConn) error {
 	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
 	defer cancel()
-	sql := fmt.Sprintf(`SELECT %s = %d AND %s = %s, EXISTS (SELECT FROM pg_locks WHERE mode = 'ExclusiveLock' AND pid = %d AND %s)`,
-		serverStarted, c.server.started, serverAddress, sqltext.Literal(c.server.address), c.route.backend, c.lock.isHeld(""))
-	results, err := pg.Exec(ctx, sql).ReadAll()
-	if err != nil {
-		return c.explain("look up the leadership lock", err)
-	}
-	row := results[0].Rows[0]
+	given := c.lock.args()
+	given["started"], given["address"], given["backend"] = c.server.Started, c.server.Address, c.route.backend
+	there, err := sqltext.One[struct{ SameServer, Leads bool }](ctx, sqltext.Simple(pg), leaderStatement, given)
 	switch {
-	case string(row[0]) != "t":
+	case err != nil:
+		return c.explain("look up the leadership lock", err)
+	case !there.SameServer:
 		return fmt.Errorf("it reached another server than the control session: %w", relay.ErrNotLeader)
-	case string(row[1]) != "t":
+	case !there.Leads:
 		return fmt.Errorf("the control session does not hold the lock of %s: %w", c.table, relay.ErrNotLeader)
 	}
 	return nil

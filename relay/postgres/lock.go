@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/outbox-relay/outbox-relay/schema"
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 // lockKey is an advisory lock. Advisory locks belong to a database, so the
@@ -30,11 +31,7 @@ func hashLock(name string) lockKey {
 // channel is a name that needs no quoting.
 func (k lockKey) channel() string { return fmt.Sprintf("outbox_relay_%016x", uint64(k)) }
 
-// isHeld is the SQL condition on pg_locks by which the lock is granted to
-// somebody in this database. prefix is that of the columns, such as "l.".
-func (k lockKey) isHeld(prefix string) string {
-	return fmt.Sprintf(`%[1]slocktype = 'advisory' AND %[1]sgranted AND %[1]sobjsubid = 1
-		AND %[1]sclassid = %[2]d::bigint::oid AND %[1]sobjid = %[3]d::bigint::oid
-		AND %[1]sdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())`,
-		prefix, uint64(k)>>32, uint64(k)&0xffffffff)
+// args name the lock as pg_locks shows it, in two halves. Add others to them.
+func (k lockKey) args() sqltext.Args {
+	return sqltext.Args{"lock_high": int64(uint64(k) >> 32), "lock_low": int64(uint64(k) & 0xffffffff)}
 }

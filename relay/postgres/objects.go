@@ -14,6 +14,12 @@ import (
 	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
+var (
+	indexesStatement  = files.Statement("indexes", nil)
+	triggerStatement  = files.Statement("trigger", nil)
+	sequenceStatement = files.Statement("sequence", nil)
+)
+
 // examineObjects looks at the table's indexes, guard and sequence. The relay works
 // without them, but slower or with one guarantee less.
 func (s *session) examineObjects(ctx context.Context, e *Examination, t tableFacts) {
@@ -30,16 +36,17 @@ func (s *session) examineObjects(ctx context.Context, e *Examination, t tableFac
 
 func (s *session) examineIndexes(ctx context.Context, t tableFacts) (relay.Check, error) {
 	check := relay.Check{Name: checkIndexes, Found: "present"}
-	rows, err := s.conn.Query(ctx, `SELECT c.relname::text, i.indisvalid
-		FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = $1`, t.oid)
+	type row struct {
+		Name  string
+		Valid bool
+	}
+	rows, err := sqltext.All[row](ctx, sqltext.On(s.conn), indexesStatement, sqltext.Args{"table": t.OID})
 	if err != nil {
 		return check, s.explain("look up the indexes", err)
 	}
-	valid := make(map[string]bool)
-	var name string
-	var is bool
-	if _, err := pgx.ForEachRow(rows, []any{&name, &is}, func() error { valid[name] = is; return nil }); err != nil {
-		return check, s.explain("look up the indexes", err)
+	valid := make(map[string]bool, len(rows))
+	for _, r := range rows {
+		valid[r.Name] = r.Valid
 	}
 	var found, fixes []string
 	missing := false
@@ -71,14 +78,13 @@ func (s *session) examineGuard(ctx context.Context, t tableFacts) (relay.Check, 
 	check := relay.Check{Name: checkGuard, Found: "present"}
 	var found, fixes []string
 	for _, guard := range []string{s.table.Guard(), s.table.TruncateGuard()} {
-		var enabled string
-		err := s.conn.QueryRow(ctx, `SELECT tgenabled::text FROM pg_trigger WHERE tgrelid = $1 AND tgname = $2`, t.oid, guard).Scan(&enabled)
+		trigger, err := sqltext.One[struct{ Enabled bool }](ctx, sqltext.On(s.conn), triggerStatement, sqltext.Args{"table": t.OID, "trigger": guard})
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):
 			found, fixes = append(found, "trigger "+sqltext.Identifier(guard)+" is missing"), append(fixes, fixMigrate)
 		case err != nil:
 			return check, s.explain("look up the guard", err)
-		case enabled != "O" && enabled != "A":
+		case !trigger.Enabled:
 			found = append(found, "trigger "+sqltext.Identifier(guard)+" is disabled")
 			fixes = append(fixes, fmt.Sprintf("ALTER TABLE %s ENABLE TRIGGER %s;", s.table.Quoted(), sqltext.Identifier(guard)))
 		}
@@ -93,25 +99,22 @@ func (s *session) examineGuard(ctx context.Context, t tableFacts) (relay.Check, 
 // examineSequence: a cache hands ids out in blocks, and passes read in id order.
 func (s *session) examineSequence(ctx context.Context, t tableFacts) (relay.Check, error) {
 	check := relay.Check{Name: checkSequence, Found: "ids are given out one by one"}
-	var name string
-	var cache int64
-	var identity bool
-	err := s.conn.QueryRow(ctx, `SELECT format('%I.%I', n.nspname, c.relname), q.seqcache, d.deptype = 'i'
-		FROM pg_depend d JOIN pg_sequence q ON q.seqrelid = d.objid JOIN pg_class c ON c.oid = q.seqrelid
-		JOIN pg_namespace n ON n.oid = c.relnamespace
-		JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid AND a.attname = 'id'
-		WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = $1`, t.oid).
-		Scan(&name, &cache, &identity)
+	type row struct {
+		Name     string
+		Cache    int64
+		Identity bool
+	}
+	sequence, err := sqltext.One[row](ctx, sqltext.On(s.conn), sequenceStatement, sqltext.Args{"table": t.OID})
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		check.Found = "ids are given by the application" // or by a sequence that the table does not own
 	case err != nil:
 		return check, s.explain("look up the sequence of ids", err)
-	case cache > 1:
+	case sequence.Cache > 1:
 		check.Severity = relay.Warning
-		check.Found = fmt.Sprintf("sequence %s has a cache of %d: sessions get ids in blocks, so a later row of a key may have a lower id", name, cache)
-		check.Fix = fmt.Sprintf("ALTER SEQUENCE %s CACHE 1;", relay.OneLine(name))
-		if identity {
+		check.Found = fmt.Sprintf("sequence %s has a cache of %d: sessions get ids in blocks, so a later row of a key may have a lower id", sequence.Name, sequence.Cache)
+		check.Fix = fmt.Sprintf("ALTER SEQUENCE %s CACHE 1;", relay.OneLine(sequence.Name))
+		if sequence.Identity {
 			check.Fix = fmt.Sprintf("ALTER TABLE %s ALTER COLUMN id SET CACHE 1;", s.table.Quoted())
 		}
 	}
@@ -128,17 +131,10 @@ const (
 // examineRepeats looks for message ids that several pending rows have: the broker
 // keeps the first one of them and drops the others.
 func (s *session) examineRepeats(ctx context.Context, e *Examination) {
-	check := relay.Check{Name: checkRepeats, Found: "none is used twice among the pending rows"}
-	// Both indexes of pending rows, as in counting.
 	table := s.table.Quoted()
-	rows, err := s.conn.Query(ctx, fmt.Sprintf(`SELECT message_id::text FROM (
-			(SELECT message_id FROM %[1]s WHERE `+schema.Due+` ORDER BY id LIMIT %[2]d)
-			UNION ALL (SELECT message_id FROM %[1]s WHERE `+schema.Scheduled+` ORDER BY available_at LIMIT %[2]d)
-		) AS pending GROUP BY message_id HAVING count(*) > 1 ORDER BY message_id LIMIT %[3]d`, table, repeatsCap, repeatsNamed+1))
-	var ids []string
-	if err == nil {
-		ids, err = pgx.CollectRows(rows, pgx.RowTo[string])
-	}
+	check := relay.Check{Name: checkRepeats, Found: "none is used twice among the pending rows"}
+	ids, err := sqltext.Column[string](ctx, sqltext.On(s.conn), files.Statement("repeats", s.sample("message_id")),
+		sqltext.Args{"most": repeatsCap, "named": repeatsNamed + 1})
 	switch {
 	case err != nil:
 		check.Severity, check.Found = relay.Warning, s.explain("look for repeated message ids", err).Error()
@@ -161,17 +157,14 @@ func (s *session) examineRepeats(ctx context.Context, e *Examination) {
 // for "none". To the relay it is a key like any other: those rows go one by one.
 func (s *session) examineKeys(ctx context.Context, e *Examination) {
 	check := relay.Check{Name: checkKeys, Found: "none of the pending rows has the empty key"}
-	var empty int64
-	err := s.conn.QueryRow(ctx, fmt.Sprintf(`SELECT count(*) FROM (
-			(SELECT key FROM %[1]s WHERE `+schema.Due+` ORDER BY id LIMIT %[2]d)
-			UNION ALL (SELECT key FROM %[1]s WHERE `+schema.Scheduled+` ORDER BY available_at LIMIT %[2]d)
-		) AS pending WHERE key = ''`, s.table.Quoted(), repeatsCap)).Scan(&empty)
+	empty, err := sqltext.One[struct{ Rows int64 }](ctx, sqltext.On(s.conn), files.Statement("empty_keys", s.sample("key")),
+		sqltext.Args{"most": repeatsCap})
 	switch {
 	case err != nil:
 		check.Severity, check.Found = relay.Warning, s.explain("look for empty keys", err).Error()
-	case empty > 0:
+	case empty.Rows > 0:
 		check.Severity = relay.Warning
-		check.Found = fmt.Sprintf("%d pending rows have the empty key '': they are sent one after the other, each after the acknowledgement of the one before", empty)
+		check.Found = fmt.Sprintf("%d pending rows have the empty key '': they are sent one after the other, each after the acknowledgement of the one before", empty.Rows)
 		check.Fix = fmt.Sprintf("UPDATE %s SET key = NULL WHERE key = '' AND sent_at IS NULL AND dead_at IS NULL;  "+
 			"-- unless they are to keep their order; and let the application write NULL where there is no key", s.table.Quoted())
 	}
@@ -183,16 +176,11 @@ const topicsSeen = 10_000
 
 // topics are those of pending rows, else of the newest rows.
 func (s *session) topics(ctx context.Context, limit int) ([]string, error) {
-	table := s.table.Quoted()
-	pending := fmt.Sprintf(`(SELECT topic FROM %[1]s WHERE `+schema.Due+` ORDER BY id LIMIT %[2]d)
-		UNION ALL (SELECT topic FROM %[1]s WHERE `+schema.Scheduled+` ORDER BY available_at LIMIT %[2]d)`, table, topicsSeen)
-	newest := fmt.Sprintf(`SELECT topic FROM %s ORDER BY id DESC LIMIT %d`, table, topicsSeen)
-	for _, from := range []string{pending, newest} {
-		rows, err := s.conn.Query(ctx, `SELECT DISTINCT topic FROM (`+from+`) AS seen ORDER BY topic LIMIT $1`, limit)
-		if err != nil {
-			return nil, s.explain("look up the topics", err)
-		}
-		found, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	for _, newest := range []bool{false, true} {
+		blanks := s.sample("topic")
+		blanks.Newest = newest
+		found, err := sqltext.Column[string](ctx, sqltext.On(s.conn), files.Statement("topics", blanks),
+			sqltext.Args{"most": topicsSeen, "topics": limit})
 		if err != nil {
 			return nil, s.explain("look up the topics", err)
 		}
@@ -201,4 +189,15 @@ func (s *session) topics(ctx context.Context, limit int) ([]string, error) {
 		}
 	}
 	return nil, nil
+}
+
+// sampleBlanks fill in a look-up that reads a column of some rows.
+type sampleBlanks struct {
+	Table, Column  string // Table is quoted
+	Due, Scheduled string // conditions
+	Newest         bool   // whatever their state
+}
+
+func (s *session) sample(column string) sampleBlanks {
+	return sampleBlanks{Table: s.table.Quoted(), Column: column, Due: schema.Due, Scheduled: schema.Scheduled}
 }

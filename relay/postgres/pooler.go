@@ -65,8 +65,9 @@ func (r route) directly() string {
 	return "set OUTBOX_DATABASE_URL to PostgreSQL itself, whose own address is " + r.server
 }
 
-// askRoute asks in a transaction of its own, whose settings last no longer: the role's
-// statement_timeout could end it, and its search_path could give it other functions.
+var routeStatement = files.Statement("route", nil)
+
+// askRoute finds out how a session reaches PostgreSQL.
 func askRoute(ctx context.Context, pg *pgconn.PgConn) (route, error) {
 	return askBeside(ctx, pg, route{})
 }
@@ -74,29 +75,25 @@ func askRoute(ctx context.Context, pg *pgconn.PgConn) (route, error) {
 // askBeside is [askRoute], and looks besides whether the backend of another client
 // has been used since that client asked.
 func askBeside(ctx context.Context, pg *pgconn.PgConn, other route) (route, error) {
-	const micros = `(extract(epoch FROM %s) * 1000000)::bigint`
-	sql := fmt.Sprintf(`SET LOCAL statement_timeout = 0; SET LOCAL search_path = pg_catalog, pg_temp;
-		SELECT pg_backend_pid(), `+micros+`, host(inet_server_addr()), inet_server_port(),
-		(SELECT count(*) FROM pg_stat_activity WHERE pid = %d AND `+micros+` > %d)`,
-		"statement_timestamp()", other.backend, "query_start", other.asked)
-	results, err := pg.Exec(ctx, sql).ReadAll()
+	type row struct {
+		Backend   int64
+		Asked     int64
+		Host      *string
+		Port      *int
+		OtherUsed bool
+	}
+	r, err := sqltext.One[row](ctx, sqltext.Simple(pg), routeStatement, sqltext.Args{"other": other.backend, "other_asked": other.asked})
 	if err != nil {
 		return route{}, fmt.Errorf("ask for the server's process: %w", err)
 	}
-	row := results[len(results)-1].Rows[0]
-	backend, err := strconv.ParseUint(string(row[0]), 10, 32)
-	asked, err2 := strconv.ParseInt(string(row[1]), 10, 64)
-	if err := errors.Join(err, err2); err != nil {
-		return route{}, fmt.Errorf("ask for the server's process: %w", err)
+	found := route{backend: uint32(r.Backend), asked: r.Asked, otherUsed: r.OtherUsed}
+	if r.Host != nil && r.Port != nil {
+		found.server = net.JoinHostPort(*r.Host, strconv.Itoa(*r.Port))
 	}
-	r := route{backend: uint32(backend), asked: asked, otherUsed: string(row[4]) != "0"}
-	if row[2] != nil {
-		r.server = net.JoinHostPort(string(row[2]), string(row[3]))
+	if found.backend != pg.PID() {
+		found.pooler = cmp.Or(pg.Conn().RemoteAddr().String(), "a Unix socket")
 	}
-	if r.backend != pg.PID() {
-		r.pooler = cmp.Or(pg.Conn().RemoteAddr().String(), "a Unix socket")
-	}
-	return r, nil
+	return found, nil
 }
 
 // poolerClients is how many clients are tried beside the first one. With one, a

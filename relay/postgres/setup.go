@@ -25,7 +25,7 @@ func (s *session) checkSetup(ctx context.Context, after AfterSend) ([]column, er
 	if err != nil {
 		return nil, err
 	}
-	columns, err := s.lookUpColumns(ctx, t.oid)
+	columns, err := s.lookUpColumns(ctx, t.OID)
 	if err != nil {
 		return nil, err
 	}
@@ -38,30 +38,34 @@ func (s *session) checkSetup(ctx context.Context, after AfterSend) ([]column, er
 	return columns, checkRowSecurity(s.table, t)
 }
 
+var (
+	serverStateStatement = files.Statement("server_state", nil)
+	tableStatement       = files.Statement("table", nil)
+	columnsStatement     = files.Statement("columns", nil)
+)
+
 func checkRowSecurity(table schema.Table, t tableFacts) error {
-	if !t.rowSecurity {
+	if !t.RowSecurity {
 		return nil
 	}
-	bypass := fmt.Sprintf("ALTER ROLE %s BYPASSRLS", sqltext.Identifier(t.role))
+	bypass := fmt.Sprintf("ALTER ROLE %s BYPASSRLS", sqltext.Identifier(t.Role))
 	return &flaw{
-		found:  fmt.Sprintf("row-level security of table %s hides rows from role %s", table, t.role),
+		found:  fmt.Sprintf("row-level security of table %s hides rows from role %s", table, t.Role),
 		advice: "as a superuser run: " + bypass,
 		fix:    bypass + ";  -- as a superuser",
 	}
 }
 
 func (s *session) checkWritable(ctx context.Context) error {
-	var standby bool
-	var readOnly string
-	err := s.conn.QueryRow(ctx, `SELECT pg_is_in_recovery(), current_setting('transaction_read_only')`).Scan(&standby, &readOnly)
+	server, err := sqltext.One[struct{ Standby, ReadOnly bool }](ctx, sqltext.On(s.conn), serverStateStatement, nil)
 	if err != nil {
 		return s.explain("look up the server's state", err)
 	}
 	const advice = "name the primary in OUTBOX_DATABASE_URL, or all hosts with target_session_attrs=read-write"
 	switch {
-	case standby:
+	case server.Standby:
 		return &flaw{found: "the server is a standby", advice: advice, fix: advice}
-	case readOnly == "on":
+	case server.ReadOnly:
 		return &flaw{found: "the server is read-only", advice: advice, fix: advice}
 	}
 	return nil
@@ -69,33 +73,32 @@ func (s *session) checkWritable(ctx context.Context) error {
 
 // tableFacts is what the catalogs say about the table as such.
 type tableFacts struct {
-	oid         uint32
-	role        string
-	usage       bool // of the schema
-	deletable   bool
-	rowSecurity bool // it applies to this role
-	writers     bool // the role may see which transactions wrote the rows
+	OID         uint32
+	IsTable     bool
+	Role        string // of this session
+	Usable      bool   // the role may use the schema
+	Deletable   bool
+	RowSecurity bool // it applies to this role
+	Writers     bool // the role may see which transactions wrote the rows
 }
 
 func (s *session) lookUpTable(ctx context.Context) (tableFacts, error) {
-	const sql = `SELECT c.oid, c.relkind::text, current_user::text, has_schema_privilege(n.oid, 'USAGE'),
-			has_table_privilege(c.oid, 'DELETE'), row_security_active(c.oid),
-			CASE WHEN c.relkind IN ('r', 'p') THEN has_column_privilege(c.oid, 'xmin', 'SELECT') ELSE false END
-		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2`
-	var t tableFacts
-	var kind string
-	err := s.conn.QueryRow(ctx, sql, s.table.Schema, s.table.Name).
-		Scan(&t.oid, &kind, &t.role, &t.usage, &t.deletable, &t.rowSecurity, &t.writers)
+	t, err := sqltext.One[tableFacts](ctx, sqltext.On(s.conn), tableStatement, s.named())
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return t, s.missingTable(ctx)
 	case err != nil:
 		return t, s.explain("look up the table", err)
-	case kind != "r" && kind != "p":
+	case !t.IsTable:
 		const advice = "set OUTBOX_TABLE to the outbox table's name"
 		return t, &flaw{found: s.table.String() + " is not a table", advice: advice, fix: advice}
 	}
 	return t, nil
+}
+
+// named are the parameters that name the table.
+func (s *session) named() sqltext.Args {
+	return sqltext.Args{"schema": s.table.Schema, "table": s.table.Name}
 }
 
 // column is what the relay wants of a column, and what the catalogs say.
@@ -108,8 +111,16 @@ type column struct {
 	// something off.
 	later bool
 
-	exists, notNull, canSelect, canUpdate bool
-	is                                    string // its type
+	exists bool
+	is     columnFacts
+}
+
+// columnFacts is what the catalogs say about a column.
+type columnFacts struct {
+	Name, Type string // of a domain the base type
+	NotNull    bool
+	CanSelect  bool
+	CanUpdate  bool
 }
 
 // nulls says what a NULL in a column does.
@@ -149,40 +160,19 @@ func wantedColumns() []column {
 	}
 }
 
-// lookUpColumns asks for a domain's base type, which is what the wire carries.
 func (s *session) lookUpColumns(ctx context.Context, table uint32) ([]column, error) {
-	const sql = `SELECT a.attname::text, format_type(base.oid, NULL), a.attnotnull AND NOT EXISTS (
-				SELECT FROM pg_constraint n WHERE n.conrelid = a.attrelid AND n.contype = 'n' AND NOT n.convalidated AND a.attnum = ANY (n.conkey)
-			) OR base.filled,
-			has_column_privilege(a.attrelid, a.attnum, 'SELECT'), has_column_privilege(a.attrelid, a.attnum, 'UPDATE')
-		FROM pg_attribute a CROSS JOIN LATERAL (
-			WITH RECURSIVE types (oid, filled) AS (
-				SELECT oid, typnotnull FROM pg_type WHERE oid = a.atttypid
-				UNION ALL SELECT b.oid, types.filled OR b.typnotnull
-				FROM types JOIN pg_type d ON d.oid = types.oid JOIN pg_type b ON b.oid = d.typbasetype
-			) SELECT types.oid, types.filled FROM types JOIN pg_type t ON t.oid = types.oid WHERE t.typbasetype = 0 OR t.typtype <> 'd'
-		) AS base
-		WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped`
-	rows, err := s.conn.Query(ctx, sql, table)
+	rows, err := sqltext.All[columnFacts](ctx, sqltext.On(s.conn), columnsStatement, sqltext.Args{"table": table})
 	if err != nil {
 		return nil, s.explain("look up the columns", err)
 	}
-	found := make(map[string]column)
-	var c column
-	_, err = pgx.ForEachRow(rows, []any{&c.name, &c.is, &c.notNull, &c.canSelect, &c.canUpdate}, func() error {
-		found[c.name] = c
-		return nil
-	})
-	if err != nil {
-		return nil, s.explain("look up the columns", err)
+	found := make(map[string]columnFacts, len(rows))
+	for _, c := range rows {
+		found[c.Name] = c
 	}
 	columns := wantedColumns()
 	for i := range columns {
 		want := &columns[i]
-		if is, ok := found[want.name]; ok {
-			want.exists, want.is, want.notNull = true, is.is, is.notNull
-			want.canSelect, want.canUpdate = is.canSelect, is.canUpdate
-		}
+		want.is, want.exists = found[want.name]
 	}
 	return columns, nil
 }
@@ -197,9 +187,9 @@ func checkShape(table schema.Table, columns []column) error {
 		case !c.exists:
 			missing = true
 			faults = append(faults, fmt.Sprintf("column %s is missing", c.name))
-		case !slices.Contains(c.types, c.is):
-			faults = append(faults, fmt.Sprintf("column %s is %s, expected %s", c.name, c.is, strings.Join(c.types, " or ")))
-		case c.filled == nullsHide && !c.notNull:
+		case !slices.Contains(c.types, c.is.Type):
+			faults = append(faults, fmt.Sprintf("column %s is %s, expected %s", c.name, c.is.Type, strings.Join(c.types, " or ")))
+		case c.filled == nullsHide && !c.is.NotNull:
 			faults = append(faults, fmt.Sprintf("column %s must be NOT NULL", c.name))
 		}
 	}
@@ -221,7 +211,7 @@ func checkShape(table schema.Table, columns []column) error {
 func checkNulls(table schema.Table, columns []column) error {
 	var open []string
 	for _, c := range columns {
-		if c.filled == nullsDefect && !c.notNull {
+		if c.filled == nullsDefect && !c.is.NotNull {
 			open = append(open, c.name)
 		}
 	}
@@ -237,11 +227,11 @@ func checkNulls(table schema.Table, columns []column) error {
 
 // checkGrants names the statements that give the role what it lacks.
 func (s *session) checkGrants(t tableFacts, columns []column, after AfterSend) error {
-	unreadable := !t.writers // SELECT on some columns is not enough
+	unreadable := !t.Writers // SELECT on some columns is not enough
 	updates, needed := []string{}, false
 	for _, c := range columns {
-		unreadable = unreadable || c.exists && !c.canSelect
-		if c.exists && c.writes && !c.canUpdate {
+		unreadable = unreadable || c.exists && !c.is.CanSelect
+		if c.exists && c.writes && !c.is.CanUpdate {
 			updates = append(updates, c.name)
 			needed = needed || !c.later
 		}
@@ -255,9 +245,9 @@ func (s *session) checkGrants(t tableFacts, columns []column, after AfterSend) e
 // lacking names the statements that let the role into the schema, have it read the
 // table, update these columns, and delete, where it may not.
 func (s *session) lacking(t tableFacts, unreadable bool, updates []string, deletes bool) error {
-	role := sqltext.Identifier(t.role)
+	role := sqltext.Identifier(t.Role)
 	var grants, privileges []string
-	if !t.usage {
+	if !t.Usable {
 		grants = append(grants, fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", sqltext.Identifier(s.table.Schema), role))
 	}
 	if unreadable {
@@ -266,7 +256,7 @@ func (s *session) lacking(t tableFacts, unreadable bool, updates []string, delet
 	if len(updates) > 0 {
 		privileges = append(privileges, "UPDATE ("+strings.Join(updates, ", ")+")")
 	}
-	if deletes && !t.deletable {
+	if deletes && !t.Deletable {
 		privileges = append(privileges, "DELETE")
 	}
 	if len(privileges) > 0 {
@@ -276,7 +266,7 @@ func (s *session) lacking(t tableFacts, unreadable bool, updates []string, delet
 		return nil
 	}
 	return &flaw{
-		found:  fmt.Sprintf("role %s lacks privileges on table %s", t.role, s.table),
+		found:  fmt.Sprintf("role %s lacks privileges on table %s", t.Role, s.table),
 		advice: "run " + strings.Join(grants, " "),
 		fix:    strings.Join(grants, "\n"),
 	}

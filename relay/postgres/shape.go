@@ -36,13 +36,13 @@ func fixShape(table schema.Table, columns []column) string {
 				table.Quoted(), c.name, needed[c.name]))
 		case !c.exists:
 			missing = true
-		case !slices.Contains(c.types, c.is):
+		case !slices.Contains(c.types, c.is.Type):
 			if slices.Contains(guarded, c.name) && !unguarded {
 				unguarded = true
 				lines = append(lines, fmt.Sprintf("DROP TRIGGER IF EXISTS %s ON %s;", sqltext.Identifier(table.Guard()), table.Quoted()))
 			}
 			lines = append(lines, alter+fmt.Sprintf("TYPE %s USING %s::%[1]s;", c.types[0], c.name))
-		case c.filled != nullsFine && !c.notNull:
+		case c.filled != nullsFine && !c.is.NotNull:
 			lines = append(lines, alter+"SET NOT NULL;  -- after the rows without a value have been filled or deleted")
 		}
 	}

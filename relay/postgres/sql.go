@@ -3,19 +3,17 @@ package postgres
 import (
 	"embed"
 	"fmt"
-	"regexp"
-	"strings"
-	"text/template"
+
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
-// The statements of the relay are files of SQL. A file names its parameters
-// (@after) and its result's columns; what depends on the table stands between
-// double braces.
+// The statements that touch rows are in sql, and prepared. Look-ups in the catalogs are
+// in catalog; only doctor and the first moments of a session use most of them.
 //
-//go:embed sql/*.sql
+//go:embed sql/*.sql catalog/*.sql
 var sqlFiles embed.FS
 
-var sqlTexts = template.Must(template.New("sql").Option("missingkey=error").ParseFS(sqlFiles, "sql/*.sql"))
+var files = sqltext.Parse(sqlFiles, "sql/*.sql", "catalog/*.sql")
 
 // statement is prepared at its first use and then known by its name.
 type statement struct {
@@ -27,42 +25,9 @@ type statement struct {
 // newStatement fills in a file. Where several statements are made of one, variant
 // tells their names apart.
 func newStatement(file, variant string, blanks any) statement {
-	var text strings.Builder
-	if err := sqlTexts.ExecuteTemplate(&text, file+".sql", blanks); err != nil {
-		panic(fmt.Sprintf("sql/%s.sql: %v", file, err)) // a mistake in the file
-	}
 	st := statement{name: file + variant}
-	st.sql, st.params = numbered(withoutComments(text.String()))
+	st.sql, st.params = files.Statement(file, blanks).Numbered()
 	return st
-}
-
-// withoutComments leaves out the lines that are comments: they are for who reads
-// the file, not for the server's log.
-func withoutComments(text string) string {
-	var b strings.Builder
-	for line := range strings.Lines(text) {
-		if !strings.HasPrefix(strings.TrimSpace(line), "--") {
-			b.WriteString(line)
-		}
-	}
-	return strings.TrimSpace(b.String())
-}
-
-// parameterPattern is a parameter in a file; PostgreSQL's operators with an @, such
-// as @>, are followed by no letter.
-var parameterPattern = regexp.MustCompile(`@[a-z_]+`)
-
-// numbered puts $1, $2 and so on in the place of the parameters' names.
-func numbered(text string) (sql string, params []string) {
-	numbers := make(map[string]int)
-	sql = parameterPattern.ReplaceAllStringFunc(text, func(name string) string {
-		if numbers[name] == 0 {
-			params = append(params, name[1:])
-			numbers[name] = len(params)
-		}
-		return fmt.Sprintf("$%d", numbers[name])
-	})
-	return sql, params
 }
 
 // args are a statement's parameters, in the binary format. A nil one is NULL.

@@ -29,6 +29,17 @@ func All[T any](ctx context.Context, on Session, s Statement, given Args) ([]T, 
 	return found, err
 }
 
+// Column is [All] for a statement that has one column.
+func Column[T any](ctx context.Context, on Session, s Statement, given Args) ([]T, error) {
+	var found []T
+	err := on.query(ctx, s, given, func(rows pgx.Rows) error {
+		var err error
+		found, err = pgx.CollectRows(rows, pgx.RowTo[T])
+		return err
+	})
+	return found, err
+}
+
 // One is [All] for a statement that has one row. Without any the error is
 // [pgx.ErrNoRows].
 func One[T any](ctx context.Context, on Session, s Statement, given Args) (T, error) {
