@@ -1,9 +1,11 @@
 package docs_test
 
 import (
+	"cmp"
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -57,20 +59,46 @@ func rules(t *testing.T) []*rule {
 	return all
 }
 
-func TestRulesAreNumberedOnceAndInOrder(t *testing.T) {
-	var ids, numbered []string
-	for _, r := range rules(t) {
-		if slices.Contains(ids, r.id) {
-			t.Errorf("%s has rule %s twice", rulesPage, r.id)
+// TestRulesAreNumberedInOrder: each series of rules (1, 2, 3; T1, T2, T3) counts up from
+// one without a gap, and stands in one place.
+func TestRulesAreNumberedInOrder(t *testing.T) {
+	count := map[string]int{} // of the rules of a series, by its letter
+	last := ""
+	for i, r := range rules(t) {
+		series := strings.TrimRight(r.id, "0123456789")
+		if i > 0 && series != last && count[series] > 0 {
+			t.Errorf("%s has rule %s apart from the others of its series", rulesPage, r.id)
 		}
-		ids = append(ids, r.id)
-		if r.id[0] <= '9' {
-			numbered = append(numbered, r.id)
+		last = series
+		count[series]++
+		if want := series + strconv.Itoa(count[series]); r.id != want {
+			t.Errorf("%s has rule %s where rule %s has its place", rulesPage, r.id, want)
 		}
 	}
-	want := strings.Fields("1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22")
-	if !slices.Equal(numbered, want) {
-		t.Errorf("%s has the numbered rules %v, want %v", rulesPage, numbered, want)
+}
+
+// contentsRow is a line of the page's list of sections.
+var contentsRow = regexp.MustCompile(`(?m)^\* \[([^]]+)\]\(#[^)]+\): rules? ([A-Z]?[0-9]+)(?: (?:to|and) ([A-Z]?[0-9]+))?\.`)
+
+func TestContentsOfTheRulesNameEachSection(t *testing.T) {
+	var want []string
+	for section := range strings.SplitSeq(read(t, rulesPage), "\n## ") {
+		var ids []string
+		for line := range strings.Lines(section) {
+			if heading := ruleHeading.FindStringSubmatch(line); heading != nil {
+				ids = append(ids, heading[1])
+			}
+		}
+		if name, _, _ := strings.Cut(section, "\n"); len(ids) > 0 {
+			want = append(want, name+" "+ids[0]+" "+ids[len(ids)-1])
+		}
+	}
+	var found []string
+	for _, row := range contentsRow.FindAllStringSubmatch(read(t, rulesPage), -1) {
+		found = append(found, row[1]+" "+row[2]+" "+cmp.Or(row[3], row[2]))
+	}
+	if !slices.Equal(found, want) {
+		t.Errorf("%s lists its sections with these rules:\n%s\nand has these:\n%s", rulesPage, strings.Join(found, "\n"), strings.Join(want, "\n"))
 	}
 }
 
