@@ -6,11 +6,8 @@ import (
 	"net"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/outbox-relay/outbox-relay/e2e/testbed/faultproxy"
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
@@ -114,107 +111,6 @@ func survivesPoison(f *fixture) {
 		f.reach(s)
 		f.want(s, message(topic), relay.Acknowledged, "")
 	}
-}
-
-// losses is how often the connection is lost in reportsOnceUnderLosses.
-const losses = 20
-
-// reportsOnceUnderLosses publishes like the relay, with the window always full,
-// while connections are cut and the broker is stopped.
-func reportsOnceUnderLosses(f *fixture) {
-	proxy := f.proxy()
-	s := f.ready(SinkOptions{Addr: proxy.Addr()})
-	topic := f.broker.Topics().Good
-	stop := make(chan struct{})
-	var load sync.WaitGroup
-	published := 0
-	var acks atomic.Int64
-	acknowledged := make(map[string]bool)
-	load.Go(func() {
-		slots := make(chan struct{}, window)
-		for {
-			select {
-			case <-stop:
-				for range window { // all are reported
-					slots <- struct{}{}
-				}
-				return
-			case slots <- struct{}{}:
-				published++
-				s.Publish(message(topic), func(m *relay.Message, o relay.Outcome) {
-					f.report(m, o)
-					// As the relay does: what is reported is the relay's again. Under the race
-					// detector this catches a sink that still reads it.
-					m.Payload, m.Headers = nil, nil
-					if o.Class == relay.Acknowledged {
-						acks.Add(1)
-						<-slots
-						return
-					}
-					// A sink that is down reports as fast as it is asked.
-					time.AfterFunc(time.Millisecond, func() { <-slots })
-				})
-			}
-		}
-	})
-	for i := range losses {
-		before := acks.Load()
-		f.lose(i, proxy, s)
-		if i%4 == 3 { // a slow broker acknowledges nothing between losses that follow at once
-			eventually(f, "an acknowledgement between losses", func() bool { return acks.Load() > before })
-		}
-	}
-	close(stop)
-	load.Wait()
-
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if len(f.outcomes) != published {
-		f.Errorf("%d of %d messages were reported", len(f.outcomes), published)
-	}
-	count := make(map[relay.Class]int)
-	for id, o := range f.outcomes {
-		count[o.Class]++
-		if o.Class == relay.Acknowledged {
-			acknowledged[id.String()] = true
-		}
-	}
-	f.Logf("%d messages: %v", published, count)
-	if count[relay.Acknowledged] == 0 || count[relay.Unavailable] == 0 || count[relay.Refused]+count[relay.Rejected] > 0 {
-		f.Errorf("outcomes are %v, want acknowledged, unavailable and unknown ones", count)
-	}
-	stored := make(map[string]bool)
-	for _, id := range f.ids(topic) {
-		stored[id] = true
-	}
-	for id := range acknowledged {
-		if !stored[id] {
-			f.Fatalf("message %s was acknowledged and is not stored", id)
-		}
-	}
-}
-
-// lose loses the connection in one of several ways and waits until the sink is
-// back.
-func (f *fixture) lose(i int, proxy *faultproxy.Proxy, s relay.Sink) {
-	switch i % 4 {
-	case 0:
-		proxy.Cut()
-	case 1:
-		proxy.StallReplies(true)
-		eventually(f, "an acknowledgement held back", func() bool { return proxy.HeldReplies() > 0 })
-		proxy.Cut()
-		proxy.StallReplies(false)
-	case 2:
-		proxy.Refuse(true)
-		proxy.Cut()
-		f.down(s)
-		proxy.Refuse(false)
-	case 3:
-		f.broker.Stop(f)
-		f.broker.Restart(f)
-	}
-	f.reach(s)
 }
 
 func neverBlocks(f *fixture) {
