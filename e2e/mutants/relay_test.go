@@ -204,8 +204,8 @@ var relayMutants = []mutant{
 	{
 		rule: "8: the relay does not pass for a synchronous standby",
 		file: "relay/tail/lag.go",
-		old:  `string(rows[0][3]) == "t"`,
-		new:  `false`,
+		old:  "case r.PassesForStandby:",
+		new:  "case false:",
 		pkg:  "./relay/engine", test: "TestRelayDoesNotPassForASynchronousStandby",
 	},
 	{
@@ -316,7 +316,7 @@ var relayMutants = []mutant{
 	{
 		rule: "12: a read session is on the server where the control session leads",
 		file: "relay/postgres/leader.go",
-		old:  "case string(row[1]) != \"t\":",
+		old:  "case !there.Leads:",
 		new:  "case false:",
 		pkg:  "./relay/postgres", test: "TestReadingIsForTheLeaderOnly",
 	},

@@ -36,8 +36,8 @@ var sessionMutants = []mutant{
 	{
 		rule: "20: the lock is looked up by the process that the server knows",
 		file: "relay/postgres/leader.go",
-		old:  "c.route.backend, c.lock",
-		new:  "c.pg.PID(), c.lock",
+		old:  "c.server.Address, c.route.backend",
+		new:  "c.server.Address, c.pg.PID()",
 		pkg:  "./relay/postgres", test: "TestRelayWorksThroughASessionPooler",
 	},
 	{
@@ -78,8 +78,8 @@ var sessionMutants = []mutant{
 	{
 		rule: "18: a session that is silent for too long is no relay's",
 		file: "relay/postgres/holder.go",
-		old:  "named && h.Quiet < silenceLimit",
-		new:  "named",
+		old:  "r.NamedRelay && quiet < silenceLimit",
+		new:  "r.NamedRelay",
 		pkg:  "./relay/postgres", test: "TestSilentHolderOfTheLockIsNoRelay",
 	},
 	{
