@@ -241,9 +241,18 @@ func (h *harness) int(sql string) (n int64) {
 	return n
 }
 
+func (h *harness) text(sql string) (text string) {
+	h.Helper()
+	var value any
+	if err := h.conn.QueryRow(h.Context(), sql).Scan(&value); err != nil {
+		h.Fatal(err)
+	}
+	return fmt.Sprint(value)
+}
+
 // patience is how long a condition may take before the test fails. It bounds a
 // test that is broken, and is no measure of speed.
-const patience = 30 * time.Second
+const patience = 60 * time.Second
 
 func (h *harness) until(what string, condition func() bool) {
 	h.Helper()
