@@ -30,7 +30,7 @@ func BenchmarkPublish(b *testing.B) {
 			return natsserver.StartProcess(ctx, o)
 		},
 	}
-	publishers := map[string]func(*testing.B, string){"publisher=sink": benchSink, "publisher=library": benchLibrary}
+	publishers := map[string]func(*testing.B, string){"publisher=sink": benchSink, "publisher=library": benchLibrary, "publisher=batches": benchBatches}
 	for where, start := range servers {
 		for who, run := range publishers {
 			b.Run(where+"/"+who, func(b *testing.B) {
@@ -48,7 +48,7 @@ func BenchmarkPublish(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				if _, err := js.CreateStream(b.Context(), jetstream.StreamConfig{Name: "B", Subjects: []string{"b.>"}}); err != nil {
+				if _, err := js.CreateStream(b.Context(), jetstream.StreamConfig{Name: "B", Subjects: []string{"b.>"}, AllowBatchPublish: true}); err != nil {
 					b.Fatal(err)
 				}
 				run(b, s.URL())
@@ -70,7 +70,15 @@ func benchMessage(i int) *relay.Message {
 }
 
 func benchSink(b *testing.B, url string) {
-	s, err := natsjs.Open(natsjs.Options{URLs: url, Window: benchWindow})
+	benchOptions(b, natsjs.Options{URLs: url, Window: benchWindow, FastIngest: natsjs.FastIngestOff})
+}
+
+func benchBatches(b *testing.B, url string) {
+	benchOptions(b, natsjs.Options{URLs: url, Window: benchWindow})
+}
+
+func benchOptions(b *testing.B, o natsjs.Options) {
+	s, err := natsjs.Open(o)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -22,7 +22,7 @@ func (b *broker) Connect(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	sess, err := openSession(ctx, s.options, as.servers(b.discovered), s.requeue)
+	sess, err := openSession(ctx, s.options, as.servers(b.discovered), requeuing{s.queue.Put, &s.lanes})
 	if err != nil {
 		return nil, withAdvice(err, s.options)
 	}

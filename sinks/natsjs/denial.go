@@ -22,6 +22,7 @@ func (s *session) takeError(err error) {
 		s.denials.deny(operation)
 		return
 	}
+	s.lanes.denied(subject)
 	// The server reports every violation. The first one settles all messages in flight
 	// to the subject, because they were all written with the same rights.
 	for _, e := range s.pending.takeIf(func(e *entry, _ uint64) bool { return e.message.Topic == subject }) {

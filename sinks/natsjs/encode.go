@@ -49,6 +49,13 @@ func (e *encoder) addressed(inbox string, t ticket) *nats.Msg {
 	return &e.msg
 }
 
+// inBatch is addressed for a message of a batch.
+func (e *encoder) inBatch(inbox, prefix string, t batchTicket) *nats.Msg {
+	e.reply = appendBatchReply(append(e.reply[:0], inbox...), prefix, t)
+	e.msg.Reply = string(e.reply)
+	return &e.msg
+}
+
 func (e *encoder) set(name, value string) {
 	e.values = append(e.values, value)
 	i := len(e.values)

@@ -26,18 +26,46 @@ type item struct {
 	due time.Time
 	// proposed says that a stream may have the message from an earlier publish.
 	proposed bool
+	// lane is that of the message, or nil. alone says that it is published outside of the
+	// lane's batch: the others of the lane wait for its outcome.
+	lane  *lane
+	alone bool
+	// command is not for a message, but for the lane.
+	command command
 }
 
-func (it item) done(o relay.Outcome) { it.report(it.message, o) }
+// command is what the goroutine that writes is told about a lane, between messages.
+type command uint8
+
+const (
+	commandNone   command = iota
+	commandFinish         // no message follows
+	commandPing           // ask the stream what it has
+)
+
+var commandNames = [...]string{"none", "finish", "ping"}
+
+// String returns the command in lower case.
+func (c command) String() string { return commandNames[c] }
+
+func (it item) done(o relay.Outcome) {
+	if it.lane != nil {
+		it.lane.session.lanes.settled(it.lane, o)
+		return
+	}
+	it.report(it.message, o)
+}
 
 // unsent reports a message that was not written, or that no stream took, because
 // there is no connection.
-func (it item) unsent(why error) {
+func (it item) unsent(why error) { it.done(it.lost(why)) }
+
+// lost is the outcome of a message that no stream took because there is no connection.
+func (it item) lost(why error) relay.Outcome {
 	if it.proposed {
-		it.done(relay.UnknownOutcome(relay.ErrorTypeDisconnected, why))
-		return
+		return relay.UnknownOutcome(relay.ErrorTypeDisconnected, why)
 	}
-	it.done(unavailable(why))
+	return unavailable(why)
 }
 
 // entry is a message in flight.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -33,7 +34,7 @@ func Examine(ctx context.Context, o Options, topics []string) []relay.Check {
 			Fix: "set OUTBOX_SINK_URL, OUTBOX_NATS_* and OUTBOX_TLS_* to what is there and goes together",
 		}}
 	}
-	s, err := openSession(ctx, o, as.servers(nil), func(item) {})
+	s, err := openSession(ctx, o, as.servers(nil), requeuing{func(item) bool { return false }, new(atomic.Uint64)})
 	if err != nil {
 		found := fmt.Errorf("connect to NATS at %s: %w", as, err)
 		return []relay.Check{{

@@ -178,7 +178,7 @@ func (s *session) noStream(ctx context.Context, topic string, entries []entry) {
 			delete(s.lookup.answers, topic)
 			for _, e := range entries {
 				if e.tries++; e.tries <= routeTries {
-					s.requeue(e.item)
+					s.again(e.item)
 					continue
 				}
 				e.done(refused)

@@ -21,6 +21,24 @@ const (
 	Create = link.Create
 )
 
+// FastIngest says whether messages go in batches where the server and the stream allow
+// it.
+type FastIngest uint8
+
+// The ways to ingest.
+const (
+	// FastIngestAuto: in batches where the configuration of the stream, which is looked
+	// up, allows it; one by one elsewhere, and where look-ups are not permitted.
+	FastIngestAuto FastIngest = iota
+	// FastIngestOff: one by one.
+	FastIngestOff
+)
+
+var fastIngestNames = [...]string{"auto", "off"}
+
+// String returns the value as OUTBOX_NATS_FAST_INGEST has it.
+func (f FastIngest) String() string { return fastIngestNames[f] }
+
 // TLS names PEM files. If any of them is set, a connection without TLS is refused.
 // They are read again for each connection, so that a renewed certificate is used.
 type TLS = link.TLS
@@ -50,6 +68,7 @@ type Options struct {
 	// with handshake_first want it. A connection without TLS is refused then.
 	TLSFirst bool
 
+	FastIngest FastIngest
 	Topology   Topology
 	StreamName string // for Create; empty: OUTBOX
 

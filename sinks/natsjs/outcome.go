@@ -22,6 +22,8 @@ const (
 	codeSubjectsOverlap       jetstream.ErrorCode = 10065
 	codeTooManyRequests       jetstream.ErrorCode = 10167 // the stream's own queue is full
 	codeDuplicateInProcess    jetstream.ErrorCode = 10158 // an earlier publish of the message id is not committed
+	codeBatchDisabled         jetstream.ErrorCode = 10205 // the stream takes no batches (any more)
+	codeBatchUnknown          jetstream.ErrorCode = 10208 // the stream's leader has not, or no longer, the batch
 )
 
 // refusal translates a stream's error. What concerns one stream or one message

@@ -83,6 +83,36 @@ func (p *pending) add(it item, size int64, deadline time.Time) (ticket, error) {
 	return ticket{slot, p.last}, nil
 }
 
+// reserve gives a number to a publish that is in flight elsewhere, in a batch. It
+// returns errEnded once end was called.
+func (p *pending) reserve() (number uint64, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended {
+		return 0, errEnded
+	}
+	p.last++
+	return p.last, nil
+}
+
+// noteAnswered is acknowledge for messages of a batch, which waited no longer than limit.
+func (p *pending) noteAnswered(entries []laneEntry, limit time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	last := entries[len(entries)-1]
+	p.acked = max(p.acked, last.number)
+	if deadline := last.began.Add(limit); deadline.After(p.answered) {
+		p.answered = deadline
+	}
+}
+
+// lastNumber is the number given last; 0: none was.
+func (p *pending) lastNumber() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last
+}
+
 // take removes a message, unless it was taken before.
 func (p *pending) take(t ticket) (item, bool) {
 	p.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -29,11 +30,13 @@ type session struct {
 	js      jetstream.JetStream
 	inbox   string // what all reply subjects begin with
 	pending *pending
+	lanes   *lanes
 	lookup  *lookup
 	denials *denials
-	requeue func(item) // publishes a message again that no stream took
-	server  server     // that it is with
-	address string     // of the server, without credentials
+	requeue func(item) bool // has an item written, again; false: the sink is closed
+	server  server          // that it is with
+	address string          // of the server, without credentials
+	batches string          // what the names of its batches begin with
 
 	life   *link.Life
 	closed chan struct{} // closed when the client library is done with the connection
@@ -52,10 +55,10 @@ const (
 // tried here one after the other, because the client library would verify all of their
 // certificates by one name, or each by its address. The error is the last one of a
 // server that was reached; if none was, the last one.
-func openSession(ctx context.Context, o Options, servers []server, requeue func(item)) (*session, error) {
+func openSession(ctx context.Context, o Options, servers []server, q requeuing) (*session, error) {
 	var told, last error
 	for _, server := range shuffled(servers) {
-		s, err := openSessionWith(ctx, o, server, requeue)
+		s, err := openSessionWith(ctx, o, server, q)
 		if err == nil {
 			return s, nil
 		}
@@ -72,12 +75,18 @@ func openSession(ctx context.Context, o Options, servers []server, requeue func(
 	return nil, last
 }
 
+// requeuing is what a session needs of its sink.
+type requeuing struct {
+	put     func(item) bool
+	numbers *atomic.Uint64 // the lanes' last number
+}
+
 // unreachedError is of a server that takes no connection.
 type unreachedError struct{ error }
 
 func (e unreachedError) Unwrap() error { return e.error }
 
-func openSessionWith(ctx context.Context, o Options, server server, requeue func(item)) (*session, error) {
+func openSessionWith(ctx context.Context, o Options, server server, q requeuing) (*session, error) {
 	credentials, err := o.credentials(server.name)
 	if err != nil {
 		return nil, err
@@ -88,11 +97,13 @@ func openSessionWith(ctx context.Context, o Options, server server, requeue func
 		socket:  &socket{ctx: ctx, timeout: connectTimeout},
 		pending: newPending(o.Window),
 		denials: newDenials(),
-		requeue: requeue,
+		requeue: q.put,
+		batches: newBatchPrefix(),
 		life:    link.NewLife("NATS"),
 		closed:  make(chan struct{}),
 	}
 	s.lookup = newLookup()
+	s.lanes = newLanes(q.numbers, s)
 	// The library heeds no context while it connects.
 	defer context.AfterFunc(ctx, s.socket.cut)()
 	conn, err := nats.Connect("", append(s.connOptions(), credentials...)...)
@@ -164,6 +175,26 @@ func (s *session) prepare() error {
 	if err := s.conn.LastError(); errors.Is(err, nats.ErrPermissionViolation) {
 		return fmt.Errorf("subscribe to acknowledgements: %w: grant the subscription, or set OUTBOX_NATS_INBOX_PREFIX", err)
 	}
+	return s.prepareBatches()
+}
+
+// prepareBatches subscribes to what comes back for batches. Where that is not permitted,
+// messages are published alone.
+func (s *session) prepareBatches() error {
+	if s.lanes.off = s.options.FastIngest == FastIngestOff; s.lanes.off {
+		return nil
+	}
+	sub, err := s.conn.Subscribe(s.inbox+batchWildcard, s.takeBatchReply)
+	if err == nil {
+		err = sub.SetPendingLimits(-1, -1)
+	}
+	if err == nil {
+		err = s.conn.FlushTimeout(connectTimeout)
+	}
+	if err != nil {
+		return fmt.Errorf("subscribe to acknowledgements of batches: %w", err)
+	}
+	s.lanes.off = errors.Is(s.conn.LastError(), nats.ErrPermissionViolation)
 	return nil
 }
 
@@ -193,10 +224,25 @@ func (s *session) publish(e *encoder, it item, size int64, now time.Time) {
 	case errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrBadHeaderMsg):
 		s.settle(t, relay.RejectedOutcome(fmt.Errorf("%w: %w", relay.ErrInvalid, err)))
 	default:
-		// The failed write has lost the library's buffer, with this message and others
-		// in it. Their outcome is unknown.
-		s.cut(fmt.Errorf("write to the broker: %w", err))
+		s.writeFailed(err)
 	}
+}
+
+// writeFailed ends the connection: the failed write has lost the library's buffer, with
+// some messages in it. Their outcome is unknown.
+func (s *session) writeFailed(err error) { s.cut(fmt.Errorf("write to the broker: %w", err)) }
+
+// again has a message published again.
+func (s *session) again(it item) {
+	if !s.requeue(it) {
+		it.unsent(errClosing)
+	}
+}
+
+// noteLate gives the topic a small share of the window, outside of batches.
+func (s *session) noteLate(topic string) {
+	s.pending.noteLate(topic)
+	s.lanes.noteLate(topic)
 }
 
 func (s *session) settle(t ticket, o relay.Outcome) {
@@ -217,6 +263,9 @@ func (s *session) takeReply(m *nats.Msg) {
 	case acknowledged:
 		if it, ok := s.pending.acknowledge(t); ok {
 			// A duplicate of a publish that was repeated here is not news.
+			if s.lanes.attentive.Load() {
+				s.lanes.acknowledgedAlone(it, !r.duplicate)
+			}
 			it.done(relay.Outcome{Class: relay.Acknowledged, Duplicate: r.duplicate && !it.proposed})
 		}
 	case inProcess:
@@ -249,7 +298,9 @@ func (s *session) end() {
 	s.socket.cut()
 	s.conn.Close()
 	<-s.closed
-	s.reportLost(s.pending.end())
+	inBatches := s.lanes.close()
+	alone := s.pending.end()
+	s.reportLost(alone, inBatches)
 	s.life.End()
 }
 
@@ -257,41 +308,41 @@ func (s *session) end() {
 // The client library passes it on as text only.
 const maxPayloadViolation = "maximum payload violation"
 
-func (s *session) reportLost(entries []entry) {
-	if len(entries) == 0 {
-		return
-	}
+// reportLost reports what was in flight, in batches (of those the largest size is given)
+// and outside of them.
+func (s *session) reportLost(alone []entry, inBatches int64) {
 	lost := s.lost()
 	errorType := relay.ErrorTypeDisconnected
 	if errors.Is(lost, errUnresponsive) || errors.Is(lost, nats.ErrStaleConnection) {
 		errorType = relay.ErrorTypeUnresponsive
 	}
-	culprit := -1
+	culprit := int64(-1) // its size
 	if strings.Contains(strings.ToLower(lost.Error()), maxPayloadViolation) {
-		culprit = largest(entries)
+		culprit = max(inBatches, largest(alone))
 	}
-	for i, e := range entries {
-		switch {
-		case i == culprit:
-			e.done(relay.RejectedOutcome(fmt.Errorf("%w: %d bytes of headers and payload, and the server says: %w",
-				relay.ErrTooLarge, e.size, lost)))
-		case e.phase != unanswered: // no stream took it, unless an earlier publish of it
-			e.unsent(lost)
-		default:
-			e.done(relay.UnknownOutcome(errorType, lost))
+	outcome := func(size int64) relay.Outcome {
+		if size == culprit {
+			culprit = -1
+			return relay.RejectedOutcome(fmt.Errorf("%w: %d bytes of headers and payload, and the server says: %w", relay.ErrTooLarge, size, lost))
 		}
+		return relay.UnknownOutcome(errorType, lost)
 	}
+	for _, e := range alone {
+		if o := outcome(e.size); o.Class == relay.Rejected || e.phase == unanswered {
+			e.done(o)
+			continue
+		}
+		e.unsent(lost) // no stream took it, unless an earlier publish of it
+	}
+	s.lanes.lose(func(e *laneEntry) relay.Outcome { return outcome(e.size) })
 }
 
-// largest finds a message that is over the limit, although the limit is not known
-// (it was changed while the connection lived): the server refused a message that is
-// over it, and the largest one is not smaller than that.
-func largest(entries []entry) int {
-	at := 0
-	for i, e := range entries {
-		if e.size > entries[at].size {
-			at = i
-		}
+// largest finds the size of a message that is over the limit, although the limit is not
+// known (it was changed while the connection lived): the server refused a message that
+// is over it, and the largest one is not smaller than that.
+func largest(entries []entry) (size int64) {
+	for i := range entries {
+		size = max(size, entries[i].size)
 	}
-	return at
+	return size
 }

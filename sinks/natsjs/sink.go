@@ -11,7 +11,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
-var _ relay.Sink = (*Sink)(nil)
+var _ relay.Laned = (*Sink)(nil)
 
 // Sink publishes to JetStream. It has three goroutines, beside those of the client
 // library: one publishes, one keeps a connection, one looks up streams.
@@ -19,7 +19,14 @@ type Sink struct {
 	options Options
 	queue   *link.Queue[item]
 	link    *link.Link[*session]
-	limit   atomic.Int64 // the newest max_payload of the server, in bytes; 0: not known
+	limit   atomic.Int64  // the newest max_payload of the server, in bytes; 0: not known
+	lanes   atomic.Uint64 // the last number of a lane
+	// handed are the lanes named since the last Flush. They are of the goroutine that
+	// publishes.
+	handed []*lane
+	// holding are the lanes of which a message waits to be written. They are of the
+	// goroutine that writes.
+	holding map[*lane]struct{}
 
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
@@ -34,7 +41,7 @@ func Open(o Options) (*Sink, error) {
 		return nil, fmt.Errorf("open JetStream sink: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Sink{options: o, queue: link.NewQueue[item](), cancel: cancel}
+	s := &Sink{options: o, queue: link.NewQueue[item](), cancel: cancel, holding: make(map[*lane]struct{})}
 	s.link = link.New[*session](link.Options{Broker: "NATS", Servers: as.String(), Logger: o.Logger})
 	s.tasks.Go(func() { s.link.Keep(ctx, &broker{sink: s}) })
 	s.tasks.Go(s.publishQueue)
@@ -50,6 +57,52 @@ func (s *Sink) requeue(it item) {
 	if !s.queue.Put(it) {
 		it.unsent(errClosing)
 	}
+}
+
+// Lane implements [relay.Laned].
+func (s *Sink) Lane(m *relay.Message) relay.Lane {
+	sess, _ := s.link.Current()
+	if sess == nil {
+		return relay.Lane{}
+	}
+	l := sess.lanes.join(m)
+	if l == nil {
+		return relay.Lane{}
+	}
+	if s.find(l.number) == nil {
+		s.handed = append(s.handed, l)
+	}
+	return relay.Lane{Number: l.number, Strict: true}
+}
+
+func (s *Sink) find(number uint64) *lane {
+	for _, l := range s.handed {
+		if l.number == number {
+			return l
+		}
+	}
+	return nil
+}
+
+// PublishIn implements [relay.Laned]. The last message of a lane waits for Flush.
+func (s *Sink) PublishIn(to relay.Lane, m *relay.Message, report relay.Report) {
+	it := item{message: m, report: report, lane: goneLane}
+	if l := s.find(to.Number); l != nil {
+		it.lane = l
+		l.handed.Add(1)
+	}
+	if !s.queue.Put(it) {
+		report(m, withdrawn)
+	}
+}
+
+// Flush implements [relay.Laned].
+func (s *Sink) Flush() {
+	for _, l := range s.handed {
+		l.session.lanes.flush(l)
+	}
+	clear(s.handed)
+	s.handed = s.handed[:0]
 }
 
 // MaxMessageBytes implements [relay.Sink]. Headers count against the server's
@@ -79,12 +132,18 @@ func (s *Sink) publishQueue() {
 	s.queue.Run(func(items []item, closed bool) {
 		s.publishItems(&e, items, closed)
 		e.forget()
+		if closed {
+			s.strandAll()
+		}
 	})
 }
 
 func (s *Sink) publishItems(e *encoder, items []item, closed bool) {
 	now := time.Now()
 	sess, downErr := s.link.Current()
+	if closed {
+		sess, downErr = nil, errClosing
+	}
 	l := limits{payload: s.options.MaxMessageBytes, inbox: s.options.InboxPrefix}
 	if sess != nil {
 		l.message = sess.conn.MaxPayload()
@@ -93,12 +152,14 @@ func (s *Sink) publishItems(e *encoder, items []item, closed bool) {
 		l.message = s.limit.Load()
 	}
 	for _, it := range items {
+		if it.lane != nil && !it.alone {
+			s.publishLaned(e, sess, it, l, now)
+			continue
+		}
 		size, err := validate(it.message, l)
 		switch {
 		case err != nil:
 			it.done(relay.RejectedOutcome(err))
-		case closed:
-			it.unsent(errClosing)
 		case sess == nil:
 			it.unsent(downErr)
 		default:

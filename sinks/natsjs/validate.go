@@ -94,6 +94,12 @@ func checkTopic(topic, inbox string) error {
 	return nil
 }
 
+// fitsBatch returns whether a message of the topic can have the longer reply subject of a
+// batch.
+func fitsBatch(topic, inbox string) bool {
+	return len(topic)+1+len(inbox)+maxBatchReply+3+2*10 <= maxControlLine
+}
+
 // checkTokens checks the form of a subject without wildcards. Control characters are
 // checked elsewhere.
 func checkTokens(subject string) error {

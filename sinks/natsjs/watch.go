@@ -21,6 +21,7 @@ func (s *session) watch(ctx context.Context) {
 	defer tasks.Wait()
 	defer cancel()
 	tasks.Go(func() { s.lookUp(ctx) })
+	tasks.Go(func() { s.lookUpRoutes(ctx) })
 
 	tick := time.NewTicker(link.WatchInterval(s.options.AckTimeout))
 	defer tick.Stop()
@@ -49,7 +50,7 @@ func (s *session) watch(ctx context.Context) {
 				judge.Answer(answered.Add(-s.options.AckTimeout), now)
 			}
 			s.refuseLate(judge, now)
-			if s.hasToAsk(judge, now) {
+			if s.watchLanes(judge, now) || s.hasToAsk(judge, now) {
 				judge.Asked(now)
 				tasks.Go(func() { proofs <- s.prove(ctx) })
 			}
@@ -65,7 +66,7 @@ func (s *session) refuseLate(judge *link.Judge, now time.Time) {
 	for _, e := range s.pending.takeIf(func(e *entry, _ uint64) bool {
 		return e.phase == unanswered && judge.Of(s.began(e), now) == link.Late
 	}) {
-		s.pending.noteLate(e.message.Topic)
+		s.noteLate(e.message.Topic)
 		if e.stranger {
 			e.done(notAStream(e.message.Topic))
 			continue
@@ -128,7 +129,7 @@ func (s *session) repeat(now time.Time) {
 		} else {
 			e.due = time.Time{}
 		}
-		s.requeue(e.item)
+		s.again(e.item)
 	}
 }
 
@@ -138,12 +139,13 @@ func (s *session) settleUndecided(now time.Time) {
 	for _, e := range s.pending.takeIf(func(e *entry, acked uint64) bool {
 		return e.phase == undecided && e.first < acked
 	}) {
-		s.pending.noteLate(e.message.Topic)
+		s.noteLate(e.message.Topic)
 		e.done(unclaimedRefused(e.message.Topic, e.doubt))
 	}
 	for _, e := range s.pending.takeIf(func(e *entry, _ uint64) bool {
 		return e.phase == undecided && now.After(e.deadline)
 	}) {
+		s.lanes.noteLate(e.message.Topic)
 		e.done(e.notReady(e.doubt))
 	}
 }

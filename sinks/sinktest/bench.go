@@ -32,8 +32,9 @@ func processorTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// PublishAll publishes b.N messages, with a window of them outstanding at any time. It
-// returns when all are reported, and each has to be acknowledged.
+// PublishAll publishes b.N messages, with a window of them outstanding at any time, in
+// lanes where the sink has them. It returns when all are reported, and each has to be
+// acknowledged.
 func PublishAll(b *testing.B, s relay.Sink, window int, message func(i int) *relay.Message) {
 	b.Helper()
 	slots := make(chan struct{}, window)
@@ -44,9 +45,20 @@ func PublishAll(b *testing.B, s relay.Sink, window int, message func(i int) *rel
 		}
 		<-slots
 	}
+	laned, _ := s.(relay.Laned)
 	for i := range b.N {
-		slots <- struct{}{}
-		s.Publish(message(i), report)
+		select {
+		case slots <- struct{}{}:
+		default: // the window is full
+			if laned != nil {
+				laned.Flush()
+			}
+			slots <- struct{}{}
+		}
+		HandOver(s, message(i), report)
+	}
+	if laned != nil {
+		laned.Flush()
 	}
 	for range window {
 		slots <- struct{}{}
@@ -54,4 +66,15 @@ func PublishAll(b *testing.B, s relay.Sink, window int, message func(i int) *rel
 	if n := failed.Load(); n > 0 {
 		b.Fatalf("%d messages failed", n)
 	}
+}
+
+// HandOver publishes a message in the lane that it joins, or in none.
+func HandOver(s relay.Sink, m *relay.Message, report relay.Report) {
+	if laned, ok := s.(relay.Laned); ok {
+		if l := laned.Lane(m); l != (relay.Lane{}) {
+			laned.PublishIn(l, m, report)
+			return
+		}
+	}
+	s.Publish(m, report)
 }

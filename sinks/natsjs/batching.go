@@ -1,0 +1,156 @@
+package natsjs
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
+)
+
+// goneLane is that of messages whose lane is not known any more.
+var goneLane = &lane{state: laneEnded}
+
+// publishLaned writes a message in its lane's batch, or does what is asked about the
+// lane. It is for the goroutine that writes.
+func (s *Sink) publishLaned(e *encoder, sess *session, it item, limits limits, now time.Time) {
+	l := it.lane
+	if l == goneLane {
+		it.report(it.message, withdrawn)
+		return
+	}
+	if sess != l.session { // its connection has ended, or is just about to
+		s.strand(l, it)
+		return
+	}
+	switch it.command {
+	case commandFinish:
+		delete(s.holding, l)
+		sess.finish(e, l, now)
+		return
+	case commandPing:
+		sess.ping(l, now)
+		return
+	}
+	size, err := validate(it.message, limits)
+	if err != nil {
+		delete(s.holding, l)
+		sess.finish(e, l, now)
+		rejected := relay.RejectedOutcome(err)
+		sess.lanes.hold(l, it, &rejected)
+		return
+	}
+	before, written := l.back, l.hasBack
+	l.back, l.hasBack = sized{it, size}, true
+	if written {
+		sess.publishIn(e, l, before, now, false)
+		return
+	}
+	s.holding[l] = struct{}{}
+}
+
+// strand gives the messages of a lane back whose connection has ended.
+func (s *Sink) strand(l *lane, it item) {
+	delete(s.holding, l)
+	if back, ok := l.takeBack(); ok {
+		l.session.lanes.hold(l, back.item, nil)
+	}
+	if it.command == commandNone {
+		l.session.lanes.hold(l, it, nil)
+	}
+}
+
+// strandAll is strand for all lanes, when the sink is closed.
+func (s *Sink) strandAll() {
+	for l := range s.holding {
+		s.strand(l, item{command: commandFinish})
+	}
+}
+
+// finish writes the last message of a lane, so that the stream acknowledges the batch.
+// One that is the only one goes alone: that is as quick, and shows duplicates.
+func (s *session) finish(e *encoder, l *lane, now time.Time) {
+	back, ok := l.takeBack()
+	if !ok {
+		return
+	}
+	if l.sent > 0 { // only this goroutine changes it
+		s.publishIn(e, l, back, now, true)
+		return
+	}
+	back.alone = true
+	if !s.lanes.isolate(l, back.item) {
+		s.lanes.hold(l, back.item, nil)
+		return
+	}
+	s.publish(e, back.item, back.size, now)
+}
+
+// publishIn writes a message in the lane's batch.
+func (s *session) publishIn(e *encoder, l *lane, it sized, now time.Time, last bool) {
+	e.encode(it.message) // before it is in flight
+	sequence, ok := s.lanes.add(l, it, now, last)
+	if !ok {
+		s.lanes.hold(l, it.item, nil)
+		return
+	}
+	t := batchTicket{batch: l.number, sequence: sequence, op: opAppend}
+	switch {
+	case last:
+		t.op = opCommit
+	case sequence == 1:
+		t.op = opStart
+	}
+	err := s.conn.PublishMsg(e.inBatch(s.inbox, s.batches, t))
+	switch {
+	case err == nil:
+	case errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrBadHeaderMsg):
+		s.takeBatch(t, batchReply{kind: refusedIn}) // it says why when it goes alone
+	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining): // the end reports it
+	default:
+		s.writeFailed(err)
+	}
+}
+
+// ping asks the stream what it has of a batch. A stream that misses a message then ends
+// the batch. The question goes to a topic of the batch, for it has to reach the stream.
+func (s *session) ping(l *lane, now time.Time) {
+	topic, sent := s.lanes.pinging(l, now)
+	if topic == "" {
+		return
+	}
+	reply := appendBatchReply([]byte(s.inbox), s.batches, batchTicket{batch: l.number, sequence: sent, op: opPing})
+	// An error is the connection's, and ends it.
+	_ = s.conn.PublishMsg(&nats.Msg{Subject: topic, Reply: string(reply)})
+}
+
+// takeBatchReply takes in what came back for a message of a batch. It runs on the
+// library's goroutine for the subscription.
+func (s *session) takeBatchReply(m *nats.Msg) {
+	if t, ok := parseBatchReply(s.batches, strings.TrimPrefix(m.Subject, s.inbox)); ok {
+		s.takeBatch(t, parseBatchAnswer(m))
+	}
+}
+
+func (s *session) takeBatch(t batchTicket, r batchReply) {
+	if l := s.lanes.take(t, r, time.Now()); l != nil {
+		s.requeue(item{lane: l, command: commandPing})
+	}
+}
+
+// pingAfter is how long nothing may come of a batch before the stream is asked about it:
+// not so often that a busy stream is asked.
+func (s *session) pingAfter() time.Duration { return s.options.AckTimeout / 8 }
+
+// watchLanes refuses the messages in batches that are late, and asks about batches of
+// which nothing comes. It returns whether the broker has to be asked.
+func (s *session) watchLanes(judge *link.Judge, now time.Time) (ask bool) {
+	silent, ask := s.lanes.watch(judge, now)
+	for _, l := range silent {
+		s.requeue(item{lane: l, command: commandPing})
+	}
+	return ask
+}

@@ -1,0 +1,207 @@
+package natsjs
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// lane is a run of messages in one batch of one stream (ADR-50, fast-ingest). The
+// stream stores them in the order in which they were written, and nothing after one that
+// it did not store. It acknowledges by sequence in the batch: all up to there.
+//
+// A batch ends with its last message, or with the first that the stream does not take.
+// That one is then published alone, outside of any batch: its outcome says why, and the
+// rest comes back withdrawn. So each batch that ends early settles at least one message.
+//
+// The outcomes are reported in the order of the messages, while the lock of the session's
+// lanes is held. A lane has no I/O and no clock. Its fields are guarded by that lock,
+// except back.
+type lane struct {
+	number  uint64 // of the lane, and of its batch
+	route   *route
+	session *session
+
+	// back is the last message, not written yet: it may have to end the batch. It is
+	// of the goroutine that writes.
+	back    sized
+	hasBack bool
+	// handed counts the messages that were handed over for the lane.
+	handed atomic.Uint64
+
+	state laneState
+	// entries are not reported yet, oldest first: those with the batch's sequences above
+	// base, then those that were not written.
+	entries    []laneEntry
+	base, sent uint64 // the batch's sequences: reported up to, written up to
+	refused    uint64 // the sequence of the first message that the stream did not take; 0: none
+	// The stream has acknowledged up to flow of its own accord, and does so again once it
+	// has stored every more.
+	flow, every uint64
+	named       bool // since the last flush, so a message may be handed over
+
+	stranger bool      // something that is no stream has answered
+	moved    time.Time // when the last answer about the batch came, or its last message was written
+	pinged   time.Time
+}
+
+// laneState is how far a lane has got.
+type laneState uint8
+
+const (
+	laneOpen   laneState = iota // messages are written
+	laneClosed                  // the last message was written, and the stream's word is awaited
+	laneBroken                  // a message was not taken, and the stream's word on those before it is awaited
+	laneAlone                   // the first message is published outside of a batch
+	laneEnded                   // all is settled; what still comes is withdrawn
+)
+
+var laneStateNames = [...]string{"open", "closed", "broken", "alone", "ended"}
+
+// String returns the state in lower case.
+func (s laneState) String() string {
+	if int(s) >= len(laneStateNames) {
+		return fmt.Sprintf("state(%d)", uint8(s))
+	}
+	return laneStateNames[s]
+}
+
+// sized is a message with its size on the wire.
+type sized struct {
+	item
+	size int64
+}
+
+// laneEntry is a message of a lane that is not reported yet.
+type laneEntry struct {
+	sized
+	number uint64 // among all that was written on the connection; 0: it was not written
+	began  time.Time
+	// own is the outcome of a message that was not written because of itself; it holds
+	// if all before it was acknowledged. Nil: withdrawn.
+	own *relay.Outcome
+}
+
+var withdrawn = relay.Outcome{Class: relay.Withdrawn}
+
+// takeBack takes out the last message, if there is one that is not written. It is for the
+// goroutine that writes.
+func (l *lane) takeBack() (back sized, ok bool) {
+	back, ok = l.back, l.hasBack
+	l.back, l.hasBack = sized{}, false
+	return back, ok
+}
+
+// add takes in a message that is written next, and returns its sequence in the batch.
+func (l *lane) add(e laneEntry, last bool) uint64 {
+	l.entries = append(l.entries, e)
+	l.sent++
+	l.moved = e.began
+	if last {
+		l.state = laneClosed
+	}
+	return l.sent
+}
+
+// covered returns whether another acknowledgement comes although the batch is not ended:
+// then a message more may come before it has to be.
+func (l *lane) covered() bool {
+	return l.state == laneOpen && l.handed.Load() > l.flow+l.every
+}
+
+// waits returns whether a message waits for the stream's word.
+func (l *lane) waits() bool { return l.state < laneAlone && l.base < l.sent }
+
+// hold takes in a message that is not written. It is reported when those before it are.
+func (l *lane) hold(it item, own *relay.Outcome) {
+	l.entries = append(l.entries, laneEntry{sized: sized{item: it}, own: own})
+	l.proceed()
+}
+
+// isolate makes the message the lane's only one. The caller publishes it outside of a
+// batch.
+func (l *lane) isolate(it item) {
+	l.entries = append(l.entries, laneEntry{sized: sized{item: it}})
+	l.state = laneAlone
+}
+
+// acknowledge takes out what the stream has stored, up to a sequence. The caller reports
+// that, and then calls proceed.
+func (l *lane) acknowledge(upTo uint64) []laneEntry {
+	if l.refused > 0 {
+		upTo = min(upTo, l.refused-1)
+	}
+	if upTo = min(upTo, l.sent); upTo <= l.base || l.state >= laneAlone {
+		return nil
+	}
+	taken := l.entries[:upTo-l.base]
+	l.entries, l.base = l.entries[upTo-l.base:], upTo
+	return taken
+}
+
+// refuse notes that the stream did not take the message with that sequence. It returns
+// whether the stream may have to be asked for its word on those before it.
+func (l *lane) refuse(sequence uint64) (ask bool) {
+	if l.state >= laneAlone || sequence <= l.base || sequence > l.sent || l.refused > 0 && l.refused <= sequence {
+		return false
+	}
+	l.refused, l.state = sequence, laneBroken
+	return sequence > l.base+1 && sequence == l.sent // what was written after it makes the stream end the batch
+}
+
+// proceed does what follows from what is known. It returns whether the first message has
+// to be published alone, which the caller does.
+func (l *lane) proceed() (alone bool) {
+	switch {
+	case l.state == laneAlone:
+	case l.state == laneEnded:
+		l.end(false)
+	case l.base == l.sent && l.state != laneOpen:
+		l.end(true)
+	case l.refused == l.base+1:
+		l.state = laneAlone
+		return true
+	}
+	return false
+}
+
+// conclude notes that the stream has ended the batch, and stores nothing of it any more.
+// It returns whether the first message has to be published alone.
+func (l *lane) conclude() (alone bool) {
+	switch {
+	case l.state >= laneAlone:
+		return false
+	case l.base == l.sent:
+		l.end(true)
+		return false
+	}
+	l.state = laneAlone
+	return true
+}
+
+// settle reports the first message, which was published alone or is late, and with it
+// all the others.
+func (l *lane) settle(o relay.Outcome) {
+	first := l.entries[0]
+	l.entries = l.entries[1:]
+	first.report(first.message, o)
+	l.end(o.Class == relay.Acknowledged && l.sent <= l.base+1)
+}
+
+// end reports all that is left as withdrawn. Where everything before was acknowledged,
+// the first may have an outcome of its own.
+func (l *lane) end(acknowledged bool) {
+	l.state = laneEnded
+	for _, e := range l.entries {
+		o := withdrawn
+		if acknowledged && e.own != nil && e.number == 0 {
+			o = *e.own
+		}
+		acknowledged = false
+		e.report(e.message, o)
+	}
+	clear(l.entries)
+	l.entries = nil
+}
