@@ -259,6 +259,10 @@ func (ls *lanes) watch(judge *link.Judge, now time.Time) (silent []*lane, ask bo
 		if !l.waits() {
 			continue
 		}
+		if l.state == laneOpen && now.Sub(l.moved) >= patience {
+			l.named = false // whoever asked for it has not flushed
+			ls.finishUncovered(l)
+		}
 		began := l.entries[0].began
 		switch {
 		case judge.Of(began, now) == link.Late:
