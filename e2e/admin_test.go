@@ -2,8 +2,10 @@ package e2e_test
 
 import (
 	"encoding/json"
+	"io"
 	"maps"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -186,4 +188,62 @@ func TestRelayThatMayHaveOneConnectionIsNotReady(t *testing.T) {
 	w.awaitAnswer(relay, 0, "health", "--ready")
 	relay.Terminate()
 	w.verdict(oracle.Limits{})
+}
+
+// What Prometheus scrapes agrees with what was published, and a standby counts the rows
+// too: an alert on them fires also when no relay leads.
+func TestMetricsTellWhatWasPublishedAndWhatWaits(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{})
+	for n := range 25 {
+		w.insert(plain(n))
+	}
+	leader := w.relay()
+	w.awaitDrained()
+	standby := w.relay()
+	standby.AwaitLog("standing by")
+	w.await("the metrics of the leader", func() bool {
+		got := scrape(t, leader)
+		return strings.Contains(got, `outbox_published_total{table="public.outbox"} 25`+"\n") &&
+			strings.Contains(got, `outbox_leader{table="public.outbox"} 1`) &&
+			strings.Contains(got, `outbox_delivery_latency_seconds_count{table="public.outbox"} 25`)
+	})
+	if err := w.broker.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 5 {
+		w.insert(plain(n))
+	}
+	for _, relay := range []*relaybin.Process{leader, standby} {
+		w.await("five rows wait", func() bool {
+			return strings.Contains(scrape(t, relay), `outbox_pending_rows{table="public.outbox"} 5`+"\n")
+		})
+	}
+	w.await("the breaker is told", func() bool {
+		return strings.Contains(scrape(t, leader), `outbox_breaker_open{table="public.outbox"} 1`)
+	})
+	if err := w.broker.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.awaitDrained()
+	w.verdict(oracle.Limits{Redeliveries: window})
+}
+
+// scrape is what Prometheus gets.
+func scrape(t *testing.T, relay *relaybin.Process) string {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+relay.HTTPAddr()+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		t.Fatalf("%s, %v: %s", answer.Status, err, text)
+	}
+	return string(text)
 }

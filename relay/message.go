@@ -67,6 +67,10 @@ type Message struct {
 	// Headers are sorted by name, so that a row's message is the same each time.
 	Headers   []Header
 	CreatedAt time.Time
+	// DueSince is since when the row may be sent, by PostgreSQL's clock: since its
+	// commit where the log brought it, else since the later of created_at and, before the
+	// first attempt, available_at.
+	DueSince time.Time
 	// Attempts counts the refusals so far, as the table had them.
 	Attempts int
 	// Size is what the message costs in memory, in bytes, its bookkeeping included.

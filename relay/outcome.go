@@ -58,7 +58,16 @@ const (
 	ErrorTypeDisconnected ErrorType = "disconnected" // no connection, or lost with the message in flight
 	ErrorTypeNotReady     ErrorType = "not_ready"    // connected, but the broker takes no messages (no JetStream, no leader)
 	ErrorTypeUnresponsive ErrorType = "unresponsive" // connected, and nothing comes back
+	ErrorTypeOther        ErrorType = "other"        // a sink that did not say
 )
+
+// ErrorTypes are all error types.
+func ErrorTypes() []ErrorType {
+	return []ErrorType{
+		ErrorTypeInvalid, ErrorTypeTooLarge, ErrorTypeUnroutable, ErrorTypeFull, ErrorTypeForbidden, ErrorTypeTimeout,
+		ErrorTypeNacked, ErrorTypeDisconnected, ErrorTypeNotReady, ErrorTypeUnresponsive, ErrorTypeOther,
+	}
+}
 
 // Outcome is what became of one message handed to a sink.
 type Outcome struct {

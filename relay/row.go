@@ -13,6 +13,7 @@ type RowValues struct {
 	// the row can be declared dead.
 	Ref
 	CreatedAt time.Time
+	DueSince  time.Time // as in [Message]
 	Attempts  int
 
 	Topic, Key, ContentType Value
@@ -72,7 +73,7 @@ type RowReader struct {
 // Read fills in the message of a row. If the row is not due, its content is not
 // read, and its key is the [KeyName]. limit is the longest payload, from [PayloadLimit].
 func (r *RowReader) Read(m *Message, v *RowValues, due bool, limit int64) {
-	m.Ref, m.CreatedAt, m.Attempts = v.Ref, v.CreatedAt, v.Attempts
+	m.Ref, m.CreatedAt, m.DueSince, m.Attempts = v.Ref, v.CreatedAt, v.DueSince, v.Attempts
 	m.Size = MessageOverhead
 	if !due {
 		if v.Key.Set {

@@ -27,6 +27,9 @@ func (m Mode) String() string {
 	return modeNames[m]
 }
 
+// Modes are all modes.
+func Modes() []Mode { return []Mode{Connecting, StandingBy, Polling, Tailing} }
+
 // Leads says whether the relay is the leader.
 func (m Mode) Leads() bool { return m == Polling || m == Tailing }
 
@@ -73,6 +76,10 @@ type Status struct {
 	Locked      int
 	LockedSince time.Time
 	LockedBy    []Blocker
+
+	// RetainedWAL is how many bytes of its log the server keeps for the relay while it
+	// tails, and UnreadWAL how many of them it has not read, some seconds ago.
+	RetainedWAL, UnreadWAL int64
 
 	InFlight int // published, and the outcome not committed
 	Waiting  int // read, and not published

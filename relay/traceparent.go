@@ -1,6 +1,9 @@
 package relay
 
-import "strings"
+import (
+	"encoding/hex"
+	"strings"
+)
 
 // TraceNote is the remark on a row whose trace context is malformed. It is
 // delivered as it is: what a consumer makes of it is not for the relay to say.
@@ -14,27 +17,32 @@ func TraceNote(headers []Header) string {
 	return ""
 }
 
-// validTraceparent follows W3C Trace Context, level 1, section 3.2.2: four fields in
-// lower-case hexadecimal, version ff and ids of zeros forbidden. Only versions
-// after 00 may go on after the flags.
-func validTraceparent(s string) bool {
+// ParseTraceparent reads a traceparent header by W3C Trace Context, level 1, section
+// 3.2.2: four fields in lower-case hexadecimal, version ff and ids of zeros forbidden. Only
+// versions after 00 may go on after the flags.
+func ParseTraceparent(s string) (trace [16]byte, parent [8]byte, flags byte, ok bool) {
 	const length = len("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
-	if len(s) < length || s[2] != '-' || s[35] != '-' || s[52] != '-' {
-		return false
+	if len(s) < length || s[2] != '-' || s[35] != '-' || s[52] != '-' || (len(s) > length && (s[:2] == "00" || s[length] != '-')) {
+		return trace, parent, 0, false
 	}
-	version, trace, parent, flags := s[:2], s[3:35], s[36:52], s[53:55]
-	if len(s) > length && (version == "00" || s[length] != '-') {
-		return false
-	}
-	return version != "ff" && isHex(version) && isHex(flags) && isHex(trace) && isHex(parent) &&
-		strings.Trim(trace, "0") != "" && strings.Trim(parent, "0") != ""
+	var version, last [1]byte
+	ok = fromHex(version[:], s[:2]) && version[0] != 0xff && fromHex(last[:], s[53:55]) &&
+		fromHex(trace[:], s[3:35]) && trace != [16]byte{} && fromHex(parent[:], s[36:52]) && parent != [8]byte{}
+	return trace, parent, last[0], ok
 }
 
-func isHex(s string) bool {
+// fromHex reads lower-case digits.
+func fromHex(to []byte, s string) bool {
 	for i := range len(s) {
 		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
 			return false
 		}
 	}
-	return true
+	_, err := hex.Decode(to, []byte(s))
+	return err == nil
+}
+
+func validTraceparent(s string) bool {
+	_, _, _, ok := ParseTraceparent(s)
+	return ok
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
+	"github.com/outbox-relay/outbox-relay/relay/admin"
 	"github.com/outbox-relay/outbox-relay/relay/engine"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
@@ -60,8 +61,20 @@ func relayRows(ctx context.Context, c config.Config, log *slog.Logger) error {
 			log.Warn("sink did not close cleanly", slog.Any("error", err))
 		}
 	}()
-	mover := engine.New(relayConfig(c, database, sink, log))
-	server, err := serveStatus(ctx, c, host, mover.Status, log)
+	observed, err := openTelemetry(ctx, c, host, log)
+	if err != nil {
+		return err
+	}
+	defer closeTelemetry(ctx, observed, log)
+	mover := engine.New(relayConfig(c, database, observed.Observe(sink), log))
+	census, stopCensus := takeCensus(ctx, database)
+	defer stopCensus()
+	if err := observed.Watch(mover.Status, census.Latest); err != nil {
+		return fmt.Errorf("make metrics: %w", err)
+	}
+	server, err := serveStatus(ctx, c, admin.Options{
+		Status: mover.Status, Census: census.Latest, Metrics: observed.Handler(), Host: host, Logger: log,
+	})
 	if err != nil {
 		return err
 	}

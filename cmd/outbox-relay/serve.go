@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
-	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/admin"
 )
 
@@ -19,16 +18,10 @@ const statusCloseGrace = time.Second
 // serveStatus serves OUTBOX_HTTP_ADDR. If it cannot listen there, the relay ends: a
 // relay that runs but fails its probes would be killed again and again, for a reason
 // that is hard to find.
-func serveStatus(ctx context.Context, c config.Config, host string, status func() relay.Status, log *slog.Logger) (*admin.Server, error) {
-	server, err := admin.Listen(ctx, c.HTTPAddr, admin.Options{
-		Status:     status,
-		NeedsTail:  c.Mode == config.ReplicationMode,
-		Version:    version(),
-		Table:      c.Table.String(),
-		Host:       host,
-		WantedMode: string(c.Mode),
-		Logger:     log,
-	})
+func serveStatus(ctx context.Context, c config.Config, o admin.Options) (*admin.Server, error) {
+	o.NeedsTail = c.Mode == config.ReplicationMode
+	o.Version, o.Table, o.WantedMode = version(), c.Table.String(), string(c.Mode)
+	server, err := admin.Listen(ctx, c.HTTPAddr, o)
 	switch {
 	case err == nil:
 		return server, nil

@@ -15,13 +15,12 @@ import (
 	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/admin"
-	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
 const statusHelp = `Prints what the relay at OUTBOX_HTTP_ADDR says of itself, and how many rows of the
 outbox table wait in the database OUTBOX_DATABASE_URL. It ends with status 0 if it
-reached both, else with 1, and prints what it got. More than 100000 rows of a kind
-are not counted; a + after the number says so.`
+reached both, else with 1, and prints what it got. A number of rows with a ~ before it
+is an estimate, good to some percent; one with a + after it is where counting ended.`
 
 // statusTimeout is longer than the counting may take.
 const statusTimeout = 15 * time.Second
@@ -79,17 +78,11 @@ type databaseView struct {
 }
 
 type rowsView struct {
-	Pending          countView `json:"pending"`
-	Scheduled        countView `json:"scheduled"`
-	Retrying         countView `json:"retrying"`
-	Dead             countView `json:"dead"`
-	OldestPendingAge float64   `json:"oldest_pending_age_seconds"`
-}
-
-// countView: there are more than Rows where More is set.
-type countView struct {
-	Rows int64 `json:"rows"`
-	More bool  `json:"more"`
+	Pending          admin.Count `json:"pending"`
+	Scheduled        admin.Count `json:"scheduled"`
+	Retrying         admin.Count `json:"retrying"`
+	Dead             admin.Count `json:"dead"`
+	OldestPendingAge float64     `json:"oldest_pending_age_seconds"`
 }
 
 // askStatus asks both at once, so that one that does not answer does not delay the
@@ -123,17 +116,17 @@ func askRelay(ctx context.Context, address string) (admin.Report, error) {
 	return client.Status(ctx)
 }
 
-func countRows(ctx context.Context, c config.Config) (postgres.Stats, error) {
+func countRows(ctx context.Context, c config.Config) (relay.TableStats, error) {
 	database, err := openDatabase(c, hostname(), nil)
 	if err != nil {
-		return postgres.Stats{}, err
+		return relay.TableStats{}, err
 	}
 	return database.Stats(ctx)
 }
 
-func viewRows(s postgres.Stats) *rowsView {
+func viewRows(s relay.TableStats) *rowsView {
 	return &rowsView{
-		Pending: countView(s.Due), Scheduled: countView(s.Scheduled), Retrying: countView(s.Retrying), Dead: countView(s.Dead),
+		Pending: admin.Count(s.Due), Scheduled: admin.Count(s.Scheduled), Retrying: admin.Count(s.Retrying), Dead: admin.Count(s.Dead),
 		OldestPendingAge: s.OldestAge.Seconds(),
 	}
 }
@@ -157,10 +150,10 @@ func (o overview) printText(w io.Writer) error {
 	}
 	if r := o.Database.Rows; r != nil {
 		line("database", "table %s", o.Database.Table)
-		line("  pending", "%s", postgres.Count(r.Pending))
-		line("  scheduled", "%s", postgres.Count(r.Scheduled))
-		line("  retrying", "%s", postgres.Count(r.Retrying))
-		line("  dead", "%s", postgres.Count(r.Dead))
+		line("  pending", "%s", relay.Count(r.Pending))
+		line("  scheduled", "%s", relay.Count(r.Scheduled))
+		line("  retrying", "%s", relay.Count(r.Retrying))
+		line("  dead", "%s", relay.Count(r.Dead))
 		line("  oldest pending", "%s", seconds(r.OldestPendingAge))
 	} else {
 		line("database", "not reached: %s", o.Database.Error)

@@ -2,7 +2,7 @@
 //
 // # What is served
 //
-// Three paths, for GET and HEAD, all cheap and without side effects. None asks
+// Four paths, for GET and HEAD, all cheap and without side effects. None asks
 // the database or the broker anything: they serve what the relay's loop last said
 // ([relay.Status]), so a probe is answered at once, even if something hangs.
 //
@@ -13,6 +13,7 @@
 //     the broker does not count: neither must take the application's pod out of
 //     service. With [Options.NeedsTail], a leader that has to poll is not ready.
 //   - /status: a [Report] in JSON.
+//   - /metrics: [Options.Metrics].
 //
 // A 503 comes with its reason in one line of text.
 //

@@ -60,6 +60,15 @@ type Report struct {
 	Waiting  int `json:"waiting"`
 	HeldKeys int `json:"held_keys"`
 
+	// The log that the server keeps for the relay while it tails, and how much of that it
+	// has not read.
+	RetainedWAL int64 `json:"retained_wal_bytes"`
+	UnreadWAL   int64 `json:"unread_wal_bytes"`
+
+	// Rows is what the last counting of the table found; null where nobody counts, and
+	// before the first count.
+	Rows *Rows `json:"rows"`
+
 	// Since the relay was started.
 	PublishedTotal     uint64 `json:"published_total"`
 	DuplicateAcksTotal uint64 `json:"duplicate_acks_total"`
@@ -70,6 +79,41 @@ type Report struct {
 	// Over the last RateWindowSeconds, fewer while the relay is younger.
 	PublishedPerSecond float64 `json:"published_per_second"`
 	RateWindowSeconds  float64 `json:"rate_window_seconds"`
+}
+
+// Rows is how many rows of which kind the table has.
+type Rows struct {
+	CountedAt        time.Time `json:"counted_at"`
+	Pending          Count     `json:"pending"`
+	Scheduled        Count     `json:"scheduled"`
+	Retrying         Count     `json:"retrying"`
+	Dead             Count     `json:"dead"`
+	OldestPendingAge float64   `json:"oldest_pending_age_seconds"`
+	// NotCounted says why the numbers are old; empty while they are not.
+	NotCounted string `json:"not_counted"`
+}
+
+// Count is a number of rows. Estimated: they were not counted one by one. More: there may
+// be many more.
+type Count struct {
+	Rows      int64 `json:"rows"`
+	Estimated bool  `json:"estimated"`
+	More      bool  `json:"more"`
+}
+
+// NewRows is a census as /status tells it; nil if nothing has been counted.
+func NewRows(c relay.Census) *Rows {
+	if c.At.IsZero() {
+		return nil
+	}
+	r := &Rows{
+		CountedAt: c.At, Pending: Count(c.Due), Scheduled: Count(c.Scheduled), Retrying: Count(c.Retrying), Dead: Count(c.Dead),
+		OldestPendingAge: c.OldestAge.Seconds(),
+	}
+	if c.Err != nil {
+		r.NotCounted = c.Err.Error()
+	}
+	return r
 }
 
 // UnmarkableRow is a row whose outcome cannot be written. It was published unless it
@@ -107,10 +151,14 @@ func (s *Server) report(now time.Time) Report {
 		TableDown: st.TableDown, TableDownSince: known(st.TableDownSince),
 		UnmarkableRows: st.Unmarkable, Unmarkable: []UnmarkableRow{},
 		LockedRows: st.Locked, LockedSince: known(st.LockedSince), LockedBy: []Blocker{},
+		RetainedWAL: st.RetainedWAL, UnreadWAL: st.UnreadWAL,
 		InFlight: st.InFlight, Waiting: st.Waiting, HeldKeys: st.HeldKeys,
 
 		PublishedTotal: st.Published, DuplicateAcksTotal: st.DuplicateAcks, RefusedTotal: st.Refused,
 		DeadTotal: st.Dead, ReconciledTotal: st.Reconciled,
+	}
+	if s.options.Census != nil {
+		r.Rows = NewRows(s.options.Census())
 	}
 	r.Live, r.Ready = r.NotLive == "", r.NotReady == ""
 	if r.StalledSince != nil {

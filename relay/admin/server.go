@@ -22,6 +22,11 @@ type Options struct {
 	// NeedsTail: a leader that has to poll is not ready.
 	NeedsTail bool
 
+	// Metrics is served at /metrics; nil: not found.
+	Metrics http.Handler
+	// Census is the last counting of the table's rows; nil: /status has no rows.
+	Census func() relay.Census
+
 	// These are told by /status as they are.
 	Version, Table, Host, WantedMode string
 
@@ -117,9 +122,10 @@ func (s *Server) measure(ctx context.Context) {
 
 // The paths.
 const (
-	pathLive   = "/livez"
-	pathReady  = "/readyz"
-	pathStatus = "/status"
+	pathLive    = "/livez"
+	pathReady   = "/readyz"
+	pathStatus  = "/status"
+	pathMetrics = "/metrics"
 )
 
 func (s *Server) handler() http.Handler {
@@ -134,6 +140,9 @@ func (s *Server) handler() http.Handler {
 		}
 		answer(w, http.StatusOK, "application/json", string(text))
 	})
+	if s.options.Metrics != nil {
+		mux.Handle("GET "+pathMetrics, s.options.Metrics)
+	}
 	return mux
 }
 

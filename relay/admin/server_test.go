@@ -154,6 +154,29 @@ func TestStatusTellsAll(t *testing.T) {
 	}
 }
 
+func TestRowsAreThoseOfTheLastCounting(t *testing.T) {
+	counted := time.Now().Add(-time.Minute).Truncate(time.Second)
+	census := relay.Census{At: counted, Err: errors.New("the database is away")}
+	census.Due, census.OldestAge = relay.Count{Rows: 1_000_000, Estimated: true}, 90*time.Second
+	census.Dead = relay.Count{Rows: 20_000, More: true}
+	_, client, _ := serve(t, Options{Census: func() relay.Census { return census }}, relay.Status{})
+	r, err := client.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Rows{
+		CountedAt: counted, Pending: Count{Rows: 1_000_000, Estimated: true}, Dead: Count{Rows: 20_000, More: true},
+		OldestPendingAge: 90, NotCounted: "the database is away",
+	}
+	if r.Rows == nil || !r.Rows.CountedAt.Equal(counted) {
+		t.Fatalf("rows are %+v", r.Rows)
+	}
+	r.Rows.CountedAt = counted
+	if *r.Rows != want {
+		t.Errorf("got  %+v\nwant %+v", *r.Rows, want)
+	}
+}
+
 // The names are what others build on: a change of this list is a change that
 // breaks them.
 func TestStatusNamesAreStable(t *testing.T) {
@@ -169,7 +192,8 @@ func TestStatusNamesAreStable(t *testing.T) {
 	for name := range strings.FieldsSeq(`version table host started_at uptime_seconds mode leader since mode_seconds reason wanted_mode
 		turned_at live not_live ready not_ready stalled stalled_since stalled_seconds stalled_here table_down table_down_since
 		unmarkable_rows unmarkable locked_rows locked_since locked_by sink_down sink_down_since in_flight waiting held_keys published_total
-		duplicate_acks_total refused_total dead_total reconciled_total published_per_second rate_window_seconds`) {
+		duplicate_acks_total refused_total dead_total reconciled_total published_per_second rate_window_seconds
+		rows retained_wal_bytes unread_wal_bytes`) {
 		if _, ok := fields[name]; !ok {
 			t.Errorf("%s is missing", name)
 		}

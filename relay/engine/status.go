@@ -63,6 +63,7 @@ func (t *term) tell(now time.Time) {
 	t.status.SinkDown, t.status.SinkDownSince = t.sinkDown(now)
 	t.tellTable()
 	t.tellStall(now)
+	t.status.RetainedWAL, t.status.UnreadWAL = t.tailing.lag()
 	t.status.InFlight, t.status.Waiting = t.dispatcher.uncommitted, t.dispatcher.queued.rows
 	t.status.HeldKeys = t.holds.size()
 	if changed {

@@ -20,6 +20,7 @@ type lagWatch struct {
 	at        time.Time // of that; zero before the first
 	behind    int       // inspections in a row that found the tail behind
 	from      wal.LSN   // the gap at the first of them
+	retained  int64     // bytes of the log that the server keeps, at the last inspection
 }
 
 // behindLimit is how many inspections in a row have to find the tail behind: it has
@@ -66,6 +67,7 @@ func (w *lagWatch) fallsBehind() bool {
 // inspected takes in the answer to an inspection.
 func (w *lagWatch) inspected(lag relay.TailLag, now time.Time) {
 	gap := lag.End - min(lag.Read, lag.End)
+	w.retained = lag.Retained
 	switch {
 	case w.at.IsZero(), lag.Read >= w.end:
 		w.behind = 0

@@ -25,6 +25,15 @@ type tailing struct {
 	pollingSince time.Time
 }
 
+// lag is how much of its log the server keeps for the tail, and how much of it the tail
+// has not read, in bytes, as of the last inspection; 0 where there is no tail.
+func (t *tailing) lag() (retained, unread int64) {
+	if t.tail == nil {
+		return 0, 0
+	}
+	return t.tail.lag.retained, int64(t.tail.lag.gap) //nolint:gosec // no log is so long
+}
+
 // polls says whether passes may run. An answer that the last tail has asked for
 // comes first.
 func (t *tailing) polls() bool {

@@ -30,6 +30,12 @@ func (d *decoder) head(c *columns) func(row [][]byte, v *relay.RowValues) (avail
 		if n := row[attempts]; n != nil {
 			v.Attempts = int(int32Of(n))
 		}
+		v.DueSince = v.CreatedAt
+		if at := row[availableAt]; at != nil && v.Attempts == 0 {
+			if due := instant(int64Of(at)); due.After(v.DueSince) {
+				v.DueSince = due
+			}
+		}
 		return row[availableAt]
 	}
 }

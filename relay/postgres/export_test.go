@@ -72,8 +72,11 @@ func Explain(ctx context.Context, leader relay.Control, reading relay.Reader) (m
 			return nil, err
 		}
 	}
-	if err := explain(s.session, newStatement("stats", "", newReadBlanks(s.table, payloadKind{}, "")), batch); err != nil {
-		return nil, err
+	batch["starts"], batch["width"] = ints, int8Param(sampleWidth)
+	for _, file := range []string{"stats", "sample"} {
+		if err := explain(s.session, newStatement(file, "", newReadBlanks(s.table, payloadKind{}, "")), batch); err != nil {
+			return nil, err
+		}
 	}
 	key := "k"
 	for _, scheduled := range [][]int64{nil, make([]int64, 1000)} {

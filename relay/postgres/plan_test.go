@@ -127,7 +127,7 @@ func TestNoPlanDependsOnStatistics(t *testing.T) {
 				t.Log(text)
 			}
 		}
-		if len(plans) != 25 {
+		if len(plans) != 26 {
 			t.Errorf("%d statements", len(plans))
 		}
 		leader.Close()

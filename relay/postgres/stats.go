@@ -2,86 +2,115 @@ package postgres
 
 import (
 	"context"
-	"fmt"
+	"math/rand/v2"
 	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay"
 )
-
-// Count is a number of rows.
-type Count struct {
-	Rows int64
-	// More says that there are more than Rows: counting was ended there.
-	More bool
-}
-
-// String returns the number, with a + where there are more.
-func (c Count) String() string {
-	if c.More {
-		return fmt.Sprintf("%d+", c.Rows)
-	}
-	return fmt.Sprint(c.Rows)
-}
-
-// Stats is how many rows of which kind the table has.
-type Stats struct {
-	// Due: pending, and may be sent now. Those whose retry has come are among them.
-	Due Count
-	// Scheduled: pending, not to be sent before a time that has not come, and not
-	// tried yet.
-	Scheduled Count
-	// Retrying: pending, and refused at least once, due or not.
-	Retrying Count
-	// Dead: given up.
-	Dead Count
-	// OldestAge is how long the row that is due for longest has been due: since the
-	// later of created_at and available_at. 0 if none is due. If not all due rows were
-	// counted, only those with the lowest ids are considered, which are the oldest but
-	// for some retries.
-	OldestAge time.Duration
-}
 
 // Bounds of what counting may cost, however many rows there are.
 const (
-	// countCap is how many rows of a kind are counted.
-	countCap = 100_000
+	// countCap is how many rows of a kind are counted one by one.
+	countCap = 20_000
 	// countDeadline ends the counting if the indexes are full of dead entries, or
 	// missing.
 	countDeadline = 5 * time.Second
 )
 
-// Stats counts, in one statement, over a session of its own that is closed at the
-// end. It reads the partial indexes and at most countCap rows behind each, so that
-// it takes some tenths of a second with millions of rows too.
-func (d *Database) Stats(ctx context.Context) (Stats, error) {
+// Stats counts, in one or two short statements, over a session of its own that is
+// closed at the end. It reads the partial indexes, and at most countCap rows behind
+// each. If more rows are pending, a sample of the ids tells how many, to within some
+// percent, so that it takes some hundredths of a second with millions of rows too.
+func (d *Database) Stats(ctx context.Context) (relay.TableStats, error) {
 	s, err := d.open(ctx, readSettings)
 	if err != nil {
-		return Stats{}, err
+		return relay.TableStats{}, err
 	}
 	defer s.close()
-	return s.count(ctx)
+	stats, err := s.count(ctx)
+	if err != nil {
+		return relay.TableStats{}, s.explain("count the rows", err)
+	}
+	return stats, nil
+}
+
+// indexed is how many rows the index of due rows has, and of which kind.
+type indexed struct {
+	rows, due, refused int64
+	lowest, highest    int64 // ids
 }
 
 // count judges by PostgreSQL's clock.
-func (s *session) count(ctx context.Context) (Stats, error) {
-	var stats Stats
+func (s *session) count(ctx context.Context) (relay.TableStats, error) {
+	var stats relay.TableStats
+	var found indexed
+	var reached int64
 	given := args{"most": int8Param(countCap + 1)}
 	statement := newStatement("stats", "", newReadBlanks(s.table, payloadKind{}, ""))
 	err := s.query(ctx, countDeadline, statement, given, func(c *columns) func([][]byte) {
-		indexed, due, refused, reached := c.at("indexed"), c.at("due"), c.at("refused"), c.at("reached")
+		read, due, lowest, highest := readIndexed(c), c.at("reached"), c.at("lowest"), c.at("highest")
 		scheduled, dead, oldest := c.at("scheduled"), c.at("dead"), c.at("oldest")
 		return func(row [][]byte) {
-			cut := int64Of(row[indexed]) > countCap
-			count := func(n int64, cut bool) Count { return Count{Rows: min(n, countCap), More: cut || n > countCap} }
-			stats = Stats{
-				Due:       count(int64Of(row[due])+int64Of(row[reached]), cut),
-				Scheduled: count(int64Of(row[scheduled]), false),
-				Retrying:  count(int64Of(row[refused]), cut),
-				Dead:      count(int64Of(row[dead]), false),
+			found, reached = read(row), int64Of(row[due])
+			if row[lowest] != nil && row[highest] != nil {
+				found.lowest, found.highest = int64Of(row[lowest]), int64Of(row[highest])
+			}
+			stats = relay.TableStats{
+				Scheduled: capped(int64Of(row[scheduled])), Dead: capped(int64Of(row[dead])),
 				OldestAge: max(0, time.Duration(int64Of(row[oldest]))*time.Microsecond),
 			}
 		}
 	})
 	if err != nil {
-		return Stats{}, s.explain("count the rows", err)
+		return relay.TableStats{}, err
 	}
+	estimated := found.rows > countCap
+	if estimated {
+		if found, err = s.estimate(ctx, found); err != nil {
+			return relay.TableStats{}, err
+		}
+	}
+	stats.Due = relay.Count{Rows: found.due + min(reached, countCap), Estimated: estimated, More: reached > countCap}
+	stats.Retrying = relay.Count{Rows: found.refused, Estimated: estimated}
 	return stats, nil
+}
+
+func readIndexed(c *columns) func(row [][]byte) indexed {
+	rows, due, refused := c.at("indexed"), c.at("due"), c.at("refused")
+	return func(row [][]byte) indexed {
+		return indexed{rows: int64Of(row[rows]), due: int64Of(row[due]), refused: int64Of(row[refused])}
+	}
+}
+
+// capped is a count that was ended after countCap.
+func capped(n int64) relay.Count { return relay.Count{Rows: min(n, countCap), More: n > countCap} }
+
+// The sample: so many runs of so many ids.
+const (
+	sampleRuns  = 200
+	sampleWidth = 50
+)
+
+// estimate counts a sample of the ids between the lowest and the highest. They are cut
+// into equal parts, and a run of ids is counted in each, from a random one on: so it does
+// not matter that some parts are dense and others empty.
+func (s *session) estimate(ctx context.Context, counted indexed) (indexed, error) {
+	// More rows than countCap have more ids than the runs.
+	part := (uint64(counted.highest) - uint64(counted.lowest) + 1) / sampleRuns //nolint:gosec // the distance, also where the lowest id is negative
+	starts := make([]int64, sampleRuns)
+	for i := range starts {
+		starts[i] = counted.lowest + int64(uint64(i)*part+rand.Uint64N(part-sampleWidth+1)) //nolint:gosec // at most highest
+	}
+	var found indexed
+	given := args{"starts": int8Array(starts), "width": int8Param(sampleWidth)}
+	statement := newStatement("sample", "", newReadBlanks(s.table, payloadKind{}, ""))
+	err := s.query(ctx, countDeadline, statement, given, func(c *columns) func([][]byte) {
+		read := readIndexed(c)
+		return func(row [][]byte) { found = read(row) }
+	})
+	scale := float64(part) / sampleWidth
+	grow := func(n, atLeast int64) int64 { return max(atLeast, int64(float64(n)*scale)) }
+	return indexed{
+		rows: grow(found.rows, counted.rows), due: grow(found.due, counted.due), refused: grow(found.refused, counted.refused),
+	}, err
 }

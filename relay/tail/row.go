@@ -23,6 +23,7 @@ func (d *decoder) describeRow(ev *Event, t *tuple, limit int64) error {
 	if !ev.Due {
 		ev.AvailableAt = available.time()
 	}
+	v.DueSince = d.committed.time()
 	ev.Message = &relay.Message{}
 	d.rows.Read(ev.Message, &v, ev.Pending && ev.Due, limit)
 	return nil

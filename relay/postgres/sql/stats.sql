@@ -1,4 +1,4 @@
--- Counts rows by kind, at most so many of each. indexed are the rows of the index of due
+-- Counts rows by kind, at most so many of each; sample.sql estimates the rest. indexed are the rows of the index of due
 -- rows, which wait for a retry or are due. Scheduled rows whose time is reached are due
 -- too, and are in the other index.
 WITH indexed AS (
@@ -14,6 +14,8 @@ WITH indexed AS (
 	SELECT FROM {{.Table}} WHERE {{.Dead}} ORDER BY id LIMIT @most::bigint
 )
 SELECT
+	(SELECT id FROM {{.Table}} WHERE {{.Due}} ORDER BY id LIMIT 1) AS lowest,
+	(SELECT id FROM {{.Table}} WHERE {{.Due}} ORDER BY id DESC LIMIT 1) AS highest,
 	(SELECT count(*) FROM indexed) AS indexed,
 	(SELECT count(*) FROM indexed WHERE due) AS due,
 	(SELECT count(*) FROM indexed WHERE refused) AS refused,

@@ -60,7 +60,10 @@ type Config struct {
 	TLSCertFile string `env:"OUTBOX_TLS_CERT_FILE" doc:"PEM file of the client certificate for the broker"`
 	TLSKeyFile  string `env:"OUTBOX_TLS_KEY_FILE" doc:"PEM file of its key; PostgreSQL's go in its URL"`
 
-	HTTPAddr string `env:"OUTBOX_HTTP_ADDR" envDefault:"127.0.0.1:9464" doc:"where /livez, /readyz and /status are served; :9464 for the kubelet, a port of its own for each relay of a host"`
+	HTTPAddr string `env:"OUTBOX_HTTP_ADDR" envDefault:"127.0.0.1:9464" doc:"where /livez, /readyz, /status and /metrics are served; :9464 for the kubelet, a port of its own for each relay of a host"`
+
+	TraceContext TraceContext `env:"OUTBOX_TRACE_CONTEXT" envDefault:"row" oneof:"row|relay" doc:"row: a message carries the trace context of its row, and the relay's where it has none; relay: always the relay's, so that the publish span is the consumer's parent"`
+	MetricsTopic Switch       `env:"OUTBOX_METRICS_TOPIC" envDefault:"false" oneof:"true|false" doc:"true: metrics of messages have the topic as a label, the first 100 topics by name"`
 
 	LogLevel  slog.Level `env:"OUTBOX_LOG_LEVEL" envDefault:"info" oneof:"debug|info|warn|error" doc:"debug, info, warn or error"`
 	LogFormat LogFormat  `env:"OUTBOX_LOG_FORMAT" envDefault:"auto" oneof:"auto|json|text" doc:"auto: text on a terminal, json elsewhere"`

@@ -94,7 +94,7 @@ func TestDefaults(t *testing.T) {
 		AfterSend: MarkSent, ShutdownGrace: 20 * time.Second,
 		Topology: VerifyTopology, NATSStream: "OUTBOX",
 		NATSTLSFirst: TLSFirstOff, RabbitMQExchange: "outbox",
-		HTTPAddr: "127.0.0.1:9464", LogFormat: LogAuto,
+		HTTPAddr: "127.0.0.1:9464", TraceContext: TraceContextRow, MetricsTopic: Off, LogFormat: LogAuto,
 	}
 	if got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -33,14 +33,15 @@ type SinkScheme struct {
 	Name    string
 	Broker  Broker
 	example string
+	port    int  // where the URL names none
 	vhost   bool // a virtual host may follow host and port
 }
 
 var sinkSchemes = [...]SinkScheme{
-	{Name: "nats", Broker: NATS, example: "nats://host:4222"},
-	{Name: "tls", Broker: NATS, example: "tls://host:4222"},
-	{Name: "amqp", Broker: RabbitMQ, example: "amqp://host:5672", vhost: true},
-	{Name: "amqps", Broker: RabbitMQ, example: "amqps://host:5671", vhost: true},
+	{Name: "nats", Broker: NATS, example: "nats://host:4222", port: 4222},
+	{Name: "tls", Broker: NATS, example: "tls://host:4222", port: 4222},
+	{Name: "amqp", Broker: RabbitMQ, example: "amqp://host:5672", port: 5672, vhost: true},
+	{Name: "amqps", Broker: RabbitMQ, example: "amqps://host:5671", port: 5671, vhost: true},
 }
 
 // SinkSchemes returns all schemes that OUTBOX_SINK_URL may have.
@@ -161,4 +162,18 @@ func hasCredentials(text string) bool { return strings.Contains(text, "@") }
 func (c Config) Broker() Broker {
 	scheme, _, _ := findScheme(c.SinkURL.Reveal())
 	return scheme.Broker
+}
+
+// SinkServer is the first server that the sink URL names, and its port.
+func (c Config) SinkServer() (host string, port int) {
+	scheme, rest, _ := findScheme(c.SinkURL.Reveal())
+	first, _, _ := strings.Cut(rest, ",")
+	u, err := parseServer(strings.TrimSpace(first))
+	if err != nil { // not after [Load]
+		return "", 0
+	}
+	if port, err = strconv.Atoi(u.Port()); err != nil {
+		port = scheme.port
+	}
+	return u.Hostname(), port
 }

@@ -60,6 +60,24 @@ const (
 	CreateTopology Topology = "create"
 )
 
+// TraceContext says which trace context a message carries.
+type TraceContext string
+
+// The contexts.
+const (
+	TraceContextRow   TraceContext = "row"
+	TraceContextRelay TraceContext = "relay"
+)
+
+// Switch is on or off.
+type Switch string
+
+// The positions.
+const (
+	On  Switch = "true"
+	Off Switch = "false"
+)
+
 // LogFormat is how log records are written.
 type LogFormat string
 

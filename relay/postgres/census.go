@@ -1,0 +1,64 @@
+package postgres
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// censusInterval is how often the table is counted for those who look at it.
+const censusInterval = 15 * time.Second
+
+// Census counts the table again and again, so that it costs the database the same,
+// however many ask.
+type Census struct {
+	database *Database
+	told     atomic.Pointer[relay.Census]
+}
+
+// NewCensus makes a census of the table, which [Census.Run] takes.
+func (d *Database) NewCensus() *Census {
+	c := &Census{database: d}
+	c.told.Store(&relay.Census{})
+	return c
+}
+
+// Latest is what the last counting found. It does not block and is safe for any
+// goroutine.
+func (c *Census) Latest() relay.Census { return *c.told.Load() }
+
+// Run counts until ctx ends.
+func (c *Census) Run(ctx context.Context) {
+	for {
+		c.take(ctx)
+		// Not all relays of a table at once.
+		pause := time.NewTimer(censusInterval - rand.N(censusInterval/5))
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return
+		}
+	}
+}
+
+// take counts once. A failure keeps the last numbers, with their age.
+func (c *Census) take(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 3*countDeadline)
+	defer cancel()
+	stats, err := c.database.Stats(ctx)
+	now := time.Now()
+	if err == nil {
+		c.told.Store(&relay.Census{TableStats: stats, At: now})
+		return
+	}
+	told := *c.told.Load()
+	if told.Err == nil {
+		told.FailingSince = now
+	}
+	told.Err = err
+	c.told.Store(&told)
+}

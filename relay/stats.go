@@ -1,0 +1,54 @@
+package relay
+
+import (
+	"fmt"
+	"time"
+)
+
+// Count is a number of rows.
+type Count struct {
+	Rows int64
+	// Estimated: the rows were not counted one by one.
+	Estimated bool
+	// More: there are at least Rows, and may be many more.
+	More bool
+}
+
+// String returns the number, with a ~ before an estimate and a + where there are more.
+func (c Count) String() string {
+	switch {
+	case c.More:
+		return fmt.Sprintf("%d+", c.Rows)
+	case c.Estimated:
+		return fmt.Sprintf("~%d", c.Rows)
+	}
+	return fmt.Sprint(c.Rows)
+}
+
+// TableStats is how many rows of which kind the table has.
+type TableStats struct {
+	// Due: pending, and may be sent now. Those whose retry has come are among them.
+	Due Count
+	// Scheduled: pending, not to be sent before a time that has not come, and not
+	// tried yet.
+	Scheduled Count
+	// Retrying: pending, and refused at least once, due or not.
+	Retrying Count
+	// Dead: given up.
+	Dead Count
+	// OldestAge is how long the row that is due for longest has been due: since the
+	// later of created_at and available_at. 0 if none is due. If not all due rows were
+	// counted, only those with the lowest ids are considered, which are the oldest but
+	// for some retries.
+	OldestAge time.Duration
+}
+
+// Census is what the last counting of the table found.
+type Census struct {
+	TableStats
+	// At is when that was; zero while nothing has been counted.
+	At time.Time
+	// Err says why counting fails since FailingSince; nil while it does not.
+	Err          error
+	FailingSince time.Time
+}
