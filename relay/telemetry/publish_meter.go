@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -105,7 +106,7 @@ func (p *publishMeter) series(t relay.ErrorType, topic string) series {
 }
 
 func with(to []attribute.KeyValue, more attribute.KeyValue) []attribute.KeyValue {
-	return append(to[:len(to):len(to)], more)
+	return append(slices.Clip(to), more)
 }
 
 // record notes the outcome of a message.
