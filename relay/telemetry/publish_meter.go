@@ -112,6 +112,9 @@ func with(to []attribute.KeyValue, more attribute.KeyValue) []attribute.KeyValue
 // record notes the outcome of a message.
 func (p *publishMeter) record(m *relay.Message, o relay.Outcome, took time.Duration, now time.Time) {
 	ctx := context.Background()
+	if o.Class == relay.Withdrawn {
+		return // it was never written
+	}
 	if o.Class != relay.Acknowledged {
 		s, ok := p.failed[errorType(o)]
 		if !ok {

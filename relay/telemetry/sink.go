@@ -22,6 +22,9 @@ func (t *Telemetry) Observe(inner relay.Sink) relay.Sink {
 		p.report = p.reported
 		return p
 	}
+	if laned, ok := inner.(relay.Laned); ok {
+		return &lanedSink{sink: s, laned: laned}
+	}
 	return s
 }
 
@@ -49,6 +52,26 @@ func (s *sink) Paused() error {
 	}
 	return s.pausing.Paused()
 }
+
+// lanedSink is a [sink] around one that has lanes.
+type lanedSink struct {
+	*sink
+	laned relay.Laned
+}
+
+var _ relay.Laned = (*lanedSink)(nil)
+
+// Lane implements [relay.Laned].
+func (s *lanedSink) Lane(m *relay.Message) relay.Lane { return s.laned.Lane(m) }
+
+// PublishIn implements [relay.Laned].
+func (s *lanedSink) PublishIn(l relay.Lane, m *relay.Message, report relay.Report) {
+	p := s.begin(m, report)
+	s.laned.PublishIn(l, p.sent, p.report)
+}
+
+// Flush implements [relay.Laned].
+func (s *lanedSink) Flush() { s.laned.Flush() }
 
 // publication is a message between its hand-over and its outcome.
 type publication struct {

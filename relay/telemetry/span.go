@@ -93,6 +93,11 @@ func sinceDue(m *relay.Message, now time.Time) time.Duration {
 
 // end ends a span with the outcome. The error's text holds no payload.
 func end(span trace.Span, o relay.Outcome, now time.Time) {
+	if o.Class == relay.Withdrawn {
+		span.SetAttributes(attribute.Bool("outbox.withdrawn", true))
+		span.End(trace.WithTimestamp(now))
+		return
+	}
 	if o.Class != relay.Acknowledged && span.IsRecording() {
 		span.SetAttributes(semconv.ErrorTypeKey.String(string(errorType(o))))
 		text := o.Class.String()
