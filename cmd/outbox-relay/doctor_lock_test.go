@@ -11,8 +11,6 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay"
-	"github.com/outbox-relay/outbox-relay/relay/postgres"
-	"github.com/outbox-relay/outbox-relay/schema"
 )
 
 // lockNumber is the advisory lock of that name.
@@ -70,18 +68,6 @@ func TestDoctorNamesWhoHoldsTheLeadershipLock(t *testing.T) {
 	p.sql(`ROLLBACK PREPARED E'x\n''y'`)
 
 	// A relay is one.
-	table := schema.Table{Schema: "public", Name: "outbox"}
-	database, err := postgres.New(postgres.Options{URL: p.env["OUTBOX_DATABASE_URL"], Table: table, Host: "pod-1"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	control, err := database.Connect(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(control.Close)
-	if leads, err := control.TryLead(t.Context()); err != nil || !leads {
-		t.Fatalf("leads: %v, %v", leads, err)
-	}
-	p.suffers("leadership lock", relay.Fine, "held by the relay that leads", "pod-1")
+	p.relays()
+	p.awaits("leadership lock", relay.Fine, "held by the relay that leads", "outbox-relay public.outbox "+hostname())
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -51,21 +50,6 @@ func (l startingLog) Write(line []byte) (int, error) {
 		l <- record.HTTP
 	}
 	return len(line), nil
-}
-
-// awaits runs doctor until a check has the severity and the words.
-func (p *patient) awaits(name string, severity relay.Severity, words ...string) checkReport {
-	p.t.Helper()
-	for deadline := time.Now().Add(60 * time.Second); ; {
-		c := p.find(p.doctor(), name)
-		lacks := func(word string) bool { return !strings.Contains(c.Found, word) }
-		if c.Severity == severity.String() && !slices.ContainsFunc(words, lacks) {
-			return c
-		}
-		if time.Now().After(deadline) {
-			p.t.Fatalf("%+v, want a severity of %s and %q", c, severity, words)
-		}
-	}
 }
 
 // What the table does not show, doctor asks the relay for: a row that a constraint

@@ -107,9 +107,19 @@ func TestDoctorFixesAServerWithoutConnectionsLeft(t *testing.T) {
 		}
 		return err != nil
 	}
-	for !full() {
+	// A session that was closed a moment ago makes room when its process ends.
+	var c checkReport
+	for deadline := time.Now().Add(60 * time.Second); c.Severity != "fault"; {
+		if time.Now().After(deadline) {
+			t.Fatalf("no room is left, and doctor says %+v", c)
+		}
+		for !full() {
+		}
+		c = p.find(p.doctor(), "connection")
 	}
-	c := p.suffers("connection", relay.Fault, "53300")
+	if !strings.Contains(c.Found, "53300") {
+		t.Errorf("%+v", c)
+	}
 	p.recovers(c)
 	for range 20 {
 		if full() {
@@ -268,13 +278,7 @@ func TestDoctorAdvisesTheGateBesideASynchronousStandby(t *testing.T) {
 	p.env["OUTBOX_VISIBILITY_GATE"] = "off"
 	p.suffers("visibility gate", relay.Fine)
 	p.sql("ALTER SYSTEM SET synchronous_standby_names = 'nowhere'", "SELECT pg_reload_conf()")
-	deadline := time.Now().Add(30 * time.Second)
-	for p.value("SHOW synchronous_standby_names") == "" {
-		if time.Now().After(deadline) {
-			t.Fatal("the setting is not there")
-		}
-	}
-	p.heals("visibility gate", relay.Warning, "synchronous_standby_names is set")
+	p.recovers(p.awaits("visibility gate", relay.Warning, "synchronous_standby_names is set"))
 }
 
 func TestDoctorFindsTheRelayTakenForAStandby(t *testing.T) {
@@ -283,11 +287,5 @@ func TestDoctorFindsTheRelayTakenForAStandby(t *testing.T) {
 	p := newPatientOn(t, server, server.URL("postgres"))
 	p.suffers("synchronous standbys", relay.Fine)
 	p.sql("ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")
-	deadline := time.Now().Add(30 * time.Second)
-	for p.value("SHOW synchronous_standby_names") == "" {
-		if time.Now().After(deadline) {
-			t.Fatal("the setting is not there")
-		}
-	}
-	p.heals("synchronous standbys", relay.Warning, "has a *")
+	p.recovers(p.awaits("synchronous standbys", relay.Warning, "has a *"))
 }
