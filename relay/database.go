@@ -122,6 +122,10 @@ type Mark struct {
 	// it was read from the table. While that transaction is not visible, a row that
 	// is not found is not gone.
 	XID wal.XID
+	// CreatedAt is the row's created_at as it was read, by which a partition is found. It
+	// is no part of the row's identity: a row with another one is marked as well, only
+	// slower. Zero if it is not known.
+	CreatedAt time.Time
 	// Note goes to last_error; empty for nearly all rows.
 	Note string
 }
@@ -135,7 +139,8 @@ type AttemptLimit struct {
 // Refusal is a row that the sink refused.
 type Refusal struct {
 	Ref
-	XID wal.XID // as in [Mark]
+	XID       wal.XID   // as in [Mark]
+	CreatedAt time.Time // as in [Mark]
 	// Reason goes to last_error; never contains the payload.
 	Reason string
 	// Type goes to error_type, where the table has that column.

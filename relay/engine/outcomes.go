@@ -64,7 +64,7 @@ func (t *term) acknowledge(m *item, o relay.Outcome) {
 	}
 	t.suspects.cleared(m.Ref)
 	t.dispatcher.release(m)
-	t.outcomes = append(t.outcomes, outcome{mark: relay.Mark{Ref: m.Ref, XID: m.xid, Note: m.Note}})
+	t.outcomes = append(t.outcomes, outcome{mark: relay.Mark{Ref: m.Ref, XID: m.xid, CreatedAt: m.CreatedAt, Note: m.Note}})
 }
 
 // refuse has the refusal written. The row stays in flight until then, and its
@@ -81,12 +81,13 @@ func (t *term) refuse(m *item, o relay.Outcome) {
 	m.retry = t.config.Retry.full(m.Attempts + 1)
 	t.count.Refused++
 	t.outcomes = append(t.outcomes, outcome{mark: relay.Mark{Ref: m.Ref}, refusal: &relay.Refusal{
-		Ref:    m.Ref,
-		XID:    m.xid,
-		Reason: string(o.Type) + ": " + o.Err.Error(),
-		Type:   o.Type,
-		Delay:  m.retry,
-		Final:  o.Class == relay.Rejected,
+		Ref:       m.Ref,
+		XID:       m.xid,
+		CreatedAt: m.CreatedAt,
+		Reason:    string(o.Type) + ": " + o.Err.Error(),
+		Type:      o.Type,
+		Delay:     m.retry,
+		Final:     o.Class == relay.Rejected,
 	}})
 }
 

@@ -14,6 +14,7 @@ type control struct {
 	lock    lockKey
 	standby lockKey
 	server  server
+	layout  layout
 	writes  writes
 
 	blockers blockerReads

@@ -114,9 +114,14 @@ func (d *Database) Connect(ctx context.Context) (relay.Control, error) {
 		s.close()
 		return nil, err
 	}
+	layout, err := s.lookUpLayout(ctx)
+	if err != nil {
+		s.close()
+		return nil, err
+	}
 	return &control{
-		session: s, lock: d.lock, standby: d.standby, server: server,
-		writes:   newWrites(d.options.Table, d.options.AfterSend, newLater(columns)),
+		session: s, lock: d.lock, standby: d.standby, server: server, layout: layout,
+		writes:   newWrites(d.options.Table, d.options.AfterSend, newLater(columns), layout),
 		blockers: newBlockerReads(d.options.Table),
 	}, nil
 }

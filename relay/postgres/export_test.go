@@ -2,8 +2,13 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/outbox-relay/outbox-relay/relay"
 )
@@ -47,6 +52,13 @@ func Explain(ctx context.Context, leader relay.Control, reading relay.Reader) (m
 	c, s := leader.(*control), reading.(*readSession)
 	plans := make(map[string]string)
 	explain := explainInto(ctx, plans)
+	if s.layout.partitioned { // its statements are planned without their parameters
+		explain = func(on *session, st statement, given args) error {
+			text, err := on.explainPrepared(ctx, st)
+			plans[st.name] = text
+			return err
+		}
+	}
 	refs := make([]relay.Ref, 2000)
 	batch := batchArgs(len(refs), func(i int) relay.Ref { return refs[i] })
 	texts := make([]string, len(refs))
@@ -92,6 +104,55 @@ func Explain(ctx context.Context, leader relay.Control, reading relay.Reader) (m
 				if err := explain(s.session, st, given); err != nil {
 					return nil, err
 				}
+			}
+		}
+	}
+	return plans, nil
+}
+
+// explainPrepared returns the plan of a statement that is planned once.
+func (s *session) explainPrepared(ctx context.Context, st statement) (string, error) {
+	defer func() { _, _ = s.conn.Exec(ctx, "DEALLOCATE explained") }()
+	if _, err := s.conn.Exec(ctx, "PREPARE explained AS "+st.sql); err != nil {
+		return "", fmt.Errorf("%s: %w", st.name, err)
+	}
+	call := "EXPLAIN (FORMAT JSON) EXECUTE explained"
+	if n := len(st.params); n > 0 {
+		call += "(NULL" + strings.Repeat(", NULL", n-1) + ")"
+	}
+	var text string
+	if err := s.conn.QueryRow(ctx, call, pgx.QueryExecModeSimpleProtocol).Scan(&text); err != nil {
+		return "", fmt.Errorf("%s: %w", st.name, err)
+	}
+	return text, nil
+}
+
+// ExplainWrites runs the writes of a batch, takes them back, and returns their plans.
+func ExplainWrites(ctx context.Context, leader relay.Control, marks []relay.Mark) (map[string]string, error) {
+	c := leader.(*control)
+	refusals := make([]relay.Refusal, len(marks))
+	for i, m := range marks {
+		refusals[i] = relay.Refusal{Ref: m.Ref, CreatedAt: m.CreatedAt}
+	}
+	given := c.refuseArgs(relay.AttemptLimit{Attempts: 10}, refusals)
+	maps.Copy(given, c.markArgs(marks))
+	plans := make(map[string]string)
+	for _, w := range []write{c.writes.mark, c.writes.refuse} {
+		for _, st := range []statement{w.plain, w.patient} {
+			params, err := st.order(given)
+			if err != nil {
+				return nil, err
+			}
+			if err := c.pg.Exec(ctx, "BEGIN").Close(); err != nil {
+				return nil, err
+			}
+			result := c.pg.ExecParams(ctx, "EXPLAIN (ANALYZE, FORMAT JSON) "+st.sql, params, nil, binaryFormat, nil)
+			for result.NextRow() {
+				plans[st.name] += string(result.Values()[0])
+			}
+			_, err = result.Close()
+			if err := errors.Join(err, c.pg.Exec(ctx, "ROLLBACK").Close()); err != nil {
+				return nil, fmt.Errorf("%s: %w", st.name, err)
 			}
 		}
 	}

@@ -25,7 +25,7 @@ func (s *readSession) fetch(ctx context.Context, req relay.ChunkRequest, entries
 	if len(large) == 0 {
 		return nil
 	}
-	err := s.fetchBatch(ctx, req, large, before)
+	err := s.fetchBatch(ctx, req, large, before, false)
 	if isRowFault(err) {
 		return s.fetchSingly(ctx, req, large, before)
 	}
@@ -37,7 +37,7 @@ func (s *readSession) fetch(ctx context.Context, req relay.ChunkRequest, entries
 func (s *readSession) fetchSingly(ctx context.Context, req relay.ChunkRequest, large []*entry, before []int64) error {
 	var taken int64
 	for i, e := range large {
-		switch err := s.fetchBatch(ctx, req, large[i:i+1], []int64{before[i] + taken}); {
+		switch err := s.fetchBatch(ctx, req, large[i:i+1], []int64{before[i] + taken}, false); {
 		case isRowFault(err):
 			s.unreadable.judge(&e.row, err, time.Now())
 			*e = entry{row: e.row, size: e.row.Size, writer: e.writer}
@@ -55,7 +55,11 @@ func (s *readSession) fetchSingly(ctx context.Context, req relay.ChunkRequest, l
 
 // fetchBatch fetches large rows. before has, for each of them, how many bytes the
 // small rows before it take in the chunk.
-func (s *readSession) fetchBatch(ctx context.Context, req relay.ChunkRequest, large []*entry, before []int64) error {
+//
+// A row that is not in its partition may be in another one: somebody has changed its
+// created_at since the scan, or that is a time that Go does not have. Taken for gone, it
+// would be overtaken by the later rows of its key. So it is looked for anywhere.
+func (s *readSession) fetchBatch(ctx context.Context, req relay.ChunkRequest, large []*entry, before []int64, anywhere bool) error {
 	offsets := newArray(oidInt8, len(before), 8)
 	var expected, exact int64
 	for i, e := range large {
@@ -64,12 +68,18 @@ func (s *readSession) fetchBatch(ctx context.Context, req relay.ChunkRequest, la
 	}
 	batch := batchArgs(len(large), func(i int) relay.Ref { return large[i].row.Ref })
 	batch["before"] = offsets.buf
+	batch.addLocation(len(large), func(i int) int64 { return large[i].row.ID }, func(i int) time.Time { return large[i].row.CreatedAt })
 	batch["start"] = instantParam(req.Pass.Start)
 	batch["longest"], batch["bytes"] = int8Param(relay.PayloadLimit(req.MaxMessageBytes)), int8Param(req.Bytes)
 	d := newDecoder(req)
-	err := s.queryRows(ctx, s.statements.fetch, batch, func(c *columns) func([][]byte) {
+	st, seen := s.statements.fetch, 0
+	if anywhere {
+		st = s.statements.fetchAnywhere
+	}
+	err := s.queryRows(ctx, st, batch, func(c *columns) func([][]byte) {
 		n, read := c.at("n"), d.fetched(c)
 		return func(row [][]byte) {
+			seen++
 			e := large[int64Of(row[n])-1]
 			found := read(row)
 			expected, exact = expected+e.size, exact+found.size
@@ -77,6 +87,9 @@ func (s *readSession) fetchBatch(ctx context.Context, req relay.ChunkRequest, la
 			*e = found
 		}
 	})
+	if err == nil && seen < len(large) && s.layout.byTime && !anywhere {
+		return s.fetchBatch(ctx, req, large, before, true)
+	}
 	if expected > 0 && err == nil {
 		s.expansion = max(1, s.expansion*float64(exact)/float64(expected))
 	}

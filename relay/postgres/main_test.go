@@ -37,6 +37,7 @@ type shape struct {
 	payload  schema.PayloadType
 	after    postgres.AfterSend
 	database string // CREATE DATABASE's options, for other encodings
+	made     string // SQL that makes the table, which the migration then extends
 }
 
 var roles atomic.Int64
@@ -55,6 +56,11 @@ func setup(t testing.TB, s shape) *fixture {
 		url = encoded(t, url, s.database)
 	}
 	f := &fixture{t: t, admin: pgtest.Connect(t, url), table: table}
+	if s.made != "" {
+		if err := f.admin.PgConn().Exec(t.Context(), s.made).Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	err = schema.Migrate(t.Context(), f.admin, schema.Options{Table: table, PayloadType: s.payload, Publication: "outbox_relay"})
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay"
 )
@@ -18,7 +19,11 @@ func (c *control) markAgain(ctx context.Context, marks []relay.Mark, again bool)
 		return nil, nil
 	}
 	row := func(i int) absent { return absent{marks[i].Ref, marks[i].XID} }
-	settled, leftOut, err := execute(ctx, c, c.writes.mark, c.markArgs(marks), readRef)
+	mark := c.writes.mark
+	if again {
+		mark = c.writes.markAnywhere
+	}
+	settled, leftOut, err := execute(ctx, c, mark, c.markArgs(marks), readRef)
 	if err != nil {
 		return nil, c.explainWrite("mark rows sent", err)
 	}
@@ -51,6 +56,9 @@ func (c *control) markArgs(marks []relay.Mark) args {
 	}
 	batch := batchArgs(len(marks), func(i int) relay.Ref { return marks[i].Ref })
 	batch["notes"] = notes.buf
+	if c.layout.partitioned {
+		batch.addLocation(len(marks), func(i int) int64 { return marks[i].ID }, func(i int) time.Time { return marks[i].CreatedAt })
+	}
 	return batch
 }
 

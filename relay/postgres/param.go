@@ -19,6 +19,8 @@ const (
 	oidVarchar = 1043
 	oidUUID    = 2950
 	oidJSONB   = 3802
+
+	oidTimestamptz = 1184
 )
 
 // postgresEpoch is 2000-01-01 in microseconds since 1970.

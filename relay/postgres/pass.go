@@ -15,6 +15,7 @@ type readSession struct {
 	unreadable  *unreadable
 	publication string
 	payload     payloadKind
+	layout      layout
 	statements  reads
 	// expansion is by what factor large payloads are longer than they are stored, from
 	// the last ones read.
@@ -59,8 +60,11 @@ func (s *readSession) describe(ctx context.Context) error {
 			"make it json, jsonb, text or bytea", s.table, oid)
 	}
 	s.expansion = 1
-	s.statements = newReads(s.table, s.payload, s.pg.ParameterStatus("server_encoding"))
-	return nil
+	if s.layout, err = s.lookUpLayout(ctx); err != nil {
+		return err
+	}
+	s.statements = newReads(s.table, s.payload, s.pg.ParameterStatus("server_encoding"), s.layout)
+	return s.planOnce(ctx, s.layout)
 }
 
 // Begin starts a pass. Each question is answered from one end of an index, so an idle

@@ -9,7 +9,9 @@ import (
 // payload.
 type reads struct {
 	begin, frame, scheduled, fetch statement
-	scan                           map[scanKind]statement
+	// fetchAnywhere finds rows that have another created_at than the scan has read.
+	fetchAnywhere statement
+	scan          map[scanKind]statement
 	// By whether scheduled rows are due; nameless is name where the server fails on the
 	// key too.
 	name, nameless map[bool]statement
@@ -53,6 +55,8 @@ type readBlanks struct {
 	HeaderCost                        int64
 	// The length of a key as it arrives here, and its bytes.
 	KeyLength, KeyBytes string
+
+	pruning
 }
 
 // newReadBlanks: encoding is the database's. The server converts a key on its way
@@ -75,7 +79,7 @@ func newReadBlanks(table schema.Table, payload payloadKind, encoding string) rea
 	}
 }
 
-func newReads(table schema.Table, payload payloadKind, encoding string) reads {
+func newReads(table schema.Table, payload payloadKind, encoding string, l layout) reads {
 	blanks := newReadBlanks(table, payload, encoding)
 	r := reads{
 		begin:     newStatement("begin", "", blanks),
@@ -85,6 +89,12 @@ func newReads(table schema.Table, payload payloadKind, encoding string) reads {
 		scan:      make(map[scanKind]statement),
 		name:      make(map[bool]statement),
 		nameless:  make(map[bool]statement),
+	}
+	r.fetchAnywhere = r.fetch
+	if l.byTime {
+		located := blanks
+		located.pruning = l.forRow()
+		r.fetch = newStatement("fetch", "_partition", located)
 	}
 	for _, kind := range []keyFilter{anyKey, exceptKeys, onlyKey} {
 		for _, scheduled := range []bool{false, true} {

@@ -28,7 +28,11 @@ func (c *control) refuseAgain(
 		return nil, nil
 	}
 	row := func(i int) absent { return absent{refusals[i].Ref, refusals[i].XID} }
-	verdicts, leftOut, err := execute(ctx, c, c.writes.refuse, c.refuseArgs(limit, refusals), readVerdict)
+	refuse := c.writes.refuse
+	if again {
+		refuse = c.writes.refuseAnywhere
+	}
+	verdicts, leftOut, err := execute(ctx, c, refuse, c.refuseArgs(limit, refusals), readVerdict)
 	if err != nil {
 		return nil, c.explainWrite("write refusals", err)
 	}
@@ -67,6 +71,9 @@ func (c *control) refuseArgs(limit relay.AttemptLimit, refusals []relay.Refusal)
 	}
 	batch := batchArgs(n, func(i int) relay.Ref { return refusals[i].Ref })
 	batch["reasons"], batch["types"], batch["delays"], batch["finals"] = reasons.buf, types.buf, delays.buf, finals.buf
+	if c.layout.partitioned {
+		batch.addLocation(n, func(i int) int64 { return refusals[i].ID }, func(i int) time.Time { return refusals[i].CreatedAt })
+	}
 	batch["limit"] = int8Param(int64(limit.Attempts))
 	batch["age"] = int8Param(max(0, min(limit.Age, maxInterval)).Microseconds())
 	return batch

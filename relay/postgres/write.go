@@ -18,6 +18,8 @@ type write struct {
 // writes are the statements of one table.
 type writes struct {
 	mark, refuse write
+	// These find rows that have another created_at than was read.
+	markAnywhere, refuseAnywhere write
 	// unmarked and unrefused ask which rows of a batch still wait for the write; the
 	// patient ones leave out those that somebody has locked.
 	unmarked, unrefused write
@@ -30,20 +32,29 @@ type writeBlanks struct {
 	Patient bool   // see [write]
 
 	ErrorType bool // the table has the column
+
+	pruning
 }
 
-func newWrites(table schema.Table, after AfterSend, has later) writes {
-	blanks := writeBlanks{Table: table.Quoted(), Delete: after == Delete, ErrorType: has.errorType}
+func newWrites(table schema.Table, after AfterSend, has later, l layout) writes {
+	anywhere := writeBlanks{Table: table.Quoted(), Delete: after == Delete, ErrorType: has.errorType}
 	mark := "mark"
-	if blanks.Delete {
+	if anywhere.Delete {
 		mark = "delete"
 	}
-	return writes{
-		mark:      newWrite(mark, "", blanks),
-		refuse:    newWrite("refuse", "", blanks),
-		unmarked:  newWrite("pending", mark, blanks),
-		unrefused: newWrite("pending", "refuse", writeBlanks{Table: blanks.Table}),
+	w := writes{
+		markAnywhere:   newWrite(mark, "", anywhere),
+		refuseAnywhere: newWrite("refuse", "", anywhere),
+		unmarked:       newWrite("pending", mark, anywhere),
+		unrefused:      newWrite("pending", "refuse", writeBlanks{Table: anywhere.Table}),
 	}
+	w.mark, w.refuse = w.markAnywhere, w.refuseAnywhere
+	if l.partitioned {
+		blanks := anywhere
+		blanks.pruning = l.forPlan()
+		w.mark, w.refuse = newWrite(mark, "_partition", blanks), newWrite("refuse", "_partition", blanks)
+	}
+	return w
 }
 
 func newWrite(file, variant string, blanks writeBlanks) write {

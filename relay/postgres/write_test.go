@@ -10,7 +10,6 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
-	"github.com/outbox-relay/outbox-relay/schema"
 )
 
 // insert adds n plain rows with keys.
@@ -415,23 +414,6 @@ func TestWritesWorkOnATableWithAnyName(t *testing.T) {
 	refuse(t, c, never, relay.Refusal{Ref: all[2], Final: true})
 	if f.count(`sent_at IS NOT NULL`) != 2 || f.count(`dead_at IS NOT NULL`) != 1 || len(f.readPass(s)) != 1 {
 		t.Error("the rows are not as written")
-	}
-}
-
-func TestPartitionedTable(t *testing.T) {
-	t.Parallel()
-	f := setup(t, shape{payload: schema.PayloadText})
-	f.exec(`ALTER TABLE {t} RENAME TO first`)
-	f.exec(`CREATE TABLE {t} (LIKE first INCLUDING DEFAULTS INCLUDING IDENTITY, PRIMARY KEY (id, created_at)) PARTITION BY RANGE (created_at)`)
-	f.exec(`CREATE TABLE p1 PARTITION OF {t} FOR VALUES FROM (MINVALUE) TO ('2024-01-01')`)
-	f.exec(`CREATE TABLE p2 PARTITION OF {t} FOR VALUES FROM ('2024-01-01') TO (MAXVALUE)`)
-	f.exec(`GRANT SELECT, UPDATE ON {t} TO ` + f.role())
-	f.exec(`INSERT INTO {t} (topic, payload, created_at) SELECT 't', '1', CASE WHEN n % 2 = 0 THEN '2023-01-01' ELSE now() END
-		FROM generate_series(1, 100) AS n`)
-	c, s := f.lead()
-	all := refs(f.readPass(s))
-	if done := mark(t, c, all...); len(done) != 100 || f.count(`sent_at IS NULL`) != 0 {
-		t.Errorf("settled %d", len(done))
 	}
 }
 

@@ -31,8 +31,9 @@ FROM (
 					CASE WHEN NOT {{template "is_due"}} THEN 0
 						WHEN {{.Payload.Stored}} / {{.Payload.Spread}} > @longest::bigint THEN {{.Payload.Stored}}
 						ELSE coalesce({{.Payload.Length}}, 0) END::bigint AS payload_length
-				FROM unnest(@ids::bigint[], @message_ids::uuid[], @before::bigint[]) WITH ORDINALITY AS m (id, message_id, before, n)
-				JOIN {{.Table}} AS o ON {{template "same_row"}} AND {{.Pending}}
+				FROM unnest((SELECT @ids::bigint[]), (SELECT @message_ids::uuid[]), (SELECT @before::bigint[]){{template "and_times" .}})
+					WITH ORDINALITY AS m (id, message_id, before{{template "and_time" .}}, n)
+				JOIN {{.Table}} AS o ON {{template "same_row"}}{{template "in_partition" .}} AND {{.Pending}}
 				OFFSET 0
 			) AS measured
 			OFFSET 0

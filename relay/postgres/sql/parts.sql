@@ -4,8 +4,27 @@
 stands as zeros: so the row has a name, and can be declared dead. */ -}}
 {{define "message_id"}}coalesce(o.message_id, '00000000-0000-0000-0000-000000000000'){{end}}
 
-{{- /* A row, known as o, of a batch, known as m. */ -}}
+{{- /* A row, known as o, of a batch, known as m.
+
+A batch's parameters stand in subqueries, (SELECT @ids), which hide from the planner how
+many rows there are. It then looks each of them up by its id, in every table. A planner
+that knows of a thousand rows may find it cheaper to compare each with all rows of a small
+table, or of one that seems to have few unsent ones: 1 ms a row. */ -}}
 {{define "same_row"}}o.id = m.id AND {{template "message_id"}} = m.message_id{{end}}
+
+{{- /* In which partitions the server need not look for the row. It leaves them out while
+it executes the statement, by each row's created_at; and already while it plans it, by the
+bounds of all of them. ALL keeps these conditions from choosing the index. */ -}}
+{{define "in_partition"}}
+	{{- if .ByTime}} AND o.created_at = ALL (ARRAY[m.created_at]){{end}}
+	{{- if .Bounded}} AND o.id >= ALL (ARRAY[@lowest::bigint]) AND o.id <= ALL (ARRAY[@highest::bigint])
+		{{- if .ByTime}} AND o.created_at >= ALL (ARRAY[@earliest::timestamptz]) AND o.created_at <= ALL (ARRAY[@latest::timestamptz]){{end}}
+	{{- end}}
+{{- end}}
+
+{{- /* The column created_at of a batch, where it is of use. */ -}}
+{{define "and_times"}}{{if .ByTime}}, (SELECT @times::timestamptz[]){{end}}{{end}}
+{{define "and_time"}}{{if .ByTime}}, created_at{{end}}{{end}}
 
 {{- /* What a read session reads, and no more: a table may have columns of the application's
 that the role may not see. */ -}}

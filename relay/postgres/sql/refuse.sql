@@ -3,11 +3,11 @@
 -- The commit has to be durable, on a session where others are not: set_config with
 -- is_local does for this transaction what SET LOCAL would in another round trip.
 WITH batch AS (
-	SELECT * FROM unnest(@ids::bigint[], @message_ids::uuid[], @reasons::text[], @types::text[], @delays::bigint[], @finals::boolean[])
-		AS b (id, message_id, reason, type, delay, final)
+	SELECT * FROM unnest((SELECT @ids::bigint[]), (SELECT @message_ids::uuid[]), (SELECT @reasons::text[]), (SELECT @types::text[]), (SELECT @delays::bigint[]), (SELECT @finals::boolean[]){{template "and_times" .}})
+		AS b (id, message_id, reason, type, delay, final{{template "and_time" .}})
 )
 {{- if .Patient}}, free AS MATERIALIZED (
-	SELECT m.* FROM batch AS m JOIN {{.Table}} AS o ON {{template "same_row"}} AND o.sent_at IS NULL
+	SELECT m.* FROM batch AS m JOIN {{.Table}} AS o ON {{template "same_row"}}{{template "in_partition" .}} AND o.sent_at IS NULL
 	FOR NO KEY UPDATE OF o SKIP LOCKED
 )
 {{- end}}
@@ -26,5 +26,5 @@ SET attempts = least(coalesce(o.attempts, 0), 2147483646) + 1,
 			AND coalesce(o.first_attempt_at, now()) <= now() - @age::bigint * interval '1 microsecond' THEN now()
 	END
 FROM (SELECT set_config('synchronous_commit', 'on', true)) AS durable (setting), {{if .Patient}}free{{else}}batch{{end}} AS m
-WHERE {{template "same_row"}} AND o.sent_at IS NULL AND durable.setting IS NOT NULL
+WHERE {{template "same_row"}}{{template "in_partition" .}} AND o.sent_at IS NULL AND durable.setting IS NOT NULL
 RETURNING o.id, {{template "message_id"}} AS message_id, o.attempts, o.dead_at IS NOT NULL AS dead
