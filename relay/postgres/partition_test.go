@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -191,5 +192,38 @@ func TestPlanOfAWriteHasOnlyThePartitionsBetweenItsRows(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// A statement reads the rows of all partitions in the order of their indexes, and no more
+// than it needs of each.
+func TestPlansOfAPartitionedTable(t *testing.T) {
+	t.Parallel()
+	f := setup(t, byYear())
+	for _, arrange := range []string{
+		`SELECT`,
+		`INSERT INTO {t} (topic, payload, created_at, sent_at) SELECT 't', 'x', '2024-07-01'::timestamptz + (n % 4) * interval '1 year', now()
+			FROM generate_series(1, 4000) AS n`,
+		`ANALYZE {t}`,
+		`UPDATE {t} SET sent_at = NULL`,
+	} {
+		f.exec(arrange)
+		leader, s := f.lead()
+		plans, err := postgres.Explain(t.Context(), leader, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, text := range plans {
+			text = regexp.MustCompile(`"p[0-9](_pkey)?"`).ReplaceAllString(text, `"outbox$1"`)
+			var plan []struct{ Plan node }
+			if err := json.Unmarshal([]byte(text), &plan); err != nil {
+				t.Fatal(err)
+			}
+			for _, fault := range plan[0].Plan.faults(false, false, "") {
+				t.Errorf("%s, statement %s: %s", arrange, name, fault)
+			}
+		}
+		leader.Close()
+		s.Close()
 	}
 }
