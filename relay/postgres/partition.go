@@ -4,6 +4,8 @@ import (
 	"context"
 	"math"
 	"time"
+
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 // layout is how the table is divided into partitions. A statement that names a row by
@@ -35,27 +37,25 @@ func (l layout) forPlan() pruning { return pruning{ByTime: l.byTime, Bounded: l.
 // forRow prunes while the statement is executed.
 func (l layout) forRow() pruning { return pruning{ByTime: l.byTime} }
 
-var partitionKey = newStatement("partition_key", "", nil)
+var partitionKeyStatement = files.Statement("partition_key", nil)
 
 // lookUpLayout learns how the table is divided.
 func (s *session) lookUpLayout(ctx context.Context) (layout, error) {
-	var l layout
-	given := args{"table": []byte(s.table.Quoted())}
-	err := s.query(ctx, shortDeadline, partitionKey, given, func(c *columns) func([][]byte) {
-		name := c.at("name")
-		return func(row [][]byte) {
-			l.partitioned = true
-			switch string(row[name]) {
-			case "id":
-			case "created_at":
-				l.byTime = true
-			default:
-				l.others = true
-			}
-		}
-	})
+	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
+	defer cancel()
+	key, err := sqltext.Column[*string](ctx, sqltext.On(s.conn), partitionKeyStatement, sqltext.Args{"table": s.table.Quoted()})
 	if err != nil {
-		return l, s.explain("look up the partition key", err)
+		return layout{}, s.explain("look up the partition key", err)
+	}
+	l := layout{partitioned: len(key) > 0}
+	for _, column := range key {
+		switch {
+		case column != nil && *column == "id":
+		case column != nil && *column == "created_at":
+			l.byTime = true
+		default:
+			l.others = true
+		}
 	}
 	return l, nil
 }

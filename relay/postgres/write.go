@@ -37,22 +37,22 @@ type writeBlanks struct {
 }
 
 func newWrites(table schema.Table, after AfterSend, has later, l layout) writes {
-	anywhere := writeBlanks{Table: table.Quoted(), Delete: after == Delete, ErrorType: has.errorType}
+	blanks := writeBlanks{Table: table.Quoted(), Delete: after == Delete, ErrorType: has.errorType}
 	mark := "mark"
-	if anywhere.Delete {
+	if blanks.Delete {
 		mark = "delete"
 	}
 	w := writes{
-		markAnywhere:   newWrite(mark, "", anywhere),
-		refuseAnywhere: newWrite("refuse", "", anywhere),
-		unmarked:       newWrite("pending", mark, anywhere),
-		unrefused:      newWrite("pending", "refuse", writeBlanks{Table: anywhere.Table}),
+		markAnywhere:   newWrite(mark, "", blanks),
+		refuseAnywhere: newWrite("refuse", "", blanks),
+		unmarked:       newWrite("pending", mark, blanks),
+		unrefused:      newWrite("pending", "refuse", writeBlanks{Table: blanks.Table}),
 	}
 	w.mark, w.refuse = w.markAnywhere, w.refuseAnywhere
 	if l.partitioned {
-		blanks := anywhere
-		blanks.pruning = l.forPlan()
-		w.mark, w.refuse = newWrite(mark, "_partition", blanks), newWrite("refuse", "_partition", blanks)
+		located := blanks
+		located.pruning = l.forPlan()
+		w.mark, w.refuse = newWrite(mark, "_partition", located), newWrite("refuse", "_partition", located)
 	}
 	return w
 }
