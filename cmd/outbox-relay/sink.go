@@ -21,42 +21,34 @@ var brokers = [...]broker{
 // broker is what the commands need of one: the relay opens a sink, doctor has it
 // examined.
 type broker struct {
-	open    func(c config.Config, s sinkSettings) (relay.Sink, error)
-	examine func(ctx context.Context, c config.Config, s sinkSettings, topics []string) []relay.Check
-}
-
-// sinkSettings are the options that are computed from the configuration.
-type sinkSettings struct {
-	name     string // how the broker shows the connection
-	topology link.Topology
-	tls      link.TLS
-	log      *slog.Logger // nil: silence
+	open    func(c config.Config, o link.SinkOptions) (relay.Sink, error)
+	examine func(ctx context.Context, c config.Config, o link.SinkOptions, topics []string) []relay.Check
 }
 
 // newBroker joins the functions of a sink's package. O is its options.
 func newBroker[O any, S relay.Sink](
-	options func(config.Config, sinkSettings) O, open func(O) (S, error), examine func(context.Context, O, []string) []relay.Check,
+	options func(config.Config, link.SinkOptions) O, open func(O) (S, error), examine func(context.Context, O, []string) []relay.Check,
 ) broker {
 	return broker{
-		open: func(c config.Config, s sinkSettings) (relay.Sink, error) {
-			sink, err := open(options(c, s))
+		open: func(c config.Config, o link.SinkOptions) (relay.Sink, error) {
+			sink, err := open(options(c, o))
 			if err != nil {
 				return nil, err // not an interface that holds a nil pointer
 			}
 			return sink, nil
 		},
-		examine: func(ctx context.Context, c config.Config, s sinkSettings, topics []string) []relay.Check {
-			return examine(ctx, options(c, s), topics)
+		examine: func(ctx context.Context, c config.Config, o link.SinkOptions, topics []string) []relay.Check {
+			return examine(ctx, options(c, o), topics)
 		},
 	}
 }
 
 func openSink(c config.Config, host string, log *slog.Logger) (relay.Sink, error) {
-	s, err := newSinkSettings(c, host, log)
+	o, err := sinkOptions(c, host, log)
 	if err != nil {
 		return nil, err
 	}
-	sink, err := brokers[c.Broker()].open(c, s)
+	sink, err := brokers[c.Broker()].open(c, o)
 	if err != nil {
 		return nil, fmt.Errorf("open sink: %w", err)
 	}
@@ -64,22 +56,29 @@ func openSink(c config.Config, host string, log *slog.Logger) (relay.Sink, error
 }
 
 func examineSink(ctx context.Context, c config.Config, host string, topics []string) ([]relay.Check, error) {
-	s, err := newSinkSettings(c, host, nil)
+	o, err := sinkOptions(c, host, nil)
 	if err != nil {
 		return nil, err
 	}
-	return brokers[c.Broker()].examine(ctx, c, s, topics), nil
+	return brokers[c.Broker()].examine(ctx, c, o, topics), nil
 }
 
-func newSinkSettings(c config.Config, host string, log *slog.Logger) (sinkSettings, error) {
+// sinkOptions are the options that do not depend on the broker. log may be nil, for
+// silence.
+func sinkOptions(c config.Config, host string, log *slog.Logger) (link.SinkOptions, error) {
 	topology, err := link.ParseTopology(string(c.Topology))
 	if err != nil {
-		return sinkSettings{}, fmt.Errorf("OUTBOX_TOPOLOGY: %w", err)
+		return link.SinkOptions{}, fmt.Errorf("OUTBOX_TOPOLOGY: %w", err)
 	}
-	return sinkSettings{
-		name:     "outbox-relay " + host + " " + c.Table.String(),
-		topology: topology,
-		tls:      link.TLS{CAFile: c.TLSCAFile, CertFile: c.TLSCertFile, KeyFile: c.TLSKeyFile},
-		log:      log,
+	return link.SinkOptions{
+		URLs:            c.SinkURL.Reveal(),
+		ReadURLs:        reread("OUTBOX_SINK_URL", c.SinkURL),
+		Window:          c.MaxInFlight,
+		TLS:             link.TLS{CAFile: c.TLSCAFile, CertFile: c.TLSCertFile, KeyFile: c.TLSKeyFile},
+		Topology:        topology,
+		Name:            "outbox-relay " + host + " " + c.Table.String(),
+		MaxMessageBytes: int64(c.MaxMessageBytes),
+		AckTimeout:      c.AckTimeout,
+		Logger:          log,
 	}, nil
 }

@@ -13,10 +13,14 @@ func TestAckTimeoutReachesBothSinks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := natsOptions(c, sinkSettings{}).AckTimeout; got != want {
+		o, err := sinkOptions(c, "host", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := natsOptions(c, o).AckTimeout; got != want {
 			t.Errorf("%q: NATS waits %s, want %s", text, got, want)
 		}
-		if got := rabbitMQOptions(c, sinkSettings{}).AckTimeout; got != want {
+		if got := rabbitMQOptions(c, o).AckTimeout; got != want {
 			t.Errorf("%q: RabbitMQ waits %s, want %s", text, got, want)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/engine"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 	"github.com/outbox-relay/outbox-relay/schema"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 	"github.com/outbox-relay/outbox-relay/sinks/natsjs"
 )
 
@@ -53,7 +54,7 @@ func BenchmarkDrain(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	sink, err := natsjs.Open(natsjs.Options{URLs: broker.URL(), Window: 4096})
+	sink, err := natsjs.Open(natsjs.Options{SinkOptions: link.SinkOptions{URLs: broker.URL(), Window: 4096}})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/engine"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 	"github.com/outbox-relay/outbox-relay/schema"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 	"github.com/outbox-relay/outbox-relay/sinks/natsjs"
 )
 
@@ -80,7 +81,7 @@ func startOn(t *testing.T, url string, configure func(*engine.Config), before fu
 	if configure != nil {
 		configure(&h.config)
 	}
-	sink, err := natsjs.Open(natsjs.Options{URLs: h.broker.URL(), Window: h.config.MaxInFlight, Logger: logger, AckTimeout: ackTimeout})
+	sink, err := natsjs.Open(natsjs.Options{SinkOptions: link.SinkOptions{URLs: h.broker.URL(), Window: h.config.MaxInFlight, Logger: logger, AckTimeout: ackTimeout}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/e2e/testbed"
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/engine"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 	"github.com/outbox-relay/outbox-relay/sinks/natsjs"
 )
 
@@ -45,7 +46,7 @@ func (h *harness) standbys() int64 {
 // sinkTo opens a sink to an address.
 func (h *harness) sinkTo(url string) relay.Sink {
 	h.Helper()
-	s, err := natsjs.Open(natsjs.Options{URLs: url, Window: h.config.MaxInFlight, Logger: h.config.Logger})
+	s, err := natsjs.Open(natsjs.Options{SinkOptions: link.SinkOptions{URLs: url, Window: h.config.MaxInFlight, Logger: h.config.Logger}})
 	if err != nil {
 		h.Fatal(err)
 	}

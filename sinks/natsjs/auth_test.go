@@ -20,6 +20,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/natsserver"
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 	"github.com/outbox-relay/outbox-relay/sinks/natsjs"
 )
 
@@ -40,13 +41,13 @@ func secured(t *testing.T, authorization, user string) *broker {
 
 func TestUserAndPasswordInURL(t *testing.T) {
 	b := secured(t, `user: relay, password: "s3cr%t,/"`, "relay:s3cr%25t%2C%2F")
-	works(t, natsjs.Options{URLs: b.url})
+	works(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: b.url}})
 }
 
 func TestTokenInURLAndInOption(t *testing.T) {
 	b := secured(t, `token: t0ken`, "t0ken")
-	works(t, natsjs.Options{URLs: b.url})
-	works(t, natsjs.Options{URLs: b.URL(), Token: "t0ken"})
+	works(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: b.url}})
+	works(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: b.URL()}, Token: "t0ken"})
 }
 
 // The token was rotated at the server before the file had the new one.
@@ -60,19 +61,24 @@ func TestTokenAndURLsAreReadForEachConnection(t *testing.T) {
 			return token, nil
 		}
 	}
-	works(t, natsjs.Options{URLs: b.URL(), Token: "old", ReadToken: tokens()})
+	works(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: b.URL()}, Token: "old", ReadToken: tokens()})
 
 	const old = "nats://127.0.0.1:1"
 	asked := 0
-	works(t, natsjs.Options{URLs: old, ReadURLs: func() (string, error) {
-		switch asked++; asked {
-		case 1: // by Open
-			return old, nil
-		case 2:
-			return "", errors.New("the file is empty")
-		}
-		return b.url, nil
-	}})
+	works(t, natsjs.Options{
+		SinkOptions: link.SinkOptions{
+			URLs: old,
+			ReadURLs: func() (string, error) {
+				switch asked++; asked {
+				case 1: // by Open
+					return old, nil
+				case 2:
+					return "", errors.New("the file is empty")
+				}
+				return b.url, nil
+			},
+		},
+	})
 }
 
 func TestNKeyFile(t *testing.T) {
@@ -83,7 +89,7 @@ func TestNKeyFile(t *testing.T) {
 	seed, _ := user.Seed()
 	public, _ := user.PublicKey()
 	b := secured(t, fmt.Sprintf(`users: [{nkey: %s}, {user: admin, password: a}]`, public), "admin:a")
-	works(t, natsjs.Options{URLs: b.URL(), NKeyFile: file(t, "user.nk", seed)})
+	works(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: b.URL()}, NKeyFile: file(t, "user.nk", seed)})
 }
 
 func TestCredentialsFile(t *testing.T) {
@@ -94,7 +100,7 @@ func TestCredentialsFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	works(t, natsjs.Options{URLs: s.URL(), CredsFile: credsFile, Topology: natsjs.Create})
+	works(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: s.URL(), Topology: natsjs.Create}, CredsFile: credsFile})
 }
 
 // operatorConfig makes an operator, an account with JetStream and a user, and
@@ -154,8 +160,11 @@ func TestWrongCredentialsAreTriedUntilTheyAreRight(t *testing.T) {
 	first := start(0, wrong)
 	log := &logBuffer{}
 	s := open(t, natsjs.Options{
-		URLs: "nats://relay:" + right + "@" + first.Addr(), Topology: natsjs.Create,
-		Logger: slog.New(slog.NewTextHandler(log, nil)),
+		SinkOptions: link.SinkOptions{
+			URLs:     "nats://relay:" + right + "@" + first.Addr(),
+			Topology: natsjs.Create,
+			Logger:   slog.New(slog.NewTextHandler(log, nil)),
+		},
 	})
 	// More often than the client library would have tried on its own.
 	for range 5 {
@@ -200,7 +209,7 @@ func TestPublishOnlyRightsSuffice(t *testing.T) {
 	b := secured(t, `users: [
 		{user: admin, password: a},
 		{user: relay, password: r, permissions: {publish: ["good.>", "nowhere.>"], subscribe: ["_INBOX.>"]}}]`, "admin:a")
-	s := open(t, natsjs.Options{URLs: "nats://relay:r@" + b.Addr(), AckTimeout: time.Second})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: "nats://relay:r@" + b.Addr(), AckTimeout: time.Second}})
 	reach(t, s) // cannot ask JetStream, and says that the broker is there
 	if got := await(t, s, messageTo(goodTopic, 1)); got.Class != relay.Acknowledged {
 		t.Fatalf("outcome is %s %q (%v)", got.Class, got.Type, got.Err)
@@ -224,7 +233,7 @@ func TestDeniedQuestionEndsNoConnection(t *testing.T) {
 	b := secured(t, `users: [
 		{user: admin, password: a},
 		{user: relay, password: r, permissions: {publish: ["good.>", "silent"], subscribe: ["_INBOX.>"]}}]`, "admin:a")
-	s := open(t, natsjs.Options{URLs: "nats://relay:r@" + b.Addr(), AckTimeout: 500 * time.Millisecond})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: "nats://relay:r@" + b.Addr(), AckTimeout: 500 * time.Millisecond}})
 	reach(t, s)
 	for i := range 2 {
 		expect(t, s, messageTo(silentTopic, i), relay.Refused, relay.ErrorTypeTimeout, "")
@@ -236,7 +245,7 @@ func TestTopicThatIsNotPermittedIsForbidden(t *testing.T) {
 	b := secured(t, `users: [
 		{user: admin, password: a},
 		{user: relay, password: r, permissions: {publish: {deny: ["good.secret", "good.\"q\""]}}}]`, "admin:a")
-	s := open(t, natsjs.Options{URLs: "nats://relay:r@" + b.Addr()})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: "nats://relay:r@" + b.Addr()}})
 	reach(t, s)
 	for i, topic := range []string{"good.secret", `good."q"`} {
 		begin := time.Now()
@@ -258,12 +267,12 @@ func TestInboxThatIsNotPermittedIsNamed(t *testing.T) {
 		{user: admin, password: a},
 		{user: relay, password: r, permissions: {publish: ">", subscribe: ["_RELAY.>"]}}]`, "admin:a")
 	url := "nats://relay:r@" + b.Addr()
-	s := open(t, natsjs.Options{URLs: url})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: url}})
 	err := probe(t, s)
 	if err == nil || !strings.Contains(err.Error(), "OUTBOX_NATS_INBOX_PREFIX") {
 		t.Errorf("probe says %v", err)
 	}
-	works(t, natsjs.Options{URLs: url, InboxPrefix: "_RELAY"})
+	works(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: url}, InboxPrefix: "_RELAY"})
 }
 
 // messageTo is message number i for a topic.

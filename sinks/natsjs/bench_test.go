@@ -12,6 +12,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/natsserver"
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 	"github.com/outbox-relay/outbox-relay/sinks/natsjs"
 	"github.com/outbox-relay/outbox-relay/sinks/sinktest"
 )
@@ -70,11 +71,11 @@ func benchMessage(i int) *relay.Message {
 }
 
 func benchSink(b *testing.B, url string) {
-	benchOptions(b, natsjs.Options{URLs: url, Window: benchWindow, FastIngest: natsjs.FastIngestOff})
+	benchOptions(b, natsjs.Options{SinkOptions: link.SinkOptions{URLs: url, Window: benchWindow}, FastIngest: natsjs.FastIngestOff})
 }
 
 func benchBatches(b *testing.B, url string) {
-	benchOptions(b, natsjs.Options{URLs: url, Window: benchWindow})
+	benchOptions(b, natsjs.Options{SinkOptions: link.SinkOptions{URLs: url, Window: benchWindow}})
 }
 
 func benchOptions(b *testing.B, o natsjs.Options) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/natsserver"
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 	"github.com/outbox-relay/outbox-relay/sinks/natsjs"
 	"github.com/outbox-relay/outbox-relay/sinks/sinktest"
 )
@@ -68,7 +69,7 @@ func TestStreamIsPublishedToWhileNobodyLeadsTheCluster(t *testing.T) {
 		}
 		return nil
 	})
-	s := open(t, natsjs.Options{URLs: home.URL(), AckTimeout: time.Second})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: home.URL(), AckTimeout: time.Second}})
 	if err := probe(t, s); err != nil {
 		t.Fatalf("the probe fails, so nothing is published: %v", err)
 	}
@@ -82,7 +83,7 @@ func TestStreamIsPublishedToWhileNobodyLeadsTheCluster(t *testing.T) {
 	}
 	expect(t, s, messageTo(goodTopic, 4), relay.Acknowledged, "", "")
 
-	checks := natsjs.Examine(t.Context(), natsjs.Options{URLs: home.URL()}, []string{goodTopic})
+	checks := natsjs.Examine(t.Context(), natsjs.Options{SinkOptions: link.SinkOptions{URLs: home.URL()}}, []string{goodTopic})
 	if len(checks) != 1 || checks[0].Severity != relay.Warning || !strings.Contains(checks[0].Found, "cannot be asked") {
 		t.Errorf("%+v", checks)
 	}
@@ -94,7 +95,7 @@ func TestLeaderOfAStreamStepsDownUnderLoad(t *testing.T) {
 	t.Parallel()
 	c, _ := startCluster(t, 3)
 	conn := connect(t, c.URLs())
-	s := open(t, natsjs.Options{URLs: c.URLs(), Window: 512})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: c.URLs(), Window: 512}})
 	reach(t, s)
 	var publish sync.Mutex // Publish is for one goroutine
 	ctx, stop := context.WithCancel(t.Context())

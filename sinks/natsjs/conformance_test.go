@@ -11,6 +11,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/natsserver"
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 	"github.com/outbox-relay/outbox-relay/sinks/natsjs"
 	"github.com/outbox-relay/outbox-relay/sinks/sinktest"
 )
@@ -117,9 +118,11 @@ func (b *broker) admin(t testing.TB) jetstream.JetStream {
 func (b *broker) Open(t testing.TB, o sinktest.SinkOptions) relay.Sink {
 	t.Helper()
 	s, err := natsjs.Open(natsjs.Options{
-		URLs:       "nats://" + o.Addr,
-		Window:     o.Window,
-		AckTimeout: o.AckTimeout,
+		SinkOptions: link.SinkOptions{
+			URLs:       "nats://" + o.Addr,
+			Window:     o.Window,
+			AckTimeout: o.AckTimeout,
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 	"github.com/outbox-relay/outbox-relay/sinks/natsjs"
 )
 
@@ -106,7 +107,7 @@ func TestNothingOfALaneIsStoredAfterARefusal(t *testing.T) {
 			js := b.admin(t)
 			r.stream.Name, r.stream.Subjects = "FAST", []string{"fast.>"}
 			makeStream(t, js, r.stream)
-			s := open(t, natsjs.Options{URLs: "nats://relay:r@" + b.Addr()})
+			s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: "nats://relay:r@" + b.Addr()}})
 			reach(t, s)
 			l := lane(t, s, "fast.warm")
 			all := make([]*relay.Message, 9)

@@ -7,6 +7,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 	"github.com/outbox-relay/outbox-relay/sinks/natsjs"
 )
 
@@ -14,7 +15,7 @@ func TestMessagesOfALaneAreStoredAndReportedInOrder(t *testing.T) {
 	b := startBroker(t, "")
 	js := b.admin(t)
 	makeStream(t, js, jetstream.StreamConfig{Name: "FAST", Subjects: []string{"fast.>"}})
-	s := open(t, natsjs.Options{URLs: b.URL()})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: b.URL()}})
 	reach(t, s)
 	for _, n := range []int{1, 2, 3, 63, 64, 65, 1000} {
 		topic := "fast.a"

@@ -3,7 +3,6 @@ package natsjs
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/sinks/link"
@@ -43,47 +42,30 @@ func (f FastIngest) String() string { return fastIngestNames[f] }
 // They are read again for each connection, so that a renewed certificate is used.
 type TLS = link.TLS
 
-// Options of a sink. Only URLs is required.
+// Options of a sink. Only URLs is required: nats:// or tls://, each with an optional
+// user:password@ or token@. Servers that these make known are used too.
 type Options struct {
-	// URLs of the servers, separated by commas: nats:// or tls://, each with an
-	// optional user:password@ or token@. Servers that these make known are used
-	// too.
-	URLs string
-	// ReadURLs and ReadToken return URLs and Token anew, see [link.Reread]. Nil: these
-	// stay as they are.
-	ReadURLs, ReadToken func() (string, error)
-	// Window is the number of outstanding messages that memory is reserved for.
-	// More of them work as well.
-	Window int
+	link.SinkOptions // MaxMessageBytes 0: the server's limit; AckTimeout 0: 5 s
 	// At most one of these authenticates, beside or instead of the URLs.
 	CredsFile string
 	NKeyFile  string
 	Token     string
+	// ReadToken returns Token anew, see [link.Reread]. Nil: it stays as it is.
+	ReadToken func() (string, error)
 	// InboxPrefix of the reply subjects; empty: _INBOX.
 	InboxPrefix string
 	// Domain of JetStream, for look-ups.
 	Domain string
-	TLS    TLS
 	// TLSFirst has the TLS handshake made before the server says anything, as servers
 	// with handshake_first want it. A connection without TLS is refused then.
 	TLSFirst bool
 
 	FastIngest FastIngest
-	Topology   Topology
 	StreamName string // for Create; empty: OUTBOX
-
-	// Name of the connection as the server shows it; empty: outbox-relay.
-	Name string
-	// MaxMessageBytes lowers the server's limit for a payload; 0: the server's.
-	MaxMessageBytes int64
-	// AckTimeout is how long a message may wait for its acknowledgement; 0: 5 s.
-	AckTimeout time.Duration
-	Logger     *slog.Logger // nil: silence
 }
 
 const (
 	defaultStreamName = "OUTBOX"
-	defaultName       = "outbox-relay"
 	defaultAckTimeout = 5 * time.Second
 )
 
@@ -104,17 +86,9 @@ func (o Options) complete() (Options, addresses, error) {
 
 // withDefaults fills in what is empty.
 func (o Options) withDefaults() Options {
+	o.SinkOptions = o.WithDefaults(defaultAckTimeout)
 	if o.StreamName == "" {
 		o.StreamName = defaultStreamName
-	}
-	if o.Name == "" {
-		o.Name = defaultName
-	}
-	if o.AckTimeout == 0 {
-		o.AckTimeout = defaultAckTimeout
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return o
 }
@@ -127,11 +101,11 @@ func (o Options) check() error {
 			set++
 		}
 	}
-	switch {
-	case set > 1:
+	if set > 1 {
 		return errors.New("credentials file, nkey file and token exclude each other: set one")
-	case o.AckTimeout < 0 || o.MaxMessageBytes < 0 || o.Window < 0:
-		return errors.New("acknowledgement timeout, message limit and window cannot be negative")
+	}
+	if err := o.Check(); err != nil {
+		return err
 	}
 	if o.InboxPrefix != "" && checkTokens(o.InboxPrefix) != nil {
 		return fmt.Errorf("inbox prefix %q is not a subject without wildcards", o.InboxPrefix)

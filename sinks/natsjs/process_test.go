@@ -9,6 +9,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/natsserver"
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 	"github.com/outbox-relay/outbox-relay/sinks/natsjs"
 )
 
@@ -37,7 +38,7 @@ func TestKilledAndFrozenServer(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	s := open(t, natsjs.Options{URLs: p.URL(), Topology: natsjs.Create, AckTimeout: time.Second})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: p.URL(), Topology: natsjs.Create, AckTimeout: time.Second}})
 	reach(t, s)
 	expect(t, s, messageTo(goodTopic, 1), relay.Acknowledged, "", "")
 
@@ -91,7 +92,7 @@ func TestLimitLoweredUnderALivingConnection(t *testing.T) {
 	if !nats.ReadyForConnections(10 * time.Second) {
 		t.Fatal("the server does not accept connections")
 	}
-	s := open(t, natsjs.Options{URLs: nats.ClientURL(), Topology: natsjs.Create})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: nats.ClientURL(), Topology: natsjs.Create}})
 	reach(t, s)
 	lowered := options.Clone()
 	lowered.MaxPayload = 1024

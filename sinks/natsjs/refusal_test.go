@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 	"github.com/outbox-relay/outbox-relay/sinks/natsjs"
 )
 
@@ -45,7 +46,7 @@ func TestStreamsRefusalsAreTranslated(t *testing.T) {
 	if _, err := js.UpdateStream(t.Context(), config); err != nil {
 		t.Fatal(err)
 	}
-	s := open(t, natsjs.Options{URLs: b.URL()})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: b.URL()}})
 	reach(t, s)
 	expect(t, s, messageTo("small", 1), relay.Rejected, relay.ErrorTypeTooLarge, "max_msg_size")
 	expect(t, s, messageTo("bytes", 2), relay.Acknowledged, "", "")
@@ -58,7 +59,7 @@ func TestStreamsRefusalsAreTranslated(t *testing.T) {
 
 func TestAccountLimitsAreFull(t *testing.T) {
 	b := startBrokerAs(t, `accounts { A { jetstream { max_store: 2000, max_streams: 5 }, users: [{user: a, password: a}] } }`, "a:a")
-	s := open(t, natsjs.Options{URLs: b.url})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: b.url}})
 	reach(t, s)
 	for i := range 20 {
 		o := await(t, s, messageTo(goodTopic, i))
@@ -93,7 +94,7 @@ func respond(t *testing.T, conn *nats.Conn, subject, text string) *nats.Subscrip
 func TestAnswerThatIsNoStreamsAcknowledgesNothing(t *testing.T) {
 	b := startBroker(t, "")
 	conn := connect(t, b.URL())
-	s := open(t, natsjs.Options{URLs: b.URL(), AckTimeout: 300 * time.Millisecond})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: b.URL(), AckTimeout: 300 * time.Millisecond}})
 	reach(t, s)
 	for i, answer := range []string{
 		"", "OK", "{}", `{"stream":"X"}`, `{"stream":"","seq":1}`, `{"stream":"X","seq":0}`, `[1]`, `{"seq":"1","stream":"X"}`,
@@ -115,7 +116,7 @@ func TestAnswerThatIsNoStreamsAcknowledgesNothing(t *testing.T) {
 func TestServiceThatAnswersFirstRefusesNothingThatIsStored(t *testing.T) {
 	b := startBroker(t, "")
 	respond(t, connect(t, b.URL()), goodTopic, "OK")
-	s := open(t, natsjs.Options{URLs: b.URL(), AckTimeout: 2 * time.Second})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: b.URL(), AckTimeout: 2 * time.Second}})
 	reach(t, s)
 	for i := range 100 {
 		expect(t, s, messageTo(goodTopic, i), relay.Acknowledged, "", "")
@@ -140,7 +141,7 @@ func TestSecondAnswerForOnePublishAcknowledgesNothingElse(t *testing.T) {
 	if err := conn.FlushTimeout(5 * time.Second); err != nil {
 		t.Fatal(err)
 	}
-	s := open(t, natsjs.Options{URLs: b.URL(), AckTimeout: time.Second})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: b.URL(), AckTimeout: time.Second}})
 	reach(t, s)
 	expect(t, s, messageTo("twice", 1), relay.Acknowledged, "", "")
 	// The next message uses the same slot, and is answered by nobody.
@@ -158,7 +159,7 @@ func TestServerWithoutJetStreamIsNotReady(t *testing.T) {
 	b := startBroker(t, "")
 	b.Shutdown()
 	plain := startPlain(t, "jetstream: false")
-	s := open(t, natsjs.Options{URLs: plain.URL()})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: plain.URL()}})
 	err := probe(t, s)
 	if err == nil || !strings.Contains(err.Error(), "without JetStream") {
 		t.Errorf("probe says %v", err)
@@ -168,7 +169,7 @@ func TestServerWithoutJetStreamIsNotReady(t *testing.T) {
 
 func TestAccountWithoutJetStreamIsNotReady(t *testing.T) {
 	plain := startPlain(t, `accounts { A { users: [{user: a, password: a}] }, J { jetstream: enabled } }`)
-	s := open(t, natsjs.Options{URLs: "nats://a:a@" + plain.Addr()})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: "nats://a:a@" + plain.Addr()}})
 	err := probe(t, s)
 	if err == nil || !strings.Contains(err.Error(), "no JetStream for this account") {
 		t.Errorf("probe says %v", err)
@@ -178,7 +179,7 @@ func TestAccountWithoutJetStreamIsNotReady(t *testing.T) {
 
 func TestOwnLimitLowersTheServers(t *testing.T) {
 	b := startBroker(t, "")
-	s := open(t, natsjs.Options{URLs: b.URL(), MaxMessageBytes: 299})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: b.URL(), MaxMessageBytes: 299}})
 	if n := s.MaxMessageBytes(); n != 299 {
 		t.Errorf("limit before the connection is %d", n)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 	"github.com/outbox-relay/outbox-relay/sinks/natsjs"
 )
 
@@ -40,7 +41,7 @@ func TestLateTopicHasASmallShareOfTheWindow(t *testing.T) {
 	if _, err := connect(t, b.URL()).Subscribe("slow.>", func(*nats.Msg) { arrived.Add(1) }); err != nil {
 		t.Fatal(err)
 	}
-	s := open(t, natsjs.Options{URLs: b.URL(), Window: window, AckTimeout: time.Second})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: b.URL(), Window: window, AckTimeout: time.Second}})
 	reach(t, s)
 	publish := func(n, from int) (tried int64) {
 		before := arrived.Load()
@@ -79,7 +80,7 @@ func TestMuteAPIIsAskedOnceForAllTopics(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	s := open(t, natsjs.Options{URLs: b.URL(), Domain: "mute", AckTimeout: time.Second})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: b.URL(), AckTimeout: time.Second}, Domain: "mute"})
 	reach(t, s)
 	expect(t, s, messageTo(goodTopic, 0), relay.Acknowledged, "", "")
 	const topics = 50

@@ -9,12 +9,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 	"github.com/outbox-relay/outbox-relay/sinks/natsjs"
 )
 
 func TestCreateAddsTopicsToOneStreamAndPublishes(t *testing.T) {
 	b := startBroker(t, "")
-	s := open(t, natsjs.Options{URLs: b.URL(), Window: 100, Topology: natsjs.Create, StreamName: "MADE"})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: b.URL(), Window: 100, Topology: natsjs.Create}, StreamName: "MADE"})
 	reach(t, s)
 	var all sync.WaitGroup
 	for i, topic := range []string{"clicks", "clicks.eu.created", "orders.placed", "orders", goodTopic, "clicks", "orders.placed"} {
@@ -50,7 +51,7 @@ func TestCreateRefusesWhatOverlapsAnotherStream(t *testing.T) {
 	if _, err := b.admin(t).CreateStream(t.Context(), jetstream.StreamConfig{Name: "PART", Subjects: []string{"orders.new"}}); err != nil {
 		t.Fatal(err)
 	}
-	s := open(t, natsjs.Options{URLs: b.URL(), Topology: natsjs.Create})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: b.URL(), Topology: natsjs.Create}})
 	reach(t, s)
 	got := await(t, s, messageTo("orders.old", 1))
 	if got.Class != relay.Refused || got.Type != relay.ErrorTypeUnroutable || !strings.Contains(got.Err.Error(), "overlap") {
@@ -63,7 +64,7 @@ func TestCreateRefusesWhatOverlapsAnotherStream(t *testing.T) {
 
 func TestVerifyNeverCreates(t *testing.T) {
 	b := startBroker(t, "")
-	s := open(t, natsjs.Options{URLs: b.URL()})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: b.URL()}})
 	reach(t, s)
 	if got := await(t, s, messageTo("orders.old", 1)); got.Type != relay.ErrorTypeUnroutable {
 		t.Errorf("outcome is %s %q (%v)", got.Class, got.Type, got.Err)

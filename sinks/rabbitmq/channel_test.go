@@ -7,6 +7,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
 // A retired channel may have no follower any more. What was written to it then would
@@ -29,7 +30,7 @@ func TestChannelsTogetherTakeLessThanTheWindow(t *testing.T) {
 	t.Parallel()
 	for _, channels := range []int{0, 1, 2, 4, 7} {
 		for window := 8; window <= 20_000; window++ {
-			o := Options{Window: window, Channels: channels}.withDefaults()
+			o := Options{SinkOptions: link.SinkOptions{Window: window}, Channels: channels}.withDefaults()
 			if n := o.perChannel() * o.Channels; n >= window || n <= 0 {
 				t.Fatalf("%d channels take %d of a window of %d", o.Channels, n, window)
 			}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/faultproxy"
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 	"github.com/outbox-relay/outbox-relay/sinks/rabbitmq"
 	"github.com/outbox-relay/outbox-relay/sinks/sinktest"
 )
@@ -108,11 +109,13 @@ func (b *broker) Addr() string { return b.front.Addr() }
 func (b *broker) Open(t testing.TB, o sinktest.SinkOptions) relay.Sink {
 	t.Helper()
 	s, err := rabbitmq.Open(rabbitmq.Options{
-		URLs:            "amqp://" + o.Addr,
-		Exchange:        b.exchange,
-		Window:          o.Window,
-		AckTimeout:      o.AckTimeout,
-		MaxMessageBytes: 65536,
+		SinkOptions: link.SinkOptions{
+			URLs:            "amqp://" + o.Addr,
+			Window:          o.Window,
+			AckTimeout:      o.AckTimeout,
+			MaxMessageBytes: 65536,
+		},
+		Exchange: b.exchange,
 	})
 	if err != nil {
 		t.Fatal(err)

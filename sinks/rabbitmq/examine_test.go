@@ -14,6 +14,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 	"github.com/outbox-relay/outbox-relay/sinks/rabbitmq"
 )
 
@@ -51,7 +52,7 @@ func TestDoctorsFixesFix(t *testing.T) {
 		ctl(t, "delete_vhost", vhost)
 	})
 	url := strings.TrimSuffix(server(t).URLAs(user, "secret"), "/") + "/" + vhost
-	o := rabbitmq.Options{URLs: url, Exchange: exchange}
+	o := rabbitmq.Options{SinkOptions: link.SinkOptions{URLs: url}, Exchange: exchange}
 	// One fault is behind the other: user, virtual host, exchange.
 	for _, want := range []string{"does not take user", vhost, exchange} {
 		w := worst(examine(t, o, "orders"))
@@ -83,7 +84,7 @@ func TestDoctorsFixesFix(t *testing.T) {
 // nothing of the name is run: neither by the shell nor by Erlang.
 func TestDoctorsFixRunsNothingOfATopic(t *testing.T) {
 	t.Parallel()
-	o := rabbitmq.Options{URLs: server(t).URL()}
+	o := rabbitmq.Options{SinkOptions: link.SinkOptions{URLs: server(t).URL()}}
 	marker := filepath.Join(server(t).Path(), "harmed")
 	direct := open(t, o)
 	reach(t, direct)
@@ -108,7 +109,7 @@ func TestDoctorsFixRunsNothingOfATopic(t *testing.T) {
 
 func TestDoctorWithoutABroker(t *testing.T) {
 	t.Parallel()
-	o := rabbitmq.Options{URLs: "amqp://u:hunter2@127.0.0.1:1", Exchange: "outbox"}
+	o := rabbitmq.Options{SinkOptions: link.SinkOptions{URLs: "amqp://u:hunter2@127.0.0.1:1"}, Exchange: "outbox"}
 	w := worst(examine(t, o))
 	if w.Severity != relay.Fault || !strings.Contains(w.Found, "refused") || w.Fix == "" {
 		t.Errorf("found %s: %s (fix: %s)", w.Severity, w.Found, w.Fix)

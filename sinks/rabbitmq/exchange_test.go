@@ -10,6 +10,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 	"github.com/outbox-relay/outbox-relay/sinks/rabbitmq"
 )
 
@@ -212,7 +213,7 @@ func TestDefaultExchangeRoutesByQueueName(t *testing.T) {
 
 // Not parallel: the queue's name is fixed.
 func TestTopologyIsCreated(t *testing.T) {
-	o := rabbitmq.Options{URLs: server(t).URL(), Exchange: "created", Topology: rabbitmq.Create}
+	o := rabbitmq.Options{SinkOptions: link.SinkOptions{URLs: server(t).URL(), Topology: rabbitmq.Create}, Exchange: "created"}
 	_, ch := connect(t)
 	t.Cleanup(func() {
 		_ = ch.ExchangeDelete("created", false, false)
@@ -252,7 +253,7 @@ func TestCreatedQueueDropsNoMessageThatComesBackOften(t *testing.T) {
 		_ = ch.ExchangeDelete("created", false, false)
 		_, _ = ch.QueueDelete("outbox", false, false, false)
 	})
-	s := open(t, rabbitmq.Options{URLs: server(t).URL(), Exchange: "created", Topology: rabbitmq.Create})
+	s := open(t, rabbitmq.Options{SinkOptions: link.SinkOptions{URLs: server(t).URL(), Topology: rabbitmq.Create}, Exchange: "created"})
 	reach(t, s)
 	expect(t, s, messageTo("any.topic", 1), relay.Acknowledged, "", "")
 	messages, err := ch.Consume("outbox", "", false, false, false, false, nil)
@@ -290,7 +291,7 @@ func TestQueueThatExistsIsLeftAsItIs(t *testing.T) {
 		if _, err := ch.QueueDeclare("outbox", true, false, false, false, amqp.Table{amqp.QueueTypeArg: kind}); err != nil {
 			t.Fatal(err)
 		}
-		s := open(t, rabbitmq.Options{URLs: server(t).URL(), Exchange: "created", Topology: rabbitmq.Create})
+		s := open(t, rabbitmq.Options{SinkOptions: link.SinkOptions{URLs: server(t).URL(), Topology: rabbitmq.Create}, Exchange: "created"})
 		reach(t, s)
 		expect(t, s, messageTo("any.topic", 1), relay.Acknowledged, "", "")
 		if got := queueArguments(t, "outbox"); strings.Contains(got, "x-delivery-limit") {

@@ -3,7 +3,6 @@ package rabbitmq
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/sinks/link"
@@ -25,36 +24,20 @@ const (
 // certificate is used. They need amqps://.
 type TLS = link.TLS
 
-// Options of a sink. Only URLs is required.
+// Options of a sink. Only URLs is required: amqp:// or amqps://, each with an optional
+// user:password@ and virtual host.
 type Options struct {
-	// URLs of the nodes, separated by commas: amqp:// or amqps://, each with an
-	// optional user:password@ and virtual host.
-	URLs string
-	// ReadURLs returns URLs anew, see [link.Reread]. Nil: they stay as they are.
-	ReadURLs func() (string, error)
+	// Window 0: 4096, which the channels share. MaxMessageBytes 0: 16 MiB, as long as the
+	// broker's own limit is not known to be lower. AckTimeout 0: 15 s.
+	link.SinkOptions
 	// Exchange that messages go to; empty: the default exchange, whose routing keys
 	// are names of queues.
 	Exchange string
-	// Window is the expected number of outstanding messages, which the channels share;
-	// more of them work as well. 0: 4096.
-	Window int
 	// Channels to publish on; 0: a measured default.
 	Channels int
-	TLS      TLS
-	Topology Topology
-
-	// Name of the connection as the broker shows it; empty: outbox-relay.
-	Name string
-	// MaxMessageBytes is the largest payload, as long as the broker's own limit is
-	// not known to be lower; 0: 16 MiB.
-	MaxMessageBytes int64
-	// AckTimeout is how long a message may wait for its confirm; 0: 15 s.
-	AckTimeout time.Duration
-	Logger     *slog.Logger // nil: silence
 }
 
 const (
-	defaultName            = "outbox-relay"
 	defaultWindow          = 4096
 	defaultChannels        = 4
 	defaultAckTimeout      = 15 * time.Second
@@ -77,23 +60,15 @@ func (o Options) complete() (Options, addresses, error) {
 
 // withDefaults fills in what is empty.
 func (o Options) withDefaults() Options {
-	if o.Name == "" {
-		o.Name = defaultName
-	}
+	o.SinkOptions = o.WithDefaults(defaultAckTimeout)
 	if o.Window == 0 {
 		o.Window = defaultWindow
 	}
 	if o.Channels == 0 {
 		o.Channels = defaultChannels
 	}
-	if o.AckTimeout == 0 {
-		o.AckTimeout = defaultAckTimeout
-	}
 	if o.MaxMessageBytes == 0 {
 		o.MaxMessageBytes = defaultMaxMessageBytes
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return o
 }
@@ -108,9 +83,12 @@ func (o Options) perChannel() int {
 
 // check finds options that exclude each other, or mean nothing.
 func (o Options) check() error {
+	if err := o.Check(); err != nil {
+		return err
+	}
 	switch {
-	case o.AckTimeout < 0 || o.MaxMessageBytes < 0 || o.Window < 0 || o.Channels < 0:
-		return errors.New("acknowledgement timeout, message limit, window and channels cannot be negative")
+	case o.Channels < 0:
+		return errors.New("the number of channels cannot be negative")
 	case len(o.Exchange) > maxShortString:
 		return fmt.Errorf("exchange name has %d bytes, the protocol takes %d", len(o.Exchange), maxShortString)
 	case o.Topology == Create && o.Exchange == "":

@@ -14,6 +14,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/rabbitserver"
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 	"github.com/outbox-relay/outbox-relay/sinks/rabbitmq"
 	"github.com/outbox-relay/outbox-relay/sinks/sinktest"
 )
@@ -139,7 +140,7 @@ func take(t testing.TB, queue string) []amqp.Delivery {
 }
 
 func (p *place) options() rabbitmq.Options {
-	return rabbitmq.Options{URLs: server(p.t).URL(), Exchange: p.exchange}
+	return rabbitmq.Options{SinkOptions: link.SinkOptions{URLs: server(p.t).URL()}, Exchange: p.exchange}
 }
 
 // open opens a sink that is closed with the test.

@@ -13,6 +13,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/authority"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/rabbitserver"
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 	"github.com/outbox-relay/outbox-relay/sinks/rabbitmq"
 )
 
@@ -23,12 +24,15 @@ func TestRotatedURLWithoutTLSIsRefused(t *testing.T) {
 	encrypted, clear := "amqps://"+server(t).TLSAddr(), server(t).URL()
 	var rotated atomic.Bool
 	s := open(t, rabbitmq.Options{
-		URLs: encrypted, TLS: rabbitmq.TLS{CAFile: ours.File},
-		ReadURLs: func() (string, error) {
-			if rotated.Load() {
-				return clear, nil
-			}
-			return encrypted, nil
+		SinkOptions: link.SinkOptions{
+			URLs: encrypted,
+			TLS:  rabbitmq.TLS{CAFile: ours.File},
+			ReadURLs: func() (string, error) {
+				if rotated.Load() {
+					return clear, nil
+				}
+				return encrypted, nil
+			},
 		},
 	})
 	rotated.Store(true)
@@ -75,10 +79,10 @@ func TestTLSWithOwnAuthorityAndTheCertificatesUser(t *testing.T) {
 	declare(t, s.URL(), "tls")
 	tls := rabbitmq.TLS{CAFile: ours.File, CertFile: clientCert, KeyFile: clientKey}
 	for name, o := range map[string]rabbitmq.Options{
-		"EXTERNAL":          {URLs: "amqps://" + s.TLSAddr(), TLS: tls},
-		"PLAIN":             {URLs: "amqps://guest:guest@" + s.TLSAddr(), TLS: tls},
-		"PLAIN, no client":  {URLs: "amqps://guest:guest@" + s.TLSAddr(), TLS: rabbitmq.TLS{CAFile: ours.File}},
-		"one of two is TLS": {URLs: "amqps://127.0.0.1:1,guest:guest@" + s.TLSAddr(), TLS: rabbitmq.TLS{CAFile: ours.File}},
+		"EXTERNAL":          {SinkOptions: link.SinkOptions{URLs: "amqps://" + s.TLSAddr(), TLS: tls}},
+		"PLAIN":             {SinkOptions: link.SinkOptions{URLs: "amqps://guest:guest@" + s.TLSAddr(), TLS: tls}},
+		"PLAIN, no client":  {SinkOptions: link.SinkOptions{URLs: "amqps://guest:guest@" + s.TLSAddr(), TLS: rabbitmq.TLS{CAFile: ours.File}}},
+		"one of two is TLS": {SinkOptions: link.SinkOptions{URLs: "amqps://127.0.0.1:1,guest:guest@" + s.TLSAddr(), TLS: rabbitmq.TLS{CAFile: ours.File}}},
 	} {
 		sink := open(t, o)
 		reach(t, sink)
@@ -90,8 +94,8 @@ func TestTLSWithOwnAuthorityAndTheCertificatesUser(t *testing.T) {
 		o    rabbitmq.Options
 		want string
 	}{
-		"another authority": {rabbitmq.Options{URLs: "amqps://" + s.TLSAddr(), TLS: rabbitmq.TLS{CAFile: other.File}}, "certificate"},
-		"port without TLS":  {rabbitmq.Options{URLs: "amqps://" + s.Addr()}, "tls"},
+		"another authority": {rabbitmq.Options{SinkOptions: link.SinkOptions{URLs: "amqps://" + s.TLSAddr(), TLS: rabbitmq.TLS{CAFile: other.File}}}, "certificate"},
+		"port without TLS":  {rabbitmq.Options{SinkOptions: link.SinkOptions{URLs: "amqps://" + s.Addr()}}, "tls"},
 	} {
 		sink := open(t, c.o)
 		if err := probe(t, sink); err == nil || !strings.Contains(strings.ToLower(err.Error()), c.want) {
@@ -127,18 +131,18 @@ func TestOpenFailsForWhatAPersonHasToFix(t *testing.T) {
 		want string
 	}{
 		{"no address", rabbitmq.Options{}, "no server given"},
-		{"scheme", rabbitmq.Options{URLs: "nats://u:secret@h"}, `scheme is "nats", want amqp or amqps`},
-		{"no host", rabbitmq.Options{URLs: "amqp://u:secret@:5672"}, "no host name"},
-		{"password with a slash", rabbitmq.Options{URLs: "amqp://u:sec/ret@h"}, "percent-encode"},
-		{"password with a percent", rabbitmq.Options{URLs: "amqp://u:sec%ret@h:1"}, "percent-encode"},
-		{"second of two", rabbitmq.Options{URLs: "amqp://h:1,amqp://u:secret@h:secret"}, "server 2 of the list is not a URL"},
-		{"CA missing", rabbitmq.Options{URLs: "amqps://h", TLS: rabbitmq.TLS{CAFile: missing}}, "read CA file"},
-		{"certificate alone", rabbitmq.Options{URLs: "amqps://h", TLS: rabbitmq.TLS{CertFile: certFile}}, "go together"},
-		{"pair", rabbitmq.Options{URLs: "amqps://h", TLS: rabbitmq.TLS{CertFile: certFile, KeyFile: otherKey}}, "read client certificate"},
-		{"TLS files in the clear", rabbitmq.Options{URLs: "amqp://h", TLS: rabbitmq.TLS{CAFile: a.File}}, "use amqps://"},
-		{"default exchange made", rabbitmq.Options{URLs: "amqp://h", Topology: rabbitmq.Create}, "cannot be created"},
-		{"long exchange", rabbitmq.Options{URLs: "amqp://h", Exchange: strings.Repeat("x", 256)}, "256 bytes"},
-		{"negative", rabbitmq.Options{URLs: "amqp://h", AckTimeout: -1}, "cannot be negative"},
+		{"scheme", rabbitmq.Options{SinkOptions: link.SinkOptions{URLs: "nats://u:secret@h"}}, `scheme is "nats", want amqp or amqps`},
+		{"no host", rabbitmq.Options{SinkOptions: link.SinkOptions{URLs: "amqp://u:secret@:5672"}}, "no host name"},
+		{"password with a slash", rabbitmq.Options{SinkOptions: link.SinkOptions{URLs: "amqp://u:sec/ret@h"}}, "percent-encode"},
+		{"password with a percent", rabbitmq.Options{SinkOptions: link.SinkOptions{URLs: "amqp://u:sec%ret@h:1"}}, "percent-encode"},
+		{"second of two", rabbitmq.Options{SinkOptions: link.SinkOptions{URLs: "amqp://h:1,amqp://u:secret@h:secret"}}, "server 2 of the list is not a URL"},
+		{"CA missing", rabbitmq.Options{SinkOptions: link.SinkOptions{URLs: "amqps://h", TLS: rabbitmq.TLS{CAFile: missing}}}, "read CA file"},
+		{"certificate alone", rabbitmq.Options{SinkOptions: link.SinkOptions{URLs: "amqps://h", TLS: rabbitmq.TLS{CertFile: certFile}}}, "go together"},
+		{"pair", rabbitmq.Options{SinkOptions: link.SinkOptions{URLs: "amqps://h", TLS: rabbitmq.TLS{CertFile: certFile, KeyFile: otherKey}}}, "read client certificate"},
+		{"TLS files in the clear", rabbitmq.Options{SinkOptions: link.SinkOptions{URLs: "amqp://h", TLS: rabbitmq.TLS{CAFile: a.File}}}, "use amqps://"},
+		{"default exchange made", rabbitmq.Options{SinkOptions: link.SinkOptions{URLs: "amqp://h", Topology: rabbitmq.Create}}, "cannot be created"},
+		{"long exchange", rabbitmq.Options{SinkOptions: link.SinkOptions{URLs: "amqp://h"}, Exchange: strings.Repeat("x", 256)}, "256 bytes"},
+		{"negative", rabbitmq.Options{SinkOptions: link.SinkOptions{URLs: "amqp://h", AckTimeout: -1}}, "cannot be negative"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s, err := rabbitmq.Open(c.o)

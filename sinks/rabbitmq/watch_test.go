@@ -9,6 +9,8 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
 // An alarm comes while the broker is being asked, or an earlier question is, and
@@ -16,7 +18,7 @@ import (
 func TestQuestionThatABlockCutShortEndsNoConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &session{
-			sink: &Sink{changed: newNotice()}, options: Options{Logger: slog.New(slog.DiscardHandler)},
+			sink: &Sink{changed: newNotice()}, options: Options{SinkOptions: link.SinkOptions{Logger: slog.New(slog.DiscardHandler)}},
 			life: newLife(address{}), socket: deaf(t), asking: make(chan struct{}, 1), down: make(chan struct{}),
 		}
 		s.asking <- struct{}{} // and is not answered
