@@ -200,6 +200,11 @@ type TailWatch interface {
 	// sends all rows, and how far the tail is behind. An error that wraps [ErrNoTail]
 	// concerns the tail and not the session.
 	InspectTail(ctx context.Context, t Tail) (TailLag, error)
+	// AwaitWake blocks until somebody says that rows are due of which the log does not
+	// tell, such as replayed ones, or until a while has passed, and says which. Anyone who
+	// may connect can send that signal, so it may be false. idle is a part of ctx: when it
+	// ends, the call returns, and the session is as good as before.
+	AwaitWake(ctx, idle context.Context) (bool, error)
 }
 
 // Pass is the frame of one pass over the table: what its first snapshot saw.
@@ -244,6 +249,9 @@ type Row struct {
 	Wait time.Duration
 	// Scheduled says that the application, or a refusal, has set a time for it.
 	Scheduled bool
+	// Refused says that the row was refused before, also if a replay has reset its
+	// attempts. The log does not tell of a replay.
+	Refused bool
 	// Late says that the row's transaction may have ended after the pass began. The
 	// pass may then have gone by another row of that transaction and key.
 	Late bool

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay"
@@ -21,6 +22,30 @@ type readSession struct {
 
 	requests chan readRequest
 	results  chan readResult
+	// woken has an element when somebody has said that rows are due. It is heard while the
+	// session has nothing to do for a tail.
+	woken chan struct{}
+	idle  idleWait
+}
+
+// idleWait is a wait that the next request ends.
+type idleWait struct {
+	mu  sync.Mutex
+	end context.CancelFunc // nil while there is none
+}
+
+func (w *idleWait) begin(end context.CancelFunc) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.end = end
+}
+
+func (w *idleWait) over() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.end != nil {
+		w.end()
+	}
 }
 
 // readRequest asks for one thing.
@@ -50,12 +75,18 @@ func newReadSession(db relay.Database, c relay.Control) *readSession {
 		control:  c,
 		requests: make(chan readRequest, 1),
 		results:  make(chan readResult, 1),
+		woken:    make(chan struct{}, 1),
 	}
 }
 
-// run answers requests until ctx ends. Each request gets one result, and the
-// loop sends no second request before it has the first one's result, so
-// neither channel ever blocks.
+// ask sends a request. No second one may be sent before the first one's result has
+// come, so neither channel ever blocks.
+func (s *readSession) ask(req readRequest) {
+	s.requests <- req
+	s.idle.over()
+}
+
+// run answers requests until ctx ends. Each request gets one result.
 func (s *readSession) run(ctx context.Context) {
 	defer s.close()
 	for {
@@ -64,6 +95,31 @@ func (s *readSession) run(ctx context.Context) {
 			return
 		case req := <-s.requests:
 			s.results <- s.answer(ctx, req)
+			if req.kind.ofTail() {
+				s.awaitWakes(ctx)
+			}
+		}
+	}
+}
+
+// awaitWakes hears who says that rows are due, until the next request. Passes come so
+// often that they need nobody to say so; a row that is replayed while the log is read
+// would wait for the next survey.
+func (s *readSession) awaitWakes(ctx context.Context) {
+	idle, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.idle.begin(cancel)
+	defer s.idle.begin(nil)
+	for s.session != nil && len(s.requests) == 0 && idle.Err() == nil {
+		woken, err := s.session.AwaitWake(ctx, idle)
+		if err != nil && idle.Err() == nil {
+			s.close() // the next request opens another
+		}
+		if woken {
+			select {
+			case s.woken <- struct{}{}:
+			default:
+			}
 		}
 	}
 }

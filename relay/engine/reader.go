@@ -50,7 +50,7 @@ func (r *reader) ask(req readRequest) {
 	if req.kind.bringsRows() {
 		r.flight.statementBegins()
 	}
-	r.session.requests <- req
+	r.session.ask(req)
 }
 
 // answered notes that the statement has ended, with an error or not. Its rows are

@@ -133,7 +133,7 @@ func (t *tail) takeRow(row relay.Row, s relay.Survey, now time.Time) {
 		t.surveys.wakeAt(now.Add(row.Wait))
 	case admitted == rowFull:
 		t.park(row.KeyName(), row.ID-1, s.Frame)
-	case admitted == rowTaken && !wasHeld && row.Attempts == 0 && !row.Scheduled:
+	case admitted == rowTaken && !wasHeld && row.Attempts == 0 && !row.Scheduled && !row.Refused:
 		t.horizon.brought(row.Ref, s.Position)
 	}
 }

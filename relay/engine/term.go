@@ -148,6 +148,8 @@ func (t *term) loop(ctx context.Context, markerDone <-chan error) error {
 			if err := t.answered(res); err != nil {
 				return err
 			}
+		case <-t.reader.session.woken:
+			t.tailing.wakeAt(time.Now())
 		case err := <-t.prober.results:
 			t.probed(err)
 		case step := <-t.tailing.steps():

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/schema/sqltext"
@@ -22,8 +21,7 @@ type control struct {
 	leads bool
 	waits bool // shares the lock of the standbys
 
-	listens     bool
-	listenAfter time.Time // does not listen before this
+	handover listener
 }
 
 // TryLead takes the lock if it is free.
@@ -39,7 +37,7 @@ func (c *control) TryLead(ctx context.Context) (bool, error) {
 		return false, c.explain("take the leadership lock", err)
 	}
 	if c.leads { // notifications would be in the way of its answers
-		return true, c.unlisten(ctx)
+		return true, c.unlisten(ctx, &c.handover)
 	}
 	if !c.waits {
 		if err := c.conn.QueryRow(ctx, `SELECT pg_try_advisory_lock_shared($1)`, int64(c.standby)).Scan(&c.waits); err != nil {
@@ -62,78 +60,14 @@ func (c *control) Standbys(ctx context.Context) (int, error) {
 	return standbys.Sessions, nil
 }
 
-// Notifications save a standby a moment when a leader resigns, and no more. When
-// more than floodSize come at once, it does without them for floodPause: they come
-// before the answers to its statements, and faster than it can read them.
-const (
-	floodSize  = 100
-	floodPause = 10 * time.Second
-)
-
 // AwaitHandover blocks until a notification comes or d has passed, and for rest at
 // least. A notification that came since the last call counts.
 func (c *control) AwaitHandover(ctx context.Context, rest, d time.Duration) error {
-	if err := c.listen(ctx); err != nil {
-		return err
+	_, err := c.await(ctx, ctx, &c.handover, rest, d)
+	if err != nil && ctx.Err() == nil {
+		return c.explain("wait for a hand-over", err)
 	}
-	wait, cancel := context.WithTimeout(ctx, max(rest, d))
-	defer cancel()
-	resting, cancelRest := context.WithTimeout(ctx, rest)
-	defer cancelRest()
-	for {
-		until := wait
-		if c.notified > 0 { // more notifications are read and counted, no more
-			until = resting
-		}
-		err := c.pg.WaitForNotification(until)
-		over := until.Err() != nil && errors.Is(err, context.DeadlineExceeded)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil && !over:
-			return c.explain("wait for a hand-over", err)
-		case over, c.notified > 0 && resting.Err() != nil:
-			return c.heard(ctx)
-		}
-	}
-}
-
-// heard resets the count of notifications. If there were too many, it stops listening
-// for a while.
-func (c *control) heard(ctx context.Context) error {
-	n := c.notified
-	c.notified = 0
-	if n <= floodSize {
-		return nil
-	}
-	c.listenAfter = time.Now().Add(floodPause)
-	return c.unlisten(ctx)
-}
-
-func (c *control) listen(ctx context.Context) error {
-	if c.listens || time.Now().Before(c.listenAfter) {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
-	defer cancel()
-	if _, err := c.conn.Exec(ctx, "LISTEN "+c.lock.channel()); err != nil {
-		return c.explain("listen for a hand-over", err)
-	}
-	c.listens = true
-	return nil
-}
-
-func (c *control) unlisten(ctx context.Context) error {
-	if !c.listens {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
-	defer cancel()
-	if _, err := c.conn.Exec(ctx, "UNLISTEN *"); err != nil {
-		return c.explain("listen for no more hand-overs", err)
-	}
-	c.listens, c.notified = false, 0 // some came before the answer
-	return nil
+	return err
 }
 
 // Resign frees the lock and wakes the standbys, who find it free: the lock goes

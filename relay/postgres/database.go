@@ -121,6 +121,7 @@ func (d *Database) Connect(ctx context.Context) (relay.Control, error) {
 	}
 	return &control{
 		session: s, lock: d.lock, standby: d.standby, server: server, layout: layout,
+		handover: listener{channel: d.lock.channel()},
 		writes:   newWrites(d.options.Table, d.options.AfterSend, newLater(columns), layout),
 		blockers: newBlockerReads(d.options.Table),
 	}, nil
@@ -140,7 +141,10 @@ func (d *Database) OpenReader(ctx context.Context, leader relay.Control) (relay.
 		s.close()
 		return nil, fmt.Errorf("open the read session: %w", err)
 	}
-	sw := &readSession{session: s, pace: &d.pace, unreadable: &d.unreadable, publication: d.options.Publication}
+	sw := &readSession{
+		session: s, pace: &d.pace, unreadable: &d.unreadable, publication: d.options.Publication,
+		wake: listener{channel: d.options.Table.WakeChannel()},
+	}
 	if err := sw.describe(ctx); err != nil {
 		s.close()
 		return nil, err

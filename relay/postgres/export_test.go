@@ -158,3 +158,6 @@ func ExplainWrites(ctx context.Context, leader relay.Control, marks []relay.Mark
 	}
 	return plans, nil
 }
+
+// Listens says whether the session hears of replays.
+func Listens(r relay.Reader) bool { return r.(*readSession).wake.on }

@@ -2,22 +2,28 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
 // flood sends notifications on the relays' channel, in transactions of n each,
 // until it is stopped.
 func (f *fixture) flood(key int64, n int) (stop func()) {
 	f.t.Helper()
+	return f.floodChannel(fmt.Sprintf("outbox_relay_%016x", uint64(key)), n)
+}
+
+func (f *fixture) floodChannel(channel string, n int) (stop func()) {
+	f.t.Helper()
 	ctx, cancel := context.WithCancel(f.t.Context())
 	done := make(chan struct{})
 	conn := pgtest.Connect(f.t, f.url)
-	channel := fmt.Sprintf("outbox_relay_%016x", uint64(key))
 	go func() {
 		defer close(done)
 		for ctx.Err() == nil {
@@ -107,4 +113,43 @@ func TestStandbyListensNoMoreUnderAFlood(t *testing.T) {
 	if !tryLead(t, standby) {
 		t.Error("the lock is not free")
 	}
+}
+
+// Rule 6: a relay that reads the log hears of replays, and is not drowned by whoever
+// notifies.
+func TestReaderHearsReplaysAndNoFlood(t *testing.T) {
+	t.Parallel()
+	f := setup(t, shape{})
+	_, reader := f.lead()
+	wake := func(within time.Duration) (bool, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), within)
+		defer cancel()
+		return reader.AwaitWake(t.Context(), ctx)
+	}
+	if woken, err := wake(10 * time.Millisecond); woken || !errors.Is(err, context.DeadlineExceeded) { // it listens
+		t.Errorf("%v, %v", woken, err)
+	}
+	f.exec(`INSERT INTO {t} (topic, payload, dead_at) SELECT 't', '1', now() FROM generate_series(1, 3)`)
+	f.exec(`SELECT public.outbox_replay(1)`)
+	if woken, err := wake(30 * time.Second); !woken || err != nil {
+		t.Errorf("a replay by SQL: %v, %v", woken, err)
+	}
+	if done, err := f.dead(postgres.ReplayDead).Replay(t.Context(), page(postgres.DeadFilter{})); err != nil || done.Changed != 2 {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	if rows := f.readPass(reader); len(rows) != 3 || rows[0].Refused {
+		t.Errorf("the session reads as before: %+v", rows)
+	}
+	if woken, err := wake(30 * time.Second); !woken || err != nil {
+		t.Errorf("a replay by command: %v, %v", woken, err)
+	}
+	stop := f.floodChannel(f.table.WakeChannel(), 10_000)
+	if woken, err := wake(30 * time.Second); !woken || err != nil {
+		t.Errorf("under a flood: %v, %v", woken, err)
+	}
+	eventually(t, "it listens no more", func() bool {
+		_, err := wake(time.Millisecond)
+		return errors.Is(err, context.DeadlineExceeded) && !postgres.Listens(reader)
+	})
+	stop()
 }

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/wal"
@@ -20,6 +21,9 @@ type readSession struct {
 	// expansion is by what factor large payloads are longer than they are stored, from
 	// the last ones read.
 	expansion float64
+
+	wake   listener
+	rested time.Time // the next wake comes after this
 }
 
 // payloadKind is how the payload's column is measured.

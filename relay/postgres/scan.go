@@ -124,13 +124,13 @@ func scanArgs(req relay.ChunkRequest, rows int) (kind scanKind, given args, end 
 func (d *decoder) scanned(c *columns, weight int64, expansion float64) func(row [][]byte) entry {
 	head := d.head(c)
 	topic, key, contentType, headers, payload := c.at("topic"), c.at("key"), c.at("content_type"), c.at("headers"), c.at("payload")
-	weighed, writer := c.at("weight"), c.at("writer")
+	weighed, writer, refused := c.at("weight"), c.at("writer"), c.at("refused")
 	var v relay.RowValues // one for all rows, which is one allocation less for each
 	return func(row [][]byte) entry {
 		v = relay.RowValues{}
 		available := head(row, &v)
 		m := d.slab.message()
-		e := entry{row: relay.Row{Message: m, Scheduled: available != nil}, writer: wal.XID(int32Of(row[writer]))}
+		e := entry{row: relay.Row{Message: m, Scheduled: available != nil, Refused: boolOf(row[refused])}, writer: wal.XID(int32Of(row[writer]))}
 		if w := int64Of(row[weighed]); w > smallRow {
 			// A payload over the limit will not be fetched and takes no room, but that is
 			// known for sure only once it has been measured.

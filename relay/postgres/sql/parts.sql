@@ -48,17 +48,17 @@ slower for 20,000 than for one. */ -}}
 {{- /* The first rows of a pass after a cursor. Of those that the application has
 scheduled, the beginning of the pass has listed the ids. */ -}}
 {{define "pass_rows"}}
-	(SELECT {{template "columns"}}, o.xmin AS writer FROM {{.Table}} AS o
+	(SELECT {{template "columns"}}, o.xmin AS writer, o.last_error IS NOT NULL AS refused FROM {{.Table}} AS o
 	WHERE {{.Due}} AND {{template "asked_for" .}}
 	ORDER BY o.id LIMIT @rows::bigint)
 {{- if .Scheduled}}
 	UNION ALL
-	(SELECT {{template "columns"}}, o.writer
+	(SELECT {{template "columns"}}, o.writer, o.refused
 	FROM unnest(@scheduled::bigint[]) AS s (id)
 	-- By its id, whatever else is asked of it: OFFSET 0 keeps the other conditions, for
 	-- which there is an index too, out of here.
 	CROSS JOIN LATERAL (
-		SELECT {{template "columns"}}, o.sent_at, o.dead_at, o.xmin AS writer FROM {{.Table}} AS o WHERE o.id = s.id OFFSET 0
+		SELECT {{template "columns"}}, o.sent_at, o.dead_at, o.xmin AS writer, o.last_error IS NOT NULL AS refused FROM {{.Table}} AS o WHERE o.id = s.id OFFSET 0
 	) AS o
 	WHERE {{.ScheduledRows}} AND o.available_at <= @start::timestamptz AND {{template "asked_for" .}})
 {{- end}}

@@ -3,7 +3,7 @@
 -- names, and fetch.sql gets the rest. One that waits for its retry is small: only its
 -- names are of use.
 SELECT {{if .Fenced}}fence.id{{else}}NULL::bigint{{end}} AS fence,
-	o.id, message_id, created_at, attempts, available_at, writer, weight,
+	o.id, message_id, created_at, attempts, available_at, writer, refused, weight,
 	CASE WHEN small THEN topic END AS topic,
 	CASE WHEN small THEN key ELSE {{template "key_name" .}} END AS key,
 	CASE WHEN small THEN content_type END AS content_type,
@@ -12,7 +12,7 @@ SELECT {{if .Fenced}}fence.id{{else}}NULL::bigint{{end}} AS fence,
 FROM {{if .Fenced}}({{template "fence" .}}) AS fence LEFT JOIN LATERAL {{end}}(
 	SELECT *, due AND weight <= {{.SmallRow}} AS small
 	FROM (
-		SELECT {{template "columns"}}, o.writer, {{template "is_due"}} AS due,
+		SELECT {{template "columns"}}, o.writer, o.refused, {{template "is_due"}} AS due,
 			CASE WHEN {{template "is_due"}} THEN
 				coalesce(octet_length(o.topic), 0)::bigint + coalesce(octet_length(o.key), 0) + coalesce(octet_length(o.content_type), 0)
 				+ {{.JSONBWeight}}::bigint * coalesce(pg_column_size(o.headers), 0)
