@@ -25,6 +25,7 @@ func relayConfig(c config.Config, database relay.Database, sink relay.Sink, log 
 		},
 
 		MaxInFlight:     c.MaxInFlight,
+		KeyWindow:       c.KeyWindow,
 		BufferBytes:     int64(c.BufferBytes),
 		MaxMessageBytes: int64(c.MaxMessageBytes),
 		AttemptLimit:    relay.AttemptLimit{Attempts: c.MaxAttempts, Age: c.DeadAfter},

@@ -20,50 +20,37 @@ var orderingNames = [...]string{"key", "none"}
 // String returns the ordering as OUTBOX_ORDERING has it.
 func (o Ordering) String() string { return orderingNames[o] }
 
-// limits bound what the dispatcher holds.
-type limits struct {
-	window      int   // messages published whose outcome is not committed
-	windowBytes int64 // of messages published whose outcome is not reported
-	chain       int   // messages of one key held in memory
-}
-
 // dispatcher decides which message may be published next. It is arithmetic:
 // no I/O, no clock, no goroutine.
 //
-// One message of each key is on its way at a time; the others wait behind it in
-// the key's chain. The heads of all chains and the messages without a key share
-// one queue, so a hot key gets one turn like any other and starves nobody. Its chain
-// is capped, so that it cannot fill the memory that the others need.
+// The messages of a key wait for each other in a chain. Where the sink names no lane,
+// one of them is on its way at a time; where all would go in one lane, many are. Chains
+// and the messages without a key take turns in one queue: a chain stands in it once,
+// and at its end again when it has published one. So a hot key starves nobody. Its
+// chain is capped, so that it cannot fill the memory that the others need.
 //
-// The life of a message: add (queued) → next (published) → reported → release
-// or returnFollowers (its key goes on, or not) → committed (out of the window).
+// The life of a message: add (queued) → next (published) → reported, and release or
+// fail (its key goes on, or not) → committed (out of the window). Or it is withdrawn,
+// which makes it queued again.
 type dispatcher struct {
 	limits
 	ordering Ordering
 
-	ready  fifo[*item]       // may be published: heads of chains, messages without a key
-	chains map[string]*chain // one for each key with a message in ready or published
+	ready  fifo[candidate]   // may be published
+	chains map[string]*chain // one for each key with a message that waits or is with the sink
+	count  uint64            // messages of chains published
 
-	queued      tally // in ready or behind a head
+	queued      tally // not published, or withdrawn
 	unreported  tally // with the sink
 	uncommitted int   // published and not committed; at least unreported.rows
 	alone       bool  // a message published alone is unreported
 }
 
-// chain is the run of messages of one key.
-type chain struct {
-	published bool        // the head is with the sink; else it is in ready
-	followers fifo[*item] // wait for the head's acknowledgement
+// candidate has a turn in the queue: a chain, or a message without a key.
+type candidate struct {
+	item  *item  // nil for a chain
+	chain *chain // its first message that waits is meant, if it may still go
 }
-
-// tally counts messages and their bytes.
-type tally struct {
-	rows  int
-	bytes int64
-}
-
-func (t *tally) add(m *item) { t.rows++; t.bytes += m.Size }
-func (t *tally) sub(m *item) { t.rows--; t.bytes -= m.Size }
 
 func newDispatcher(l limits, o Ordering) *dispatcher {
 	return &dispatcher{limits: l, ordering: o, chains: make(map[string]*chain)}
@@ -76,44 +63,98 @@ func (d *dispatcher) ordered(m *relay.Message) bool { return m.Keyed && d.orderi
 func (d *dispatcher) add(m *item) bool {
 	if !d.ordered(m.Message) {
 		d.queued.add(m)
-		d.ready.push(m)
+		d.ready.push(candidate{item: m})
 		return true
 	}
 	c := d.chains[m.KeyName()]
 	switch {
 	case c == nil:
-		d.chains[m.KeyName()] = &chain{}
-		d.ready.push(m)
-	case c.followers.len+1 >= d.chain:
+		c = &chain{name: m.KeyName()}
+		d.chains[c.name] = c
+	case c.failed, c.size() >= d.chain:
 		return false
-	default:
-		c.followers.push(m)
 	}
+	m.chain = c
+	c.waiting.push(m)
 	d.queued.add(m)
+	d.giveTurn(c)
 	return true
 }
 
-// next returns the message to publish now, or nil while the window has no room.
-// A suspect goes alone: it waits until nothing else is unreported, and nothing
-// else goes until it has been reported.
-func (d *dispatcher) next(suspect func(relay.Ref) bool) *item {
-	if d.ready.len == 0 || d.alone || !d.hasRoom(d.ready.peek()) {
-		return nil
+// giveTurn puts the chain at the end of the queue, if it may go on.
+func (d *dispatcher) giveTurn(c *chain) {
+	if !c.hasTurn && c.mayGoOn(d.keyWindow) {
+		c.hasTurn = true
+		d.ready.push(candidate{chain: c})
 	}
-	if suspect(d.ready.peek().Ref) {
-		if d.unreported.rows > 0 {
+}
+
+// front returns the message whose turn it is, or nil. It drops the turns of chains that
+// may not go on any more.
+func (d *dispatcher) front() *item {
+	for d.ready.len > 0 {
+		first := d.ready.peek()
+		if first.chain == nil {
+			return first.item
+		}
+		if first.chain.mayGoOn(d.keyWindow) {
+			return first.chain.waiting.peek()
+		}
+		d.popTurn()
+	}
+	return nil
+}
+
+func (d *dispatcher) popTurn() {
+	if c := d.ready.pop().chain; c != nil {
+		c.hasTurn = false
+	}
+}
+
+// next returns the message to publish now, with its lane, or nil while the window has no
+// room. A suspect goes alone: it waits until nothing else is unreported, and nothing
+// else goes until it has been reported.
+func (d *dispatcher) next(suspect func(relay.Ref) bool, laneOf func(*relay.Message) relay.Lane) *item {
+	for {
+		m := d.front()
+		if m == nil || d.alone || !d.hasRoom(m) {
 			return nil
 		}
-		d.alone = true
+		alone := suspect(m.Ref)
+		if alone && d.unreported.rows > 0 {
+			return nil
+		}
+		d.popTurn()
+		m.lane = d.lane(m, alone, laneOf)
+		if c := m.chain; c != nil {
+			if !c.joins(m.lane) {
+				continue // it has its turn again when those with the sink are reported
+			}
+			c.waiting.pop()
+			c.with++
+			d.count++
+			m.number = d.count
+			d.giveTurn(c)
+		}
+		d.alone = alone
+		d.queued.sub(m)
+		d.unreported.add(m)
+		d.uncommitted++
+		return m
 	}
-	m := d.ready.pop()
-	if d.ordered(m.Message) {
-		d.chains[m.KeyName()].published = true
+}
+
+// lane is the lane in which a message goes. One that is not strict is of use only for
+// several messages of a key.
+func (d *dispatcher) lane(m *item, alone bool, laneOf func(*relay.Message) relay.Lane) relay.Lane {
+	if alone || m.Defect != nil {
+		return relay.Lane{}
 	}
-	d.queued.sub(m)
-	d.unreported.add(m)
-	d.uncommitted++
-	return m
+	l := laneOf(m.Message)
+	if !l.Strict && (m.chain == nil || d.keyWindow <= 1) {
+		return relay.Lane{}
+	}
+	return l
 }
 
 // pickAny moves a random message that may be published to the front of the queue.
@@ -121,15 +162,6 @@ func (d *dispatcher) pickAny() {
 	if d.ready.len > 1 {
 		d.ready.swap(0, rand.IntN(d.ready.len))
 	}
-}
-
-// hasRoom says whether the window, which is bounded by count and by bytes, takes the
-// message. One that is larger than the whole window goes when nothing else is with the
-// sink. An acknowledged message takes no bytes: it may wait long for its mark, where
-// somebody has the row locked.
-func (d *dispatcher) hasRoom(m *item) bool {
-	return d.uncommitted < d.window &&
-		(d.unreported.rows == 0 || d.unreported.bytes+m.Size <= d.windowBytes)
 }
 
 // reported notes that a published message has its outcome. From here on only its
@@ -141,34 +173,51 @@ func (d *dispatcher) reported(m *item) {
 	m.Key = m.KeyName()
 }
 
-// release lets the next message of the key go: m has been acknowledged.
+// release lets the next messages of the key go: m has been acknowledged.
 func (d *dispatcher) release(m *item) {
-	if !d.ordered(m.Message) {
-		return
+	if m.chain != nil {
+		d.left(m.chain)
 	}
-	c := d.chains[m.KeyName()]
-	if c.followers.len == 0 {
-		delete(d.chains, m.KeyName())
-		return
-	}
-	c.published = false
-	d.ready.push(c.followers.pop())
 }
 
-// returnFollowers ends the chain of m, which will not be acknowledged now, and
-// returns the messages that waited behind it. The caller holds the key.
-func (d *dispatcher) returnFollowers(m *item) []*item {
-	if !d.ordered(m.Message) {
+// withdraw takes a message back that the sink gives back. It is published again, unless
+// a message of its key has failed.
+func (d *dispatcher) withdraw(m *item) {
+	d.unreported.sub(m)
+	d.alone = false
+	d.uncommitted--
+	d.queued.add(m)
+	if m.chain == nil {
+		d.ready.pushFront(candidate{item: m})
+		return
+	}
+	m.chain.withdrawn = append(m.chain.withdrawn, m)
+	d.left(m.chain)
+}
+
+// fail ends the chain of m, which will not be acknowledged now, and returns the
+// messages that are in memory and not with the sink. The caller holds the key until the
+// others have been reported.
+func (d *dispatcher) fail(m *item) []*item {
+	c := m.chain
+	if c == nil {
 		return nil
 	}
-	c := d.chains[m.KeyName()]
-	delete(d.chains, m.KeyName())
-	return d.drain(&c.followers, nil)
+	c.failed = true
+	returned := d.returnChain(c, nil)
+	d.left(c)
+	return returned
 }
 
-// committed takes a message out of the window: its outcome is in the table, or
-// it has returned to the table.
-func (d *dispatcher) committed() { d.uncommitted-- }
+// left notes that a message of the chain is no longer with the sink.
+func (d *dispatcher) left(c *chain) {
+	c.left()
+	if c.size() == 0 {
+		delete(d.chains, c.name)
+		return
+	}
+	d.giveTurn(c)
+}
 
 // waiting is how many messages of the key are in memory and not acknowledged.
 func (d *dispatcher) waiting(key string) int {
@@ -176,46 +225,61 @@ func (d *dispatcher) waiting(key string) int {
 	if c == nil {
 		return 0
 	}
-	return 1 + c.followers.len
+	return c.size()
 }
 
-// returnQueued takes out everything that has not been published, for the table.
-// Chains whose head is with the sink stay, so that its key keeps its place.
+// returnQueued takes out everything that is not with the sink, for the table. Chains of
+// which something is with the sink stay, so that their keys keep their places.
 func (d *dispatcher) returnQueued() []*item {
 	var returned []*item
 	for key, c := range d.chains {
-		returned = d.drain(&c.followers, returned)
-		if !c.published {
+		returned = d.returnChain(c, returned)
+		if c.with == 0 {
 			delete(d.chains, key)
 		}
 	}
-	return d.drain(&d.ready, returned)
+	for d.ready.len > 0 {
+		m := d.ready.peek().item
+		d.popTurn()
+		if m != nil {
+			d.queued.sub(m)
+			returned = append(returned, m)
+		}
+	}
+	return returned
 }
 
-func (d *dispatcher) drain(q *fifo[*item], to []*item) []*item {
-	for q.len > 0 {
-		m := q.pop()
+// returnChain takes out the messages of a chain that are not with the sink.
+func (d *dispatcher) returnChain(c *chain, to []*item) []*item {
+	from := len(to)
+	to = append(to, c.withdrawn...)
+	c.withdrawn = nil
+	for c.waiting.len > 0 {
+		to = append(to, c.waiting.pop())
+	}
+	for _, m := range to[from:] {
 		d.queued.sub(m)
-		to = append(to, m)
 	}
 	return to
 }
 
-// memory is how much the dispatcher holds: what waits, and what was published but is
-// not committed.
-func (d *dispatcher) memory() tally {
-	return tally{d.queued.rows + d.uncommitted, d.queued.bytes + d.unreported.bytes}
-}
-
 // valid checks what is written at the fields, one message after the other.
 func (d *dispatcher) valid() bool {
-	waiting := d.ready.len
-	for _, c := range d.chains {
-		waiting += c.followers.len
-		if c.followers.len >= max(1, d.chain) {
+	queued, with := 0, 0
+	for i := range d.ready.len {
+		if d.ready.ring[(d.ready.head+i)%len(d.ready.ring)].item != nil {
+			queued++
+		}
+	}
+	for name, c := range d.chains {
+		queued += len(c.withdrawn) + c.waiting.len
+		with += c.with
+		stuck := c.mayGoOn(d.keyWindow) && !c.hasTurn
+		idle := c.with == 0 && (c.failed || c.size() == 0 || len(c.withdrawn) > 0)
+		if name != c.name || c.with < 0 || stuck || idle || c.size() > max(1, d.chain) {
 			return false
 		}
 	}
-	return waiting == d.queued.rows && d.unreported.rows <= d.uncommitted &&
+	return queued == d.queued.rows && with <= d.unreported.rows && d.unreported.rows <= d.uncommitted &&
 		d.queued.bytes >= 0 && d.unreported.bytes >= 0 && (!d.alone || d.unreported.rows == 1)
 }

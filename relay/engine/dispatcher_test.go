@@ -14,12 +14,14 @@ import (
 type model struct {
 	limits
 	messages []*modelMessage
+	failed   map[string]bool // keys of which a message has failed, and others are with the sink
 }
 
 type modelMessage struct {
 	*item
 	state modelState
-	alone bool // published as a suspect
+	alone bool       // published as a suspect
+	in    relay.Lane // that it was published in
 }
 
 type modelState uint8
@@ -27,27 +29,33 @@ type modelState uint8
 const (
 	modelQueued    modelState = iota
 	modelPublished            // with the sink
+	modelWithdrawn            // the sink has given it back, and others of its key are with it
 	modelEnded                // the key goes on, or has returned to the table; still in the window
 )
 
-func (m *model) ofKey(key string) []*modelMessage {
+func (m *model) ofKey(key string, states ...modelState) []*modelMessage {
 	var of []*modelMessage
 	for _, mm := range m.messages {
-		if mm.Keyed && mm.Key == key && mm.state != modelEnded {
+		if mm.Keyed && mm.Key == key && slices.Contains(states, mm.state) {
 			of = append(of, mm)
 		}
 	}
 	return of
 }
 
-// mayGo says whether the rules allow the message to be published now.
-func (m *model) mayGo(mm *modelMessage, suspect func(relay.Ref) bool) bool {
+// inMemory are the messages that the chain's cap counts.
+func (m *model) inMemory(key string) []*modelMessage {
+	return m.ofKey(key, modelQueued, modelPublished, modelWithdrawn)
+}
+
+// mayGo says whether the rules allow the message to be published now, in the lane given.
+func (m *model) mayGo(mm *modelMessage, suspect func(relay.Ref) bool, l relay.Lane) bool {
 	if mm.state != modelQueued {
 		return false
 	}
 	rows, bytes, unreported := 0, int64(0), 0
 	for _, other := range m.messages {
-		if other.state == modelQueued {
+		if other.state == modelQueued || other.state == modelWithdrawn {
 			continue
 		}
 		rows++
@@ -60,8 +68,33 @@ func (m *model) mayGo(mm *modelMessage, suspect func(relay.Ref) bool) bool {
 		}
 	}
 	fits := rows < m.window && (unreported == 0 || bytes+mm.Size <= m.windowBytes)
-	first := !mm.Keyed || m.ofKey(mm.Key)[0] == mm
-	return fits && first && (!suspect(mm.Ref) || unreported == 0)
+	return fits && (!mm.Keyed || m.mayJoin(mm, l)) && (!suspect(mm.Ref) || unreported == 0)
+}
+
+// mayJoin says whether the order of its key lets the message go.
+func (m *model) mayJoin(mm *modelMessage, l relay.Lane) bool {
+	with := m.ofKey(mm.Key, modelPublished)
+	if m.failed[mm.Key] || m.ofKey(mm.Key, modelQueued)[0] != mm || len(m.ofKey(mm.Key, modelWithdrawn)) > 0 {
+		return false
+	}
+	for _, other := range with {
+		if l.Number == 0 || other.in != l {
+			return false
+		}
+	}
+	return len(with) == 0 || l.Strict || len(with) < m.keyWindow
+}
+
+// settle notes that a message of the key was reported: what was withdrawn waits again
+// once none is with the sink.
+func (m *model) settle(mm *modelMessage) {
+	if !mm.Keyed || len(m.ofKey(mm.Key, modelPublished)) > 0 {
+		return
+	}
+	delete(m.failed, mm.Key)
+	for _, other := range m.ofKey(mm.Key, modelWithdrawn) {
+		other.state = modelQueued
+	}
 }
 
 func (m *model) find(msg *item) *modelMessage {
@@ -73,110 +106,175 @@ func (m *model) remove(gone func(*modelMessage) bool) {
 	m.messages = slices.DeleteFunc(m.messages, gone)
 }
 
+// replayer runs the same operations on a dispatcher and its model.
+type replayer struct {
+	*testing.T
+	d    *dispatcher
+	m    *model
+	step int
+	id   int64
+	// lanes are those of the sink now; a message is of one of them, and of none in a row
+	// that the dispatcher does not ask about.
+	lanes [3]relay.Lane
+	last  uint64 // number of a lane
+}
+
+func suspicious(r relay.Ref) bool { return r.ID%7 == 0 }
+
+// laneOf: the second of the three lanes is not strict, and some messages have none.
+func (r *replayer) laneOf(m *relay.Message) relay.Lane {
+	if m.ID%11 == 0 {
+		return relay.Lane{}
+	}
+	return r.lanes[m.ID/4%3]
+}
+
+// joins is the lane in which the dispatcher may publish a message.
+func (r *replayer) joins(m *modelMessage) relay.Lane {
+	if suspicious(m.Ref) || m.Defect != nil {
+		return relay.Lane{}
+	}
+	return r.laneOf(m.Message)
+}
+
+func (r *replayer) endLane(i byte) {
+	r.last++
+	r.lanes[int(i)%3] = relay.Lane{Number: r.last, Strict: i%3 != 1}
+}
+
+// pick is one of the messages in that state; nil where there are none.
+func (r *replayer) pick(state modelState, n byte) *modelMessage {
+	var of []*modelMessage
+	for _, mm := range r.m.messages {
+		if mm.state == state {
+			of = append(of, mm)
+		}
+	}
+	if len(of) == 0 {
+		return nil
+	}
+	return of[int(n)%len(of)]
+}
+
 // replay runs the operations that the bytes stand for against the dispatcher
 // and the model, and compares them after each.
 func replay(t *testing.T, script []byte) {
 	t.Helper()
-	l := limits{window: 5, windowBytes: 2000, chain: 4}
-	d := newDispatcher(l, OrderByKey)
-	m := &model{limits: l}
-	suspect := func(r relay.Ref) bool { return r.ID%7 == 0 }
-	pick := func(state modelState, n byte) *modelMessage {
-		var of []*modelMessage
-		for _, mm := range m.messages {
-			if mm.state == state {
-				of = append(of, mm)
-			}
-		}
-		if len(of) == 0 {
-			return nil
-		}
-		return of[int(n)%len(of)]
+	l := limits{window: 7, windowBytes: 2000, chain: 5, keyWindow: 2}
+	r := &replayer{T: t, d: newDispatcher(l, OrderByKey), m: &model{limits: l, failed: map[string]bool{}}}
+	for i := range byte(3) {
+		r.endLane(i)
 	}
-	var id int64
 	for i := 0; i+1 < len(script); i += 2 {
-		op, arg := script[i]%8, script[i+1]
-		switch op {
-		case 0, 1: // a row comes in
-			id++
-			msg := &item{Message: &relay.Message{Ref: relay.Ref{ID: id}, Size: int64(arg) * 10}}
-			if arg%4 != 0 {
-				msg.Keyed, msg.Key = true, fmt.Sprint(arg%4)
-			}
-			full := msg.Keyed && len(m.ofKey(msg.Key)) >= l.chain
-			if got := d.add(msg); got == full {
-				t.Fatalf("step %d: add(key %q) = %v with %d of the key in memory", i, msg.Key, got, len(m.ofKey(msg.Key)))
-			}
-			if !full {
-				m.messages = append(m.messages, &modelMessage{item: msg})
-			}
-		case 2, 3:
-			checkNext(t, i, d, m, suspect)
-		case 4: // an acknowledgement
-			if mm := pick(modelPublished, arg); mm != nil {
-				mm.state = modelEnded
-				d.reported(mm.item)
-				d.release(mm.item)
-			}
-		case 5: // a refusal: the followers go back
-			if mm := pick(modelPublished, arg); mm != nil {
-				mm.state = modelEnded
-				d.reported(mm.item)
-				returned := d.returnFollowers(mm.item)
-				want := 0
-				m.remove(func(o *modelMessage) bool {
-					returns := mm.Keyed && o.Keyed && o.Key == mm.Key && o.state == modelQueued
-					if returns {
-						want++
-					}
-					return returns
-				})
-				if len(returned) != want {
-					t.Fatalf("step %d: returnFollowers returned %d messages, want %d", i, len(returned), want)
-				}
-			}
-		case 6: // a commit
-			if mm := pick(modelEnded, arg); mm != nil {
-				d.committed()
-				m.remove(func(o *modelMessage) bool { return o == mm })
-			}
-		case 7: // the queue returns to the table, now and then
-			if arg%8 != 0 {
-				continue
-			}
-			returned := d.returnQueued()
-			want := len(m.messages)
-			m.remove(func(o *modelMessage) bool { return o.state == modelQueued })
-			if want -= len(m.messages); len(returned) != want {
-				t.Fatalf("step %d: returnQueued returned %d messages, want %d", i, len(returned), want)
-			}
-		}
-		checkTallies(t, i, d, m)
+		r.step = i
+		r.run(script[i]%11, script[i+1])
+		checkTallies(t, i, r.d, r.m)
 	}
 }
 
-// checkNext takes a message if there is one and asks the model whether that was
-// right; if there is none, whether that was.
-func checkNext(t *testing.T, step int, d *dispatcher, m *model, suspect func(relay.Ref) bool) {
-	t.Helper()
-	msg := d.next(suspect)
-	if msg == nil {
-		if d.ready.len == 0 {
-			for _, mm := range m.messages {
-				if m.mayGo(mm, suspect) {
-					t.Fatalf("step %d: next gave nothing, but row %d may go", step, mm.ID)
-				}
-			}
-		} else if head := m.find(d.ready.peek()); m.mayGo(head, suspect) {
-			t.Fatalf("step %d: next gave nothing, but row %d is first in the queue and may go", step, head.ID)
+func (r *replayer) run(op, arg byte) {
+	d, m := r.d, r.m
+	switch op {
+	case 0, 1, 2:
+		r.add(arg)
+	case 3, 4, 5:
+		r.next()
+	case 6: // an acknowledgement
+		if mm := r.pick(modelPublished, arg); mm != nil {
+			mm.state = modelEnded
+			d.reported(mm.item)
+			d.release(mm.item)
+			m.settle(mm)
 		}
+	case 7: // withdrawn
+		if mm := r.pick(modelPublished, arg); mm != nil && !m.failed[mm.Key] {
+			mm.state, mm.alone = modelWithdrawn, false
+			d.withdraw(mm.item)
+			m.settle(mm)
+			if !mm.Keyed {
+				mm.state = modelQueued
+			}
+		}
+	case 8:
+		r.fail(arg)
+	case 9: // a commit, or a lane ends
+		if arg%4 == 0 {
+			r.endLane(arg / 4)
+		} else if mm := r.pick(modelEnded, arg); mm != nil {
+			d.committed()
+			m.remove(func(o *modelMessage) bool { return o == mm })
+		}
+	case 10: // what is not with the sink returns to the table, now and then
+		if arg%8 == 0 {
+			returned, want := d.returnQueued(), len(m.messages)
+			m.remove(func(o *modelMessage) bool { return o.state == modelQueued || o.state == modelWithdrawn })
+			if want -= len(m.messages); len(returned) != want {
+				r.Fatalf("step %d: returnQueued returned %d messages, want %d", r.step, len(returned), want)
+			}
+		}
+	}
+}
+
+// add brings a row in.
+func (r *replayer) add(arg byte) {
+	r.id++
+	msg := &item{Message: &relay.Message{Ref: relay.Ref{ID: r.id}, Size: int64(arg) * 10}}
+	if arg%4 != 0 {
+		msg.Keyed, msg.Key = true, fmt.Sprint(arg%4)
+	}
+	full := msg.Keyed && (r.m.failed[msg.Key] || len(r.m.inMemory(msg.Key)) >= r.m.chain)
+	if got := r.d.add(msg); got == full {
+		r.Fatalf("step %d: add(key %q) = %v with %d of the key in memory", r.step, msg.Key, got, len(r.m.inMemory(msg.Key)))
+	}
+	if !full {
+		r.m.messages = append(r.m.messages, &modelMessage{item: msg})
+	}
+}
+
+// fail refuses a message: those that are not with the sink go back.
+func (r *replayer) fail(arg byte) {
+	mm := r.pick(modelPublished, arg)
+	if mm == nil {
 		return
 	}
-	mm := m.find(msg)
-	if !m.mayGo(mm, suspect) {
-		t.Fatalf("step %d: next gave row %d, which may not go", step, msg.ID)
+	mm.state = modelEnded
+	r.d.reported(mm.item)
+	returned, want := r.d.fail(mm.item), 0
+	r.m.remove(func(o *modelMessage) bool {
+		returns := mm.Keyed && o.Keyed && o.Key == mm.Key && (o.state == modelQueued || o.state == modelWithdrawn)
+		if returns {
+			want++
+		}
+		return returns
+	})
+	if len(returned) != want {
+		r.Fatalf("step %d: fail returned %d messages, want %d", r.step, len(returned), want)
 	}
-	mm.state, mm.alone = modelPublished, suspect(msg.Ref)
+	if mm.Keyed {
+		r.m.failed[mm.Key] = true
+		r.m.settle(mm)
+	}
+}
+
+// next takes a message if there is one and asks the model whether that was
+// right; if there is none, whether that was.
+func (r *replayer) next() {
+	msg := r.d.next(suspicious, r.laneOf)
+	if msg != nil {
+		mm := r.m.find(msg)
+		l := r.joins(mm)
+		if !r.m.mayGo(mm, suspicious, l) || mm.Keyed && msg.lane != l {
+			r.Fatalf("step %d: next gave row %d in lane %v, which may not go", r.step, msg.ID, msg.lane)
+		}
+		mm.state, mm.alone, mm.in = modelPublished, suspicious(msg.Ref), l
+		return
+	}
+	head := r.d.front()
+	for _, mm := range r.m.messages {
+		if (head == nil || head == mm.item) && r.m.mayGo(mm, suspicious, r.joins(mm)) {
+			r.Fatalf("step %d: next gave nothing, but row %d may go", r.step, mm.ID)
+		}
+	}
 }
 
 func checkTallies(t *testing.T, step int, d *dispatcher, m *model) {
@@ -185,7 +283,7 @@ func checkTallies(t *testing.T, step int, d *dispatcher, m *model) {
 	uncommitted := 0
 	for _, mm := range m.messages {
 		switch mm.state {
-		case modelQueued:
+		case modelQueued, modelWithdrawn:
 			queued.add(mm.item)
 			continue
 		case modelPublished:
@@ -227,6 +325,8 @@ func FuzzDispatcher(f *testing.F) {
 
 func nobody(relay.Ref) bool { return false }
 
+func noLane(*relay.Message) relay.Lane { return relay.Lane{} }
+
 func keyed(id int64, key string) *item {
 	return &item{Message: &relay.Message{Ref: relay.Ref{ID: id}, Key: key, Keyed: true, Size: 1}}
 }
@@ -240,11 +340,35 @@ func TestHotKeyStarvesNobody(t *testing.T) {
 		d.add(keyed(1000+id, fmt.Sprint("cold", id)))
 	}
 	var order []int64
-	for m := d.next(nobody); m != nil; m = d.next(nobody) {
+	for m := d.next(nobody, noLane); m != nil; m = d.next(nobody, noLane) {
 		order = append(order, m.ID)
 	}
 	if len(order) != 11 || order[0] != 0 {
 		t.Fatalf("published %v, want one row of the hot key and all ten others", order)
+	}
+}
+
+// A key whose rows all go in one lane takes turns with the others like any key.
+func TestHotKeyInALaneStarvesNobody(t *testing.T) {
+	one := func(*relay.Message) relay.Lane { return relay.Lane{Number: 1, Strict: true} }
+	d := newDispatcher(limits{window: 40, windowBytes: 1 << 20, chain: 64}, OrderByKey)
+	for id := range int64(5) {
+		d.add(keyed(1000+id, fmt.Sprint("before", id)))
+	}
+	for id := range int64(64) {
+		d.add(keyed(id, "hot"))
+	}
+	for id := range int64(5) {
+		d.add(keyed(1005+id, fmt.Sprint("behind", id)))
+	}
+	var hot, order []int64
+	for m := d.next(nobody, one); m != nil; m = d.next(nobody, one) {
+		if order = append(order, m.ID); m.ID < 1000 {
+			hot = append(hot, m.ID)
+		}
+	}
+	if len(order) != 40 || len(hot) != 30 || !slices.IsSorted(hot) || slices.Max(order[:12]) < 1009 {
+		t.Fatalf("published %v, want ten other rows among the first, and 30 of the hot key in order", order)
 	}
 }
 
@@ -256,7 +380,7 @@ func TestOrderNonePublishesAKeyAllAtOnce(t *testing.T) {
 		}
 	}
 	for id := range int64(10) {
-		if m := d.next(nobody); m == nil || m.ID != id {
+		if m := d.next(nobody, noLane); m == nil || m.ID != id {
 			t.Fatalf("next = %v, want row %d", m, id)
 		}
 	}
@@ -267,15 +391,15 @@ func TestMessageLargerThanTheWindowGoesAlone(t *testing.T) {
 	small, large := &item{Message: &relay.Message{Ref: relay.Ref{ID: 1}, Size: 10}}, &item{Message: &relay.Message{Ref: relay.Ref{ID: 2}, Size: 1000}}
 	d.add(small)
 	d.add(large)
-	if d.next(nobody) != small {
+	if d.next(nobody, noLane) != small {
 		t.Fatal("the small message does not go")
 	}
-	if d.next(nobody) != nil {
+	if d.next(nobody, noLane) != nil {
 		t.Fatal("the large message goes beside another")
 	}
 	d.reported(small)
 	d.release(small)
-	if d.next(nobody) != large {
+	if d.next(nobody, noLane) != large {
 		t.Fatal("the large message waits for a mark, which somebody's lock may hold up for long")
 	}
 }
@@ -287,14 +411,14 @@ func TestWindowClosesUntilTheOutcomeIsCommitted(t *testing.T) {
 	a, b := keyed(1, "a"), keyed(2, "b")
 	d.add(a)
 	d.add(b)
-	d.next(nobody)
+	d.next(nobody, noLane)
 	d.reported(a)
 	d.release(a)
-	if d.next(nobody) != nil {
+	if d.next(nobody, noLane) != nil {
 		t.Fatal("acknowledged but not committed, and the next row goes")
 	}
 	d.committed()
-	if d.next(nobody) != b {
+	if d.next(nobody, noLane) != b {
 		t.Fatal("committed, and the next row does not go")
 	}
 }

@@ -30,6 +30,8 @@
 //     row, and may be their cause.
 //   - A stall is a time without progress, whatever the cause.
 //   - A breaker is open while something takes nothing: the sink's, the table's.
+//   - A chain is the messages of one key in memory; a lane is where the sink publishes
+//     many of them at once. One is withdrawn if the sink gives it back, unpublished.
 //   - A row is unmarkable if the server refuses its outcome and takes those of others.
 //   - A tail is the life of one replication slot, from its creation to its end.
 //   - A statement, a request or a survey is out from when the loop has sent it until
@@ -46,7 +48,7 @@
 // own. They speak through channels and mailboxes; nothing here is shared.
 //
 // What can be decided without a server is plain arithmetic, stepped by tests: the
-// dispatcher, holds, parkedKeys, horizon, surveyClock, lagWatch, pacer, progress,
+// dispatcher, chain, holds, parkedKeys, horizon, surveyClock, lagWatch, pacer, progress,
 // tableBreaker. A whole term can be stepped too: testdata has a file for each
 // schedule, which can be read on its own.
 //
@@ -55,7 +57,7 @@
 // docs/rules.md has the rules of delivery by number, each with the schedule that
 // would lose, double or reorder a message without it. Several types close such a
 // schedule, and their comments tell it: inFlight, holds, intake.take, pass,
-// dispatcher, suspects, marker, unmarkable, tableBreaker, horizon, gate and unconfirmed.
+// dispatcher, chain, suspects, marker, unmarkable, tableBreaker, horizon, gate and unconfirmed.
 //
 // This package imports no adapter.
 package engine

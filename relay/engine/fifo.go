@@ -16,6 +16,16 @@ func (q *fifo[T]) push(v T) {
 	q.len++
 }
 
+// pushFront adds what goes before all others.
+func (q *fifo[T]) pushFront(v T) {
+	if q.len == len(q.ring) {
+		q.grow()
+	}
+	q.head = (q.head + len(q.ring) - 1) % len(q.ring)
+	q.ring[q.head] = v
+	q.len++
+}
+
 // peek returns the oldest element; the queue must not be empty.
 func (q *fifo[T]) peek() T { return q.ring[q.head] }
 

@@ -19,7 +19,9 @@ import "hash/maphash"
 // a hash is kept, and their rows are skipped when they come. Two keys with the same
 // hash, once in 2^64, wait for each other.
 type holds struct {
-	writing map[string]int // refusals of a held key that are not committed yet
+	// awaited counts what has to be over before the hold of a key may end: refusals that
+	// are not committed, and messages behind them that the sink has not reported.
+	awaited map[string]int
 	more    map[uint64]struct{}
 	// Those that ended when the last snapshot began.
 	ended     map[string]struct{}
@@ -37,32 +39,36 @@ const (
 
 func newHolds() *holds {
 	return &holds{
-		writing: make(map[string]int), more: make(map[uint64]struct{}),
+		awaited: make(map[string]int), more: make(map[uint64]struct{}),
 		ended: make(map[string]struct{}), endedMore: make(map[uint64]struct{}), seed: maphash.MakeSeed(),
 	}
 }
 
 // hold holds the key: a row of it returns to the table, or waits there.
 func (h *holds) hold(key string) {
-	if _, held := h.writing[key]; held {
+	if _, held := h.awaited[key]; held {
 		return
 	}
-	if len(h.writing) < maxHeldKeys {
-		h.writing[key] = 0
+	if len(h.awaited) < maxHeldKeys {
+		h.awaited[key] = 0
 		return
 	}
 	h.more[maphash.String(h.seed, key)] = struct{}{}
 }
 
-// refuse holds the key until the refusal of its row has been committed, and for
-// the rest of the pass that is then running.
-func (h *holds) refuse(key string) { h.writing[key]++ }
+// await holds the key until n things are over, and for the rest of the pass that is then
+// running: the refusal of a row is to be committed, others are with the sink.
+func (h *holds) await(key string, n int) {
+	if n > 0 {
+		h.awaited[key] += n
+	}
+}
 
-// refused notes that the refusal has been committed.
-func (h *holds) refused(key string) {
-	h.writing[key]--
-	if h.writing[key] == 0 && len(h.writing) > maxHeldKeys {
-		delete(h.writing, key)
+// over notes that a thing is over for which the key was held.
+func (h *holds) over(key string) {
+	h.awaited[key]--
+	if h.awaited[key] == 0 && len(h.awaited) > maxHeldKeys {
+		delete(h.awaited, key)
 		h.hold(key)
 	}
 }
@@ -72,9 +78,9 @@ func (h *holds) refused(key string) {
 // the table. If the pass ends early, the next one begins at the lowest id again.
 func (h *holds) snapshotBegins() {
 	clear(h.ended)
-	for key, writing := range h.writing {
-		if writing == 0 {
-			delete(h.writing, key)
+	for key, n := range h.awaited {
+		if n == 0 {
+			delete(h.awaited, key)
 			h.ended[key] = struct{}{}
 		}
 	}
@@ -95,11 +101,11 @@ func (h *holds) wasHeld(key string) bool {
 }
 
 // size is how many keys are held.
-func (h *holds) size() int { return len(h.writing) + len(h.more) }
+func (h *holds) size() int { return len(h.awaited) + len(h.more) }
 
 // blocks says whether the running pass has to skip rows of the key.
 func (h *holds) blocks(key string) bool {
-	if _, held := h.writing[key]; held {
+	if _, held := h.awaited[key]; held {
 		return true
 	}
 	if len(h.more) == 0 {
@@ -114,17 +120,17 @@ func (h *holds) full() bool { return len(h.more) > maxHashedKeys }
 
 // excluded lists the keys that the next chunk of the pass leaves out.
 func (h *holds) excluded() []string {
-	keys := make([]string, 0, len(h.writing))
-	for key := range h.writing {
+	keys := make([]string, 0, len(h.awaited))
+	for key := range h.awaited {
 		keys = append(keys, key)
 	}
 	return keys
 }
 
-// valid checks that a refusal is never committed more often than it was held.
+// valid checks that no more is over than was awaited.
 func (h *holds) valid() bool {
-	for _, writing := range h.writing {
-		if writing < 0 {
+	for _, n := range h.awaited {
+		if n < 0 {
 			return false
 		}
 	}

@@ -11,7 +11,7 @@ import (
 func TestHoldEndsOnlyThroughALaterPass(t *testing.T) {
 	h := newHolds()
 	h.snapshotBegins()
-	h.refuse("k")
+	h.await("k", 1)
 	if !h.blocks("k") {
 		t.Fatal("a key refused during a pass is not held in that pass")
 	}
@@ -19,7 +19,7 @@ func TestHoldEndsOnlyThroughALaterPass(t *testing.T) {
 	if !h.blocks("k") {
 		t.Fatal("released before the refusal was committed")
 	}
-	h.refused("k")
+	h.over("k")
 	if !h.blocks("k") {
 		t.Fatal("released to a pass whose snapshot is older than the commit of the refusal")
 	}
@@ -44,10 +44,10 @@ func TestMillionsOfHeldKeysAreBlockedAndForgotten(t *testing.T) {
 		h.hold(strconv.Itoa(i))
 	}
 	for i := range keys {
-		h.refuse("refused " + strconv.Itoa(i))
+		h.await("refused "+strconv.Itoa(i), 1)
 	}
 	for i := range keys {
-		h.refused("refused " + strconv.Itoa(i))
+		h.over("refused " + strconv.Itoa(i))
 	}
 	if len(h.excluded()) > maxHeldKeys {
 		t.Errorf("%d keys go with every chunk, want at most %d", len(h.excluded()), maxHeldKeys)
@@ -61,8 +61,8 @@ func TestMillionsOfHeldKeysAreBlockedAndForgotten(t *testing.T) {
 		t.Error("a key is held that nobody has held")
 	}
 	h.snapshotBegins()
-	if len(h.writing)+len(h.more) != 0 {
-		t.Errorf("%d holds outlived their reasons", len(h.writing)+len(h.more))
+	if len(h.awaited)+len(h.more) != 0 {
+		t.Errorf("%d holds outlived their reasons", len(h.awaited)+len(h.more))
 	}
 }
 

@@ -15,6 +15,11 @@ type item struct {
 	xid wal.XID
 	// retry is the pause that its refusal has been written with.
 	retry time.Duration
+	// chain has the messages of its key; nil for a message that waits for no other.
+	chain *chain
+	// lane is the one that it is published in, number grows with each one published.
+	lane   relay.Lane
+	number uint64
 	// place is where it waits for its outcome to be committed.
 	place place
 }

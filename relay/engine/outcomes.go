@@ -24,6 +24,27 @@ const (
 
 // reported acts on the outcome of a published message.
 func (t *term) reported(m *item, o relay.Outcome) {
+	// Others of the chain that fail after the first one held the key for each of these.
+	held := m.chain != nil && m.chain.failed
+	switch {
+	case o.Class != relay.Withdrawn:
+		t.concluded(m, o)
+	case held, t.idle():
+		t.dispatcher.reported(m)
+		t.returnOne(m)
+	default:
+		t.dispatcher.withdraw(m)
+	}
+	if held {
+		t.holds.over(m.chain.name)
+		if m.chain.with == 0 {
+			t.tailing.wakeAt(time.Now()) // a survey before was too early for the hold
+		}
+	}
+}
+
+// concluded acts on the outcome of a message that was not withdrawn.
+func (t *term) concluded(m *item, o relay.Outcome) {
 	alone := t.dispatcher.alone
 	t.dispatcher.reported(m)
 	switch o.Class {
@@ -33,9 +54,7 @@ func (t *term) reported(m *item, o relay.Outcome) {
 		t.refuse(m, o)
 	case relay.Unavailable:
 		t.openBreaker(string(o.Type), o.Err)
-		t.returnHead(m)
-	case relay.Withdrawn:
-		t.withdraw(m)
+		t.returnOne(m)
 	default: // Unknown, and what a sink forgot to classify
 		t.openBreaker(string(o.Type), o.Err)
 		if !t.breaker.lost {
@@ -46,7 +65,7 @@ func (t *term) reported(m *item, o relay.Outcome) {
 		if alone {
 			t.refuse(m, o)
 		} else {
-			t.returnHead(m)
+			t.returnOne(m)
 		}
 	}
 }
@@ -71,9 +90,9 @@ func (t *term) acknowledge(m *item, o relay.Outcome) {
 // key is held, so that nothing overtakes it.
 func (t *term) refuse(m *item, o relay.Outcome) {
 	t.done.answered++
-	t.returnFollowers(m)
+	t.fail(m)
 	if t.dispatcher.ordered(m.Message) {
-		t.holds.refuse(m.KeyName())
+		t.holds.await(m.KeyName(), 1)
 	}
 	t.faults.report(faultRefused,
 		slog.String("error_type", string(o.Type)), slog.Any("error", o.Err),
@@ -91,28 +110,25 @@ func (t *term) refuse(m *item, o relay.Outcome) {
 	}})
 }
 
-// returnHead leaves the row to the next pass: it was not this message's fault. The
-// breaker is open, so the running pass has been abandoned and brings no later row
-// of the key.
-func (t *term) returnHead(m *item) {
-	t.returnFollowers(m)
+// returnOne leaves the row, which the sink has not taken, to the next pass: it was not
+// this message's fault. Either the breaker is open, so that the running pass has been
+// abandoned and brings no later row of the key, or the key is held.
+func (t *term) returnOne(m *item) {
+	t.fail(m)
 	t.dispatcher.committed()
 	t.returned(m)
 }
 
-// withdraw leaves the row to the next pass or survey, and has its key wait for that.
-func (t *term) withdraw(m *item) {
-	if m.Keyed {
-		t.holds.hold(m.KeyName())
+// fail leaves the messages of m's key that are in memory to the table. Until those that
+// are with the sink have been reported, the key is held: a pass or a survey that came
+// before that would bring what follows them.
+func (t *term) fail(m *item) {
+	first := m.chain != nil && !m.chain.failed
+	for _, other := range t.dispatcher.fail(m) {
+		t.returned(other)
 	}
-	t.returnHead(m)
-	t.tailing.wakeAt(time.Now())
-}
-
-// returnFollowers leaves the messages that waited behind m to the table.
-func (t *term) returnFollowers(m *item) {
-	for _, follower := range t.dispatcher.returnFollowers(m) {
-		t.returned(follower)
+	if first {
+		t.holds.await(m.chain.name, m.chain.with)
 	}
 }
 
@@ -142,7 +158,7 @@ func (t *term) settle(s settlement) {
 		return
 	}
 	if t.dispatcher.ordered(m.Message) {
-		t.holds.refused(m.KeyName())
+		t.holds.over(m.KeyName())
 	}
 	if s.fate == relay.Waiting {
 		t.tailing.wakeAt(time.Now().Add(m.retry))

@@ -44,7 +44,7 @@ func TestParkedKeysAreRefilledInOrder(t *testing.T) {
 			if turns == 100*len(table) {
 				t.Fatalf("keys %v are never refilled", parked.after)
 			}
-			if m := d.next(nobody); m != nil {
+			if m := d.next(nobody, noLane); m != nil {
 				d.reported(m)
 				d.release(m)
 				d.committed()

@@ -23,7 +23,10 @@ type Config struct {
 	PollInterval time.Duration
 	Tail         TailConfig
 
-	MaxInFlight int   // messages published whose outcome is not committed
+	MaxInFlight int // messages published whose outcome is not committed
+	// KeyWindow is how many messages of one key may be with the sink where its lane is not
+	// strict. Zero: 1.
+	KeyWindow   int
 	BufferBytes int64 // of messages in memory, those in flight included
 	// MaxMessageBytes is a limit below the broker's; 0 for the broker's.
 	MaxMessageBytes int64
@@ -62,6 +65,7 @@ func (c Config) withDefaults() Config {
 	if c.Tail.Retry == (Backoff{}) {
 		c.Tail.Retry = Backoff{time.Second, time.Minute}
 	}
+	c.KeyWindow = max(1, c.KeyWindow)
 	if c.StallAfter == 0 {
 		c.StallAfter = 30 * time.Second
 	}

@@ -60,6 +60,11 @@ func (s *scenario) ofBroker(name string, c command) bool {
 		outcome.Class = relay.Unavailable
 	case "lost": // the connection, with these in flight
 		outcome.Class = relay.Unknown
+	case "withdraw": // the sink gives them back
+		outcome = relay.Outcome{Class: relay.Withdrawn}
+	case "lane": // has ended, and there is another one
+		s.lanes.now.Number++
+		return true
 	case "probe":
 		if c.has("fails") {
 			s.term.probed(errors.New("connection refused"))
@@ -224,7 +229,7 @@ func (s *scenario) table(text string) []relay.Row {
 
 // row makes a row of the arguments.
 func (s *scenario) row(c command) relay.Row {
-	m := &relay.Message{Key: c.text("key", ""), Keyed: c.has("key"), Size: int64(c.number("size", 1)), Attempts: c.number("attempts", 0)}
+	m := &relay.Message{Key: c.text("key", ""), Keyed: c.has("key"), Topic: c.text("topic", ""), Size: int64(c.number("size", 1)), Attempts: c.number("attempts", 0)}
 	if id := c.text("id", ""); id != "" {
 		m.Ref = s.ref(id)
 	}

@@ -23,6 +23,10 @@ func (k *sinkRecorder) MaxMessageBytes() int64 { return 0 }
 
 func (k *sinkRecorder) Publish(m *relay.Message, report relay.Report) {
 	k.scenario.did("publishes %s", refText(m.Ref))
+	k.keep(m, report)
+}
+
+func (k *sinkRecorder) keep(m *relay.Message, report relay.Report) {
 	if k.reports[m.Ref] != nil {
 		k.scenario.did("although it is in flight")
 	}
@@ -37,6 +41,27 @@ func (k *sinkRecorder) report(r relay.Ref, o relay.Outcome) {
 	delete(k.reports, r)
 	report(o)
 }
+
+// lanedRecorder names lanes too: one for all messages, but none for those
+// that have a topic.
+type lanedRecorder struct {
+	*sinkRecorder
+	now relay.Lane
+}
+
+func (k *lanedRecorder) Lane(m *relay.Message) relay.Lane {
+	if m.Topic != "" {
+		return relay.Lane{}
+	}
+	return k.now
+}
+
+func (k *lanedRecorder) PublishIn(l relay.Lane, m *relay.Message, report relay.Report) {
+	k.scenario.did("publishes %s in lane %d", refText(m.Ref), l.Number)
+	k.keep(m, report)
+}
+
+func (k *lanedRecorder) Flush() {}
 
 // answers are those of the server to what the marker writes.
 type answers struct {

@@ -40,6 +40,7 @@ type scenario struct {
 	term     *term
 	wake     *time.Timer
 	sink     *sinkRecorder
+	lanes    *lanedRecorder // nil where the sink names no lanes
 	server   *answers
 	deeds    []string     // of the relay, since the last command
 	asked    *readRequest // the statement that is out
@@ -78,6 +79,10 @@ func (s *scenario) begin(c command) {
 		Retry:      Backoff{Min: time.Second, Max: time.Hour},
 		openWindow: !c.has("closed"),
 		Tail:       TailConfig{Wanted: c.has("tail") || c.has("tailing"), ReconcileInterval: c.duration("reconcile", time.Minute), MaxWAL: 1 << 30},
+	}
+	if c.has("lanes") {
+		s.lanes = &lanedRecorder{s.sink, relay.Lane{Number: 1, Strict: !c.has("loose")}}
+		config.Sink, config.KeyWindow = s.lanes, c.number("keywindow", 1)
 	}
 	config.Tail.Gate = VisibilityGate(max(0, slices.Index(gateNames[:], c.text("gate", "auto"))))
 	if c.has("unordered") {

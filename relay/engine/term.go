@@ -27,6 +27,7 @@ type term struct {
 	tailing  *tailing
 	reports  *mailbox[report]
 	tasks    sync.WaitGroup
+	laned    relay.Laned // the sink, if it names lanes
 
 	stopping bool
 	outcomes []outcome // for the marker, collected until they are handed over
@@ -40,12 +41,14 @@ func newTerm(r *Relay, control relay.Control) *term {
 			window:      r.config.MaxInFlight,
 			windowBytes: r.config.BufferBytes / 2,
 			chain:       max(1, r.config.MaxInFlight/4),
+			keyWindow:   r.config.KeyWindow,
 		}, r.config.Ordering, r.config.BufferBytes/4),
 		marker:   newMarker(control, r.config.AttemptLimit),
 		window:   opening{full: r.config.MaxInFlight, rows: 1, proven: r.config.openWindow},
 		suspects: newSuspects(),
 		reports:  newMailbox[report](),
 	}
+	t.laned, _ = r.config.Sink.(relay.Laned)
 	t.prober = newProber(r)
 	t.reader = &reader{session: newReadSession(r.config.Database, control), flight: t.flight}
 	t.intake = &intake{
@@ -201,23 +204,45 @@ func (t *term) idle() bool { return t.breaker.open || t.stopping }
 
 // publish hands the sink what the window has room for.
 func (t *term) publish() {
+	laned := false
 	for !t.breaker.open {
 		t.dispatcher.window = t.room(time.Now())
 		if t.marker.told.Load().table.isOpen() && t.dispatcher.window > 0 {
 			t.dispatcher.pickAny() // bad rows are often neighbours
 		}
-		m := t.dispatcher.next(t.suspects.has)
+		m := t.dispatcher.next(t.suspects.has, t.laneOf)
 		if m == nil {
-			return
+			break
 		}
 		if m.Defect != nil {
 			t.reported(m, relay.Outcome{Class: relay.Rejected, Type: defectType(m.Defect), Err: m.Defect})
 			continue
 		}
-		t.withSink.Add(1)
-		t.config.Sink.Publish(m.Message, t.onReport)
+		laned = t.handToSink(m) || laned
 		faultpoint("after-publish")
 	}
+	if laned {
+		t.laned.Flush()
+	}
+}
+
+// handToSink has the sink publish the message, and says whether that is in a lane.
+func (t *term) handToSink(m *item) bool {
+	t.withSink.Add(1)
+	if m.lane.Number == 0 {
+		t.config.Sink.Publish(m.Message, t.onReport)
+		return false
+	}
+	t.laned.PublishIn(m.lane, m.Message, t.onReport)
+	return true
+}
+
+// laneOf is the lane that the message would join now.
+func (t *term) laneOf(m *relay.Message) relay.Lane {
+	if t.laned == nil {
+		return relay.Lane{}
+	}
+	return t.laned.Lane(m)
 }
 
 func defectType(err error) relay.ErrorType {

@@ -68,6 +68,7 @@ func (j *judge) bounds(c Config) {
 	within(j, "OUTBOX_RECONCILE_INTERVAL", c.ReconcileInterval, time.Second, time.Hour)
 	within(j, "OUTBOX_MAX_WAL", c.MaxWAL, 16<<20, 16<<40)
 	within(j, "OUTBOX_MAX_IN_FLIGHT", c.MaxInFlight, 1, 1_000_000)
+	within(j, "OUTBOX_KEY_WINDOW", c.KeyWindow, 1, 1_000_000)
 	within(j, "OUTBOX_BUFFER_BYTES", c.BufferBytes, 1<<20, 64<<30)
 	within(j, "OUTBOX_MAX_MESSAGE_BYTES", c.MaxMessageBytes, 0, 1<<30)
 	within(j, "OUTBOX_ACK_TIMEOUT", c.AckTimeout, time.Second, 10*time.Minute)

@@ -33,6 +33,7 @@ type Config struct {
 	PollInterval    time.Duration   `env:"OUTBOX_POLL_INTERVAL" envDefault:"200ms" doc:"how often the table is read for new rows"`
 	Ordering        engine.Ordering `env:"OUTBOX_ORDERING" envDefault:"key" oneof:"key|none" doc:"key: rows of one key are delivered one after the other; none: as fast as they come"`
 	MaxInFlight     int             `env:"OUTBOX_MAX_IN_FLIGHT" envDefault:"4096" doc:"rows published and not yet marked"`
+	KeyWindow       int             `env:"OUTBOX_KEY_WINDOW" envDefault:"1" doc:"rows of one key on their way at once, where the broker may refuse one and take the next; above 1 a refusal can change the order of a key"`
 	BufferBytes     Bytes           `env:"OUTBOX_BUFFER_BYTES" envDefault:"64MiB" doc:"rows held in memory, those in flight included"`
 	MaxMessageBytes Bytes           `env:"OUTBOX_MAX_MESSAGE_BYTES" envDefault:"0" shown:"the broker's" doc:"a larger payload is dead at once, without being fetched (RabbitMQ does not tell its limit: 16MiB, or less once it refuses less)"`
 

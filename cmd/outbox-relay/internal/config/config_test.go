@@ -89,7 +89,7 @@ func TestDefaults(t *testing.T) {
 		Table: schema.Table{Schema: "public", Name: "outbox"}, Publication: "outbox_relay",
 		Mode: AutoMode, ReconcileInterval: 30 * time.Second, VisibilityGate: GateAuto, MaxWAL: 1 << 30,
 		PollInterval: 200 * time.Millisecond, Ordering: engine.OrderByKey,
-		MaxInFlight: 4096, BufferBytes: 64 << 20,
+		MaxInFlight: 4096, KeyWindow: 1, BufferBytes: 64 << 20,
 		MaxAttempts: 10, DeadAfter: 24 * time.Hour, RetryMin: time.Second, RetryMax: 5 * time.Minute,
 		AfterSend: MarkSent, ShutdownGrace: 20 * time.Second,
 		Topology: VerifyTopology, NATSStream: "OUTBOX",

@@ -1,0 +1,76 @@
+package engine
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// chain is the messages of one key in memory.
+//
+// Those with the sink are all in one lane, so the broker stores them in the order in
+// which they were published. What the sink gives back waits until nothing of the key is
+// with the sink. Then it is published again, in order, and before anything new.
+//
+// Schedule that reorders: rows 1 to 3 of a key are with the sink. It gives 1 back. If
+// 1 were published again at once, with 4 behind it in the new lane, and 2 and 3 came
+// back only then, the key would be delivered as 1, 4, 2, 3.
+type chain struct {
+	name      string
+	lane      relay.Lane  // of those with the sink
+	with      int         // with the sink, not reported
+	withdrawn []*item     // given back, in any order, while others are with the sink
+	waiting   fifo[*item] // not published
+	hasTurn   bool        // it stands in the dispatcher's queue
+	otherLane bool        // the first that waits needs another lane than those with the sink
+	failed    bool        // one has failed: nothing more of the chain is published
+}
+
+// size is how many messages are in memory and neither acknowledged nor refused.
+func (c *chain) size() int { return c.with + len(c.withdrawn) + c.waiting.len }
+
+// mayGoOn says whether the first message that waits may be published, as far as that can
+// be told without its lane.
+func (c *chain) mayGoOn(window int) bool {
+	switch {
+	case c.waiting.len == 0, c.failed, len(c.withdrawn) > 0:
+		return false
+	case c.with == 0:
+		return true
+	case c.otherLane:
+		return false
+	case c.lane.Strict:
+		return true
+	}
+	return c.lane.Number != 0 && c.with < window
+}
+
+// joins says whether the message may go in that lane now: none is with the sink, or
+// all are in that lane.
+func (c *chain) joins(l relay.Lane) bool {
+	if c.with > 0 && (l != c.lane || l.Number == 0) {
+		c.otherLane = true
+		return false
+	}
+	c.lane = l
+	return true
+}
+
+// left notes that one is no longer with the sink. After the last one, what has
+// been given back waits in front again.
+func (c *chain) left() {
+	c.with--
+	if c.with > 0 {
+		return
+	}
+	c.otherLane = false
+	if len(c.withdrawn) == 0 {
+		return
+	}
+	slices.SortFunc(c.withdrawn, func(a, b *item) int { return cmp.Compare(a.number, b.number) })
+	for _, m := range slices.Backward(c.withdrawn) {
+		c.waiting.pushFront(m)
+	}
+	c.withdrawn = nil
+}
