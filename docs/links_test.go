@@ -75,6 +75,14 @@ func TestReadmeLinksEveryPage(t *testing.T) {
 	}
 }
 
+// TestReadmeStaysShort: what does not fit goes to the pages.
+func TestReadmeStaysShort(t *testing.T) {
+	const most = 95
+	if n := strings.Count(read(t, "README.md"), "\n"); n > most {
+		t.Errorf("README.md has %d lines, want %d at most", n, most)
+	}
+}
+
 // TestReadmesTableIsTheMigrations compares each column of the README's short table
 // with the migration.
 func TestReadmesTableIsTheMigrations(t *testing.T) {
