@@ -362,12 +362,16 @@ END $outbox$;
 
 -- Autovacuum for a queue: every row is updated or deleted soon after its INSERT.
 -- A value that somebody has set stays.
+-- A partitioned table has no storage of its own: its partitions get the values. One that
+-- is made later gets them when this is run again.
 DO $outbox$
 DECLARE
-  tab     oid := to_regclass({{table_text}});
-  missing text;
+  tab  oid := to_regclass({{table_text}});
+  part record;
 BEGIN
-  SELECT string_agg(format('%s = %s', name, value), ', ' ORDER BY name) INTO missing
+  FOR part IN
+  SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS name,
+    string_agg(format('%s = %s', want.name, want.value), ', ' ORDER BY want.name) AS missing
   FROM (VALUES
     -- The default, 20 % of the table, lets a day of sent rows pile up before the
     -- dead entries leave the pending indexes, and each pass walks over them.
@@ -379,14 +383,16 @@ BEGIN
     ('autovacuum_analyze_threshold', '1000'),
     -- At the default of 200 a vacuum is slower than a busy relay makes dead rows.
     ('autovacuum_vacuum_cost_limit', '2000')
-  ) AS want (name, value)
-  WHERE NOT EXISTS (
-    SELECT FROM pg_class c, unnest(c.reloptions) AS o WHERE c.oid = tab AND split_part(o, '=', 1) = name);
-  -- A partitioned table has no storage of its own; set these on its partitions.
-  IF missing IS NOT NULL AND (SELECT relkind FROM pg_class WHERE oid = tab) = 'r' THEN
-    EXECUTE format('ALTER TABLE %s SET (%s)', {{table_text}}, missing);
-    RAISE NOTICE 'set storage parameters of %', {{table_text}};
-  END IF;
+  ) AS want (name, value),
+    (SELECT tab UNION SELECT relid FROM pg_partition_tree(tab)) AS parts (relid)
+    JOIN pg_class c ON c.oid = parts.relid JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relkind = 'r' AND NOT EXISTS (
+    SELECT FROM unnest(c.reloptions) AS o WHERE split_part(o, '=', 1) = want.name)
+  GROUP BY c.oid, n.nspname, c.relname
+  LOOP
+    EXECUTE format('ALTER TABLE %s SET (%s)', part.name, part.missing);
+    RAISE NOTICE 'set storage parameters of %', CASE WHEN part.oid = tab THEN {{table_text}} ELSE part.name END;
+  END LOOP;
 END $outbox$;
 
 -- The publication, from which the relay reads new rows as they are committed.
@@ -411,8 +417,12 @@ BEGIN
     RETURN;
   END IF;
 
-  -- The view includes FOR ALL TABLES and FOR TABLES IN SCHEMA.
-  IF NOT EXISTS (SELECT FROM pg_publication_tables WHERE pubname = pub.pubname
+  -- The view includes FOR ALL TABLES and FOR TABLES IN SCHEMA. Of a partitioned table it
+  -- has the partitions, unless the publication sends their rows as the table's own.
+  IF NOT pub.pubviaroot AND (SELECT relkind FROM pg_class WHERE oid = tab) = 'p' THEN
+    RAISE WARNING 'publication % sends the partitions of % under their own names: the relay can only poll', {{publication_text}}, {{table_text}}
+      USING HINT = format('Run: ALTER PUBLICATION %I SET (publish_via_partition_root = true), and then this again.', {{publication_name}});
+  ELSIF NOT EXISTS (SELECT FROM pg_publication_tables WHERE pubname = pub.pubname
       AND schemaname = {{schema_name}} AND tablename = {{table_name}}) THEN
     ALTER PUBLICATION {{publication}} ADD TABLE {{table}};
     RAISE NOTICE 'added % to publication %', {{table_text}}, {{publication_text}};

@@ -25,6 +25,7 @@ const (
 	checkPrivileges = "privileges"
 	checkSecurity   = "row-level security"
 	checkIndexes    = "indexes"
+	checkPartitions = "partitions"
 	checkGuard      = "guard"
 	checkSequence   = "sequence"
 	checkRepeats    = "message ids"
@@ -86,6 +87,7 @@ func (d *Database) Examine(ctx context.Context, topics int) Examination {
 		return e
 	}
 	readable := s.examineTable(ctx, &e, t, d.options.AfterSend)
+	s.examinePartitions(ctx, &e, t)
 	s.examineObjects(ctx, &e, t)
 	d.examineLock(ctx, s, &e)
 	if readable {

@@ -37,19 +37,27 @@ func (s *session) examineObjects(ctx context.Context, e *Examination, t tableFac
 func (s *session) examineIndexes(ctx context.Context, t tableFacts) (relay.Check, error) {
 	check := relay.Check{Name: checkIndexes, Found: "present"}
 	type row struct {
-		Name  string
-		Valid bool
+		Name    string
+		Valid   bool
+		Divided bool // it consists of those of the partitions
+		ByID    bool // of all rows, by id
 	}
 	rows, err := sqltext.All[row](ctx, sqltext.On(s.conn), indexesStatement, sqltext.Args{"table": t.OID})
 	if err != nil {
 		return check, s.explain("look up the indexes", err)
 	}
 	valid := make(map[string]bool, len(rows))
+	byID, divided := false, false
 	for _, r := range rows {
 		valid[r.Name] = r.Valid
+		byID, divided = byID || r.ByID && r.Valid, divided || r.Divided
 	}
 	var found, fixes []string
 	missing := false
+	if !byID {
+		found = append(found, "no index begins with id")
+		fixes = append(fixes, fmt.Sprintf("CREATE INDEX ON %s (id);  -- better: make id the first column of the primary key", s.table.Quoted()))
+	}
 	for _, index := range s.table.Indexes() {
 		name := index.Name
 		is, exists := valid[name]
@@ -57,6 +65,11 @@ func (s *session) examineIndexes(ctx context.Context, t tableFacts) (relay.Check
 		case !exists:
 			missing = true
 			found = append(found, sqltext.Identifier(name)+" is missing")
+		case !is && divided:
+			missing = true
+			found = append(found, sqltext.Identifier(name)+" is missing on some partitions")
+			fixes = append(fixes, fmt.Sprintf("DROP INDEX %s.%s;  -- it is built again, on all partitions",
+				sqltext.Identifier(s.table.Schema), sqltext.Identifier(name)))
 		case !is:
 			found = append(found, sqltext.Identifier(name)+" is not valid")
 			fixes = append(fixes, fmt.Sprintf("REINDEX INDEX %s.%s;", sqltext.Identifier(s.table.Schema), sqltext.Identifier(name)))
