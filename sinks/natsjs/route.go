@@ -33,7 +33,7 @@ type route struct {
 // Bounds of what is kept about streams.
 const (
 	routeAge    = 30 * time.Second // how long a stream's configuration is believed
-	nowhereAge  = 5 * time.Second  // how long a topic without a stream is not asked about
+	nowhereAge  = 5 * time.Second  // how long nothing is asked where nothing was found out
 	routesKept  = 1000             // topics, if an application makes up thousands
 	routesAsked = 64               // questions that wait
 	leastPause  = 100 * time.Millisecond
@@ -186,12 +186,12 @@ func (rs *routes) learn(q question, c jetstream.StreamConfig, found bool, now ti
 // fail takes in that a question was not answered, or not permitted.
 func (rs *routes) fail(q question, now time.Time) {
 	delete(rs.asked, q)
-	rs.mute = now.Add(routeAge)
+	rs.mute = now.Add(nowhereAge)
 	for len(rs.ask) > 0 {
 		delete(rs.asked, <-rs.ask)
 	}
 	if r := rs.streams[q.stream]; r != nil {
-		r.until = now.Add(routeAge)
+		r.until = now.Add(nowhereAge)
 	}
 }
 

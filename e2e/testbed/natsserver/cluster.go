@@ -79,6 +79,16 @@ func (c *Cluster) awaitLeader(ctx context.Context) error {
 	}
 }
 
+// Leader is the server that answers questions about streams, and its name.
+func (c *Cluster) Leader() (s *Server, name string) {
+	for i, s := range c.Servers {
+		if s.nats.JetStreamIsLeader() {
+			return s, fmt.Sprintf("n%d", i)
+		}
+	}
+	return nil, ""
+}
+
 // URLs are those of all servers, separated by commas.
 func (c *Cluster) URLs() string {
 	var urls []string
