@@ -102,6 +102,18 @@ func TestDoctorFixesTheStreamsConfiguration(t *testing.T) {
 }
 
 // The stream keeps ids no longer than messages, so advice for one needs the other.
+func TestDoctorSaysWhetherMessagesGoInBatches(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t)
+	p.sql(`INSERT INTO outbox (topic, payload) VALUES ('orders.created', '1')`)
+	p.stream("nats stream add ORDERS --subjects='orders.>' --dupe-window=2m")
+	c := p.suffers("fast-ingest of ORDERS", relay.Fine, "one message is on its way", "nats stream edit 'ORDERS' --force --allow-fast switches it on")
+	p.recovers(c)
+	p.suffers("fast-ingest of ORDERS", relay.Fine, "on: of a key many messages")
+	p.env["OUTBOX_NATS_FAST_INGEST"] = "off"
+	p.suffers("fast-ingest of ORDERS", relay.Fine, "OUTBOX_NATS_FAST_INGEST=off")
+}
+
 func TestDoctorFixesAStreamThatKeepsMessagesBriefly(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t)

@@ -263,6 +263,8 @@ func (p *patient) stream(line string) {
 			config.Duplicates = p.duration(value)
 		case "--max-age":
 			config.MaxAge = p.duration(value)
+		case "--allow-fast":
+			config.AllowBatchPublish = true
 		case "--ack":
 			config.NoAck = false
 		case "--discard":

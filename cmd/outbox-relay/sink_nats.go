@@ -7,8 +7,13 @@ import (
 )
 
 func natsOptions(c config.Config, o link.SinkOptions) natsjs.Options {
+	ingest := natsjs.FastIngestAuto
+	if c.NATSFastIngest == config.FastIngestOff {
+		ingest = natsjs.FastIngestOff
+	}
 	return natsjs.Options{
 		SinkOptions: o,
+		FastIngest:  ingest,
 		CredsFile:   c.NATSCredsFile,
 		NKeyFile:    c.NATSNKeyFile,
 		Token:       c.NATSToken.Reveal(),

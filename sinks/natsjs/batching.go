@@ -2,6 +2,7 @@ package natsjs
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -139,6 +140,14 @@ func (s *session) takeBatch(t batchTicket, r batchReply) {
 	if l := s.lanes.take(t, r, time.Now()); l != nil {
 		s.requeue(item{lane: l, command: commandPing})
 	}
+}
+
+// knowsBatches returns whether the server is known to take batches: since 2.14. An older
+// one may refuse to make a stream that allows them.
+func (s *session) knowsBatches() bool {
+	var major, minor int
+	n, err := fmt.Sscanf(s.conn.ConnectedServerVersion(), "%d.%d", &major, &minor)
+	return err == nil && n == 2 && (major > 2 || major == 2 && minor >= 14)
 }
 
 // pingAfter is how long nothing may come of a batch before the stream is asked about it:

@@ -20,6 +20,7 @@ const (
 	nameBroker = "broker"
 	nameTopic  = "stream of "      // a topic
 	nameStream = "stream "         // its name
+	nameFast   = "fast-ingest of " // a stream
 	nameRights = "broker's rights" // to look streams up
 )
 

@@ -58,10 +58,29 @@ func (x *examination) stream(ctx context.Context, name string) *examinedStream {
 		c.Found = fmt.Sprintf("%d replicas, remembers message ids for %s", info.Config.Replicas, info.Config.Duplicates)
 	}
 	x.add(c)
+	x.add(x.fastIngest(info.Config))
 	if info.Config.Retention == jetstream.InterestPolicy {
 		e.wanted = x.wanted(ctx, stream)
 	}
 	return e
+}
+
+// fastIngest says whether the stream's messages go in batches. It is no fault if not.
+func (x *examination) fastIngest(config jetstream.StreamConfig) relay.Check {
+	const one = "off, so of a key one message is on its way at a time: "
+	c := relay.Check{Name: nameFast + config.Name}
+	switch version := x.conn.ConnectedServerVersion(); {
+	case x.options.FastIngest == FastIngestOff:
+		c.Found = one + "OUTBOX_NATS_FAST_INGEST=off"
+	case config.AllowBatchPublish:
+		c.Found = "on: of a key many messages are on their way at a time"
+	case !x.knowsBatches():
+		c.Found = one + "server " + version + " has no batches, 2.14 has"
+	default:
+		c.Fix = edit(config.Name) + "--allow-fast"
+		c.Found = one + c.Fix + " switches it on"
+	}
+	return c
 }
 
 func edit(name string) string { return "nats stream edit " + relay.ShellQuote(name) + " --force " }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/natsserver"
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 	"github.com/outbox-relay/outbox-relay/sinks/natsjs"
 	"github.com/outbox-relay/outbox-relay/sinks/sinktest"
 )
@@ -28,7 +29,7 @@ type keyed struct {
 	acknowledged int // messages, from the first on
 	next         int // the message to hand over
 	lane         relay.Lane
-	failed       bool // a message came back: the others are awaited
+	failed       bool         // a message came back: the others are awaited
 	batched      atomic.Int64 // messages handed over while others were in flight
 }
 
@@ -129,7 +130,7 @@ func startFastCluster(t *testing.T) (*natsserver.Cluster, *nats.Conn, jetstream.
 func TestOneKeyKeepsItsOrderWhileTheLeaderOfItsStreamStepsDown(t *testing.T) {
 	t.Parallel()
 	c, conn, _ := startFastCluster(t)
-	s := open(t, natsjs.Options{URLs: c.URLs(), Window: 512})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: c.URLs(), Window: 512}})
 	reach(t, s)
 	k := newKeyed(t, s, "good.key", 1)
 	ctx, stop := context.WithCancel(t.Context())
@@ -183,7 +184,7 @@ func TestWhatIsInProcessIsNotAcknowledgedByABatch(t *testing.T) {
 		}
 		return nil
 	})
-	s := open(t, natsjs.Options{URLs: home.URL(), AckTimeout: time.Second})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: home.URL(), AckTimeout: time.Second}})
 	reach(t, s)
 	l := lane(t, s, "good.warm")
 	for _, s := range c.Servers {

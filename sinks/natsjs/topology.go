@@ -28,7 +28,8 @@ func (s *session) createRoute(ctx context.Context, topic string) error {
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		_, err = s.js.CreateStream(ctx, jetstream.StreamConfig{
 			Name: name, Subjects: subjects, Storage: jetstream.FileStorage,
-			Description: "made by outbox-relay (OUTBOX_TOPOLOGY=create)",
+			Description:       "made by outbox-relay (OUTBOX_TOPOLOGY=create)",
+			AllowBatchPublish: s.knowsBatches(),
 		})
 		switch {
 		case errors.Is(err, jetstream.ErrStreamNameAlreadyInUse):

@@ -46,14 +46,15 @@ type Config struct {
 
 	ShutdownGrace time.Duration `env:"OUTBOX_SHUTDOWN_GRACE" envDefault:"20s" doc:"how long SIGTERM waits for what is in flight"`
 
-	Topology        Topology `env:"OUTBOX_TOPOLOGY" envDefault:"verify" oneof:"verify|create" doc:"create (for development): NATS: a topic that no stream captures is added to OUTBOX_NATS_STREAM by its first token, such as orders and orders.>; RabbitMQ: a durable topic exchange, and a quorum queue named outbox bound to all of it"`
-	NATSStream      string   `env:"OUTBOX_NATS_STREAM" envDefault:"OUTBOX" doc:"the stream of OUTBOX_TOPOLOGY=create, made if missing"`
-	NATSCredsFile   string   `env:"OUTBOX_NATS_CREDS_FILE" doc:"path of a credentials file (JWT and key)"`
-	NATSNKeyFile    string   `env:"OUTBOX_NATS_NKEY_FILE" doc:"path of an nkey seed file"`
-	NATSToken       Secret   `env:"OUTBOX_NATS_TOKEN" doc:"authentication token"`
-	NATSInboxPrefix string   `env:"OUTBOX_NATS_INBOX_PREFIX" shown:"_INBOX" doc:"prefix of the reply subjects, where permissions ask for one"`
-	NATSDomain      string   `env:"OUTBOX_NATS_DOMAIN" doc:"JetStream domain"`
-	NATSTLSFirst    TLSFirst `env:"OUTBOX_NATS_TLS_FIRST" envDefault:"off" oneof:"on|off" doc:"on: begin with the TLS handshake, for servers with handshake_first; a connection without TLS is refused"`
+	Topology        Topology   `env:"OUTBOX_TOPOLOGY" envDefault:"verify" oneof:"verify|create" doc:"create (for development): NATS: a topic that no stream captures is added to OUTBOX_NATS_STREAM by its first token, such as orders and orders.>; RabbitMQ: a durable topic exchange, and a quorum queue named outbox bound to all of it"`
+	NATSStream      string     `env:"OUTBOX_NATS_STREAM" envDefault:"OUTBOX" doc:"the stream of OUTBOX_TOPOLOGY=create, made if missing"`
+	NATSCredsFile   string     `env:"OUTBOX_NATS_CREDS_FILE" doc:"path of a credentials file (JWT and key)"`
+	NATSNKeyFile    string     `env:"OUTBOX_NATS_NKEY_FILE" doc:"path of an nkey seed file"`
+	NATSToken       Secret     `env:"OUTBOX_NATS_TOKEN" doc:"authentication token"`
+	NATSInboxPrefix string     `env:"OUTBOX_NATS_INBOX_PREFIX" shown:"_INBOX" doc:"prefix of the reply subjects, where permissions ask for one"`
+	NATSDomain      string     `env:"OUTBOX_NATS_DOMAIN" doc:"JetStream domain"`
+	NATSFastIngest  FastIngest `env:"OUTBOX_NATS_FAST_INGEST" envDefault:"auto" oneof:"auto|off" doc:"auto: messages go in batches where server and stream allow it (allow_batched), so that many of one key are on their way at once; off: one by one"`
+	NATSTLSFirst    TLSFirst   `env:"OUTBOX_NATS_TLS_FIRST" envDefault:"off" oneof:"on|off" doc:"on: begin with the TLS handshake, for servers with handshake_first; a connection without TLS is refused"`
 
 	RabbitMQExchange string `env:"OUTBOX_RABBITMQ_EXCHANGE" envDefault:"outbox" empty:"value" doc:"the exchange; set and empty: the default exchange, which routes to the queue named like the topic"`
 

@@ -93,7 +93,8 @@ func TestDefaults(t *testing.T) {
 		MaxAttempts: 10, DeadAfter: 24 * time.Hour, RetryMin: time.Second, RetryMax: 5 * time.Minute,
 		AfterSend: MarkSent, ShutdownGrace: 20 * time.Second,
 		Topology: VerifyTopology, NATSStream: "OUTBOX",
-		NATSTLSFirst: TLSFirstOff, RabbitMQExchange: "outbox",
+		NATSTLSFirst:   TLSFirstOff,
+		NATSFastIngest: FastIngestAuto, RabbitMQExchange: "outbox",
 		HTTPAddr: "127.0.0.1:9464", TraceContext: TraceContextRow, MetricsTopic: Off, LogFormat: LogAuto,
 	}
 	if got != want {

@@ -42,6 +42,15 @@ const (
 	TLSFirstOff TLSFirst = "off"
 )
 
+// FastIngest says whether messages go in batches to NATS, where that is possible.
+type FastIngest string
+
+// The ways to ingest.
+const (
+	FastIngestAuto FastIngest = "auto"
+	FastIngestOff  FastIngest = "off"
+)
+
 // AfterSend says what becomes of a row once the broker has it.
 type AfterSend string
 
