@@ -45,6 +45,11 @@ type Database interface {
 	// [ErrNoTail] says what is in the way. limit returns the longest payload that is
 	// read, in bytes; 0 is no limit. The caller owns the tail.
 	OpenTail(ctx context.Context, control Control, limit func() int64) (Tail, error)
+
+	// OpenPurger opens the session that deletes old sent rows, on one more connection and
+	// on the server on which control holds the lock ([ErrNotLeader] if not).
+	// [ErrNoPurge]: it may not. The caller owns the session.
+	OpenPurger(ctx context.Context, control Control) (Purger, error)
 }
 
 // Control is the session that holds the leadership lock and writes outcomes.

@@ -77,6 +77,11 @@ type Status struct {
 	LockedSince time.Time
 	LockedBy    []Blocker
 
+	// NotPurged says why sent rows are not deleted, since NotPurgedSince, though they are
+	// to be; empty while they are.
+	NotPurged      string
+	NotPurgedSince time.Time
+
 	// RetainedWAL is how many bytes of its log the server keeps for the relay while it
 	// tails, and UnreadWAL how many of them it has not read, some seconds ago.
 	RetainedWAL, UnreadWAL int64
@@ -96,6 +101,7 @@ type Counters struct {
 	Refused       uint64 // attempts counted against a row
 	Dead          uint64 // rows given up
 	Reconciled    uint64 // rows that the log has missed, and a survey found
+	Purged        uint64 // sent rows deleted
 }
 
 // MaxUnmarkableTold bounds [Status.UnmarkableRows].

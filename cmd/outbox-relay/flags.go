@@ -44,7 +44,7 @@ func (f *tableFlags) options(c config.Config) schema.Options {
 }
 
 func (f *tableFlags) roleOptions(c config.Config) schema.RoleOptions {
-	return schema.RoleOptions{Table: c.Table, Role: f.role.name, Delete: c.AfterSend == config.DeleteSent}
+	return schema.RoleOptions{Table: c.Table, Role: f.role.name, Delete: c.AfterSend == config.DeleteSent || c.Retention > 0}
 }
 
 // payloadType is the value of --payload-type.

@@ -30,6 +30,8 @@ func relayConfig(c config.Config, database relay.Database, sink relay.Sink, log 
 		MaxMessageBytes: int64(c.MaxMessageBytes),
 		AttemptLimit:    relay.AttemptLimit{Attempts: c.MaxAttempts, Age: c.DeadAfter},
 		Retry:           engine.Backoff{Min: c.RetryMin, Max: c.RetryMax},
+		Retention:       retention(c).Age,
+		Rate:            engine.Rate{PerSecond: c.RateLimit, Burst: c.RateBurst},
 		ShutdownGrace:   c.ShutdownGrace,
 	}
 }

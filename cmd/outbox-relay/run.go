@@ -92,12 +92,20 @@ func openDatabase(c config.Config, host string, log *slog.Logger) (*postgres.Dat
 	}
 	database, err := postgres.New(postgres.Options{
 		URL: c.DatabaseURL.Reveal(), ReadURL: reread("OUTBOX_DATABASE_URL", c.DatabaseURL), Table: c.Table, Publication: string(c.Publication),
-		AfterSend: afterSend, Host: host, Logger: log,
+		AfterSend: afterSend, Retention: retention(c), Host: host, Logger: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("OUTBOX_DATABASE_URL: %w", err)
 	}
 	return database, nil
+}
+
+// retention is for rows that are marked: deleted ones do not have to be deleted again.
+func retention(c config.Config) postgres.Retention {
+	if c.AfterSend == config.DeleteSent {
+		return postgres.Retention{}
+	}
+	return postgres.Retention{Age: c.Retention, Chosen: c.RetentionChosen}
 }
 
 // reread reads a secret for one connection, again from its file if it has one.

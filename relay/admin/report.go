@@ -60,6 +60,11 @@ type Report struct {
 	Waiting  int `json:"waiting"`
 	HeldKeys int `json:"held_keys"`
 
+	// Why sent rows are not deleted, though they are to be; NotPurgedSince is null while
+	// they are.
+	NotPurged      string     `json:"not_purged"`
+	NotPurgedSince *time.Time `json:"not_purged_since"`
+
 	// The log that the server keeps for the relay while it tails, and how much of that it
 	// has not read.
 	RetainedWAL int64 `json:"retained_wal_bytes"`
@@ -75,6 +80,7 @@ type Report struct {
 	RefusedTotal       uint64 `json:"refused_total"`
 	DeadTotal          uint64 `json:"dead_total"`
 	ReconciledTotal    uint64 `json:"reconciled_total"`
+	PurgedTotal        uint64 `json:"purged_total"`
 
 	// Over the last RateWindowSeconds, fewer while the relay is younger.
 	PublishedPerSecond float64 `json:"published_per_second"`
@@ -151,11 +157,12 @@ func (s *Server) report(now time.Time) Report {
 		TableDown: st.TableDown, TableDownSince: known(st.TableDownSince),
 		UnmarkableRows: st.Unmarkable, Unmarkable: []UnmarkableRow{},
 		LockedRows: st.Locked, LockedSince: known(st.LockedSince), LockedBy: []Blocker{},
+		NotPurged: st.NotPurged, NotPurgedSince: known(st.NotPurgedSince),
 		RetainedWAL: st.RetainedWAL, UnreadWAL: st.UnreadWAL,
 		InFlight: st.InFlight, Waiting: st.Waiting, HeldKeys: st.HeldKeys,
 
 		PublishedTotal: st.Published, DuplicateAcksTotal: st.DuplicateAcks, RefusedTotal: st.Refused,
-		DeadTotal: st.Dead, ReconciledTotal: st.Reconciled,
+		DeadTotal: st.Dead, ReconciledTotal: st.Reconciled, PurgedTotal: st.Purged,
 	}
 	if s.options.Census != nil {
 		r.Rows = NewRows(s.options.Census())

@@ -31,6 +31,11 @@ type Config struct {
 	// MaxMessageBytes is a limit below the broker's; 0 for the broker's.
 	MaxMessageBytes int64
 
+	// Rate bounds how many messages are published. Zero: no bound.
+	Rate Rate
+	// Retention is how long sent rows are kept. Zero: for ever.
+	Retention time.Duration
+
 	AttemptLimit  relay.AttemptLimit
 	Retry         Backoff
 	ShutdownGrace time.Duration
@@ -89,6 +94,7 @@ type Relay struct {
 	// done and progress are of the goroutine in Run, and outlive terms.
 	done     doneCounts
 	progress progress
+	throttle *throttle // of the goroutine in Run, too
 	// yields is the time until which the relay leaves the lead to others.
 	yields time.Time
 
@@ -100,7 +106,7 @@ type Relay struct {
 
 // New makes a relay. The caller keeps and closes the sink.
 func New(c Config) *Relay {
-	r := &Relay{config: c.withDefaults(), log: c.Logger, faults: newFaultLog(c.Logger)}
+	r := &Relay{config: c.withDefaults(), log: c.Logger, faults: newFaultLog(c.Logger), throttle: newThrottle(c.Rate)}
 	r.enter(relay.Connecting, "")
 	return r
 }

@@ -63,6 +63,7 @@ func (t *term) tell(now time.Time) {
 	t.status.SinkDown, t.status.SinkDownSince = t.sinkDown(now)
 	t.tellTable()
 	t.tellStall(now)
+	t.tellPurge()
 	t.status.RetainedWAL, t.status.UnreadWAL = t.tailing.lag()
 	t.status.InFlight, t.status.Waiting = t.dispatcher.uncommitted, t.dispatcher.queued.rows
 	t.status.HeldKeys = t.holds.size()
@@ -132,4 +133,21 @@ func (t *term) modeChanged(mode relay.Mode, reason string) {
 		t.faults.report(faultTail, slog.String("reason", t.tailing.left))
 	}
 	t.enter(mode, reason)
+}
+
+// faultPurge is not about delivery.
+const faultPurge = "sent rows are not deleted, so the table grows; delivery goes on"
+
+// tellPurge tells what the purge has deleted, and why it does not.
+func (t *term) tellPurge() {
+	told := t.purge.told.Load()
+	t.count.Purged += told.rows - t.purged
+	t.purged = told.rows
+	t.status.NotPurged, t.status.NotPurgedSince = "", time.Time{}
+	if told.off == nil {
+		t.faults.recovered(faultPurge)
+		return
+	}
+	t.status.NotPurged, t.status.NotPurgedSince = told.off.Error(), told.since
+	t.faults.report(faultPurge, slog.Any("error", told.off))
 }

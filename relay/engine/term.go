@@ -26,12 +26,14 @@ type term struct {
 	intake   *intake
 	tailing  *tailing
 	reports  *mailbox[report]
+	purge    *purge
 	tasks    sync.WaitGroup
 	laned    relay.Laned // the sink, if it names lanes
 
 	stopping bool
 	outcomes []outcome // for the marker, collected until they are handed over
 	handed   uint64    // to the marker
+	purged   uint64    // rows that the purge has deleted, as they were counted last
 }
 
 func newTerm(r *Relay, control relay.Control) *term {
@@ -50,6 +52,9 @@ func newTerm(r *Relay, control relay.Control) *term {
 	}
 	t.laned, _ = r.config.Sink.(relay.Laned)
 	t.prober = newProber(r)
+	t.purge = newPurge(r.config.Retention, func(ctx context.Context) (relay.Purger, error) {
+		return r.config.Database.OpenPurger(ctx, control)
+	})
 	t.reader = &reader{session: newReadSession(r.config.Database, control), flight: t.flight}
 	t.intake = &intake{
 		memory:       t.memory,
@@ -99,6 +104,7 @@ func (r *Relay) lead(ctx context.Context, control relay.Control) error {
 	t.tasks.Go(func() { markerDone <- t.marker.run(hard, stopMarker) })
 	t.tasks.Go(func() { t.reader.session.run(hard) })
 	t.tasks.Go(func() { t.prober.run(hard) })
+	t.tasks.Go(func() { t.purge.run(hard) })
 
 	err := t.loop(ctx, markerDone)
 	if err == nil || errors.Is(err, errSteppedDown) {
@@ -188,7 +194,7 @@ func (t *term) advance(wake *time.Timer) {
 		t.publish()
 		t.handOver()
 		now = time.Now()
-		pause = min(t.tailing.until(now, pause), t.untilProbe(now))
+		pause = min(t.tailing.until(now, pause), t.untilProbe(now), t.throttle.until(now))
 		if t.tailing.polls() && !t.intake.running() {
 			pause = min(pause, t.intake.pace.until(now))
 		}
@@ -206,9 +212,13 @@ func (t *term) idle() bool { return t.breaker.open || t.stopping }
 func (t *term) publish() {
 	laned := false
 	for !t.breaker.open {
-		t.dispatcher.window = t.room(time.Now())
+		now := time.Now()
+		t.dispatcher.window = t.room(now)
 		if t.marker.told.Load().table.isOpen() && t.dispatcher.window > 0 {
 			t.dispatcher.pickAny() // bad rows are often neighbours
+		}
+		if !t.throttle.lets(now) {
+			break
 		}
 		m := t.dispatcher.next(t.suspects.has, t.laneOf)
 		if m == nil {
@@ -218,6 +228,7 @@ func (t *term) publish() {
 			t.reported(m, relay.Outcome{Class: relay.Rejected, Type: defectType(m.Defect), Err: m.Defect})
 			continue
 		}
+		t.throttle.went(now)
 		laned = t.handToSink(m) || laned
 		faultpoint("after-publish")
 	}

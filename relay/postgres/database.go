@@ -46,6 +46,8 @@ type Options struct {
 	Publication string
 	// AfterSend is [Mark] unless set.
 	AfterSend AfterSend
+	// Retention of sent rows. Zero: they are kept.
+	Retention Retention
 	// Host names this relay in pg_stat_activity.
 	Host string
 	// Logger gets the server's notices, at debug level. Nil: they are dropped.

@@ -89,6 +89,7 @@ func (d *Database) Examine(ctx context.Context, topics int) Examination {
 	readable := s.examineTable(ctx, &e, t, d.options.AfterSend)
 	s.examinePartitions(ctx, &e, t)
 	s.examineObjects(ctx, &e, t)
+	s.examineRetention(ctx, &e, d.options.Retention)
 	d.examineLock(ctx, s, &e)
 	if readable {
 		s.examineRepeats(ctx, &e)

@@ -161,3 +161,20 @@ func ExplainWrites(ctx context.Context, leader relay.Control, marks []relay.Mark
 
 // Listens says whether the session hears of replays.
 func Listens(r relay.Reader) bool { return r.(*readSession).wake.on }
+
+// ExplainPurge is the plan of a purge's step.
+func ExplainPurge(ctx context.Context, purging relay.Purger) (string, error) {
+	p := purging.(*purger)
+	params, err := p.statement.order(args{"from": int8Param(1), "rows": int8Param(2000), "age": int8Param(1)})
+	if err != nil {
+		return "", err
+	}
+	var plan strings.Builder
+	result := p.pg.ExecParams(ctx, "EXPLAIN "+p.statement.sql, params, nil, binaryFormat, nil)
+	for result.NextRow() {
+		plan.Write(result.Values()[0])
+		plan.WriteString("\n")
+	}
+	_, err = result.Close()
+	return plan.String(), err
+}

@@ -76,6 +76,13 @@ func (j *judge) bounds(c Config) {
 	within(j, "OUTBOX_DEAD_AFTER", c.DeadAfter, 0, 10*365*24*time.Hour)
 	within(j, "OUTBOX_RETRY_MIN", c.RetryMin, time.Millisecond, 24*time.Hour)
 	within(j, "OUTBOX_RETRY_MAX", c.RetryMax, time.Millisecond, 30*24*time.Hour)
+	if c.Retention != 0 {
+		within(j, "OUTBOX_RETENTION", c.Retention, time.Second, 100*365*24*time.Hour)
+	}
+	if c.RateLimit != 0 {
+		within(j, "OUTBOX_RATE_LIMIT", c.RateLimit, 0.001, 1_000_000)
+	}
+	within(j, "OUTBOX_RATE_BURST", c.RateBurst, 0, 1_000_000)
 	within(j, "OUTBOX_SHUTDOWN_GRACE", c.ShutdownGrace, 100*time.Millisecond, time.Hour)
 }
 

@@ -44,7 +44,12 @@ type Config struct {
 	RetryMax    time.Duration `env:"OUTBOX_RETRY_MAX" envDefault:"5m" doc:"the longest pause"`
 	AfterSend   AfterSend     `env:"OUTBOX_AFTER_SEND" envDefault:"mark" oneof:"mark|delete" doc:"mark: set sent_at; delete: remove the row"`
 
-	ShutdownGrace time.Duration `env:"OUTBOX_SHUTDOWN_GRACE" envDefault:"20s" doc:"how long SIGTERM waits for what is in flight"`
+	Retention time.Duration `env:"OUTBOX_RETENTION" envDefault:"24h" doc:"how long sent rows are kept; 0: for ever. Where a foreign key references the table, they are kept unless this is set"`
+	// RetentionChosen: it is not the default.
+	RetentionChosen bool
+	RateLimit       float64       `env:"OUTBOX_RATE_LIMIT" envDefault:"0" doc:"messages a second at most, to protect what is downstream; 0: no limit"`
+	RateBurst       int           `env:"OUTBOX_RATE_BURST" shown:"the tenth of the limit" doc:"messages that may go at once under OUTBOX_RATE_LIMIT"`
+	ShutdownGrace   time.Duration `env:"OUTBOX_SHUTDOWN_GRACE" envDefault:"20s" doc:"how long SIGTERM waits for what is in flight"`
 
 	Topology        Topology   `env:"OUTBOX_TOPOLOGY" envDefault:"verify" oneof:"verify|create" doc:"create (for development): NATS: a topic that no stream captures is added to OUTBOX_NATS_STREAM by its first token, such as orders and orders.>; RabbitMQ: a durable topic exchange, and a quorum queue named outbox bound to all of it"`
 	NATSStream      string     `env:"OUTBOX_NATS_STREAM" envDefault:"OUTBOX" doc:"the stream of OUTBOX_TOPOLOGY=create, made if missing"`
@@ -106,6 +111,7 @@ func load(environ []string, required ...string) (Config, error) {
 	required = slices.DeleteFunc(required, func(name string) bool { return faults.blames(name + fileSuffix) })
 	config, more := parse(values, required)
 	remember(&config, files)
+	config.RetentionChosen = values["OUTBOX_RETENTION"] != ""
 	faults = append(faults, more...)
 	faults = append(faults, check(config, values, faults)...)
 	if slices.Contains(required, databaseURL) {

@@ -91,7 +91,7 @@ func TestDefaults(t *testing.T) {
 		PollInterval: 200 * time.Millisecond, Ordering: engine.OrderByKey,
 		MaxInFlight: 4096, KeyWindow: 1, BufferBytes: 64 << 20,
 		MaxAttempts: 10, DeadAfter: 24 * time.Hour, RetryMin: time.Second, RetryMax: 5 * time.Minute,
-		AfterSend: MarkSent, ShutdownGrace: 20 * time.Second,
+		AfterSend: MarkSent, Retention: 24 * time.Hour, ShutdownGrace: 20 * time.Second,
 		Topology: VerifyTopology, NATSStream: "OUTBOX",
 		NATSTLSFirst:   TLSFirstOff,
 		NATSFastIngest: FastIngestAuto, RabbitMQExchange: "outbox",

@@ -30,6 +30,9 @@ func describe(t reflect.Type) []Variable {
 	var all []Variable
 	for field := range t.Fields() {
 		name, options, _ := strings.Cut(field.Tag.Get("env"), ",")
+		if name == "" {
+			continue // it is computed
+		}
 		v := Variable{
 			Name:        name,
 			Default:     field.Tag.Get("envDefault"),

@@ -1,0 +1,160 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// Size and timing of the purge.
+const (
+	// purgeRows is how many rows one step looks at: some milliseconds of work.
+	purgeRows = 2000
+	// purgeRest is how long the purge rests after a step, in durations of that step: it
+	// takes at most a third of one backend's time, and leaves the rest to traffic.
+	purgeRest = 2
+	// A round of steps begins this often, more often where rows are kept only for minutes.
+	purgeEvery, purgeOften = time.Minute, time.Second
+	// purgeAgain is when a purge that may not delete looks again whether it may.
+	purgeAgain = 5 * time.Minute
+	// purgeSkips is how many rows that cannot be deleted a round goes by before it gives up.
+	purgeSkips = 100
+)
+
+// purge deletes rows that were sent long ago, over a session of its own, so that it
+// delays no mark. One goroutine of a term runs it. Whatever fails here, delivery goes on.
+type purge struct {
+	age  time.Duration
+	open func(context.Context) (relay.Purger, error)
+	told atomic.Pointer[purging]
+
+	from int64 // where the next round begins
+}
+
+// purging is the purge's state, as the loop sees it.
+type purging struct {
+	rows  uint64 // deleted in this term
+	off   error  // why sent rows stay; nil while they do not
+	since time.Time
+}
+
+func newPurge(age time.Duration, open func(context.Context) (relay.Purger, error)) *purge {
+	p := &purge{age: age, open: open, from: math.MinInt64}
+	p.told.Store(&purging{})
+	return p
+}
+
+// run purges until ctx ends.
+func (p *purge) run(ctx context.Context) {
+	if p.age <= 0 {
+		return
+	}
+	failures := 0
+	for {
+		err := p.round(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		p.tell(err)
+		pause := min(max(p.age/10, purgeOften), purgeEvery)
+		switch {
+		case err == nil:
+			failures = 0
+		case errors.Is(err, relay.ErrNoPurge):
+			pause = purgeAgain
+		default:
+			failures++
+			pause = Backoff{purgeOften, purgeAgain}.equal(failures)
+		}
+		if relay.Sleep(ctx, pause) != nil {
+			return
+		}
+	}
+}
+
+func (p *purge) tell(err error) {
+	told := *p.told.Load()
+	if err == nil || told.off == nil {
+		told.since = time.Now()
+	}
+	told.off = err
+	p.told.Store(&told)
+}
+
+// round deletes what is old, from the first row that an earlier round has left.
+func (p *purge) round(ctx context.Context) error {
+	session, err := p.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	r := purgeRound{purge: p, session: session, rows: purgeRows, at: p.from, left: math.MaxInt64}
+	err = r.run(ctx)
+	p.from = min(r.left, r.at)
+	return err
+}
+
+// purgeRound is one round.
+type purgeRound struct {
+	*purge
+	session relay.Purger
+	rows    int   // of the next step
+	at      int64 // where it begins
+	left    int64 // the lowest row that was not deleted
+	skipped int   // rows that cannot be deleted
+	refused error // the last of them
+}
+
+func (r *purgeRound) run(ctx context.Context) error {
+	for {
+		began := time.Now()
+		done, err := r.session.Purge(ctx, relay.PurgeRun{From: r.at, Rows: r.rows, Age: r.age})
+		switch {
+		case errors.Is(err, relay.ErrWriteRefused):
+			r.refuse(done, err)
+			if r.skipped >= purgeSkips {
+				return err
+			}
+		case err != nil:
+			return err
+		default:
+			r.take(done)
+			if done.Done {
+				return r.refused
+			}
+		}
+		if err := relay.Sleep(ctx, purgeRest*time.Since(began)); err != nil {
+			return err
+		}
+	}
+}
+
+// refuse looks for the row that cannot be deleted by halving the step, and goes by it, so
+// that it keeps no other.
+func (r *purgeRound) refuse(past relay.Purged, err error) {
+	r.refused = err
+	if r.rows > 1 {
+		r.rows /= 2
+		return
+	}
+	r.skipped++
+	r.left = min(r.left, past.Left)
+	r.at = past.Next
+}
+
+func (r *purgeRound) take(done relay.Purged) {
+	r.rows = min(2*r.rows, purgeRows)
+	if done.Left < done.Next {
+		r.left = min(r.left, done.Left)
+	}
+	r.at = done.Next
+	if done.Rows > 0 {
+		told := *r.told.Load()
+		told.rows += uint64(done.Rows) //nolint:gosec // a count
+		r.told.Store(&told)
+	}
+}

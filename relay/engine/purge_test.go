@@ -1,0 +1,63 @@
+package engine_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/engine"
+	"github.com/outbox-relay/outbox-relay/relay/postgres"
+	"github.com/outbox-relay/outbox-relay/schema"
+)
+
+// keeping is a harness whose relay keeps sent rows for a second.
+func keeping(t *testing.T, configure func(*engine.Config)) *harness {
+	t.Helper()
+	return start(t, configure, func(h *harness) {
+		database, err := postgres.New(postgres.Options{
+			URL: h.conn.Config().ConnString(), Table: schema.Table{Schema: "public", Name: "outbox"},
+			Retention: postgres.Retention{Age: time.Second, Chosen: true},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.config.Database, h.config.Retention = database, time.Second
+	})
+}
+
+// Sent rows go after their time. A row that a foreign key keeps stays, is told, and keeps
+// no other.
+func TestSentRowsArePurgedAroundOneThatCannotBe(t *testing.T) {
+	t.Parallel()
+	h := keeping(t, nil)
+	h.exec(`CREATE TABLE invoices (outbox_id bigint REFERENCES outbox)`)
+	h.insert(500)
+	h.exec(`INSERT INTO invoices SELECT min(id) + 100 FROM outbox`)
+	h.exec(`INSERT INTO outbox (topic, payload, dead_at) VALUES ('test.dead', '1', now() - interval '1 year')`)
+	stop := h.run()
+	h.until("all but two rows are gone", func() bool { return h.int(`SELECT count(*) FROM outbox`) == 2 })
+	h.until("the one that stays is told", func() bool { return h.relay.Status().NotPurged != "" })
+	h.untilLogged("sent rows are not deleted")
+	h.exec(`DELETE FROM invoices`)
+	h.until("it goes too", func() bool { return h.int(`SELECT count(*) FROM outbox`) == 1 })
+	h.until("and that is told", func() bool { return h.relay.Status().NotPurged == "" && h.relay.Status().Purged == 500 })
+	stop()
+	if n := len(h.stored()); n != 500 {
+		t.Errorf("%d messages, want 500", n)
+	}
+}
+
+func TestRateIsLimited(t *testing.T) {
+	t.Parallel()
+	h := start(t, func(c *engine.Config) { c.Rate = engine.Rate{PerSecond: 20, Burst: 5} }, nil)
+	h.insert(30)
+	began := time.Now()
+	stop := h.run()
+	h.untilMarked(30)
+	if took := time.Since(began); took < time.Second {
+		t.Errorf("30 messages took %v: at 20 a second and 5 at once they take more than 1.2 s", took)
+	}
+	if s := h.relay.Status(); s.Stalled != "" {
+		t.Errorf("stalled: %s", s.Stalled)
+	}
+	stop()
+}
