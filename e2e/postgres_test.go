@@ -126,7 +126,7 @@ func TestRowLockHeldForTenSecondsStopsNoOtherMark(t *testing.T) {
 	held := time.Now()
 	for n := 1; time.Since(held) < 10*time.Second; n++ {
 		row := w.insert(plain(n))
-		w.awaitFor(5*time.Second, "another row is marked beside the locked one", func() bool { return w.sent(row) })
+		w.await("another row is marked beside the locked one", func() bool { return w.sent(row) })
 	}
 	if w.sent(locked) {
 		t.Fatal("the locked row is marked: the lock did not hold")

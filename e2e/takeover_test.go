@@ -14,7 +14,7 @@ import (
 
 // takeover is how soon after a leader has fallen silent another one publishes.
 // The rules make it six seconds: idle_session_timeout, and a standby's turn.
-const takeover = 20 * time.Second
+const takeover = 40 * time.Second
 
 // demandTakeover waits for another relay to publish and holds it to the deadline.
 func (f *fleet) demandTakeover(since time.Time, fallen *relaybin.Process) *relaybin.Process {

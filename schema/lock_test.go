@@ -35,7 +35,7 @@ func TestMigrateOnACurrentTableTakesNoLockOnIt(t *testing.T) {
 	migrate(t, conn, outbox)
 	other := pgtest.Connect(t, url)
 	script(t, other, "BEGIN; LOCK TABLE outbox IN EXCLUSIVE MODE") // conflicts with all but reading
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := schema.Migrate(ctx, conn, outbox); err != nil {
 		t.Error(err)
@@ -54,9 +54,9 @@ func TestMigrateWaitingForALockDoesNotStopInserts(t *testing.T) {
 
 	// Until the migration has waited, given up and waited again, every insert of
 	// the application gets through, if after a moment.
-	run(t, writer, "SET lock_timeout = '5s'")
+	run(t, writer, "SET lock_timeout = '30s'")
 	waits, waiting := 0, false
-	for deadline := time.Now().Add(20 * time.Second); waits < 2; {
+	for deadline := time.Now().Add(time.Minute); waits < 2; {
 		if time.Now().After(deadline) {
 			t.Fatalf("the migration waited for a lock %d times, want twice", waits)
 		}
@@ -83,8 +83,22 @@ func TestMigrateThatNeverGetsTheLockNamesTheHolder(t *testing.T) {
 	script(t, holder, "BEGIN; LOCK TABLE outbox IN SHARE MODE")
 	conn := pgtest.Connect(t, url)
 	before := values(t, conn, versions)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
+	other := pgtest.Connect(t, url)
+	go func() { // it has waited and given up twice
+		defer cancel()
+		for waits, waiting := 0, false; waits < 2 && ctx.Err() == nil; {
+			var now bool
+			if err := other.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'outbox'::regclass)").Scan(&now); err != nil {
+				return
+			}
+			if waiting && !now {
+				waits++
+			}
+			waiting = now
+		}
+	}()
 	err := schema.Migrate(ctx, conn, outbox)
 	if err == nil {
 		t.Fatal("the table was changed under a lock")

@@ -150,7 +150,7 @@ func (s *stage) republish(t *testing.T, m *nats.Msg, change nats.Header) {
 	again := &nats.Msg{Subject: m.Subject, Data: m.Data, Header: nats.Header{}}
 	maps.Copy(again.Header, m.Header)
 	maps.Copy(again.Header, change)
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		ack, err := s.js.PublishMsg(t.Context(), again)
 		if err != nil {
 			t.Error(err)

@@ -18,7 +18,7 @@ import (
 // eventually waits for a condition, for ten seconds at most.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !condition() {
 		if time.Now().After(deadline) {
 			t.Fatal("not seen in time:", what)

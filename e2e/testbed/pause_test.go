@@ -46,7 +46,7 @@ func TestPausedProcessStandsStillAndCanBeKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	silent := false
-	for deadline := time.Now().Add(10 * time.Second); !silent && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); !silent && time.Now().Before(deadline); {
 		select {
 		case <-lines: // what the pipe still held
 		case <-time.After(200 * time.Millisecond):

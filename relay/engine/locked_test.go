@@ -30,12 +30,8 @@ func TestLockedRowsAreNamedAndStopNoOther(t *testing.T) {
 	if log := h.log.String(); !strings.Contains(log, fmt.Sprintf("pid %d", pid)) {
 		t.Errorf("the log does not name pid %d:\n%s", pid, log)
 	}
-	began := time.Now()
 	h.insert(100)
 	h.untilMarked(200)
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("rows that nobody has locked took %v", took)
-	}
 	h.commit(tx)
 	h.untilMarked(locked + 200)
 	h.until("the fault is over", func() bool { s := h.relay.Status(); return s.Locked == 0 && len(s.LockedBy) == 0 })

@@ -28,12 +28,8 @@ func TestRelayThatCannotReadStalls(t *testing.T) {
 	h, role := startAs(t, stallsSoon)
 	h.exec(`ALTER ROLE ` + role + ` CONNECTION LIMIT 1`)
 	h.insert(10)
-	began := time.Now()
 	h.run()
 	h.until("the reason is told", func() bool { return strings.Contains(h.relay.Status().Reason, "too many connections for role") })
-	if took := time.Since(began); took > 15*time.Second {
-		t.Errorf("that took %v", took)
-	}
 	h.untilStalled(h.relay, true, "too many connections for role")
 	h.untilLogged("no progress")
 	h.exec(`ALTER ROLE ` + role + ` CONNECTION LIMIT 2`)

@@ -91,16 +91,18 @@ func TestStandbyListensNoMoreUnderAFlood(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop := f.flood(key, 10_000)
-	if err := standby.AwaitHandover(t.Context(), 100*time.Millisecond, 10*time.Second); err != nil {
-		t.Fatal(err)
-	}
-	for range 5 { // now it hears nothing
+	isWoken := func(rest time.Duration) bool {
 		start := time.Now()
-		if err := standby.AwaitHandover(t.Context(), 0, 200*time.Millisecond); err != nil {
+		if err := standby.AwaitHandover(t.Context(), rest, rest+200*time.Millisecond); err != nil {
 			t.Fatal(err)
 		}
-		if took := time.Since(start); took < 200*time.Millisecond {
-			t.Errorf("it was woken after %v", took)
+		return time.Since(start) < rest+200*time.Millisecond
+	}
+	// The first ones of a flood may come alone.
+	eventually(t, "it hears nothing", func() bool { return !isWoken(100 * time.Millisecond) })
+	for range 5 {
+		if isWoken(0) {
+			t.Error("it was woken")
 		}
 		if tryLead(t, standby) {
 			t.Fatal("two lead")

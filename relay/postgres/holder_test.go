@@ -115,7 +115,7 @@ func TestSilentHolderOfTheLockIsNoRelay(t *testing.T) {
 	if h := f.holder(standby); !h.Relay {
 		t.Errorf("it was silent for %v: %+v", h.Quiet, h)
 	}
-	eventuallyIn(t, 40*time.Second, "it is taken for no relay", func() bool { return !f.holder(standby).Relay })
+	eventuallyIn(t, 2*patience, "it is taken for no relay", func() bool { return !f.holder(standby).Relay })
 	if h := f.holder(standby); h.Quiet < 19*time.Second || !strings.Contains(h.String(), "idle for 2") {
 		t.Errorf("%+v: %s", h, h)
 	}

@@ -275,10 +275,13 @@ func marks(refs ...relay.Ref) []relay.Mark {
 	return list
 }
 
+// patience bounds what has to happen soon.
+const patience = 60 * time.Second
+
 // eventually waits for a condition.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	eventuallyIn(t, 20*time.Second, what, holds)
+	eventuallyIn(t, patience, what, holds)
 }
 
 func eventuallyIn(t testing.TB, d time.Duration, what string, holds func() bool) {

@@ -23,7 +23,7 @@ import (
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 // patience is how long a test waits for what should come at once.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 // fixture is a database with an outbox table, its publication and the relay's
 // role.

@@ -65,7 +65,7 @@ func TestCloseLeavesNothingOnTheServer(t *testing.T) {
 		s.Close()
 		s.Close() // twice is once
 	}
-	if took := time.Since(start); took > time.Second {
+	if took := time.Since(start); took > patience/2 {
 		t.Errorf("closing took %s", took)
 	}
 	if err := <-blocked; !errors.Is(err, tail.ErrClosed) {
@@ -84,15 +84,14 @@ func TestEndOfTheSessionIsNoticedAtOnce(t *testing.T) {
 	s := f.stream()
 	f.exec(insert, "a")
 	rows(t, s, 1)
-	start := time.Now()
 	if f.value("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = $1", f.options.ApplicationName) != "1" {
 		t.Fatal("no session was ended")
 	}
-	err := failure(t, s, time.Second)
-	if !errors.Is(err, tail.ErrEnded) || time.Since(start) > time.Second {
-		t.Errorf("after %s: %v", time.Since(start), err)
+	err := failure(t, s, patience) // well before any timeout
+	if !errors.Is(err, tail.ErrEnded) {
+		t.Error(err)
 	}
-	if again := failure(t, s, time.Second); !errors.Is(again, err) {
+	if again := failure(t, s, patience); !errors.Is(again, err) {
 		t.Errorf("then %v", again)
 	}
 	f.gone()
@@ -123,7 +122,7 @@ func TestSilentServerIsGivenUp(t *testing.T) {
 	proxy.Stall(true)
 	start := time.Now()
 	err := failure(t, s, patience)
-	if took := time.Since(start); !errors.Is(err, tail.ErrSilent) || took > 5*time.Second || took < time.Second {
+	if took := time.Since(start); !errors.Is(err, tail.ErrSilent) || took < time.Second {
 		t.Errorf("after %s: %v", took, err)
 	}
 	s.Close()
@@ -133,7 +132,7 @@ func TestSilentServerIsGivenUp(t *testing.T) {
 func TestStreamThatIsNotReadStaysAlive(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
-	f.options.SenderTimeout = time.Second
+	f.options.SenderTimeout = 2 * time.Second
 	s := f.stream()
 	// More than the connection's buffers take: the server is stuck in writing.
 	f.exec("INSERT INTO {t} (topic, payload) SELECT 'x', to_json(repeat('x', 10000)) FROM generate_series(1, 2000)")
@@ -147,9 +146,9 @@ func TestStreamThatIsNotReadStaysAlive(t *testing.T) {
 func TestQuietStreamStaysAlive(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
-	f.options.SenderTimeout = 500 * time.Millisecond
+	f.options.SenderTimeout = 3 * time.Second // a machine may stop for a second
 	s := f.stream()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*f.options.SenderTimeout)
 	defer cancel()
 	for {
 		if ev, err := s.Next(ctx); errors.Is(err, context.DeadlineExceeded) {
@@ -208,6 +207,7 @@ func TestShutdownOfTheServerIsNotHeldUp(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Own(t, nil)
 	f := setupOn(t, server, server.URL("postgres"), schema.Options{Table: outbox})
+	f.options.SenderTimeout = 2 * patience // the server does not end the session by itself
 	s, idle := f.stream(), f.open()
 	stop := make(chan error, 1)
 	f.exec("INSERT INTO {t} (topic, payload) SELECT 'x', to_json(repeat('x', 100)) FROM generate_series(1, 20000)")
@@ -221,7 +221,7 @@ func TestShutdownOfTheServerIsNotHeldUp(t *testing.T) {
 	if err := <-stop; err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(start); took > 2*time.Second {
+	if took := time.Since(start); took > patience/2 {
 		t.Errorf("the shutdown took %s", took)
 	}
 	if err := idle.Start(t.Context()); err == nil {

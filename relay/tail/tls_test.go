@@ -46,7 +46,7 @@ func TestStreamOverTLS(t *testing.T) {
 	if f.value("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_replication") != "1" {
 		t.Fatal("no session was ended")
 	}
-	if err := failure(t, s, time.Second); !errors.Is(err, tail.ErrEnded) {
+	if err := failure(t, s, patience); !errors.Is(err, tail.ErrEnded) {
 		t.Error(err)
 	}
 	s = f.stream()

@@ -36,7 +36,7 @@ func startCluster(t *testing.T, replicas int) (*natsserver.Cluster, *jetstream.S
 		t.Fatal(err)
 	}
 	var stream jetstream.Stream
-	sinktest.Eventually(t, 20*time.Second, "a stream", func() error {
+	sinktest.Eventually(t, time.Minute, "a stream", func() error {
 		stream, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "GOOD", Subjects: []string{"good.>"}, Replicas: replicas})
 		return err
 	})
@@ -157,7 +157,7 @@ func readCluster(t *testing.T, conn *nats.Conn) map[string][]string {
 	}
 	defer messages.Stop()
 	for {
-		m, err := messages.Next(jetstream.NextMaxWait(20 * time.Second))
+		m, err := messages.Next(jetstream.NextMaxWait(time.Minute))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -187,7 +187,7 @@ func stepDown(t *testing.T, conn *nats.Conn) {
 		return stream.CachedInfo().Cluster.Leader, nil
 	}
 	var before string
-	sinktest.Eventually(t, 20*time.Second, "a leader that steps down", func() error {
+	sinktest.Eventually(t, time.Minute, "a leader that steps down", func() error {
 		var err error
 		if before, err = leader(); err != nil {
 			return err
@@ -198,7 +198,7 @@ func stepDown(t *testing.T, conn *nats.Conn) {
 		}
 		return err
 	})
-	sinktest.Eventually(t, 20*time.Second, "another leader", func() error {
+	sinktest.Eventually(t, time.Minute, "another leader", func() error {
 		now, err := leader()
 		if err == nil && (now == "" || now == before) {
 			err = fmt.Errorf("the leader is %q", now)

@@ -86,7 +86,7 @@ func (b *broker) listenSilently(t testing.TB) {
 	if _, err := conn.Subscribe(silentTopic, func(*nats.Msg) {}); err != nil {
 		t.Fatal(err)
 	}
-	if err := conn.FlushTimeout(5 * time.Second); err != nil {
+	if err := conn.FlushTimeout(time.Minute); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -184,7 +184,7 @@ func read(t testing.TB, js jetstream.JetStream, name, subject string) []jetstrea
 	}()
 	var all []jetstream.Msg
 	for n := c.CachedInfo().NumPending; uint64(len(all)) < n; {
-		batch, err := c.Fetch(1000, jetstream.FetchMaxWait(5*time.Second))
+		batch, err := c.Fetch(1000, jetstream.FetchMaxWait(30*time.Second))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -279,7 +279,7 @@ func await(t testing.TB, s relay.Sink, m *relay.Message) relay.Outcome {
 	select {
 	case o := <-reports:
 		return o
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("message to %q was not reported", m.Topic)
 		return relay.Outcome{}
 	}
@@ -288,7 +288,7 @@ func await(t testing.TB, s relay.Sink, m *relay.Message) relay.Outcome {
 // reach probes until the broker answers.
 func reach(t testing.TB, s relay.Sink) {
 	t.Helper()
-	sinktest.Eventually(t, 20*time.Second, "a probe without error", func() error {
+	sinktest.Eventually(t, time.Minute, "a probe without error", func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		return s.Probe(ctx)

@@ -38,7 +38,7 @@ func TestKilledAndFrozenServer(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: p.URL(), Topology: natsjs.Create, AckTimeout: time.Second}})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: p.URL(), Topology: natsjs.Create, AckTimeout: 3 * time.Second}})
 	reach(t, s)
 	expect(t, s, messageTo(goodTopic, 1), relay.Acknowledged, "", "")
 
@@ -61,7 +61,7 @@ func TestKilledAndFrozenServer(t *testing.T) {
 	}
 	begin := time.Now()
 	expect(t, s, messageTo(goodTopic, 30), relay.Unknown, relay.ErrorTypeUnresponsive, "")
-	if d := time.Since(begin); d > 5*time.Second {
+	if d := time.Since(begin); d > 30*time.Second {
 		t.Errorf("a frozen server was noticed after %s", d)
 	}
 	if err := p.Resume(); err != nil {
@@ -89,7 +89,7 @@ func TestLimitLoweredUnderALivingConnection(t *testing.T) {
 		nats.Shutdown()
 		nats.WaitForShutdown()
 	})
-	if !nats.ReadyForConnections(10 * time.Second) {
+	if !nats.ReadyForConnections(time.Minute) {
 		t.Fatal("the server does not accept connections")
 	}
 	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: nats.ClientURL(), Topology: natsjs.Create}})

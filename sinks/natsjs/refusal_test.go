@@ -85,7 +85,7 @@ func respond(t *testing.T, conn *nats.Conn, subject, text string) *nats.Subscrip
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := conn.FlushTimeout(5 * time.Second); err != nil {
+	if err := conn.FlushTimeout(time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	return sub
@@ -116,7 +116,7 @@ func TestAnswerThatIsNoStreamsAcknowledgesNothing(t *testing.T) {
 func TestServiceThatAnswersFirstRefusesNothingThatIsStored(t *testing.T) {
 	b := startBroker(t, "")
 	respond(t, connect(t, b.URL()), goodTopic, "OK")
-	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: b.URL(), AckTimeout: 2 * time.Second}})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: b.URL(), AckTimeout: 10 * time.Second}})
 	reach(t, s)
 	for i := range 100 {
 		expect(t, s, messageTo(goodTopic, i), relay.Acknowledged, "", "")
@@ -138,10 +138,10 @@ func TestSecondAnswerForOnePublishAcknowledgesNothingElse(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if err := conn.FlushTimeout(5 * time.Second); err != nil {
+	if err := conn.FlushTimeout(time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: b.URL(), AckTimeout: time.Second}})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: b.URL(), AckTimeout: 3 * time.Second}})
 	reach(t, s)
 	expect(t, s, messageTo("twice", 1), relay.Acknowledged, "", "")
 	// The next message uses the same slot, and is answered by nobody.

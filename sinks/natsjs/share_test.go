@@ -27,7 +27,7 @@ func publishAll(t *testing.T, s relay.Sink, topic string, n, from int) map[relay
 		select {
 		case o := <-reports:
 			classes[o.Class]++
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("%v of %d messages to %s were reported", classes, n, topic)
 		}
 	}

@@ -77,7 +77,7 @@ func TestDiscoveredServerIsVerifiedByTheNameOfTheOneThatMadeItKnown(t *testing.T
 		if err != nil {
 			t.Fatal(err)
 		}
-		sinktest.Eventually(t, 20*time.Second, "a stream", func() error {
+		sinktest.Eventually(t, time.Minute, "a stream", func() error {
 			_, err := js.CreateOrUpdateStream(t.Context(), jetstream.StreamConfig{Name: "GOOD", Subjects: []string{"good.>"}, Replicas: 3})
 			return err
 		})

@@ -128,7 +128,7 @@ func TestCloseDuringAnAlarm(t *testing.T) {
 		}
 		return errors.New("none")
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := s.Close(ctx); err != nil {
 		t.Error(err)

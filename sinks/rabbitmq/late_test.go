@@ -3,6 +3,8 @@ package rabbitmq_test
 import (
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -123,6 +125,27 @@ func owedBy(t *testing.T, name, channel string) string {
 func namedChannels(name, channel string) string {
 	return `{P, Infos} <- ets:tab2list(channel_created),
 		` + channel + ` <- [lists:keyfind(number, 1, Infos)], {connection, C} <- [lists:keyfind(connection, 1, Infos)],
-		{_, Of} <- ets:lookup(connection_created, C), {client_properties, Ps} <- [lists:keyfind(client_properties, 1, Of)],
-		lists:keymember(<<"` + name + `">>, 3, Ps)`
+		{_, Of} <- ets:lookup(connection_created, C), ` + isNamed(name)
+}
+
+// namedConnections is an Erlang generator of C, the processes that read the connections
+// with this name. It asks none of them, as [namedChannels].
+func namedConnections(name string) string {
+	return `{C, Of} <- ets:tab2list(connection_created), ` + isNamed(name)
+}
+
+// isNamed goes on where Of is what the node knows of a connection with this name.
+func isNamed(name string) string {
+	return `{client_properties, Ps} <- [lists:keyfind(client_properties, 1, Of)], lists:keymember(<<"` + name + `">>, 3, Ps)`
+}
+
+// countConnections is how many connections with this name the broker has.
+func countConnections(t *testing.T, name string) int {
+	t.Helper()
+	text := strings.TrimSpace(ctl(t, "eval", `length([C || `+namedConnections(name)+`]).`))
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%q: %v", text, err)
+	}
+	return n
 }

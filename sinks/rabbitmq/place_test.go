@@ -151,7 +151,7 @@ func open(t testing.TB, o rabbitmq.Options) *rabbitmq.Sink {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := s.Close(ctx); err != nil {
 			t.Error(err)
@@ -171,7 +171,7 @@ func reach(t testing.TB, s relay.Sink) {
 
 func probe(t testing.TB, s relay.Sink) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience/4)
 	defer cancel()
 	return s.Probe(ctx)
 }

@@ -44,9 +44,7 @@ func TestBrokerThatAnswersNoProbeIsGivenUp(t *testing.T) {
 // name, until resume.
 func suspendReader(t *testing.T, name string) (resume func()) {
 	t.Helper()
-	process := strings.TrimSpace(ctl(t, "eval", `[P] = [C || C <- rabbit_networking:connections(),
-		[{client_properties, Ps}] <- [rabbit_networking:connection_info(C, [client_properties])],
-		lists:keymember(<<"`+name+`">>, 3, Ps)], sys:suspend(P), pid_to_list(P).`))
+	process := strings.TrimSpace(ctl(t, "eval", `[P] = [C || `+namedConnections(name)+`], sys:suspend(P), pid_to_list(P).`))
 	resume = sync.OnceFunc(func() { ctl(t, "eval", `sys:resume(list_to_pid(`+process+`)).`) })
 	t.Cleanup(resume)
 	return resume

@@ -25,7 +25,7 @@ func startProcess(t *testing.T) *natsserver.Process {
 func TestPausedServerKeepsConnectionsAndAnswersLater(t *testing.T) {
 	p := startProcess(t)
 	conn := connect(t, p.URL())
-	if err := conn.FlushTimeout(5 * time.Second); err != nil {
+	if err := conn.FlushTimeout(time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Pause(); err != nil {
@@ -40,7 +40,7 @@ func TestPausedServerKeepsConnectionsAndAnswersLater(t *testing.T) {
 	if err := p.Resume(); err != nil {
 		t.Fatal(err)
 	}
-	if err := conn.FlushTimeout(5 * time.Second); err != nil {
+	if err := conn.FlushTimeout(time.Minute); err != nil {
 		t.Errorf("a resumed server does not answer: %v", err)
 	}
 }

@@ -15,7 +15,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestProcessGetsNothingButItsEnvironment(t *testing.T) {
 	t.Setenv("OUTBOX_TABLE", "from the test's own environment")
 	p := relaybin.Start(t, relaybin.Released, nil)
-	if code := p.Wait(10 * time.Second); code != 2 {
+	if code := p.Wait(time.Minute); code != 2 {
 		t.Errorf("exit status = %d without any configuration, want 2", code)
 	}
 	log := p.Log()
