@@ -181,9 +181,15 @@ func (w *world) purge(b *testing.B) {
 // not the aftermath of the INSERT.
 func (w *world) fill(rows, payload int) {
 	w.t.Helper()
+	w.fillKeys(rows, benchKeys, payload)
+}
+
+// fillKeys is fill with rows of so many keys.
+func (w *world) fillKeys(rows, keys, payload int) {
+	w.t.Helper()
 	w.exec(`INSERT INTO {outbox} (topic, key, payload)
 		SELECT 'oracle.bulk', 'bulk ' || n % $2, ('{"n": "' || lpad(n::text, $3, 'x') || '"}')::json
-		FROM generate_series(1, $1::int) AS n`, rows, benchKeys, payload-len(`{"n": ""}`))
+		FROM generate_series(1, $1::int) AS n`, rows, keys, payload-len(`{"n": ""}`))
 	w.exec(`VACUUM ANALYZE {outbox}`)
 	w.exec(`CHECKPOINT`)
 }

@@ -147,3 +147,77 @@ func TestNothingOfALaneIsStoredAfterARefusal(t *testing.T) {
 		})
 	}
 }
+
+func TestTopicThatWasRefusedEndsNoFurtherBatch(t *testing.T) {
+	b := startBroker(t, "")
+	js := b.admin(t)
+	stream := makeStream(t, js, jetstream.StreamConfig{
+		Name: "FAST", Subjects: []string{"fast.>"}, MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, DiscardNewPerSubject: true,
+	})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: b.URL()}})
+	reach(t, s)
+	l := lane(t, s, "fast.warm")
+	all := []*relay.Message{newMessage("fast.a"), newMessage("fast.full"), newMessage("fast.full")}
+	inOrder(t, run(t, s, l, all...), 2, relay.Acknowledged, 1, relay.Refused)
+	lane(t, s, "fast.warm") // the stream takes batches again
+	if got := s.Lane(newMessage("fast.full")); got != (relay.Lane{}) {
+		t.Error("a topic that was just refused goes in a batch")
+	}
+	if s.Lane(newMessage("fast.b")) == (relay.Lane{}) {
+		t.Error("another topic goes in no batch")
+	}
+	s.Flush()
+	if err := stream.Purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, s, newMessage("fast.full"), relay.Acknowledged, "", "")
+	lane(t, s, "fast.warm")
+	if s.Lane(newMessage("fast.full")) == (relay.Lane{}) {
+		t.Error("a topic that is acknowledged again goes in no batch")
+	}
+	s.Flush()
+}
+
+func TestRetryGoesInNoBatch(t *testing.T) {
+	b := startBroker(t, "")
+	makeStream(t, b.admin(t), jetstream.StreamConfig{Name: "FAST", Subjects: []string{"fast.>"}})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: b.URL()}})
+	reach(t, s)
+	lane(t, s, "fast.warm")
+	m := newMessage("fast.a")
+	m.Attempts = 1
+	if s.Lane(m) != (relay.Lane{}) {
+		t.Error("a message that was refused before would take others with it")
+	}
+	s.Flush()
+}
+
+func TestNoBatchesWhereTheyAreOffOrNotAllowed(t *testing.T) {
+	b := startBrokerAs(t, `authorization { users: [
+		{user: admin, password: a},
+		{user: blind, password: r, permissions: {publish: {deny: ["$JS.API.>"]}}},
+		{user: deaf, password: r, permissions: {subscribe: ["_INBOX.*.*"]}}]}`, "admin:a")
+	makeStream(t, b.admin(t), jetstream.StreamConfig{Name: "FAST", Subjects: []string{"fast.>"}})
+	for name, o := range map[string]natsjs.Options{
+		"switched off":                   {SinkOptions: link.SinkOptions{URLs: b.url}, FastIngest: natsjs.FastIngestOff},
+		"look-ups are denied":            {SinkOptions: link.SinkOptions{URLs: "nats://blind:r@" + b.Addr()}},
+		"acknowledgements are not heard": {SinkOptions: link.SinkOptions{URLs: "nats://deaf:r@" + b.Addr()}},
+		"the stream does not allow them": {SinkOptions: link.SinkOptions{URLs: b.url}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, o)
+			reach(t, s)
+			topic := "fast.a"
+			if name == "the stream does not allow them" {
+				topic = goodTopic
+			}
+			for range 50 {
+				m := newMessage(topic)
+				if s.Lane(m) != (relay.Lane{}) {
+					t.Fatal("a lane")
+				}
+				expect(t, s, m, relay.Acknowledged, "", "")
+			}
+		})
+	}
+}
