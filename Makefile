@@ -61,7 +61,7 @@ fuzz: deps ## run every fuzz target of FUZZ, or of all packages, for FUZZTIME, s
 	@.ci/fuzz $(FUZZTIME) $(FUZZ)
 
 .PHONY: deps
-deps: ## make sure of PostgreSQL, RabbitMQ, PgBouncer and a C compiler, which the tests need
+deps: ## make sure of PostgreSQL, RabbitMQ, PgBouncer, Prometheus and a C compiler, which the tests need
 	@.ci/deps
 
 .PHONY: tools
