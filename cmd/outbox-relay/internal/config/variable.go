@@ -28,10 +28,10 @@ func Table() []Variable { return variables }
 
 func describe(t reflect.Type) []Variable {
 	var all []Variable
-	for field := range t.Fields() {
+	for _, field := range reflect.VisibleFields(t) {
 		name, options, _ := strings.Cut(field.Tag.Get("env"), ",")
 		if name == "" {
-			continue // it is computed
+			continue // a part of the configuration, or computed
 		}
 		v := Variable{
 			Name:        name,
