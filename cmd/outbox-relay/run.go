@@ -32,7 +32,7 @@ func newRunCommand(env []string) *cobra.Command {
 				return err
 			}
 			log := newLogger(cmd.ErrOrStderr(), c.LogLevel, c.LogFormat)
-			if err := relayRows(cmd.Context(), c, log); err != nil {
+			if err := relayRows(cmd.Context(), c, newSupervisor(env), log); err != nil {
 				log.Error("ended", slog.Any("error", err))
 				return failed
 			}
@@ -44,7 +44,7 @@ func newRunCommand(env []string) *cobra.Command {
 
 // relayRows runs the relay until ctx ends. Only what a person has to fix keeps
 // it from starting: a database or a broker that is not there yet is awaited.
-func relayRows(ctx context.Context, c config.Config, log *slog.Logger) error {
+func relayRows(ctx context.Context, c config.Config, systemd supervisor, log *slog.Logger) error {
 	host := hostname()
 	database, err := openDatabase(c, host, log)
 	if err != nil {
@@ -82,6 +82,7 @@ func relayRows(ctx context.Context, c config.Config, log *slog.Logger) error {
 	// awaited.
 	defer closeStatus(ctx, server, log)
 	log.Info("starting", slog.String("version", version()), slog.String("table", c.Table.String()), slog.String("http", server.Address()))
+	defer systemd.follow(ctx, server.Health, log)()
 	return mover.Run(ctx)
 }
 

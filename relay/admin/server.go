@@ -84,6 +84,13 @@ func Listen(ctx context.Context, address string, o Options) (*Server, error) {
 // asked for.
 func (s *Server) Address() string { return s.address }
 
+// Health says why a restart may help, or nothing, and what the relay does: what /livez
+// answers.
+func (s *Server) Health() (fault, doing string) {
+	status := s.options.Status()
+	return oneLine(s.notLive(status, time.Now())), status.Mode.String()
+}
+
 // Close answers the requests that have come, until ctx ends, and frees the address.
 func (s *Server) Close(ctx context.Context) error {
 	s.cancel()
