@@ -1,0 +1,93 @@
+package e2e_test
+
+import (
+	"net/url"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/authority"
+)
+
+// secureDatabase has a cluster of the test's own speak TLS, and returns the relay's
+// URL that demands and verifies it.
+func (w *world) secureDatabase() string {
+	w.t.Helper()
+	a := authority.New(w.t, "authority")
+	cert, key := a.Issue("server")
+	w.serveTLS(cert, key, "")
+	return withParameters(w.t, w.relayURL(), "sslmode", "verify-full", "sslrootcert", a.File)
+}
+
+// serveTLS gives the server its certificate and, if there is one, the authority of its
+// clients.
+func (w *world) serveTLS(certFile, keyFile, clientCA string) {
+	w.t.Helper()
+	for setting, file := range map[string]string{"ssl_cert_file": certFile, "ssl_key_file": keyFile, "ssl_ca_file": clientCA} {
+		if file == "" {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.writeForServer(setting, text)
+		w.exec(`ALTER SYSTEM SET ` + setting + ` = '` + setting + `'`)
+	}
+	w.exec(`ALTER SYSTEM SET ssl = on`)
+	w.exec(`SELECT pg_reload_conf()`)
+	w.await("the server speaks TLS", func() bool {
+		return w.count(`SELECT count(*) FROM pg_settings WHERE name = 'ssl' AND setting = 'on'`) == 1
+	})
+}
+
+// writeForServer writes a file into the server's data directory, whose owner has to own
+// a key.
+func (w *world) writeForServer(name string, text []byte) {
+	w.t.Helper()
+	var dir string
+	w.row(`SELECT current_setting('data_directory')`, nil, &dir)
+	info, err := os.Stat(dir)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	owner := info.Sys().(*syscall.Stat_t)
+	if err := os.Chown(path, int(owner.Uid), int(owner.Gid)); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// replaceHBA replaces pg_hba.conf.
+func (w *world) replaceHBA(lines ...string) {
+	w.t.Helper()
+	text := "local all all trust\n"
+	for _, line := range lines {
+		text += line + "\n"
+	}
+	w.writeForServer("pg_hba.conf", []byte(text))
+	w.exec(`SELECT pg_reload_conf()`)
+	want := len(lines) + 1
+	w.await("the lines of pg_hba.conf apply", func() bool {
+		return w.count(`SELECT count(*) FROM pg_hba_file_rules WHERE error IS NULL`) == want
+	})
+}
+
+// withParameters is a database's URL with other parameters.
+func withParameters(t testing.TB, text string, pairs ...string) string {
+	t.Helper()
+	u, err := url.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	for i := 0; i+1 < len(pairs); i += 2 {
+		q.Set(pairs[i], pairs[i+1])
+	}
+	u.RawQuery = q.Encode()
+	return u.String()
+}
