@@ -13,7 +13,7 @@ export CHAOS
 
 .PHONY: help
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build the static binary bin/outbox-relay
@@ -39,6 +39,15 @@ test: deps ## run all tests with the race detector
 .PHONY: e2e
 e2e: deps ## run only the tests of the whole, with their names
 	$(GO) test -race -timeout 20m -v ./e2e
+
+.PHONY: deploy-test
+deploy-test: deps ## judge and run what deploy/ and the Dockerfile ship; as root everything, else what needs no namespaces
+	cd e2e/deploytest && $(GO) vet ./... && $(GO) test -count=1 -timeout 30m ./...
+	cd deploy/app && $(GO) vet ./...
+
+.PHONY: vuln
+vuln: ## look for known vulnerabilities of the dependencies; asks vuln.go.dev
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./cmd/outbox-relay
 
 .PHONY: bench
 bench: deps ## measure: the broker alone, the relay, the ratio; memory; takeover
@@ -70,4 +79,4 @@ tools: ## build the pinned linters, so that the next lint is quick
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf bin
+	rm -rf bin dist third_party
