@@ -75,8 +75,8 @@ func TestComposedRelayIsConfinedAndHasTimeToEnd(t *testing.T) {
 		t.Errorf("the relay may write to its root, or has capabilities: %v %v %v", relay.ReadOnly, relay.CapDrop, relay.SecurityOpt)
 	}
 	const defaultGrace = 20 * time.Second // of OUTBOX_SHUTDOWN_GRACE
-	if relay.StopGracePeriod == nil || time.Duration(*relay.StopGracePeriod) <= defaultGrace+closing {
-		t.Errorf("the relay has %v to end, want more than %v", relay.StopGracePeriod, defaultGrace+closing)
+	if relay.StopGracePeriod == nil || time.Duration(*relay.StopGracePeriod) <= defaultGrace+closing(t) {
+		t.Errorf("the relay has %v to end, want more than %v", relay.StopGracePeriod, defaultGrace+closing(t))
 	}
 }
 

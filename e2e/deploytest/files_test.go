@@ -2,7 +2,11 @@ package deploytest
 
 import (
 	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
 	"testing"
+	"time"
 )
 
 func readFile(t *testing.T, path string) string {
@@ -12,4 +16,34 @@ func readFile(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+var closeGrace = regexp.MustCompile(`const \w+CloseGrace = (?:(\d+) \* )?time\.Second\n`)
+
+// closing is what the relay may need to end after OUTBOX_SHUTDOWN_GRACE: the sum of the
+// constants that bound what it closes.
+func closing(t *testing.T) time.Duration {
+	t.Helper()
+	files, err := filepath.Glob(root + "/cmd/outbox-relay/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sum time.Duration
+	found := 0
+	for _, file := range files {
+		for _, c := range closeGrace.FindAllStringSubmatch(readFile(t, file), -1) {
+			seconds := 1
+			if c[1] != "" {
+				if seconds, err = strconv.Atoi(c[1]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			found++
+			sum += time.Duration(seconds) * time.Second
+		}
+	}
+	if found < 3 {
+		t.Fatalf("found %d constants of cmd/outbox-relay that bound what it closes, want three at least", found)
+	}
+	return sum
 }

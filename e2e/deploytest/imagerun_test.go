@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/outbox-relay/outbox-relay/e2e/deploytest/imagebuild"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/natsserver"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgserver"
@@ -75,7 +76,10 @@ func (r runc) command(t *testing.T, image built, env []string, args ...string) *
 			Args: append(file.Config.Entrypoint, args...), Env: env, Cwd: "/", NoNewPrivileges: true,
 			User: specs.User{UID: 65532, GID: 65532}, Capabilities: &specs.LinuxCapabilities{},
 		},
-		Mounts: []specs.Mount{{Destination: "/proc", Type: "proc", Source: "proc"}},
+		Mounts: []specs.Mount{
+			{Destination: "/proc", Type: "proc", Source: "proc"},
+			{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "mode=755", "size=64k"}},
+		},
 		Linux: &specs.Linux{Namespaces: []specs.LinuxNamespace{
 			{Type: specs.PIDNamespace}, {Type: specs.MountNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace},
 		}},
@@ -119,8 +123,12 @@ func TestImageRelaysWithAReadOnlyRootAsNobody(t *testing.T) {
 	t.Cleanup(func() { _ = broker.Close() })
 	for name, e := range engines {
 		t.Run(name, func(t *testing.T) {
-			w := newTrial(t, postgres, broker, name)
-			w.runs(e, image)
+			// Of its own, because an engine makes directories in it to mount on.
+			own := built{image.image, filepath.Join(scratch, "root-"+name)}
+			if err := imagebuild.Unpack(own.image, own.root); err != nil {
+				t.Fatal(err)
+			}
+			newTrial(t, postgres, broker, name).runs(e, own)
 		})
 	}
 }

@@ -26,10 +26,6 @@ import (
 
 const kubernetes = root + "/deploy/kubernetes"
 
-// What the relay needs after SIGTERM, beside OUTBOX_SHUTDOWN_GRACE: sinkCloseGrace and
-// statusCloseGrace of cmd/outbox-relay.
-const closing = 3 * time.Second
-
 // decoder takes no field that Kubernetes does not know, and none twice.
 var decoder = func() runtime.Decoder {
 	scheme := runtime.NewScheme()
@@ -223,7 +219,7 @@ func TestGracePeriodsAddUp(t *testing.T) {
 		if err != nil {
 			t.Fatalf("OUTBOX_SHUTDOWN_GRACE: %v", err)
 		}
-		need := grace + closing
+		need := grace + closing(t)
 		if sidecar {
 			need += appGrace
 		}

@@ -93,8 +93,8 @@ func TestUnitWaitsForWhatIsInFlight(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if has := time.Duration(seconds) * time.Second; has <= grace+closing {
-		t.Errorf("the unit has %v to end, want more than %v", has, grace+closing)
+	if has := time.Duration(seconds) * time.Second; has <= grace+closing(t) {
+		t.Errorf("the unit has %v to end, want more than %v", has, grace+closing(t))
 	}
 	for name, value := range environment {
 		if strings.HasSuffix(name, "_URL") {
