@@ -25,7 +25,7 @@ func (p *patient) relays() {
 	ctx, stop := context.WithCancel(context.WithoutCancel(p.t.Context()))
 	started := make(startingLog, 1)
 	ended := make(chan error, 1)
-	go func() { ended <- relayRows(ctx, c, slog.New(slog.NewJSONHandler(started, nil))) }()
+	go func() { ended <- relayRows(ctx, c, supervisor{}, slog.New(slog.NewJSONHandler(started, nil))) }()
 	p.t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
+	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/admin"
 	"github.com/outbox-relay/outbox-relay/relay/engine"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
@@ -66,7 +67,7 @@ func relayRows(ctx context.Context, c config.Config, systemd supervisor, log *sl
 		return err
 	}
 	defer closeTelemetry(ctx, observed, log)
-	mover := engine.New(relayConfig(c, database, observed.Observe(sink), log))
+	mover := engine.New(relayConfig(c, database, observed.Observe(relay.Allow(sink, c.TopicsAllow)), log))
 	census, stopCensus := takeCensus(ctx, database)
 	defer stopCensus()
 	if err := observed.Watch(mover.Status, census.Latest); err != nil {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/engine"
 	"github.com/outbox-relay/outbox-relay/schema"
 )
@@ -69,6 +70,7 @@ type Outcomes struct {
 	RetryMin    time.Duration `env:"OUTBOX_RETRY_MIN" envDefault:"1s" doc:"the first pause after a refusal; doubled each time, with jitter"`
 	RetryMax    time.Duration `env:"OUTBOX_RETRY_MAX" envDefault:"5m" doc:"the longest pause"`
 	AfterSend   AfterSend     `env:"OUTBOX_AFTER_SEND" envDefault:"mark" oneof:"mark|delete" doc:"mark: set sent_at; delete: remove the row"`
+	TopicsAllow relay.Topics  `env:"OUTBOX_TOPICS_ALLOW" doc:"patterns of the topics that may be published, such as orders.**,billing.*.paid: * is any text without a dot, ** any text; rows with other topics are refused; empty: all topics"`
 }
 
 // Pace says how long sent rows stay, how fast messages go, and how the relay stops.

@@ -122,7 +122,8 @@ func TestValuesAreRead(t *testing.T) {
 	got := mustLoad(t, `OUTBOX_TABLE="My App".Events`, `OUTBOX_PUBLICATION="Relay ""1"""`, "OUTBOX_ORDERING=none",
 		"OUTBOX_BUFFER_BYTES=128KiB", "OUTBOX_BUFFER_BYTES=2GB", "OUTBOX_MAX_MESSAGE_BYTES=1 MiB",
 		"OUTBOX_AFTER_SEND=delete", "OUTBOX_TOPOLOGY=create", "OUTBOX_LOG_LEVEL=debug", "OUTBOX_NATS_TOKEN=a=b",
-		"OUTBOX_MODE=replication", "OUTBOX_RECONCILE_INTERVAL=5s", "OUTBOX_VISIBILITY_GATE=off", "OUTBOX_MAX_WAL=10GB", "OUTBOX_HTTP_ADDR=[::]:80")
+		"OUTBOX_MODE=replication", "OUTBOX_RECONCILE_INTERVAL=5s", "OUTBOX_VISIBILITY_GATE=off", "OUTBOX_MAX_WAL=10GB", "OUTBOX_HTTP_ADDR=[::]:80",
+		"OUTBOX_TOPICS_ALLOW=orders.** , billing.*")
 	want := mustLoad(t)
 	want.DatabaseURL, want.SinkURL, want.NATSToken = got.DatabaseURL, got.SinkURL, got.NATSToken
 	want.Table = schema.Table{Schema: "My App", Name: "events"}
@@ -131,6 +132,7 @@ func TestValuesAreRead(t *testing.T) {
 	want.BufferBytes, want.MaxMessageBytes = 2e9, 1<<20
 	want.AfterSend, want.Topology = DeleteSent, CreateTopology
 	want.LogLevel = -4
+	want.TopicsAllow = "orders.**,billing.*"
 	want.Mode, want.VisibilityGate, want.ReconcileInterval = ReplicationMode, GateOff, 5*time.Second
 	want.MaxWAL, want.HTTPAddr = 10e9, "[::]:80"
 	if got != want {
