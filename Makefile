@@ -45,6 +45,10 @@ deploy-test: deps ## judge and run what deploy/ and the Dockerfile ship; as root
 	cd e2e/deploytest && $(GO) vet ./... && $(GO) test -count=1 -timeout 30m ./...
 	cd deploy/app && $(GO) vet ./...
 
+.PHONY: release-dry-run
+release-dry-run: ## build archives, packages and SBOMs of a release into dist; PLATFORM=linux/amd64 for one; publishes nothing
+	@.ci/release-dry-run
+
 .PHONY: vuln
 vuln: ## look for known vulnerabilities of the dependencies; asks vuln.go.dev
 	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./cmd/outbox-relay
