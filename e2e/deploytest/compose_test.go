@@ -1,6 +1,7 @@
 package deploytest
 
 import (
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -77,6 +78,50 @@ func TestComposedRelayIsConfinedAndHasTimeToEnd(t *testing.T) {
 	const defaultGrace = 20 * time.Second // of OUTBOX_SHUTDOWN_GRACE
 	if relay.StopGracePeriod == nil || time.Duration(*relay.StopGracePeriod) <= defaultGrace+closing(t) {
 		t.Errorf("the relay has %v to end, want more than %v", relay.StopGracePeriod, defaultGrace+closing(t))
+	}
+}
+
+// TestGrafanaFindsTheDashboard follows what Grafana would: its source is the service
+// that runs Prometheus, and the directory of its dashboards is where one is mounted.
+func TestGrafanaFindsTheDashboard(t *testing.T) {
+	project := loadCompose(t)
+	mounted := map[string]string{}
+	for _, v := range project.Services["grafana"].Volumes {
+		mounted[v.Target] = v.Source
+	}
+	var sources struct {
+		APIVersion  int `json:"apiVersion"`
+		Datasources []struct {
+			Name, Type, Access, URL string
+			IsDefault               bool `json:"isDefault"`
+		}
+	}
+	readYAML(t, mounted["/etc/grafana/provisioning/datasources/prometheus.yml"], &sources)
+	if len(sources.Datasources) != 1 || !sources.Datasources[0].IsDefault {
+		t.Fatalf("Grafana has the sources %+v, want one, which is the default", sources.Datasources)
+	}
+	source, err := url.Parse(sources.Datasources[0].URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := project.Services[source.Hostname()]; !ok || source.Port() != "9090" {
+		t.Errorf("Grafana asks %s, which is no service", source)
+	}
+	var dashboards struct {
+		APIVersion int `json:"apiVersion"`
+		Providers  []struct {
+			Name, Type string
+			Options    struct{ Path string }
+		}
+	}
+	readYAML(t, mounted["/etc/grafana/provisioning/dashboards/outbox-relay.yml"], &dashboards)
+	if len(dashboards.Providers) != 1 {
+		t.Fatalf("Grafana has the providers %+v, want one", dashboards.Providers)
+	}
+	var dashboard struct{ Title string }
+	readYAMLLoosely(t, mounted[dashboards.Providers[0].Options.Path+"/outbox-relay.json"], &dashboard)
+	if dashboard.Title == "" {
+		t.Error("the dashboard has no title")
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"sigs.k8s.io/yaml"
 )
 
 func readFile(t *testing.T, path string) string {
@@ -16,6 +18,22 @@ func readFile(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// readYAML reads a file into v, which has to know all of its fields.
+func readYAML(t *testing.T, path string, v any) {
+	t.Helper()
+	if err := yaml.UnmarshalStrict([]byte(readFile(t, path)), v); err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+}
+
+// readYAMLLoosely is readYAML for a file of which v knows a part.
+func readYAMLLoosely(t *testing.T, path string, v any) {
+	t.Helper()
+	if err := yaml.Unmarshal([]byte(readFile(t, path)), v); err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
 }
 
 var closeGrace = regexp.MustCompile(`const \w+CloseGrace = (?:(\d+) \* )?time\.Second\n`)

@@ -68,6 +68,11 @@ var standIns = map[string]standIn{
 		command:    []string{"/usr/lib/rabbitmq/bin/rabbitmq-server"},
 		env:        []string{"HOME=/var/lib/rabbitmq", "LANG=C.UTF-8", "RABBITMQ_NODENAME=rabbit@localhost", "RABBITMQ_LOGS=-"},
 	},
+	"prom/prometheus": {
+		entrypoint: "prometheus",
+		command:    []string{"--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prometheus"},
+		prepare:    `mkdir -p "$ROOT/prometheus"`,
+	},
 	"outbox-relay": {
 		rootEnv: "RELAY_ROOT", user: "--userspec=65532:65532", entrypoint: "/outbox-relay",
 		healthcheck: []string{"CMD", "/outbox-relay", "health"},
