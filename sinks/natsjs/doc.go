@@ -15,6 +15,10 @@
 // not overtake each other, the caller waits for the acknowledgement of one before it
 // hands over the next.
 //
+// Lanes: [Sink.Lane] promises more where server and stream allow fast-ingest (ADR-50). A
+// lane is a batch of one stream: what is handed over by [Sink.PublishIn] is stored in
+// order, and nothing after a message that the stream did not take. See lane.
+//
 // Outcomes: every message gets exactly one. What would not arrive unchanged is
 // rejected before a byte is written. A message that is not acknowledged in time is
 // refused if the broker is seen to work; if not, the connection is given up. Before
