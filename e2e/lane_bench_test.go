@@ -13,7 +13,9 @@ import (
 func BenchmarkKeys(b *testing.B) {
 	w := newBenchWorld(b)
 	w.takeBatches()
-	w.relayOf(relaybin.Released).Terminate() // built before it is measured
+	first := w.relayOf(relaybin.Released) // built before anything is measured
+	first.AwaitLog("leading")
+	first.Terminate()
 	for b.Loop() {
 		ratios := make(map[string][]float64)
 		for range benchRounds {
