@@ -2,6 +2,7 @@ package natsjs_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/faultproxy"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/natsserver"
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/sinks/link"
@@ -104,6 +106,65 @@ func (k *keyed) take() bool {
 	return true
 }
 
+// awaitBatched returns when so many more messages were handed over beside others.
+func (k *keyed) awaitBatched(n int64) {
+	k.Helper()
+	before := k.batched.Load()
+	sinktest.Eventually(k, 60*time.Second, "messages in flight together", func() error {
+		if got := k.batched.Load() - before; got < n {
+			return fmt.Errorf("%d of %d", got, n)
+		}
+		return nil
+	})
+}
+
+func TestOneKeyKeepsItsOrderWhileConnectionsAreLost(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t, "")
+	js := b.admin(t)
+	makeStream(t, js, jetstream.StreamConfig{Name: "FAST", Subjects: []string{"fast.>"}})
+	proxy, err := faultproxy.Start(t.Context(), b.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer proxy.Close()
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: "nats://" + proxy.Addr(), Window: 512}})
+	reach(t, s)
+	k := newKeyed(t, s, "fast.key", 1)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		k.run(ctx, 512)
+	}()
+	for i := range 6 {
+		k.awaitBatched(100)
+		if i%2 == 0 {
+			proxy.StallReplies(true)
+			sinktest.Eventually(t, 60*time.Second, "acknowledgements that are held back", func() error {
+				if proxy.HeldReplies() == 0 {
+					return errors.New("none")
+				}
+				return nil
+			})
+		}
+		proxy.Cut()
+		proxy.StallReplies(false)
+	}
+	k.awaitBatched(100)
+	stop()
+	<-done
+	stored := read(t, js, "FAST", "fast.key")
+	if len(stored) < k.acknowledged {
+		t.Errorf("%d messages were acknowledged, the stream has %d", k.acknowledged, len(stored))
+	}
+	for i, m := range stored {
+		if string(m.Data()) != fmt.Sprint(i) {
+			t.Fatalf("message %s is the %dth", m.Data(), i)
+		}
+	}
+}
+
 // startFastCluster starts three servers with a stream of three replicas that takes
 // batches.
 func startFastCluster(t *testing.T) (*natsserver.Cluster, *nats.Conn, jetstream.JetStream) {
@@ -140,14 +201,7 @@ func TestOneKeyKeepsItsOrderWhileTheLeaderOfItsStreamStepsDown(t *testing.T) {
 		k.run(ctx, 512)
 	}()
 	for range 3 {
-		// Many messages of the key are in flight when the leader steps down.
-		before := k.batched.Load()
-		sinktest.Eventually(t, 60*time.Second, "messages in flight together", func() error {
-			if n := k.batched.Load(); n < before+100 {
-				return fmt.Errorf("%d of 100", n-before)
-			}
-			return nil
-		})
+		k.awaitBatched(100)
 		stepDown(t, conn)
 	}
 	stop()

@@ -109,7 +109,7 @@ func newSchedule(t *testing.T, seed uint64) *schedule {
 func (s *schedule) handOver() {
 	r := s.lanes.streams["S"]
 	r.fenced, r.paused, r.broke = true, time.Time{}, 0
-	clear(s.lanes.routes.alone)
+	clear(s.lanes.alone)
 	var l *lane
 	for range 1 + s.random.IntN(8) {
 		m := &relay.Message{Topic: "s"}
@@ -226,7 +226,7 @@ func (s *schedule) step(fault bool) {
 	case n < 8 && len(s.network) > 0:
 		w := s.network[0]
 		s.network = s.network[1:]
-		s.stream.take(w)
+		s.take(w)
 	case n < 10 && len(s.answers) > 0:
 		a := s.answers[0]
 		s.answers = s.answers[1:]
