@@ -113,7 +113,7 @@ var tableMutants = []mutant{
 	{
 		rule: "11: a sent row is not refused",
 		file: "relay/postgres/sql/refuse.sql",
-		old:  "AND o.sent_at IS NULL AND durable.setting",
+		old:  `AND {{template "unsent"}} AND durable.setting`,
 		new:  "AND durable.setting",
 		pkg:  "./relay/postgres", test: "TestRefuseLeavesSentAndDeletedRowsAlone",
 	},

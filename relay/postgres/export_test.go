@@ -71,8 +71,9 @@ func Explain(ctx context.Context, leader relay.Control, reading relay.Reader) (m
 	batch["delays"], batch["finals"] = ints, finals.buf
 	batch["limit"], batch["age"], batch["before"] = int8Param(1), int8Param(1), ints
 	batch["start"], batch["longest"], batch["bytes"] = instantParam(time.Now()), int8Param(1<<20), int8Param(1<<20)
+	batch["lowest"], batch["highest"] = int8Param(5000), int8Param(7000)
 	for _, st := range []statement{
-		c.writes.mark.plain, c.writes.mark.patient, c.writes.refuse.plain, c.writes.refuse.patient, c.writes.unmarked.plain,
+		c.writes.markRange, c.writes.mark.plain, c.writes.mark.patient, c.writes.refuse.plain, c.writes.refuse.patient, c.writes.unmarked.plain,
 	} {
 		if err := explain(c.session, st, batch); err != nil {
 			return nil, err
@@ -137,23 +138,30 @@ func ExplainWrites(ctx context.Context, leader relay.Control, marks []relay.Mark
 	given := c.refuseArgs(relay.AttemptLimit{Attempts: 10}, refusals)
 	maps.Copy(given, c.markArgs(marks))
 	plans := make(map[string]string)
-	for _, w := range []write{c.writes.mark, c.writes.refuse} {
-		for _, st := range []statement{w.plain, w.patient} {
-			params, err := st.order(given)
-			if err != nil {
-				return nil, err
+	for _, st := range []statement{
+		c.writes.mark.plain, c.writes.mark.patient, c.writes.refuse.plain, c.writes.refuse.patient, c.writes.markRange,
+	} {
+		given := given
+		if st.name == c.writes.markRange.name {
+			var near bool
+			if given, near = c.rangeArgs(marks); !near {
+				continue
 			}
-			if err := c.pg.Exec(ctx, "BEGIN").Close(); err != nil {
-				return nil, err
-			}
-			result := c.pg.ExecParams(ctx, "EXPLAIN (ANALYZE, FORMAT JSON) "+st.sql, params, nil, binaryFormat, nil)
-			for result.NextRow() {
-				plans[st.name] += string(result.Values()[0])
-			}
-			_, err = result.Close()
-			if err := errors.Join(err, c.pg.Exec(ctx, "ROLLBACK").Close()); err != nil {
-				return nil, fmt.Errorf("%s: %w", st.name, err)
-			}
+		}
+		params, err := st.order(given)
+		if err != nil {
+			return nil, err
+		}
+		if err := c.pg.Exec(ctx, "BEGIN").Close(); err != nil {
+			return nil, err
+		}
+		result := c.pg.ExecParams(ctx, "EXPLAIN (ANALYZE, FORMAT JSON) "+st.sql, params, nil, binaryFormat, nil)
+		for result.NextRow() {
+			plans[st.name] += string(result.Values()[0])
+		}
+		_, err = result.Close()
+		if err := errors.Join(err, c.pg.Exec(ctx, "ROLLBACK").Close()); err != nil {
+			return nil, fmt.Errorf("%s: %w", st.name, err)
 		}
 	}
 	return plans, nil

@@ -19,11 +19,7 @@ func (c *control) markAgain(ctx context.Context, marks []relay.Mark, again bool)
 		return nil, nil
 	}
 	row := func(i int) absent { return absent{marks[i].Ref, marks[i].XID} }
-	mark := c.writes.mark
-	if again {
-		mark = c.writes.markAnywhere
-	}
-	settled, leftOut, err := execute(ctx, c, mark, c.markArgs(marks), readRef)
+	settled, leftOut, err := c.writeMarks(ctx, marks, again)
 	if err != nil {
 		return nil, c.explainWrite("mark rows sent", err)
 	}
@@ -43,6 +39,23 @@ func (c *control) markAgain(ctx context.Context, marks []relay.Mark, again bool)
 	}
 	more, err := c.markAgain(ctx, pick(marks, setOf(free), func(m relay.Mark) relay.Ref { return m.Ref }), true)
 	return append(settled, more...), err
+}
+
+// writeMarks runs the form of the statement that fits the batch.
+func (c *control) writeMarks(ctx context.Context, marks []relay.Mark, again bool) (settled []relay.Ref, leftOut bool, err error) {
+	if again {
+		return execute(ctx, c, c.writes.markAnywhere, c.markArgs(marks), readRef)
+	}
+	given, near := c.rangeArgs(marks)
+	if !near {
+		return execute(ctx, c, c.writes.mark, c.markArgs(marks), readRef)
+	}
+	settled, err = answersOf(ctx, c, c.writes.markRange, given, readRef)
+	if !isLocked(err) {
+		return settled, false, err
+	}
+	settled, err = answersOf(ctx, c, c.writes.mark.patient, c.markArgs(marks), readRef)
+	return settled, true, err
 }
 
 func (c *control) markArgs(marks []relay.Mark) args {

@@ -42,6 +42,7 @@ func (n node) faults(bounded, sorted bool, path string) []string {
 		byID := strings.Contains(n.Condition, "id = ")
 		switch {
 		case byID:
+		case n.Index == "outbox_pkey" && bounded && strings.Contains(n.Condition, "id >= ") && strings.Contains(n.Condition, "id <= "):
 		case n.Index == "outbox_pkey" && (n.Filter != "" || n.Type != "Index Only Scan"):
 			faults = append(faults, fmt.Sprintf("%s: walks the primary key, filter %s", path, n.Filter))
 		case !bounded || sorted:
@@ -92,6 +93,7 @@ func TestNoPlanDependsOnStatistics(t *testing.T) {
 	insert(500, "NULL", "NULL")
 	insert(500, "now() - interval '1 minute'", "NULL")
 	insert(500, "now() + interval '1 year'", "NULL")
+	onlyWrites := false
 	cases := []struct {
 		name    string
 		arrange func()
@@ -113,6 +115,7 @@ func TestNoPlanDependsOnStatistics(t *testing.T) {
 			f.exec(`UPDATE {t} SET sent_at = NULL`)
 			grow = func() {}
 		}},
+		{"small, and with the application's own index of sent_at", func() { f.exec(`CREATE INDEX ON {t} (sent_at)`); onlyWrites = true }},
 	}
 	for _, c := range cases {
 		c.arrange()
@@ -133,14 +136,18 @@ func TestNoPlanDependsOnStatistics(t *testing.T) {
 			if err := json.Unmarshal([]byte(text), &plan); err != nil {
 				t.Fatal(err)
 			}
-			for _, fault := range plan[0].Plan.faults(false, false, "") {
+			if onlyWrites && !strings.HasPrefix(name, "mark") && !strings.HasPrefix(name, "refuse") && !strings.HasPrefix(name, "pending") {
+				continue
+			}
+			// A range is bounded by its ends, and not by a LIMIT.
+			for _, fault := range plan[0].Plan.faults(name == "mark_range", false, "") {
 				t.Errorf("%s, statement %s: %s", c.name, name, fault)
 			}
 			if testing.Verbose() && t.Failed() {
 				t.Log(text)
 			}
 		}
-		if len(plans) != 26 {
+		if len(plans) != 27 {
 			t.Errorf("%d statements", len(plans))
 		}
 		leader.Close()

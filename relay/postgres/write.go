@@ -18,6 +18,8 @@ type write struct {
 // writes are the statements of one table.
 type writes struct {
 	mark, refuse write
+	// markRange is mark for rows whose ids are close together.
+	markRange statement
 	// These find rows that have another created_at than was read.
 	markAnywhere, refuseAnywhere write
 	// unmarked and unrefused ask which rows of a batch still wait for the write; the
@@ -48,10 +50,11 @@ func newWrites(table schema.Table, after AfterSend, has later, l layout) writes 
 		unmarked:       newWrite("pending", mark, blanks),
 		unrefused:      newWrite("pending", "refuse", writeBlanks{Table: blanks.Table}),
 	}
+	located := blanks
+	located.pruning = l.forPlan()
+	w.markRange = newStatement(mark+"_range", "", located)
 	w.mark, w.refuse = w.markAnywhere, w.refuseAnywhere
 	if l.partitioned {
-		located := blanks
-		located.pruning = l.forPlan()
 		w.mark, w.refuse = newWrite(mark, "_partition", located), newWrite("refuse", "_partition", located)
 	}
 	return w
@@ -70,20 +73,21 @@ func newWrite(file, variant string, blanks writeBlanks) write {
 func execute[T any](
 	ctx context.Context, c *control, w write, given args, read func(*columns) func([][]byte) T,
 ) (answers []T, leftOut bool, err error) {
-	attempt := func(st statement) ([]T, error) {
-		var answers []T
-		err := c.query(ctx, writeDeadline, st, given, collect(&answers, read))
-		if err != nil {
-			return nil, err
-		}
-		return answers, nil
-	}
-	answers, err = attempt(w.plain)
+	answers, err = answersOf(ctx, c, w.plain, given, read)
 	if !isLocked(err) {
 		return answers, false, err
 	}
-	answers, err = attempt(w.patient) // fails for a lock on the whole table, or on what a trigger asks for
+	answers, err = answersOf(ctx, c, w.patient, given, read) // fails for a lock on the whole table, or on what a trigger asks for
 	return answers, true, err
+}
+
+// answersOf runs one form of a write.
+func answersOf[T any](ctx context.Context, c *control, st statement, given args, read func(*columns) func([][]byte) T) ([]T, error) {
+	var answers []T
+	if err := c.query(ctx, writeDeadline, st, given, collect(&answers, read)); err != nil {
+		return nil, err
+	}
+	return answers, nil
 }
 
 // absent is a row that a write has not returned.

@@ -12,11 +12,22 @@ that knows of a thousand rows may find it cheaper to compare each with all rows 
 table, or of one that seems to have few unsent ones: 1 ms a row. */ -}}
 {{define "same_row"}}o.id = m.id AND {{template "message_id"}} = m.message_id{{end}}
 
+{{- /* A row of a batch whose ids are close together. */ -}}
+{{define "same_row_of_range"}}o.id >= @lowest::bigint AND o.id <= @highest::bigint
+	AND {{template "message_id"}} = (@message_ids::uuid[])[(o.id - @lowest::bigint + 1)::integer]{{end}}
+
+{{- /* A write looks its rows up by id. IS TRUE keeps it from an index of sent_at that the
+application may have made, and in which all unsent rows stand together. */ -}}
+{{define "unsent"}}(o.sent_at IS NULL) IS TRUE{{end}}
+
 {{- /* In which partitions the server need not look for the row. It leaves them out while
 it executes the statement, by each row's created_at; and already while it plans it, by the
 bounds of all of them. ALL keeps these conditions from choosing the index. */ -}}
 {{define "in_partition"}}
 	{{- if .ByTime}} AND o.created_at = ALL (ARRAY[m.created_at]){{end}}
+	{{- template "between" .}}
+{{- end}}
+{{define "between"}}
 	{{- if .Bounded}} AND o.id >= ALL (ARRAY[@lowest::bigint]) AND o.id <= ALL (ARRAY[@highest::bigint])
 		{{- if .ByTime}} AND o.created_at >= ALL (ARRAY[@earliest::timestamptz]) AND o.created_at <= ALL (ARRAY[@latest::timestamptz]){{end}}
 	{{- end}}

@@ -7,7 +7,7 @@ WITH batch AS (
 		AS b (id, message_id, reason, type, delay, final{{template "and_time" .}})
 )
 {{- if .Patient}}, free AS MATERIALIZED (
-	SELECT m.* FROM batch AS m JOIN {{.Table}} AS o ON {{template "same_row"}}{{template "in_partition" .}} AND o.sent_at IS NULL
+	SELECT m.* FROM batch AS m JOIN {{.Table}} AS o ON {{template "same_row"}}{{template "in_partition" .}} AND {{template "unsent"}}
 	FOR NO KEY UPDATE OF o SKIP LOCKED
 )
 {{- end}}
@@ -26,5 +26,5 @@ SET attempts = least(coalesce(o.attempts, 0), 2147483646) + 1,
 			AND coalesce(o.first_attempt_at, now()) <= now() - @age::bigint * interval '1 microsecond' THEN now()
 	END
 FROM (SELECT set_config('synchronous_commit', 'on', true)) AS durable (setting), {{if .Patient}}free{{else}}batch{{end}} AS m
-WHERE {{template "same_row"}}{{template "in_partition" .}} AND o.sent_at IS NULL AND durable.setting IS NOT NULL
+WHERE {{template "same_row"}}{{template "in_partition" .}} AND {{template "unsent"}} AND durable.setting IS NOT NULL
 RETURNING o.id, {{template "message_id"}} AS message_id, o.attempts, o.dead_at IS NOT NULL AS dead
