@@ -72,7 +72,7 @@ func BenchmarkDrain(b *testing.B) {
 		go func() {
 			done <- engine.New(engine.Config{
 				Database: database, Sink: sink, Logger: logger,
-				PollInterval: 200 * time.Millisecond, MaxInFlight: 4096, BufferBytes: 64 << 20,
+				PollInterval: 200 * time.Millisecond, Limits: engine.Limits{MaxInFlight: 4096, BufferBytes: 64 << 20},
 				AttemptLimit: relay.AttemptLimit{Attempts: 10, Age: time.Hour},
 				Retry:        engine.Backoff{Min: time.Second, Max: time.Minute}, ShutdownGrace: time.Minute,
 			}).Run(ctx)

@@ -73,7 +73,7 @@ func startOn(t *testing.T, url string, configure func(*engine.Config), before fu
 	}
 	h.config = engine.Config{
 		Database: database, Logger: logger,
-		PollInterval: 20 * time.Millisecond, MaxInFlight: 256, BufferBytes: 16 << 20,
+		PollInterval: 20 * time.Millisecond, Limits: engine.Limits{MaxInFlight: 256, BufferBytes: 16 << 20},
 		AttemptLimit:  relay.AttemptLimit{Attempts: 10, Age: 24 * time.Hour},
 		Retry:         engine.Backoff{Min: 10 * time.Millisecond, Max: time.Second},
 		ShutdownGrace: 10 * time.Second,

@@ -93,7 +93,7 @@ func (w *laneWorld) newLane(i int) {
 func (w *laneWorld) lead() {
 	config := Config{
 		Sink: worldSink{w}, Logger: slog.New(slog.DiscardHandler), PollInterval: 50 * time.Millisecond,
-		MaxInFlight: 12, KeyWindow: 3, BufferBytes: 1 << 20, Retry: Backoff{Min: time.Millisecond, Max: time.Second}, openWindow: true,
+		Limits: Limits{MaxInFlight: 12, KeyWindow: 3, BufferBytes: 1 << 20}, Retry: Backoff{Min: time.Millisecond, Max: time.Second}, openWindow: true,
 	}
 	w.relay = New(config)
 	w.term, w.asked, w.isProbed = newTerm(w.relay, w), nil, false

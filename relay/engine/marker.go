@@ -31,8 +31,21 @@ const (
 // itself, so that it stops no other row's outcome. So is a row whose outcome the
 // server refuses. Where it refuses all of them, the table's breaker opens.
 type marker struct {
-	control  relay.Control
-	limit    relay.AttemptLimit
+	control relay.Control
+	limit   relay.AttemptLimit
+	markerPorts
+	backlog
+
+	refusals int // of single rows that were set aside since an outcome was committed
+	table    tableBreaker
+	aside    unmarkable
+	locked   lockedRows
+	blockers blockers
+	timer    *time.Timer
+}
+
+// markerPorts are where the loop and the marker speak to each other.
+type markerPorts struct {
 	outcomes *mailbox[outcome]
 	settled  *mailbox[settlement]
 
@@ -43,20 +56,16 @@ type marker struct {
 	// closed, or tried a row.
 	told    atomic.Pointer[writing]
 	changed chan struct{}
+}
 
+// backlog is the outcomes that have come and are not written.
+type backlog struct {
 	received  uint64    // outcomes taken from the mailbox
 	written   uint64    // outcomes committed
 	unwritten []outcome // not tried yet
 	// failed are the ones that the server has refused since the table's breaker opened,
 	// doubtful what is left of them once it has closed.
 	failed, doubtful []outcome
-
-	refusals int // of single rows that were set aside since an outcome was committed
-	table    tableBreaker
-	aside    unmarkable
-	locked   lockedRows
-	blockers blockers
-	timer    *time.Timer
 }
 
 // writing is the marker's state, as the loop sees it.
@@ -70,13 +79,8 @@ type writing struct {
 }
 
 func newMarker(c relay.Control, limit relay.AttemptLimit) *marker {
-	k := &marker{
-		control:  c,
-		limit:    limit,
-		outcomes: newMailbox[outcome](),
-		settled:  newMailbox[settlement](),
-		changed:  make(chan struct{}, 1),
-	}
+	k := &marker{control: c, limit: limit}
+	k.outcomes, k.settled, k.changed = newMailbox[outcome](), newMailbox[settlement](), make(chan struct{}, 1)
 	k.tell()
 	return k
 }

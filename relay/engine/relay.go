@@ -23,14 +23,7 @@ type Config struct {
 	PollInterval time.Duration
 	Tail         TailConfig
 
-	MaxInFlight int // messages published whose outcome is not committed
-	// KeyWindow is how many messages of one key may be with the sink where its lane is not
-	// strict. Zero: 1.
-	KeyWindow   int
-	BufferBytes int64 // of messages in memory, those in flight included
-	// MaxMessageBytes is a limit below the broker's; 0 for the broker's.
-	MaxMessageBytes int64
-
+	Limits
 	// Rate bounds how many messages are published. Zero: no bound.
 	Rate Rate
 	// Retention is how long sent rows are kept. Zero: for ever.
@@ -39,6 +32,24 @@ type Config struct {
 	AttemptLimit  relay.AttemptLimit
 	Retry         Backoff
 	ShutdownGrace time.Duration
+	Patience
+
+	openWindow bool // for tests: a term's window is open from the start
+}
+
+// Limits bound what is in memory and on its way.
+type Limits struct {
+	MaxInFlight int // messages published whose outcome is not committed
+	// KeyWindow is how many messages of one key may be with the sink where its lane is not
+	// strict. Zero: 1.
+	KeyWindow   int
+	BufferBytes int64 // of messages in memory, those in flight included
+	// MaxMessageBytes is a limit below the broker's; 0 for the broker's.
+	MaxMessageBytes int64
+}
+
+// Patience says after how long a relay does something about what does not move.
+type Patience struct {
 	// StallAfter is how long rows may be due, and nothing read, acknowledged or marked,
 	// before that is told as a stall. Zero: 30 s.
 	StallAfter time.Duration
@@ -48,8 +59,6 @@ type Config struct {
 	// HolderAfter is how long a standby waits for the leadership lock before it looks
 	// who holds it. Zero: 30 s.
 	HolderAfter time.Duration
-
-	openWindow bool // for tests: a term's window is open from the start
 }
 
 // TailConfig is what a relay does about the write-ahead log.

@@ -75,7 +75,7 @@ func (s *scenario) begin(c command) {
 	window := c.number("window", 16)
 	config := Config{
 		Sink: s.sink, Logger: slog.New(warnings{slog.DiscardHandler, s}),
-		PollInterval: c.duration("poll", time.Second), MaxInFlight: window, BufferBytes: int64(c.number("buffer", 1<<20)),
+		PollInterval: c.duration("poll", time.Second), Limits: Limits{MaxInFlight: window, BufferBytes: int64(c.number("buffer", 1<<20))},
 		Retry:      Backoff{Min: time.Second, Max: time.Hour},
 		openWindow: !c.has("closed"),
 		Tail:       TailConfig{Wanted: c.has("tail") || c.has("tailing"), ReconcileInterval: c.duration("reconcile", time.Minute), MaxWAL: 1 << 30},

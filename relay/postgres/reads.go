@@ -44,19 +44,29 @@ const (
 type readBlanks struct {
 	Table                             string // quoted
 	Pending, Due, ScheduledRows, Dead string // conditions
-	Keys                              keyFilter
-	Scheduled                         bool
-	Fenced                            bool // see parts.sql
-	Named                             bool // the key can be read
-	Examined                          int64
 	Payload                           payloadKind
-	JSONBWeight, SmallRow             int64
-	Overhead, MaxPlain, MaxKey        int64
-	HeaderCost                        int64
 	// The length of a key as it arrives here, and its bytes.
 	KeyLength, KeyBytes string
+	scanBlanks
+	sizeBlanks
 
 	pruning
+}
+
+// scanBlanks say which rows a scan reads.
+type scanBlanks struct {
+	Keys      keyFilter
+	Scheduled bool
+	Fenced    bool // see parts.sql
+	Named     bool // the key can be read
+	Examined  int64
+}
+
+// sizeBlanks are what a row's size is reckoned with.
+type sizeBlanks struct {
+	JSONBWeight, SmallRow      int64
+	Overhead, MaxPlain, MaxKey int64
+	HeaderCost                 int64
 }
 
 // newReadBlanks: encoding is the database's. The server converts a key on its way
@@ -73,9 +83,12 @@ func newReadBlanks(table schema.Table, payload payloadKind, encoding string) rea
 	return readBlanks{
 		Table:   table.Quoted(),
 		Pending: schema.Pending, Due: schema.Due, ScheduledRows: schema.Scheduled, Dead: schema.Dead,
-		Payload: payload, JSONBWeight: jsonbWeight, SmallRow: smallRow,
-		Overhead: relay.MessageOverhead, MaxPlain: relay.MaxPlain, MaxKey: relay.MaxKeptKey, HeaderCost: relay.HeaderCost,
-		KeyLength: length, KeyBytes: bytes, Examined: examined,
+		Payload: payload, KeyLength: length, KeyBytes: bytes,
+		scanBlanks: scanBlanks{Examined: examined},
+		sizeBlanks: sizeBlanks{
+			JSONBWeight: jsonbWeight, SmallRow: smallRow,
+			Overhead: relay.MessageOverhead, MaxPlain: relay.MaxPlain, MaxKey: relay.MaxKeptKey, HeaderCost: relay.HeaderCost,
+		},
 	}
 }
 

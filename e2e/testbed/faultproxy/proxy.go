@@ -27,6 +27,11 @@ type Proxy struct {
 	held     atomic.Int64
 	accepted atomic.Int64
 
+	switches
+}
+
+// switches are what the proxy was told to do, and the connections that it does it to.
+type switches struct {
 	mu      sync.Mutex
 	refuse  bool
 	closed  bool
@@ -44,7 +49,7 @@ func Start(ctx context.Context, target string) (*Proxy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for fault proxy: %w", err)
 	}
-	p := &Proxy{target: target, listener: l, links: map[*link]struct{}{}}
+	p := &Proxy{target: target, listener: l, switches: switches{links: map[*link]struct{}{}}}
 	p.ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	p.all.Go(p.accept)
 	return p, nil
