@@ -4,11 +4,66 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/authority"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgserver"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
 )
+
+// Both ends show a certificate, and each fault of one is named where the relay says
+// why it does not connect.
+func TestDatabaseCertificatesAreVerifiedOnBothSides(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{cluster: pgtest.Own(t, nil)})
+	ours, other := authority.New(t, "ours"), authority.New(t, "other")
+	serverCert, serverKey := ours.Issue("server")
+	w.serveTLS(serverCert, serverKey, ours.File)
+	w.replaceHBA("host all "+pgserver.Superuser+" 127.0.0.1/32 trust", "hostssl all "+w.role+" 127.0.0.1/32 cert")
+	with := func(pairs ...string) string {
+		cert, key := ours.Issue(w.role)
+		u := withParameters(t, w.relayURL(), "sslmode", "verify-full", "sslrootcert", ours.File, "sslcert", cert, "sslkey", key)
+		return withParameters(t, u, pairs...)
+	}
+	relay := w.relay("OUTBOX_DATABASE_URL", with())
+	w.awaitTailing(relay) // the session that reads the log too
+	w.deliver("oracle.tls")
+	relay.Terminate()
+
+	foreignCert, foreignKey := other.Issue(w.role)
+	w.demandComplaint(with("sslrootcert", other.File), "certificate signed by unknown authority")
+	// A client does not show a certificate of an authority that the server has not asked for.
+	w.demandComplaint(with("sslcert", foreignCert, "sslkey", foreignKey), "connection requires a valid client certificate")
+	w.demandComplaint(with("sslcert", "", "sslkey", ""), "connection requires a valid client certificate")
+
+	elsewhereCert, elsewhereKey := ours.IssueHost("elsewhere.example")
+	w.serveTLS(elsewhereCert, elsewhereKey, "")
+	w.demandComplaint(with(), "cannot validate certificate for 127.0.0.1")
+	expiredCert, expiredKey := ours.IssueExpired("expired")
+	w.serveTLS(expiredCert, expiredKey, "")
+	w.demandComplaint(with(), "certificate has expired")
+}
+
+// demandComplaint waits until the server is as the URL is to find it, and for the
+// relay to say so.
+func (w *world) demandComplaint(url, complaint string) {
+	w.t.Helper()
+	var err error
+	w.await("a connection fails: "+complaint, func() bool {
+		var conn *pgconn.PgConn
+		if conn, err = pgconn.Connect(w.t.Context(), url); err == nil {
+			_ = conn.Close(w.t.Context())
+		}
+		return err != nil && strings.Contains(err.Error(), complaint)
+	})
+	relay := w.relay("OUTBOX_DATABASE_URL", url)
+	relay.AwaitLog(complaint)
+	relay.Terminate()
+}
 
 // secureDatabase has a cluster of the test's own speak TLS, and returns the relay's
 // URL that demands and verifies it.

@@ -56,6 +56,15 @@ func (a *Authority) IssueHost(name string) (certFile, keyFile string) {
 	return a.issue(name, &x509.Certificate{DNSNames: []string{name}})
 }
 
+// IssueExpired is [Authority.Issue], an hour too late.
+func (a *Authority) IssueExpired(name string) (certFile, keyFile string) {
+	a.t.Helper()
+	now := time.Now()
+	return a.issue(name, &x509.Certificate{
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotBefore: now.Add(-2 * time.Hour), NotAfter: now.Add(-time.Hour),
+	})
+}
+
 func (a *Authority) issue(name string, template *x509.Certificate) (certFile, keyFile string) {
 	a.t.Helper()
 	template.Subject = pkix.Name{CommonName: name}
@@ -81,7 +90,9 @@ func (a *Authority) sign(template, parent *x509.Certificate, by *ecdsa.PrivateKe
 		by = key
 	}
 	template.SerialNumber = big.NewInt(time.Now().UnixNano())
-	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	if template.NotAfter.IsZero() {
+		template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, by)
 	if err != nil {
 		a.t.Fatal(err)
