@@ -31,14 +31,14 @@ var connectionMutants = []mutant{
 		file: "sinks/rabbitmq/watch.go",
 		old:  "limit time.Duration) time.Time {\n\tif s.blocked.Load() != nil {",
 		new:  "limit time.Duration) time.Time {\n\tif false {",
-		pkg:  "./sinks/rabbitmq", test: "TestNoTimePassesDuringAnAlarm",
+		pkg:  "./sinks/rabbitmq", test: "TestNoTimePassesWhileTheBrokerIsBlocked",
 	},
 	{
 		rule: "RabbitMQ: time begins anew once the broker is not blocked",
 		file: "sinks/rabbitmq/watch.go",
 		old:  "resumed.After(asked) {",
 		new:  "resumed.IsZero() {",
-		pkg:  "./sinks/rabbitmq", test: "TestNoTimePassesDuringAnAlarm",
+		pkg:  "./sinks/rabbitmq", test: "TestNoTimePassesWhileTheBrokerIsBlocked",
 	},
 	{
 		rule: "RabbitMQ: a blocked broker may read nothing for any time",

@@ -94,7 +94,7 @@ var rabbitmqMutants = []mutant{
 		file: "sinks/rabbitmq/follower.go",
 		old:  " || f.overtaken >= mostOvertaken",
 		new:  "",
-		pkg:  "./sinks/rabbitmq", test: "TestChannelThatIsOwedConfirmsIsReplacedUnderLoad",
+		pkg:  "./sinks/rabbitmq", test: "TestWornChannelIsReplaced",
 	},
 	{
 		rule: "RabbitMQ: writing a message and handing it over are one step",

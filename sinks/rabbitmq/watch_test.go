@@ -40,3 +40,33 @@ func TestQuestionThatABlockCutShortEndsNoConnection(t *testing.T) {
 		}
 	})
 }
+
+// While the broker is blocked it reads nothing, so what it was asked has the whole limit
+// again from when the block is over.
+func TestNoTimePassesWhileTheBrokerIsBlocked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &session{
+			sink: &Sink{changed: newNotice()}, options: Options{SinkOptions: link.SinkOptions{Logger: slog.New(slog.DiscardHandler)}},
+			socket: deaf(t), began: time.Now(),
+		}
+		time.Sleep(time.Second)
+		asked := time.Now()
+		const limit = 10 * time.Second
+		check := func(when string, want time.Time) {
+			if got := s.deadline(asked, limit); !got.Equal(want) {
+				t.Errorf("%s: the limit is over after %v, want %v", when, got.Sub(asked), want.Sub(asked))
+			}
+		}
+		check("at first", asked.Add(limit))
+		time.Sleep(4 * time.Second)
+		s.setBlocked(amqp.Blocking{Active: true, Reason: "low on memory"})
+		time.Sleep(time.Minute)
+		check("while it is blocked", time.Now().Add(limit))
+		s.setBlocked(amqp.Blocking{})
+		resumed := time.Now()
+		time.Sleep(4 * time.Second)
+		check("after that", resumed.Add(limit))
+		asked = time.Now()
+		check("of a later question", asked.Add(limit))
+	})
+}
