@@ -10,22 +10,10 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/await"
 )
-
-// eventually waits for a condition, for ten seconds at most.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for !condition() {
-		if time.Now().After(deadline) {
-			t.Fatal("not seen in time:", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
 
 func gone(path string) bool {
 	_, err := os.Stat(path)
@@ -100,8 +88,8 @@ func TestDeathOfTheProgramLeavesNothing(t *testing.T) {
 	if _, err := fmt.Sscan(line, &path, &pid); err != nil {
 		t.Fatalf("read %q from the program: %v, %v", line, err, readErr)
 	}
-	eventually(t, "the end of the orphaned process", func() bool { return ended(pid) })
-	eventually(t, "the end of the directory", func() bool { return gone(path) })
+	await.Until(t, "the end of the orphaned process", func() bool { return ended(pid) })
+	await.Until(t, "the end of the directory", func() bool { return gone(path) })
 }
 
 func TestOneProcessAtATime(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/await"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/faultproxy"
 )
 
@@ -100,18 +101,6 @@ func deadline(t *testing.T, conn net.Conn, d time.Duration) {
 	t.Helper()
 	if err := conn.SetReadDeadline(time.Now().Add(d)); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// eventually waits for a condition, for ten seconds at most.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for !condition() {
-		if time.Now().After(deadline) {
-			t.Fatal("not seen in time:", what)
-		}
-		time.Sleep(5 * time.Millisecond)
 	}
 }
 
@@ -208,7 +197,7 @@ func TestHeldRepliesAreLostByACut(t *testing.T) {
 	conn := dial(t, p)
 	p.StallReplies(true)
 	send(t, conn, "acted upon")
-	eventually(t, "a held reply", func() bool { return p.HeldReplies() > 0 })
+	await.Until(t, "a held reply", func() bool { return p.HeldReplies() > 0 })
 	if got := e.received(); got != "acted upon" {
 		t.Errorf("the server received %q", got)
 	}
@@ -216,7 +205,7 @@ func TestHeldRepliesAreLostByACut(t *testing.T) {
 	p.Cut()
 	expectReset(t, conn)
 	p.StallReplies(false)
-	eventually(t, "the end of the hold", func() bool { return p.HeldReplies() == 0 })
+	await.Until(t, "the end of the hold", func() bool { return p.HeldReplies() == 0 })
 	again := dial(t, p)
 	send(t, again, "x")
 	expect(t, again, "x")
@@ -227,7 +216,7 @@ func TestHeldRepliesArriveWhenTheStallEnds(t *testing.T) {
 	conn := dial(t, p)
 	p.StallReplies(true)
 	send(t, conn, "late")
-	eventually(t, "a held reply", func() bool { return p.HeldReplies() > 0 })
+	await.Until(t, "a held reply", func() bool { return p.HeldReplies() > 0 })
 	p.Stall(true)
 	p.Stall(false) // the end of the one does not end the other
 	expectNothing(t, conn)
@@ -293,7 +282,7 @@ func TestCloseEndsStalledConnections(t *testing.T) {
 	conn := dial(t, p)
 	p.Stall(true)
 	send(t, conn, "never seen")
-	eventually(t, "the connection", func() bool { return p.Accepted() == 1 })
+	await.Until(t, "the connection", func() bool { return p.Accepted() == 1 })
 	for range 2 {
 		if err := p.Close(); err != nil {
 			t.Fatal(err)

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/await"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/natsserver"
 )
 
@@ -79,7 +79,7 @@ func connect(t *testing.T, url string, options ...nats.Option) *nats.Conn {
 func closeConn(t *testing.T, conn *nats.Conn) {
 	t.Helper()
 	conn.Close()
-	eventually(t, "the end of the connection", conn.IsClosed)
+	await.Until(t, "the end of the connection", conn.IsClosed)
 }
 
 func stream(t *testing.T, conn *nats.Conn) jetstream.JetStream {
@@ -107,16 +107,4 @@ func publish(t *testing.T, js jetstream.JetStream, first, last int) uint64 {
 		sequence = ack.Sequence
 	}
 	return sequence
-}
-
-// eventually waits for a condition, for ten seconds at most.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for !condition() {
-		if time.Now().After(deadline) {
-			t.Fatal("not seen in time:", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/await"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/natsserver"
 )
 
@@ -30,7 +31,7 @@ func TestStreamsAndAddressSurviveAStop(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Error("second stop:", err)
 		}
-		eventually(t, "the loss of the connection", conn.IsClosed)
+		await.Until(t, "the loss of the connection", conn.IsClosed)
 		if again, err := nats.Connect(url); err == nil {
 			again.Close()
 			t.Fatal("a stopped server answers")
@@ -72,7 +73,7 @@ func TestClusterElectsALeader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "a stream of three replicas", func() bool {
+	await.Until(t, "a stream of three replicas", func() bool {
 		_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}, Replicas: 3})
 		return err == nil
 	})

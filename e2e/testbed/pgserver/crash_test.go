@@ -13,10 +13,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/await"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgserver"
 )
 
@@ -67,10 +67,10 @@ func TestKilledProgramLeavesNoServer(t *testing.T) {
 	if err := errors.Join(readErr, pidErr); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the end of the server", func() bool {
+	await.Until(t, "the end of the server", func() bool {
 		return errors.Is(syscall.Kill(postmaster, 0), syscall.ESRCH)
 	})
-	eventually(t, "the end of its directory", func() bool {
+	await.Until(t, "the end of its directory", func() bool {
 		_, err := os.Stat(dir)
 		return errors.Is(err, fs.ErrNotExist)
 	})
@@ -91,14 +91,14 @@ func TestKilledProgramLeavesNoHalfMadeCluster(t *testing.T) {
 	if err := program.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the beginning of initdb", func() bool { return matches(t, tmp, "pgserver-*/data/base") == 1 })
+	await.Until(t, "the beginning of initdb", func() bool { return matches(t, tmp, "pgserver-*/data/base") == 1 })
 	if err := program.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	if err := program.Wait(); err == nil {
 		t.Fatal("the program ended by itself")
 	}
-	eventually(t, "the end of the directory", func() bool { return matches(t, tmp, "pgserver-*") == 0 })
+	await.Until(t, "the end of the directory", func() bool { return matches(t, tmp, "pgserver-*") == 0 })
 }
 
 func matches(t *testing.T, dir, pattern string) int {
@@ -118,16 +118,4 @@ func pidOf(data string) (int, error) {
 	}
 	first, _, _ := strings.Cut(string(text), "\n")
 	return strconv.Atoi(first)
-}
-
-// eventually waits for a condition, for ten seconds at most.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for !condition() {
-		if time.Now().After(deadline) {
-			t.Fatal("not seen in time:", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
 }

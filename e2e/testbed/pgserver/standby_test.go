@@ -3,6 +3,7 @@ package pgserver_test
 import (
 	"testing"
 
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/await"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgserver"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
 )
@@ -30,7 +31,7 @@ func TestStandbyFollowsItsPrimaryAndIsPromoted(t *testing.T) {
 	run(t, conn, "INSERT INTO before VALUES (2)")
 
 	copied := connect(t, second.URL("postgres"))
-	eventually(t, "the second row", func() bool { return ask(t, copied, "SELECT count(*)::text FROM before") == "2" })
+	await.Until(t, "the second row", func() bool { return ask(t, copied, "SELECT count(*)::text FROM before") == "2" })
 	if got := ask(t, copied, "SHOW transaction_read_only"); got != "on" {
 		t.Errorf("transaction_read_only is %q on a standby", got)
 	}
@@ -40,7 +41,7 @@ func TestStandbyFollowsItsPrimaryAndIsPromoted(t *testing.T) {
 
 	// A synchronous one confirms what it has, and the commit returns.
 	pgtest.Synchronize(t, primary.URL("postgres"), "second")
-	eventually(t, "a synchronous standby", func() bool {
+	await.Until(t, "a synchronous standby", func() bool {
 		return ask(t, conn, "SELECT coalesce(max(sync_state), '') FROM pg_stat_replication WHERE application_name = 'second'") == "sync"
 	})
 	run(t, conn, "INSERT INTO before VALUES (3)")
