@@ -55,7 +55,7 @@ vuln: ## look for known vulnerabilities of the dependencies; asks vuln.go.dev
 
 .PHONY: bench
 bench: deps ## measure: the broker alone, the relay, the ratio; memory; takeover
-	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./e2e
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 45m ./e2e
 
 .PHONY: chaos
 chaos: deps ## random faults for as long as CHAOS says, such as CHAOS=10m; RabbitMQ killed ten times
