@@ -223,6 +223,20 @@ var connectionMutants = []mutant{
 		pkg:  "./sinks/rabbitmq", test: "TestMessagesOfOneKeyKeepTheirOrder",
 	},
 	{
+		rule: "RabbitMQ: a run ends with its channel",
+		file: "sinks/rabbitmq/run.go",
+		old:  "r.number.Load() != number || r.channel != nil && r.channel != ch",
+		new:  "r.number.Load() != number",
+		pkg:  "./sinks/rabbitmq", test: "TestLaneEndsWithItsConnection",
+	},
+	{
+		rule: "RabbitMQ: what was in flight in a run when its channel was closed is given back",
+		file: "sinks/rabbitmq/closing.go",
+		old:  "		if e.run != 0 {\n			e.done(relay.Outcome{Class: relay.Withdrawn})",
+		new:  "		if false {\n			e.done(relay.Outcome{Class: relay.Withdrawn})",
+		pkg:  "./sinks/rabbitmq", test: "TestMessagesOfOneKeyKeepTheirOrderWhenAnotherClosesTheChannel",
+	},
+	{
 		rule: "RabbitMQ: a right is added to those that are there",
 		file: "sinks/rabbitmq/rights.go",
 		old:  "_ -> <<W/binary, $|, N/binary>> end, R,",

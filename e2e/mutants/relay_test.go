@@ -316,7 +316,7 @@ var relayMutants = []mutant{
 	{
 		rule: "9: where the broker promises no prefix, the window of a key is bounded",
 		file: "relay/engine/chain.go",
-		old:  "return c.lane.Number != 0 && c.with < window",
+		old:  "return c.lane.Number != 0 && c.span.len < window",
 		new:  "return c.lane.Number != 0",
 		pkg:  "./relay/engine", test: "TestScenarios/09_key_window",
 	},

@@ -20,6 +20,7 @@ type chain struct {
 	name      string
 	lane      relay.Lane  // of those with the sink
 	with      int         // with the sink, not reported
+	span      fifo[*item] // published, from the oldest one on that is with the sink
 	withdrawn []*item     // given back, in any order, while others are with the sink
 	waiting   fifo[*item] // not published
 	hasTurn   bool        // it stands in the dispatcher's queue
@@ -43,7 +44,9 @@ func (c *chain) mayGoOn(window int) bool {
 	case c.lane.Strict:
 		return true
 	}
-	return c.lane.Number != 0 && c.with < window
+	// Counted from the oldest one on: that one may be refused after a long time, and no
+	// more than a window of later ones may be stored before it.
+	return c.lane.Number != 0 && c.span.len < window
 }
 
 // joins says whether the message may go in that lane now: none is with the sink, or
@@ -57,10 +60,22 @@ func (c *chain) joins(l relay.Lane) bool {
 	return true
 }
 
-// left notes that one is no longer with the sink. After the last one, what has
-// been given back waits in front again.
-func (c *chain) left() {
+// publish notes that the first message that waits is with the sink.
+func (c *chain) publish() {
+	m := c.waiting.pop()
+	m.isWithSink = true
+	c.with++
+	c.span.push(m)
+}
+
+// left notes that one is no longer with the sink. After the last one, what has been
+// given back waits in front again.
+func (c *chain) left(m *item) {
+	m.isWithSink = false
 	c.with--
+	for c.span.len > 0 && !c.span.peek().isWithSink {
+		c.span.pop()
+	}
 	if c.with > 0 {
 		return
 	}

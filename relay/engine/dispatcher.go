@@ -130,8 +130,7 @@ func (d *dispatcher) next(suspect func(relay.Ref) bool, laneOf func(*relay.Messa
 			if !c.joins(m.lane) {
 				continue // it has its turn again when those with the sink are reported
 			}
-			c.waiting.pop()
-			c.with++
+			c.publish()
 			d.count++
 			m.number = d.count
 			d.giveTurn(c)
@@ -176,7 +175,7 @@ func (d *dispatcher) reported(m *item) {
 // release lets the next messages of the key go: m has been acknowledged.
 func (d *dispatcher) release(m *item) {
 	if m.chain != nil {
-		d.left(m.chain)
+		d.left(m)
 	}
 }
 
@@ -192,7 +191,7 @@ func (d *dispatcher) withdraw(m *item) {
 		return
 	}
 	m.chain.withdrawn = append(m.chain.withdrawn, m)
-	d.left(m.chain)
+	d.left(m)
 }
 
 // fail ends the chain of m, which will not be acknowledged now, and returns the
@@ -205,13 +204,14 @@ func (d *dispatcher) fail(m *item) []*item {
 	}
 	c.failed = true
 	returned := d.returnChain(c, nil)
-	d.left(c)
+	d.left(m)
 	return returned
 }
 
-// left notes that a message of the chain is no longer with the sink.
-func (d *dispatcher) left(c *chain) {
-	c.left()
+// left notes that a message of a chain is no longer with the sink.
+func (d *dispatcher) left(m *item) {
+	c := m.chain
+	c.left(m)
 	if c.size() == 0 {
 		delete(d.chains, c.name)
 		return
@@ -276,7 +276,7 @@ func (d *dispatcher) valid() bool {
 		with += c.with
 		stuck := c.mayGoOn(d.keyWindow) && !c.hasTurn
 		idle := c.with == 0 && (c.failed || c.size() == 0 || len(c.withdrawn) > 0)
-		if name != c.name || c.with < 0 || stuck || idle || c.size() > max(1, d.chain) {
+		if name != c.name || c.with < 0 || c.with > c.span.len || stuck || idle || c.size() > max(1, d.chain) {
 			return false
 		}
 	}

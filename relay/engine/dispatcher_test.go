@@ -14,7 +14,8 @@ import (
 type model struct {
 	limits
 	messages []*modelMessage
-	failed   map[string]bool // keys of which a message has failed, and others are with the sink
+	span     map[string][]*modelMessage // of each key, what was published while one was with the sink
+	failed   map[string]bool            // keys of which a message has failed, and others are with the sink
 }
 
 type modelMessage struct {
@@ -82,7 +83,9 @@ func (m *model) mayJoin(mm *modelMessage, l relay.Lane) bool {
 			return false
 		}
 	}
-	return len(with) == 0 || l.Strict || len(with) < m.keyWindow
+	span := m.span[mm.Key]
+	oldest := slices.IndexFunc(span, func(o *modelMessage) bool { return o.state == modelPublished })
+	return len(with) == 0 || l.Strict || len(span)-oldest < m.keyWindow
 }
 
 // settle notes that a message of the key was reported: what was withdrawn waits again
@@ -92,6 +95,7 @@ func (m *model) settle(mm *modelMessage) {
 		return
 	}
 	delete(m.failed, mm.Key)
+	delete(m.span, mm.Key)
 	for _, other := range m.ofKey(mm.Key, modelWithdrawn) {
 		other.state = modelQueued
 	}
@@ -161,7 +165,7 @@ func (r *replayer) pick(state modelState, n byte) *modelMessage {
 func replay(t *testing.T, script []byte) {
 	t.Helper()
 	l := limits{window: 7, windowBytes: 2000, chain: 5, keyWindow: 2}
-	r := &replayer{T: t, d: newDispatcher(l, OrderByKey), m: &model{limits: l, failed: map[string]bool{}}}
+	r := &replayer{T: t, d: newDispatcher(l, OrderByKey), m: &model{limits: l, failed: map[string]bool{}, span: map[string][]*modelMessage{}}}
 	for i := range byte(3) {
 		r.endLane(i)
 	}
@@ -267,6 +271,7 @@ func (r *replayer) next() {
 			r.Fatalf("step %d: next gave row %d in lane %v, which may not go", r.step, msg.ID, msg.lane)
 		}
 		mm.state, mm.alone, mm.in = modelPublished, suspicious(msg.Ref), l
+		r.m.span[mm.Key] = append(r.m.span[mm.Key], mm)
 		return
 	}
 	head := r.d.front()

@@ -18,8 +18,9 @@ type item struct {
 	// chain has the messages of its key; nil for a message that waits for no other.
 	chain *chain
 	// lane is the one that it is published in, number grows with each one published.
-	lane   relay.Lane
-	number uint64
+	lane       relay.Lane
+	number     uint64
+	isWithSink bool // of one in a chain: it has not been reported
 	// place is where it waits for its outcome to be committed.
 	place place
 }

@@ -210,7 +210,6 @@ func (t *term) idle() bool { return t.breaker.open || t.stopping }
 
 // publish hands the sink what the window has room for.
 func (t *term) publish() {
-	laned := false
 	for !t.breaker.open {
 		now := time.Now()
 		t.dispatcher.window = t.room(now)
@@ -229,23 +228,22 @@ func (t *term) publish() {
 			continue
 		}
 		t.throttle.went(now)
-		laned = t.handToSink(m) || laned
+		t.handToSink(m)
 		faultpoint("after-publish")
 	}
-	if laned {
-		t.laned.Flush()
+	if t.laned != nil {
+		t.laned.Flush() // also where a lane was only asked for
 	}
 }
 
-// handToSink has the sink publish the message, and says whether that is in a lane.
-func (t *term) handToSink(m *item) bool {
+// handToSink has the sink publish the message, in its lane if it has one.
+func (t *term) handToSink(m *item) {
 	t.withSink.Add(1)
 	if m.lane.Number == 0 {
 		t.config.Sink.Publish(m.Message, t.onReport)
-		return false
+		return
 	}
 	t.laned.PublishIn(m.lane, m.Message, t.onReport)
-	return true
 }
 
 // laneOf is the lane that the message would join now.

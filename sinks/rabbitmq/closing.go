@@ -43,6 +43,11 @@ func (s *session) settleClosedChannel(l *lane, ch *channel, left []entry, cause 
 		}
 		sendAgain(s.sink.suspectLane(), left)
 	default:
+		for _, e := range left {
+			if e.run != 0 {
+				s.sink.suspects.add(e.topic) // else they would come back here
+			}
+		}
 		sendAgain(s.sink.suspectLane(), left)
 	}
 }
@@ -186,9 +191,14 @@ func (s *session) refuseCulprit(e entry, cause *amqp.Error) {
 	e.done(relay.RefusedOutcome(relay.ErrorTypeNacked, "the broker closed the channel because of %s: %w", relay.Quote(m.Topic), cause))
 }
 
-// sendAgain puts messages into the queue of a lane again.
+// sendAgain puts messages into the queue of a lane again. Those of a run are given back:
+// what is queued behind them must not be written before them.
 func sendAgain(l *lane, left []entry) {
 	for _, e := range left {
+		if e.run != 0 {
+			e.done(relay.Outcome{Class: relay.Withdrawn})
+			continue
+		}
 		e.sent = true
 		l.put(e.item)
 	}

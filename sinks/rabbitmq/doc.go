@@ -18,7 +18,9 @@
 // to one channel, and a queue stores what reaches it in that order. There is no order
 // between channels, and a message may be refused and a later one accepted. So if
 // messages must not overtake each other, the caller waits for the acknowledgement of
-// one before it hands over the next.
+// one before it hands over the next. Or it hands them over in one [relay.Lane], which
+// is not strict: they are stored in order, unless the broker refuses one of them. A
+// lane is a run of messages to one channel, and ends with it (see run).
 //
 // Outcomes: every message gets exactly one. What breaks the rules of the wire is
 // rejected before a byte is written. A nack or a return is a refusal. No message is

@@ -1,6 +1,12 @@
 package rabbitmq
 
-import "github.com/outbox-relay/outbox-relay/relay"
+import (
+	"errors"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+var errLostWriting = errors.New("the connection was lost while the message was written")
 
 // item is a message and where its outcome goes. Whoever holds the item reports it. It
 // has one holder at any time: Publish, then a lane's queue, then the lane, then the
@@ -8,7 +14,8 @@ import "github.com/outbox-relay/outbox-relay/relay"
 type item struct {
 	message *relay.Message
 	report  relay.Report
-	sent    bool // it was written before, so a queue may have it
+	run     uint64 // that it has to go in; 0: it goes by itself
+	sent    bool   // it was written before, so a queue may have it
 }
 
 // reportNotTaken reports that the message was not written now, and why.
@@ -18,6 +25,16 @@ func (it item) reportNotTaken(t relay.ErrorType, err error) {
 		return
 	}
 	it.done(relay.UnavailableOutcome(t, err))
+}
+
+// withdraw gives back a message of a run that has ended. One that may end connections when
+// it is written is not hidden by that: it is unknown, so that the relay can find it.
+func (it item) withdraw() {
+	if !it.sent {
+		it.done(relay.Outcome{Class: relay.Withdrawn})
+		return
+	}
+	it.reportNotTaken(relay.ErrorTypeDisconnected, errLostWriting)
 }
 
 func (it item) done(o relay.Outcome) { it.report(it.message, o) }

@@ -21,6 +21,7 @@ type lane struct {
 	queue   *link.Queue[item]
 	encoder encoder
 	aside   *aside // of the lane of late topics, instead of a queue
+	run     run
 }
 
 // laneKind is what messages a lane is for.
@@ -48,19 +49,31 @@ func (l *lane) put(it item) {
 	}
 }
 
-// run writes what is queued until the queue is closed.
-func (l *lane) run() {
+// work writes what is queued until the queue is closed.
+func (l *lane) work() {
 	l.queue.Run(func(items []item, _ bool) {
 		for i := range items {
-			l.publish(items[i])
+			l.handle(items[i])
 			items[i] = item{} // the next one may wait for long, and this one is reported
 		}
 	})
 }
 
+// handle publishes a message. If it is not written, its run has ended: what follows of its
+// key must not be written before it.
+func (l *lane) handle(it item) {
+	if it.run != 0 && it.run != l.run.current() {
+		it.withdraw()
+		return
+	}
+	if !l.publish(it) && it.run != 0 {
+		l.run.begin(l.sink.runs.Add(1))
+	}
+}
+
 // publish reports the message, or passes it on to the quarantine, or writes it and
-// passes it on to the channel's follower.
-func (l *lane) publish(it item) {
+// passes it on to the channel's follower, and then returns true.
+func (l *lane) publish(it item) bool {
 	s := l.sink
 	for {
 		next := s.changed.next() // before the look at what may change
@@ -71,22 +84,22 @@ func (l *lane) publish(it item) {
 		}
 		if bad := validate(it.message, limits{payload: s.MaxMessageBytes(), frame: frame}); bad != nil {
 			it.done(relay.RejectedOutcome(bad))
-			return
+			return false
 		}
 		switch {
 		case s.closing.Load():
 			it.reportNotTaken(relay.ErrorTypeDisconnected, errClosing)
-			return
+			return false
 		case sess == nil:
 			it.reportNotTaken(relay.ErrorTypeDisconnected, err)
-			return
+			return false
 		}
 		if err := sess.obstacle(); err != nil {
 			it.reportNotTaken(relay.ErrorTypeNotReady, err)
-			return
+			return false
 		}
 		if l.divert(it) {
-			return
+			return false
 		}
 		ch := sess.channel(l.number)
 		if ch == nil {
@@ -96,6 +109,10 @@ func (l *lane) publish(it item) {
 		if !l.awaitRoom(sess, ch, next) {
 			continue
 		}
+		if it.run != 0 && !l.run.goesOn(it.run, ch) {
+			it.withdraw()
+			return false
+		}
 		topic := it.message.Topic
 		if !l.write(sess, ch, &it) {
 			continue
@@ -103,7 +120,7 @@ func (l *lane) publish(it item) {
 		if l.kind == suspectLane {
 			l.awaitPassed(sess, ch, topic)
 		}
-		return
+		return true
 	}
 }
 
@@ -111,6 +128,9 @@ func (l *lane) publish(it item) {
 func (l *lane) divert(it item) bool {
 	s, topic := l.sink, it.message.Topic
 	switch suspect := s.suspects.has(topic); {
+	case it.run != 0 && (suspect || s.late.has(topic)):
+		it.withdraw()
+		return true
 	case suspect && l.kind != suspectLane:
 		s.suspectLane().put(it)
 		return true

@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	_ relay.Sink    = (*Sink)(nil)
+	_ relay.Laned   = (*Sink)(nil)
 	_ relay.Pausing = (*Sink)(nil)
 )
 
@@ -29,7 +29,8 @@ type Sink struct {
 	limit    atomic.Int64 // the broker's limit for payloads in bytes, told by a 406; 0: not known
 	closing  atomic.Bool
 	seed     maphash.Seed
-	turn     int // lane of the last message without a key; only Publish uses it
+	runs     atomic.Uint64 // the number of the newest run
+	turn     int           // lane of the last message without a key; only Publish uses it
 
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
@@ -56,7 +57,7 @@ func Open(o Options) (*Sink, error) {
 	}
 	s.addLane(suspectLane, o.Channels, suspectWindow)
 	for _, l := range s.lanes {
-		s.tasks.Go(l.run)
+		s.tasks.Go(l.work)
 	}
 	s.tasks.Go(s.aside.run)
 	s.tasks.Go(func() { s.link.Keep(ctx, newBroker(s)) })
@@ -65,9 +66,11 @@ func Open(o Options) (*Sink, error) {
 }
 
 func (s *Sink) addLane(kind laneKind, number, window int) {
-	s.lanes = append(s.lanes, &lane{
+	l := &lane{
 		sink: s, kind: kind, number: number, window: window, queue: link.NewQueue[item](), encoder: newEncoder(),
-	})
+	}
+	l.run.begin(s.runs.Add(1))
+	s.lanes = append(s.lanes, l)
 }
 
 // Publish implements [relay.Sink]. It never blocks. Messages of a key take one
@@ -81,6 +84,24 @@ func (s *Sink) Publish(m *relay.Message, report relay.Report) {
 	}
 	l.put(item{message: m, report: report})
 }
+
+// Lane implements [relay.Laned]: the run of the lane to which the messages of the key go.
+// There is none for topics that have a lane to themselves. A run is not strict.
+func (s *Sink) Lane(m *relay.Message) relay.Lane {
+	sess, _ := s.link.Current()
+	if sess == nil || !m.Keyed || s.suspects.has(m.Topic) || s.late.has(m.Topic) {
+		return relay.Lane{}
+	}
+	return relay.Lane{Number: s.laneOf(m).run.current()}
+}
+
+// PublishIn implements [relay.Laned].
+func (s *Sink) PublishIn(l relay.Lane, m *relay.Message, report relay.Report) {
+	s.laneOf(m).put(item{message: m, report: report, run: l.Number})
+}
+
+// Flush implements [relay.Laned]: nothing waits for it.
+func (s *Sink) Flush() {}
 
 // laneOf is the ordinary lane of a message: that of its key, or any.
 func (s *Sink) laneOf(m *relay.Message) *lane {

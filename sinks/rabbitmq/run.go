@@ -1,0 +1,32 @@
+package rabbitmq
+
+import "sync/atomic"
+
+// run is what a lane writes to one channel without a gap: a lane of [relay.Lane]. The
+// messages of a key that are in it are stored in their order, unless the broker
+// refuses one of them. It ends with the channel, and whenever the lane does anything else with
+// one of its messages than to write it. What is queued for it then comes back.
+//
+// Schedule that reorders: rows 1 to 4 of a key are in the lane's queue, and 1 and 2 are
+// written. The connection is lost, and another one is there at once. If the lane
+// wrote 3 and 4 to that one, the key would be delivered as 3, 4, 1, 2.
+type run struct {
+	number  atomic.Uint64 // the relay's goroutine reads it
+	channel *channel      // that it is written to; nil before the first message. Of the lane's goroutine
+}
+
+func (r *run) begin(number uint64) {
+	r.number.Store(number)
+	r.channel = nil
+}
+
+func (r *run) current() uint64 { return r.number.Load() }
+
+// goesOn says whether a message of the run with that number may be written to the channel.
+func (r *run) goesOn(number uint64, ch *channel) bool {
+	if r.number.Load() != number || r.channel != nil && r.channel != ch {
+		return false
+	}
+	r.channel = ch
+	return true
+}
