@@ -31,7 +31,7 @@ func BenchmarkRabbitMQ(b *testing.B) {
 
 			w.exec(`TRUNCATE {outbox}`)
 			w.fill(benchRows, benchPayload)
-			rate := w.drainBacklog()
+			rate := w.drainRows(benchRows)
 			w.purgeQueue()
 
 			drained = append(drained, rate)
@@ -99,18 +99,18 @@ func (w *rabbitWorld) purgeQueue() {
 	})
 }
 
-// drainBacklog returns rows per second, from the relay's start until the last row
-// is marked.
-func (w *rabbitWorld) drainBacklog() float64 {
+// drainRows returns rows per second, from the relay's start until the last of a backlog
+// of so many rows is marked.
+func (w *rabbitWorld) drainRows(rows int) float64 {
 	w.t.Helper()
 	began := time.Now()
 	relay := w.relayOf(relaybin.Released)
-	w.awaitFor(10*time.Minute, "the backlog is published", func() bool { return w.messages() >= benchRows })
+	w.awaitFor(10*time.Minute, "the backlog is published", func() bool { return w.messages() >= rows })
 	w.awaitDrained()
 	took := time.Since(began)
 	relay.Terminate()
-	if marked := w.marked(); marked < benchRows {
-		w.t.Fatalf("%d rows are marked, want %d", marked, benchRows)
+	if marked := w.marked(); marked < rows {
+		w.t.Fatalf("%d rows are marked, want %d", marked, rows)
 	}
-	return benchRows / took.Seconds()
+	return float64(rows) / took.Seconds()
 }

@@ -75,4 +75,7 @@ type Limits struct {
 	Forgotten uint64
 	// Unordered: the relay was told to keep no order within a key.
 	Unordered bool
+	// KeyWindow is the relay's OUTBOX_KEY_WINDOW; 0 is 1. At each refusal of a row that many
+	// rows of its key, less one, may overtake it, and no other row may be overtaken.
+	KeyWindow int
 }

@@ -13,7 +13,7 @@ func Judge(committed []Written, received []Delivery, table Table, limits Limits)
 	var findings []Finding
 	findings = append(findings, t.strangers()...)
 	findings = append(findings, t.altered()...)
-	findings = append(findings, t.order()...)
+	findings = append(findings, t.order(table)...)
 	findings = append(findings, t.redeliveries()...)
 	for _, row := range committed {
 		findings = append(findings, t.fate(row, table)...)
@@ -85,24 +85,40 @@ func (t *trial) altered() []Finding {
 
 // order looks at first deliveries only: a redelivery comes after its successors
 // by nature, and the consumer drops it by its id.
-func (t *trial) order() []Finding {
+func (t *trial) order(table Table) []Finding {
 	if t.limits.Unordered {
 		return nil
 	}
 	var findings []Finding
+	arrived := map[string][]Written{} // by key
 	last := map[string]Written{}
 	for _, d := range t.received {
 		row, known := t.rows[d.MessageID]
 		if !known || !row.Keyed || t.first[d.MessageID].StreamSeq != d.StreamSeq {
 			continue
 		}
-		if ahead, found := last[row.Key]; found && ahead.Seq > row.Seq {
+		ahead, found := last[row.Key]
+		switch {
+		case !found || ahead.Seq < row.Seq:
+			last[row.Key] = row
+		case !t.mayBeOvertaken(row, table[row.Ref].Attempts, arrived[row.Key]):
 			findings = append(findings, Overtaken{Row: row, Delivery: d, By: ahead})
-			continue
 		}
-		last[row.Key] = row
+		arrived[row.Key] = append(arrived[row.Key], row)
 	}
 	return findings
+}
+
+// mayBeOvertaken says whether the row's refusals explain how many later ones came before
+// it.
+func (t *trial) mayBeOvertaken(row Written, refusals int, before []Written) bool {
+	later := 0
+	for _, b := range before {
+		if b.Seq > row.Seq {
+			later++
+		}
+	}
+	return later <= refusals*(max(1, t.limits.KeyWindow)-1)
 }
 
 func (t *trial) redeliveries() []Finding {

@@ -80,6 +80,11 @@ var judgeCases = []struct {
 		h.limits.Unordered = true
 		h.received[0].StreamSeq, h.received[1].StreamSeq = 2, 1
 	}, nil},
+	{"overtaken within its window after a refusal", func(h *history) {
+		h.limits.KeyWindow = 2
+		h.table[h.committed[0].Ref] = oracle.RowState{Sent: true, Attempts: 1}
+		h.received[0].StreamSeq, h.received[1].StreamSeq = 2, 1
+	}, nil},
 	{"forgotten by a failover, also where its id and place in the key were used again", func(h *history) {
 		h.limits.Forgotten = 1
 		h.received = append(h.received, delivery(5, h.committed[3]))
@@ -131,6 +136,14 @@ var judgeCases = []struct {
 	}, []oracle.Clause{oracle.ClauseContent}},
 	{"overtaken", func(h *history) {
 		h.received[1].StreamSeq, h.received[3].StreamSeq = 4, 2
+	}, []oracle.Clause{oracle.ClauseOrder}},
+	{"overtaken without a refusal", func(h *history) {
+		h.limits.KeyWindow = 64
+		h.received[0].StreamSeq, h.received[1].StreamSeq = 2, 1
+	}, []oracle.Clause{oracle.ClauseOrder}},
+	{"overtaken after a refusal, with a window of one", func(h *history) {
+		h.table[h.committed[0].Ref] = oracle.RowState{Sent: true, Attempts: 1}
+		h.received[0].StreamSeq, h.received[1].StreamSeq = 2, 1
 	}, []oracle.Clause{oracle.ClauseOrder}},
 	{"overtaken, its redelivery in place", func(h *history) {
 		h.limits.Redeliveries = 1
