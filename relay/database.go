@@ -270,6 +270,9 @@ type Survey struct {
 	// [ChunkRequest.KeyRows], and for each the id after which those rows come. Keys
 	// with a row that waits are not in it.
 	Cut map[string]int64
+	// Blocked has the keys, by their [KeyName], that a dead row blocks, and for each the
+	// id after which rows wait. Rows that wait so are not read.
+	Blocked map[string]int64
 	// Frame is the survey as a pass: what is read later of a key belongs to it.
 	Frame    Pass
 	Snapshot wal.Snapshot

@@ -60,8 +60,8 @@ func TestMigrateMakesAWorkingTableOfAnyName(t *testing.T) {
 				AND num_nulls(key, available_at, sent_at, first_attempt_at, last_error, dead_at) = 6`); n != 1 {
 				t.Errorf("the defaults of a new row are not those of the contract")
 			}
-			if n := value[int](t, conn, "SELECT count(*) FROM pg_index WHERE indrelid = $1::regclass", table); n != 4 {
-				t.Errorf("the table has %d indexes, want the primary key and three more", n)
+			if n := value[int](t, conn, "SELECT count(*) FROM pg_index WHERE indrelid = $1::regclass", table); n != 5 {
+				t.Errorf("the table has %d indexes, want the primary key and four more", n)
 			}
 			if n := value[int](t, conn, "SELECT count(*) FROM pg_publication_tables WHERE pubname = $1 AND schemaname = $2 AND tablename = $3",
 				o.Publication, o.Table.Schema, o.Table.Name); n != 1 {
@@ -81,8 +81,8 @@ func TestLongNamesThatDifferAtTheEndGetIndexesOfTheirOwn(t *testing.T) {
 	for _, last := range []string{"1", "2"} {
 		o := schema.Options{Table: mustTable(strings.Repeat("x", 62) + last), Publication: "p"}
 		migrate(t, conn, o)
-		if n := value[int](t, conn, "SELECT count(*) FROM pg_index WHERE indrelid = $1::regclass", o.Table.Quoted()); n != 4 {
-			t.Errorf("%s has %d indexes, want 4", o.Table, n)
+		if n := value[int](t, conn, "SELECT count(*) FROM pg_index WHERE indrelid = $1::regclass", o.Table.Quoted()); n != 5 {
+			t.Errorf("%s has %d indexes, want 5", o.Table, n)
 		}
 	}
 }

@@ -210,6 +210,13 @@ BEGIN
       WHERE {{dead_rows}};
     RAISE NOTICE 'created index %', {{dead_index_name}};
   END IF;
+  -- Dead letters by their key, for OUTBOX_DEAD_POLICY=block: what is behind one waits. By
+  -- a hash, because a key may be longer than an index takes.
+  IF {{dead_key_index_name}} <> ALL (present) THEN
+    CREATE INDEX {{dead_key_index}} ON {{table}} ({{dead_key_columns}})
+      WHERE {{dead_key_rows}};
+    RAISE NOTICE 'created index %', {{dead_key_index_name}};
+  END IF;
 END $outbox$;
 
 -- The guard. The relay may take a row from the write-ahead log, as it was

@@ -68,7 +68,7 @@ func SQL(o Options) string {
 	addName(values, "publication", cmp.Or(o.Publication, DefaultPublication))
 	addName(values, "guard", o.Table.Guard())
 	addName(values, "truncate_guard", o.Table.TruncateGuard())
-	for i, kind := range []string{"due", "scheduled", "dead"} {
+	for i, kind := range []string{"due", "scheduled", "dead", "dead_key"} {
 		index := o.Table.Indexes()[i]
 		addName(values, kind+"_index", index.Name)
 		values[kind+"_columns"], values[kind+"_rows"] = index.Columns, index.Rows
@@ -119,6 +119,11 @@ const (
 	Scheduled = Pending + ` AND available_at IS NOT NULL AND attempts = 0`
 	// Dead rows were given up.
 	Dead = `sent_at IS NULL AND dead_at IS NOT NULL`
+	// DeadOfKeys are those that may block a key. CASE hides that they are dead rows: a
+	// statement that asks for a key is never answered from the index of those.
+	DeadOfKeys = `CASE WHEN ` + Dead + ` THEN key IS NOT NULL ELSE false END`
+	// KeyHash is what the index of dead rows has of a key.
+	KeyHash = `hashtextextended(key COLLATE "C", 0)`
 )
 
 // Index is a partial index of the migration.
@@ -129,13 +134,19 @@ type Index struct {
 }
 
 // Indexes are the migration's partial indexes: of the due rows, of the scheduled
-// ones, and of the dead ones.
-func (t Table) Indexes() [3]Index {
-	return [3]Index{
+// ones, and of the dead ones, in two orders.
+func (t Table) Indexes() [4]Index {
+	return [4]Index{
 		{Name: t.derive("due_idx"), Columns: "id", Rows: Due},
 		{Name: t.derive("scheduled_idx"), Columns: "available_at, id", Rows: Scheduled},
 		{Name: t.derive("dead_idx"), Columns: "id", Rows: Dead},
+		t.DeadKeyIndex(),
 	}
+}
+
+// DeadKeyIndex is the one of dead rows by their key.
+func (t Table) DeadKeyIndex() Index {
+	return Index{Name: t.derive("dead_key_idx"), Columns: KeyHash + ", id", Rows: DeadOfKeys}
 }
 
 // derive names an object that belongs to the table. Where the table's name

@@ -92,9 +92,13 @@ func openDatabase(c config.Config, host string, log *slog.Logger) (*postgres.Dat
 	if c.AfterSend == config.DeleteSent {
 		afterSend = postgres.Delete
 	}
+	deadPolicy := postgres.SkipDead
+	if c.DeadPolicy == config.DeadBlock {
+		deadPolicy = postgres.BlockDead
+	}
 	database, err := postgres.New(postgres.Options{
 		URL: c.DatabaseURL.Reveal(), ReadURL: reread("OUTBOX_DATABASE_URL", c.DatabaseURL), Table: c.Table, Publication: string(c.Publication),
-		AfterSend: afterSend, Retention: retention(c), Host: host, Logger: log,
+		AfterSend: afterSend, DeadPolicy: deadPolicy, Retention: retention(c), Host: host, Logger: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("OUTBOX_DATABASE_URL: %w", err)

@@ -105,8 +105,13 @@ func (s *scenario) ofTable(name string, c command, input string) bool {
 			key, after, _ := strings.Cut(one, ":")
 			cut[key] = s.ref(after).ID
 		}
+		blocked := make(map[string]int64)
+		for one := range c.list("blocked") {
+			key, after, _ := strings.Cut(one, ":")
+			blocked[key] = s.ref(after).ID
+		}
 		s.answer(readResult{kind: readSurvey, survey: relay.Survey{
-			Complete: !c.has("incomplete"), Rows: s.table(input), Cut: cut, Snapshot: c.snapshot(),
+			Complete: !c.has("incomplete"), Rows: s.table(input), Cut: cut, Blocked: blocked, Snapshot: c.snapshot(),
 			Position: wal.LSN(c.number("position", 1<<32)), NextScheduled: c.duration("next", 0), Synchronous: c.has("synchronous"),
 		}})
 	case "fails": // the statement that is out

@@ -33,8 +33,11 @@ type tail struct {
 	// left there too.
 	parked parkedKeys
 	frames map[string]relay.Pass
-	lag    lagWatch
-	maxWAL int64 // bytes of its log that the server may keep for the slot
+	// blocked are the keys that dead rows block, as the newest survey saw them, each with
+	// the id after which rows wait.
+	blocked map[string]int64
+	lag     lagWatch
+	maxWAL  int64 // bytes of its log that the server may keep for the slot
 
 	began  time.Time // of reading
 	unread time.Time // when the log was last read; zero while it is read

@@ -22,7 +22,7 @@ func (t *tail) read(ev relay.TailEvent, now time.Time) {
 		return
 	}
 	in := t.intake
-	held := in.dispatcher.ordered(m) && (in.holds.blocks(m.KeyName()) || t.parked.has(m.KeyName()))
+	held := in.dispatcher.ordered(m) && (in.holds.blocks(m.KeyName()) || t.parked.has(m.KeyName()) || t.blocks(m))
 	switch t.horizon.judge(ev, in.flight.has(m.Ref), held) {
 	case eventSkip:
 		t.horizon.confirmed(m.Ref)
@@ -36,6 +36,13 @@ func (t *tail) read(ev relay.TailEvent, now time.Time) {
 	if in.holds.full() {
 		t.leave(now, "too many keys wait for rows that were refused", nil)
 	}
+}
+
+// blocks says whether a dead row blocks the row's key, as the newest survey saw it. What
+// has died since then holds its key until the next survey.
+func (t *tail) blocks(m *relay.Message) bool {
+	after, blocked := t.blocked[m.KeyName()]
+	return blocked && m.ID > after
 }
 
 // readAgain judges the event that was kept back, if there is one.
@@ -96,7 +103,7 @@ func (t *tail) survey(now time.Time) {
 func (t *tail) takeSurvey(s relay.Survey, now time.Time) {
 	switch {
 	case !s.Complete:
-		t.leave(now, "catching up: more rows are due, or wait for their retry, than the buffer takes, or PostgreSQL fails on one of them", nil)
+		t.leave(now, "catching up: more rows are due, or wait for their retry, than the buffer takes, or more are dead and block their keys, or PostgreSQL fails on one of them", nil)
 		return
 	case t.surveys.overdue, !t.horizon.covers(s.Snapshot):
 		t.surveys.demand()
@@ -104,6 +111,7 @@ func (t *tail) takeSurvey(s relay.Survey, now time.Time) {
 		return
 	}
 	t.horizon.moveTo(s)
+	t.blocked = s.Blocked
 	maps.DeleteFunc(t.frames, func(key string, _ relay.Pass) bool { return !t.parked.has(key) })
 	for _, row := range s.Rows {
 		t.takeRow(row, s, now)

@@ -33,6 +33,20 @@ var afterSendNames = [...]string{"mark", "delete"}
 // String returns the setting in lower case.
 func (a AfterSend) String() string { return afterSendNames[a] }
 
+// DeadPolicy says whether the rows behind a dead row of their key wait for it.
+type DeadPolicy uint8
+
+// What becomes of the rows behind a dead one.
+const (
+	SkipDead  DeadPolicy = iota // they are published
+	BlockDead                   // they wait until it is replayed or gone
+)
+
+var deadPolicyNames = [...]string{"skip", "block"}
+
+// String returns the setting in lower case.
+func (p DeadPolicy) String() string { return deadPolicyNames[p] }
+
 // Options of a [Database].
 type Options struct {
 	// URL is a libpq URL or keyword string. Several hosts are tried in turn.
@@ -48,6 +62,8 @@ type Options struct {
 	AfterSend AfterSend
 	// Retention of sent rows. Zero: they are kept.
 	Retention Retention
+	// DeadPolicy is [SkipDead] unless set.
+	DeadPolicy DeadPolicy
 	// Host names this relay in pg_stat_activity.
 	Host string
 	// Logger gets the server's notices, at debug level. Nil: they are dropped.
@@ -111,6 +127,10 @@ func (d *Database) Connect(ctx context.Context) (relay.Control, error) {
 		return nil, err
 	}
 	d.tellLater(s, columns)
+	if err := s.checkDeadPolicy(ctx, d.options.DeadPolicy); err != nil {
+		s.close()
+		return nil, err
+	}
 	server, err := s.identify(ctx)
 	if err != nil {
 		s.close()
@@ -144,7 +164,7 @@ func (d *Database) OpenReader(ctx context.Context, leader relay.Control) (relay.
 		return nil, fmt.Errorf("open the read session: %w", err)
 	}
 	sw := &readSession{
-		session: s, pace: &d.pace, unreadable: &d.unreadable, publication: d.options.Publication,
+		session: s, pace: &d.pace, unreadable: &d.unreadable, publication: d.options.Publication, deadPolicy: d.options.DeadPolicy,
 		wake: listener{channel: d.options.Table.WakeChannel()},
 	}
 	if err := sw.describe(ctx); err != nil {

@@ -36,15 +36,9 @@ func (s *session) examineObjects(ctx context.Context, e *Examination, t tableFac
 
 func (s *session) examineIndexes(ctx context.Context, t tableFacts) (relay.Check, error) {
 	check := relay.Check{Name: checkIndexes, Found: "present"}
-	type row struct {
-		Name    string
-		Valid   bool
-		Divided bool // it consists of those of the partitions
-		ByID    bool // of all rows, by id
-	}
-	rows, err := sqltext.All[row](ctx, sqltext.On(s.conn), indexesStatement, sqltext.Args{"table": t.OID})
+	rows, err := s.indexes(ctx, t)
 	if err != nil {
-		return check, s.explain("look up the indexes", err)
+		return check, err
 	}
 	valid := make(map[string]bool, len(rows))
 	byID, divided := false, false
@@ -83,6 +77,22 @@ func (s *session) examineIndexes(ctx context.Context, t tableFacts) (relay.Check
 		check.Fix = strings.Join(fixes, "\n")
 	}
 	return check, nil
+}
+
+// indexFacts is what the catalogs say about an index of the table.
+type indexFacts struct {
+	Name    string
+	Valid   bool
+	Divided bool // it consists of those of the partitions
+	ByID    bool // of all rows, by id
+}
+
+func (s *session) indexes(ctx context.Context, t tableFacts) ([]indexFacts, error) {
+	rows, err := sqltext.All[indexFacts](ctx, sqltext.On(s.conn), indexesStatement, sqltext.Args{"table": t.OID})
+	if err != nil {
+		return nil, s.explain("look up the indexes", err)
+	}
+	return rows, nil
 }
 
 // examineGuard: without its triggers, a row that is changed or deleted in the

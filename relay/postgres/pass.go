@@ -15,6 +15,7 @@ type readSession struct {
 	pace        *pace
 	unreadable  *unreadable
 	publication string
+	deadPolicy  DeadPolicy
 	payload     payloadKind
 	layout      layout
 	statements  reads
@@ -67,7 +68,7 @@ func (s *readSession) describe(ctx context.Context) error {
 	if s.layout, err = s.lookUpLayout(ctx); err != nil {
 		return err
 	}
-	s.statements = newReads(s.table, s.payload, s.pg.ParameterStatus("server_encoding"), s.layout)
+	s.statements = newReads(s.table, s.payload, s.pg.ParameterStatus("server_encoding"), s.layout, s.deadPolicy)
 	return s.planOnce(ctx, s.layout)
 }
 

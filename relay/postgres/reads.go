@@ -8,7 +8,7 @@ import (
 // reads are the statements of a read session, made for the table and the type of its
 // payload.
 type reads struct {
-	begin, frame, scheduled, fetch statement
+	begin, frame, scheduled, blocked, fetch statement
 	// fetchAnywhere finds rows that have another created_at than the scan has read.
 	fetchAnywhere statement
 	scan          map[scanKind]statement
@@ -59,6 +59,7 @@ type scanBlanks struct {
 	Scheduled bool
 	Fenced    bool // see parts.sql
 	Named     bool // the key can be read
+	Block     bool // a dead row blocks its key
 	Examined  int64
 }
 
@@ -92,12 +93,14 @@ func newReadBlanks(table schema.Table, payload payloadKind, encoding string) rea
 	}
 }
 
-func newReads(table schema.Table, payload payloadKind, encoding string, l layout) reads {
+func newReads(table schema.Table, payload payloadKind, encoding string, l layout, p DeadPolicy) reads {
 	blanks := newReadBlanks(table, payload, encoding)
+	blanks.Block = p == BlockDead
 	r := reads{
 		begin:     newStatement("begin", "", blanks),
 		frame:     newStatement("frame", "", blanks),
 		scheduled: newStatement("scheduled", "", blanks),
+		blocked:   newStatement("blocked", "", blanks),
 		fetch:     newStatement("fetch", "", blanks),
 		scan:      make(map[scanKind]statement),
 		name:      make(map[bool]statement),
@@ -111,7 +114,7 @@ func newReads(table schema.Table, payload payloadKind, encoding string, l layout
 	}
 	for _, kind := range []keyFilter{anyKey, exceptKeys, onlyKey} {
 		for _, scheduled := range []bool{false, true} {
-			blanks.Keys, blanks.Scheduled, blanks.Fenced = kind, scheduled, kind != anyKey
+			blanks.Keys, blanks.Scheduled, blanks.Fenced = kind, scheduled, kind != anyKey || blanks.Block
 			variant := "_" + string(kind)
 			if scheduled {
 				variant += "_scheduled"
@@ -120,6 +123,7 @@ func newReads(table schema.Table, payload payloadKind, encoding string, l layout
 			if kind != anyKey {
 				continue
 			}
+			blanks.Fenced = false
 			blanks.Named = true
 			r.name[scheduled] = newStatement("name", variant, blanks)
 			blanks.Named = false

@@ -75,6 +75,11 @@ func (s *readSession) readAll(ctx context.Context, req relay.ChunkRequest) (rela
 	if err != nil || len(pass.Scheduled) > req.Rows {
 		return relay.Survey{}, err
 	}
+	blocked, all, err := s.blocked(ctx)
+	if err != nil || !all {
+		return relay.Survey{}, err
+	}
+	survey.Blocked = blocked
 	survey.Frame = pass
 	survey.Frame.Snapshot = survey.Snapshot
 	rows, bytes := req.Rows, req.Bytes

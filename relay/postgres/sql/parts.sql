@@ -54,7 +54,17 @@ the one by which the relay compares keys: bytes. A list of keys is hashed, and s
 slower for 20,000 than for one. */ -}}
 {{define "asked_for"}}o.id >= @from::bigint AND o.id <= {{if .Fenced}}coalesce(fence.id, @bound::bigint){{else}}@bound::bigint{{end}}
 		{{- if eq .Keys "except"}} AND (o.key IS NULL OR ({{template "key_name" .}}) COLLATE "C" NOT IN (SELECT unnest(@keys::text[]))){{end}}
-		{{- if eq .Keys "only"}} AND ({{template "key_name" .}}) COLLATE "C" = @key::text{{end}}{{end}}
+		{{- if eq .Keys "only"}} AND ({{template "key_name" .}}) COLLATE "C" = @key::text{{end}}
+		{{- if .Block}} AND (o.key IS NULL OR ({{template "dead_before" .}}) IS NULL){{end}}{{end}}
+
+{{- /* Whether a dead row with a lower id blocks the row's key. It is asked of each row, of
+an index that has dead rows only, in the words of that index's condition. id + 0 keeps it
+from being asked of an index of ids. */ -}}
+{{define "dead_before"}}SELECT true FROM {{.Table}} AS d
+			WHERE CASE WHEN d.sent_at IS NULL AND d.dead_at IS NOT NULL THEN d.key IS NOT NULL ELSE false END
+				AND hashtextextended(d.key COLLATE "C", 0) = hashtextextended(o.key COLLATE "C", 0) AND d.key COLLATE "C" = o.key COLLATE "C"
+				AND d.id + 0 < o.id
+			LIMIT 1{{end}}
 
 {{- /* The first rows of a pass after a cursor. Of those that the application has
 scheduled, the beginning of the pass has listed the ids. */ -}}

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/engine"
 )
 
 // check finds what types cannot say. A variable that is at fault already is not
@@ -167,6 +169,9 @@ func (j *judge) pairs(c Config) {
 		} else {
 			j.fault("OUTBOX_RETRY_MAX", problem)
 		}
+	}
+	if c.DeadPolicy == DeadBlock && c.Ordering == engine.OrderNone {
+		j.fault("OUTBOX_DEAD_POLICY", "needs OUTBOX_ORDERING=key: without an order there is nothing behind a dead row")
 	}
 	if c.TLSCertFile != "" && c.TLSKeyFile == "" {
 		j.fault("OUTBOX_TLS_CERT_FILE", "needs OUTBOX_TLS_KEY_FILE, the key of the certificate")

@@ -69,6 +69,7 @@ type Outcomes struct {
 	DeadAfter   time.Duration `env:"OUTBOX_DEAD_AFTER" envDefault:"24h" doc:"time since a row's first refusal before it may be given up"`
 	RetryMin    time.Duration `env:"OUTBOX_RETRY_MIN" envDefault:"1s" doc:"the first pause after a refusal; doubled each time, with jitter"`
 	RetryMax    time.Duration `env:"OUTBOX_RETRY_MAX" envDefault:"5m" doc:"the longest pause"`
+	DeadPolicy  DeadPolicy    `env:"OUTBOX_DEAD_POLICY" envDefault:"skip" oneof:"skip|block" doc:"skip: the rows behind a dead row of their key are published; block: they wait until it is replayed or discarded"`
 	AfterSend   AfterSend     `env:"OUTBOX_AFTER_SEND" envDefault:"mark" oneof:"mark|delete" doc:"mark: set sent_at; delete: remove the row"`
 	TopicsAllow relay.Topics  `env:"OUTBOX_TOPICS_ALLOW" doc:"patterns of the topics that may be published, such as orders.**,billing.*.paid: * is any text without a dot, ** any text; rows with other topics are refused; empty: all topics"`
 }

@@ -51,6 +51,15 @@ const (
 	FastIngestOff  FastIngest = "off"
 )
 
+// DeadPolicy says whether the rows behind a dead row of their key wait for it.
+type DeadPolicy string
+
+// The policies.
+const (
+	DeadSkip  DeadPolicy = "skip"
+	DeadBlock DeadPolicy = "block"
+)
+
 // AfterSend says what becomes of a row once the broker has it.
 type AfterSend string
 
