@@ -38,6 +38,9 @@ func (s *allowing) refuses(m *Message, report Report) bool {
 	if s.topics.Allows(m.Topic) {
 		return false
 	}
+	if m.Own { // rows do not choose the dead-letter topic
+		return false
+	}
 	report(m, RefusedOutcome(ErrorTypeForbidden, "topic %s is not allowed: no pattern of OUTBOX_TOPICS_ALLOW=%s matches it", Quote(m.Topic), s.topics))
 	return true
 }

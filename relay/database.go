@@ -50,6 +50,28 @@ type Database interface {
 	// on the server on which control holds the lock ([ErrNotLeader] if not).
 	// [ErrNoPurge]: it may not. The caller owns the session.
 	OpenPurger(ctx context.Context, control Control) (Purger, error)
+
+	// OpenDeadLetters opens the session that reads dead rows for their copies, on one more
+	// connection and on the server on which control holds the lock ([ErrNotLeader] if not).
+	// The caller owns the session.
+	OpenDeadLetters(ctx context.Context, control Control) (DeadLetters, error)
+}
+
+// DeadLetters reads the dead rows of which a copy is owed to the dead-letter topic, and
+// notes that it was acknowledged. That stands in the table, so a copy is owed until then,
+// whichever relay leads. One goroutine at a time may use it. After an error the session is
+// of no use: close it.
+type DeadLetters interface {
+	// Owed looks at so many dead rows after a cursor, in the order of their ids. It returns
+	// those that owe a copy, the cursor to continue after, and whether there are no more.
+	Owed(ctx context.Context, after int64, rows int) (owed []Ref, cursor int64, end bool, err error)
+	// Letter reads a dead row, without a payload that is longer than so many bytes; false:
+	// it is dead no more.
+	Letter(ctx context.Context, r Ref, longest int64) (DeadLetter, bool, error)
+	// Copied notes that the copy of this death was acknowledged.
+	Copied(ctx context.Context, d DeadLetter) error
+	// Close ends the session without waiting for the server. Idempotent.
+	Close()
 }
 
 // Control is the session that holds the leadership lock and writes outcomes.

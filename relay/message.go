@@ -79,6 +79,9 @@ type Message struct {
 	// read (headers that are not an object of strings, a payload over the limit).
 	// Such a message never reaches a sink: it is dead at once.
 	Defect error
+	// Own: the relay has made the message itself, the copy of a dead row. It may have the
+	// headers that are reserved for the relay.
+	Own bool
 	// Note is a remark for last_error that does not stop delivery, such as a
 	// malformed traceparent; empty for nearly all rows.
 	Note string

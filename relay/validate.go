@@ -14,7 +14,10 @@ var ErrInvalid = errors.New("invalid message")
 // reservedPrefixes are header names that speak to the broker or for the relay.
 // A row that could set them would choose its own message id, roll up a stream
 // or pretend to have another key.
-var reservedPrefixes = [...]string{"nats-", "outbox-"}
+var reservedPrefixes = [...]string{"nats-", ownPrefix}
+
+// ownPrefix is that of the relay's own headers.
+const ownPrefix = "outbox-"
 
 // reservedContentType has a column of its own; a header beside it would make
 // two of them on the wire.
@@ -41,14 +44,14 @@ func Validate(m *Message) error {
 		return invalid("content_type %s contains a control character: remove it", Quote(m.ContentType))
 	}
 	for _, h := range m.Headers {
-		if err := validateHeader(h); err != nil {
+		if err := validateHeader(h, m.Own); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func validateHeader(h Header) error {
+func validateHeader(h Header, own bool) error {
 	switch {
 	case h.Name == "":
 		return invalid("a header has an empty name: name it or remove it")
@@ -62,6 +65,9 @@ func validateHeader(h Header) error {
 		return invalid("header %s is reserved: set the column content_type", Quote(h.Name))
 	}
 	for _, p := range reservedPrefixes {
+		if own && p == ownPrefix {
+			continue
+		}
 		if len(h.Name) >= len(p) && strings.EqualFold(h.Name[:len(p)], p) {
 			return invalid("header %s is reserved (%s*): rename it", Quote(h.Name), p)
 		}

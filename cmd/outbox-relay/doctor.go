@@ -72,7 +72,7 @@ func examine(ctx context.Context, c config.Config) ([]relay.Check, error) {
 	if found.Primary {
 		checks = append(checks, examineLog(ctx, c, host, database)...)
 	}
-	broker, err := examineSink(ctx, c, host, found.Topics)
+	broker, err := examineSink(ctx, c, host, withDeadLetters(found.Topics, c))
 	checks = append(checks, broker...)
 	return append(checks, examineRelay(ctx, c)...), err
 }
@@ -89,4 +89,12 @@ func examineLog(ctx context.Context, c config.Config, host string, database *pos
 		Needed:  c.Mode == config.ReplicationMode,
 		Ungated: c.VisibilityGate == config.GateOff,
 	})
+}
+
+// withDeadLetters are the topics of the table, and the one that gets copies of dead rows.
+func withDeadLetters(topics []string, c config.Config) []string {
+	if c.DeadLetterTopic == "" {
+		return topics
+	}
+	return append(slices.Clip(topics), c.DeadLetterTopic)
 }

@@ -30,11 +30,12 @@ func relayConfig(c config.Config, database relay.Database, sink relay.Sink, log 
 			BufferBytes:     int64(c.BufferBytes),
 			MaxMessageBytes: int64(c.MaxMessageBytes),
 		},
-		AttemptLimit:  relay.AttemptLimit{Attempts: c.MaxAttempts, Age: c.DeadAfter},
-		Retry:         engine.Backoff{Min: c.RetryMin, Max: c.RetryMax},
-		Retention:     retention(c).Age,
-		Rate:          engine.Rate{PerSecond: c.RateLimit, Burst: c.RateBurst},
-		ShutdownGrace: c.ShutdownGrace,
+		DeadLetterTopic: c.DeadLetterTopic,
+		AttemptLimit:    relay.AttemptLimit{Attempts: c.MaxAttempts, Age: c.DeadAfter},
+		Retry:           engine.Backoff{Min: c.RetryMin, Max: c.RetryMax},
+		Retention:       retention(c).Age,
+		Rate:            engine.Rate{PerSecond: c.RateLimit, Burst: c.RateBurst},
+		ShutdownGrace:   c.ShutdownGrace,
 	}
 }
 

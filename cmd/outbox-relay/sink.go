@@ -73,7 +73,7 @@ func sinkOptions(c config.Config, host string, log *slog.Logger) (link.SinkOptio
 	return link.SinkOptions{
 		URLs:            c.SinkURL.Reveal(),
 		ReadURLs:        reread("OUTBOX_SINK_URL", c.SinkURL),
-		Window:          c.MaxInFlight,
+		Window:          c.MaxInFlight + 1, // the copy of a dead row
 		TLS:             link.TLS{CAFile: c.TLSCAFile, CertFile: c.TLSCertFile, KeyFile: c.TLSKeyFile},
 		Topology:        topology,
 		Name:            "outbox-relay " + host + " " + c.Table.String(),

@@ -104,6 +104,20 @@ var sessionMutants = []mutant{
 		pkg:  "./relay/postgres", test: "TestStandbyListensNoMoreUnderAFlood",
 	},
 	{
+		rule: "F9: a copy has an id of its own",
+		file: "relay/deadletter.go",
+		old:  "Ref: Ref{MessageID: d.copyID()}",
+		new:  "Ref: Ref{MessageID: d.MessageID}",
+		pkg:  "./relay", test: "TestCopyOfADeadRowSaysWhyAndWhence",
+	},
+	{
+		rule: "F9: a suspect goes alone, without a copy beside it",
+		file: "relay/engine/dispatcher.go",
+		old:  "(d.unreported.rows > 0 || d.beside)",
+		new:  "d.unreported.rows > 0",
+		pkg:  "./relay/engine", test: "TestSuspectWaitsForACopy",
+	},
+	{
 		rule: "F8: what is behind a dead row is not read",
 		file: "relay/postgres/sql/parts.sql",
 		old:  "{{- if .Block}} AND (o.key IS NULL OR ({{template \"dead_before\" .}}) IS NULL){{end}}",

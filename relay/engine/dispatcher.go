@@ -44,6 +44,8 @@ type dispatcher struct {
 	unreported  tally // with the sink
 	uncommitted int   // published and not committed; at least unreported.rows
 	alone       bool  // a message published alone is unreported
+	// beside: the sink has a message that is none of these.
+	beside bool
 }
 
 // candidate has a turn in the queue: a chain, or a message without a key.
@@ -121,7 +123,7 @@ func (d *dispatcher) next(suspect func(relay.Ref) bool, laneOf func(*relay.Messa
 			return nil
 		}
 		alone := suspect(m.Ref)
-		if alone && d.unreported.rows > 0 {
+		if alone && (d.unreported.rows > 0 || d.beside) {
 			return nil
 		}
 		d.popTurn()

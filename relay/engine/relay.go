@@ -29,6 +29,10 @@ type Config struct {
 	// Retention is how long sent rows are kept. Zero: for ever.
 	Retention time.Duration
 
+	// DeadLetterTopic gets a copy of each dead row; empty: none. The sink has been opened
+	// with a window that is larger than MaxInFlight, by one.
+	DeadLetterTopic string
+
 	AttemptLimit  relay.AttemptLimit
 	Retry         Backoff
 	ShutdownGrace time.Duration

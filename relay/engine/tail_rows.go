@@ -22,7 +22,7 @@ func (t *tail) read(ev relay.TailEvent, now time.Time) {
 		return
 	}
 	in := t.intake
-	held := in.dispatcher.ordered(m) && (in.holds.blocks(m.KeyName()) || t.parked.has(m.KeyName()) || t.blocks(m))
+	held := in.dispatcher.ordered(m) && ((in.holds.blocks(m.KeyName()) || t.parked.has(m.KeyName())) || t.blocks(m))
 	switch t.horizon.judge(ev, in.flight.has(m.Ref), held) {
 	case eventSkip:
 		t.horizon.confirmed(m.Ref)
@@ -103,7 +103,7 @@ func (t *tail) survey(now time.Time) {
 func (t *tail) takeSurvey(s relay.Survey, now time.Time) {
 	switch {
 	case !s.Complete:
-		t.leave(now, "catching up: more rows are due, or wait for their retry, than the buffer takes, or more are dead and block their keys, or PostgreSQL fails on one of them", nil)
+		t.leave(now, "catching up: more rows are due, or wait for their retry, than the buffer takes, or PostgreSQL fails on one of them", nil)
 		return
 	case t.surveys.overdue, !t.horizon.covers(s.Snapshot):
 		t.surveys.demand()

@@ -20,6 +20,7 @@ type term struct {
 	marker   *marker
 	reader   *reader
 	prober   *prober
+	copier   *copier
 	suspects *suspects
 	window   opening
 	breaker  breaker
@@ -54,6 +55,9 @@ func newTerm(r *Relay, control relay.Control) *term {
 	t.prober = newProber(r)
 	t.purge = newPurge(r.config.Retention, func(ctx context.Context) (relay.Purger, error) {
 		return r.config.Database.OpenPurger(ctx, control)
+	})
+	t.copier = newCopier(r.config.DeadLetterTopic, r.messageLimit, func(ctx context.Context) (relay.DeadLetters, error) {
+		return r.config.Database.OpenDeadLetters(ctx, control)
 	})
 	t.reader = &reader{session: newReadSession(r.config.Database, control), flight: t.flight}
 	t.intake = &intake{
@@ -105,6 +109,7 @@ func (r *Relay) lead(ctx context.Context, control relay.Control) error {
 	t.tasks.Go(func() { t.reader.session.run(hard) })
 	t.tasks.Go(func() { t.prober.run(hard) })
 	t.tasks.Go(func() { t.purge.run(hard) })
+	t.tasks.Go(func() { t.copier.run(hard) })
 
 	err := t.loop(ctx, markerDone)
 	if err == nil || errors.Is(err, errSteppedDown) {
@@ -159,6 +164,8 @@ func (t *term) loop(ctx context.Context, markerDone <-chan error) error {
 			}
 		case <-t.reader.session.woken:
 			t.tailing.wakeAt(time.Now())
+		case m := <-t.copies():
+			t.publishCopy(m)
 		case err := <-t.prober.results:
 			t.probed(err)
 		case step := <-t.tailing.steps():
@@ -219,6 +226,7 @@ func (t *term) publish() {
 		if !t.throttle.lets(now) {
 			break
 		}
+		t.dispatcher.beside = t.copier.out.Load()
 		m := t.dispatcher.next(t.suspects.has, t.laneOf)
 		if m == nil {
 			break

@@ -124,6 +124,9 @@ func (j *judge) nats(c Config) {
 	if strings.ContainsAny(c.NATSStream, " \t\r\n.*>/\\") {
 		j.fault("OUTBOX_NATS_STREAM", `expected a stream name: no spaces and none of . * > / \`)
 	}
+	if strings.ContainsAny(c.DeadLetterTopic, " \t\r\n*>#") {
+		j.fault("OUTBOX_DEAD_LETTER_TOPIC", "expected one topic, such as dead.orders: no spaces and no wildcards")
+	}
 	if strings.ContainsAny(c.NATSDomain, " \t\r\n.*>") {
 		j.fault("OUTBOX_NATS_DOMAIN", "expected a domain name: no spaces and none of . * >")
 	}

@@ -64,14 +64,15 @@ type Flow struct {
 
 // Outcomes say what becomes of a row.
 type Outcomes struct {
-	AckTimeout  time.Duration `env:"OUTBOX_ACK_TIMEOUT" envDefault:"0" shown:"the sink's" doc:"how long a message may wait for its acknowledgement; then it counts as refused, and may arrive twice (NATS: 5s, RabbitMQ: 15s)"`
-	MaxAttempts int           `env:"OUTBOX_MAX_ATTEMPTS" envDefault:"10" doc:"refusals after which a row is given up, if OUTBOX_DEAD_AFTER is over too"`
-	DeadAfter   time.Duration `env:"OUTBOX_DEAD_AFTER" envDefault:"24h" doc:"time since a row's first refusal before it may be given up"`
-	RetryMin    time.Duration `env:"OUTBOX_RETRY_MIN" envDefault:"1s" doc:"the first pause after a refusal; doubled each time, with jitter"`
-	RetryMax    time.Duration `env:"OUTBOX_RETRY_MAX" envDefault:"5m" doc:"the longest pause"`
-	DeadPolicy  DeadPolicy    `env:"OUTBOX_DEAD_POLICY" envDefault:"skip" oneof:"skip|block" doc:"skip: the rows behind a dead row of their key are published; block: they wait until it is replayed or discarded"`
-	AfterSend   AfterSend     `env:"OUTBOX_AFTER_SEND" envDefault:"mark" oneof:"mark|delete" doc:"mark: set sent_at; delete: remove the row"`
-	TopicsAllow relay.Topics  `env:"OUTBOX_TOPICS_ALLOW" doc:"patterns of the topics that may be published, such as orders.**,billing.*.paid: * is any text without a dot, ** any text; rows with other topics are refused; empty: all topics"`
+	AckTimeout      time.Duration `env:"OUTBOX_ACK_TIMEOUT" envDefault:"0" shown:"the sink's" doc:"how long a message may wait for its acknowledgement; then it counts as refused, and may arrive twice (NATS: 5s, RabbitMQ: 15s)"`
+	MaxAttempts     int           `env:"OUTBOX_MAX_ATTEMPTS" envDefault:"10" doc:"refusals after which a row is given up, if OUTBOX_DEAD_AFTER is over too"`
+	DeadAfter       time.Duration `env:"OUTBOX_DEAD_AFTER" envDefault:"24h" doc:"time since a row's first refusal before it may be given up"`
+	RetryMin        time.Duration `env:"OUTBOX_RETRY_MIN" envDefault:"1s" doc:"the first pause after a refusal; doubled each time, with jitter"`
+	RetryMax        time.Duration `env:"OUTBOX_RETRY_MAX" envDefault:"5m" doc:"the longest pause"`
+	DeadLetterTopic string        `env:"OUTBOX_DEAD_LETTER_TOPIC" doc:"each dead row is also published there, with its error and origin in headers, under a message id of its own; empty: it is not"`
+	DeadPolicy      DeadPolicy    `env:"OUTBOX_DEAD_POLICY" envDefault:"skip" oneof:"skip|block" doc:"skip: the rows behind a dead row of their key are published; block: they wait until it is replayed or discarded"`
+	AfterSend       AfterSend     `env:"OUTBOX_AFTER_SEND" envDefault:"mark" oneof:"mark|delete" doc:"mark: set sent_at; delete: remove the row"`
+	TopicsAllow     relay.Topics  `env:"OUTBOX_TOPICS_ALLOW" doc:"patterns of the topics that may be published, such as orders.**,billing.*.paid: * is any text without a dot, ** any text; rows with other topics are refused; empty: all topics"`
 }
 
 // Pace says how long sent rows stay, how fast messages go, and how the relay stops.
