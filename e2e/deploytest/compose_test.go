@@ -161,10 +161,7 @@ func TestComposeDeliversAnOrder(t *testing.T) {
 func buildApp(t *testing.T) string {
 	t.Helper()
 	dir := root + "/deploy/app"
-	work, err := os.MkdirTemp(scratch, "app-")
-	if err != nil {
-		t.Fatal(err)
-	}
+	work := t.TempDir()
 	image, err := imagebuild.Build{Dockerfile: dir + "/Dockerfile", Context: dir, Work: work}.Image(t.Context())
 	if err != nil {
 		t.Fatal(err)

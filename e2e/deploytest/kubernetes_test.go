@@ -2,6 +2,7 @@ package deploytest
 
 import (
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -238,9 +239,7 @@ func environment(t *testing.T, c *corev1.Container, objects []runtime.Object) ma
 		for _, object := range objects {
 			if m, ok := object.(*corev1.ConfigMap); ok && m.Name == from.ConfigMapRef.Name {
 				found = true
-				for name, value := range m.Data {
-					values[name] = value
-				}
+				maps.Copy(values, m.Data)
 			}
 		}
 		if !found {

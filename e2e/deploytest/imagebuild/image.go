@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -28,8 +29,10 @@ var epoch = time.Unix(0, 0).UTC()
 
 // assemble makes the image of stages that copy and describe.
 func (p *plan) assemble(ctx context.Context, chain []int) (v1.Image, error) {
-	if runs, err := p.inRoom(chain); err != nil || runs {
-		return nil, fmt.Errorf("%s holds a whole machine and is no image (%v)", p.stages[chain[len(chain)-1]].OrigCmd, err)
+	if runs, err := p.inRoom(chain); err != nil {
+		return nil, err
+	} else if runs {
+		return nil, fmt.Errorf("%s holds a whole machine and is no image", p.stages[chain[len(chain)-1]].OrigCmd)
 	}
 	image := empty.Image
 	config := &v1.ConfigFile{OS: "linux", Architecture: runtime.GOARCH, Created: v1.Time{Time: epoch}}
@@ -158,7 +161,7 @@ func Unpack(image v1.Image, root string) error {
 	archive := tar.NewReader(stream)
 	for {
 		header, err := archive.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

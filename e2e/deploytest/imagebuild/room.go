@@ -30,8 +30,10 @@ func (p *plan) export(ctx context.Context, stage int, file string) (string, erro
 	if err != nil {
 		return "", err
 	}
-	if runs, err := p.inRoom(chain); err != nil || !runs {
-		return "", fmt.Errorf("COPY from stage %d, in which nothing can run (%v)", stage, err)
+	if runs, err := p.inRoom(chain); err != nil {
+		return "", err
+	} else if !runs {
+		return "", fmt.Errorf("COPY from stage %d, in which nothing can run", stage)
 	}
 	if p.rooms[stage] == "" {
 		if err := p.run(ctx, stage, chain); err != nil {
