@@ -65,7 +65,8 @@ func TestDoctorFixesTheTable(t *testing.T) {
 			"",
 		},
 		{
-			"privilege to delete", nil,
+			"privilege to delete",
+			[]string{"REVOKE DELETE ON outbox FROM {role}"},
 			"privileges", relay.Fault,
 			[]string{"lacks privileges on table public.outbox"},
 			"OUTBOX_AFTER_SEND=delete",
