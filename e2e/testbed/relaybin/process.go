@@ -17,7 +17,7 @@ import (
 
 // patience is how long a test waits for what must happen soon; generous, for a
 // machine with two cores and a race detector.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // Process is a relay under way.
 type Process struct {
