@@ -98,7 +98,7 @@ func startOn(t *testing.T, url string, configure func(*engine.Config), before fu
 }
 
 // ackTimeout is for brokers that stall only because the machine is busy.
-const ackTimeout = 5 * time.Second
+const ackTimeout = 30 * time.Second
 
 // run starts a relay and returns how to stop it; it is stopped at the end in
 // any case.
