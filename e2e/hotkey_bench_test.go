@@ -22,7 +22,7 @@ func BenchmarkRefusedHead(b *testing.B) {
 	for b.Loop() {
 		for range rounds {
 			for _, behind := range []int{0, rowsBehind} {
-				took := w.latencies(b, rate, seconds, func(b *testing.B) (stop func()) {
+				took := w.latenciesOver(b, rate, seconds, func(b *testing.B) (stop func()) {
 					w.refuseHeadOf(behind)
 					relay := w.relayOf(relaybin.Released)
 					relay.AwaitLog(`"tailing"`)

@@ -42,8 +42,8 @@ func BenchmarkLatency(b *testing.B) {
 	w := newBenchWorld(b)
 	for b.Loop() {
 		for _, rate := range []int{500, 2000} {
-			floor := w.latencies(b, rate, latencySeconds, w.publishByHand)
-			relayed := w.latencies(b, rate, latencySeconds, func(b *testing.B) (stop func()) {
+			floor := w.latencies(b, rate, w.publishByHand)
+			relayed := w.latencies(b, rate, func(b *testing.B) (stop func()) {
 				relay := w.relayOf(relaybin.Released)
 				relay.AwaitLog(`"tailing"`)
 				return relay.Terminate
@@ -61,9 +61,15 @@ func BenchmarkLatency(b *testing.B) {
 
 func percentile(sorted []time.Duration, p int) time.Duration { return sorted[len(sorted)*p/100] }
 
-// latencies writes at the rate for so many seconds while the publisher runs, and
-// returns what each message took, sorted.
-func (w *world) latencies(b *testing.B, rate, seconds int, publisher func(*testing.B) (stop func())) []time.Duration {
+// latencies writes at the rate while the publisher runs, and returns what each
+// message took, sorted.
+func (w *world) latencies(b *testing.B, rate int, publisher func(*testing.B) (stop func())) []time.Duration {
+	b.Helper()
+	return w.latenciesOver(b, rate, latencySeconds, publisher)
+}
+
+// latenciesOver is latencies for so many seconds.
+func (w *world) latenciesOver(b *testing.B, rate, seconds int, publisher func(*testing.B) (stop func())) []time.Duration {
 	b.Helper()
 	w.purge(b)
 	w.exec(`TRUNCATE {outbox}`)
