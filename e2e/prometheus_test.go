@@ -187,12 +187,7 @@ func TestRulesAreThoseOfTheRelay(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, worldOptions{})
 	relay := w.relay()
-	w.insert(plain(1)) // a histogram begins with its first value
-	var served string
-	w.await("the latency of the first message is served", func() bool {
-		served = scrape(t, relay)
-		return strings.Contains(served, "outbox_delivery_latency_seconds_bucket")
-	})
+	served := scrape(t, relay)
 	rules, err := os.ReadFile("../deploy/prometheus/outbox-relay.rules.yml")
 	if err != nil {
 		t.Fatal(err)

@@ -89,6 +89,7 @@ func newWorld(t testing.TB, o worldOptions) *world {
 		t.Fatal(err)
 	}
 	w.env = map[string]string{
+		"OUTBOX_RETENTION":     "0", // the role may not delete
 		"OUTBOX_DATABASE_URL":  w.relayURL(),
 		"OUTBOX_TABLE":         o.table,
 		"OUTBOX_MAX_IN_FLIGHT": fmt.Sprint(window),

@@ -60,15 +60,12 @@ func Open(ctx context.Context, o Options) (*Telemetry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES: %w", err)
 	}
-	t := &Telemetry{options: o, registry: prometheus.NewRegistry()}
+	t := &Telemetry{options: o, registry: prometheus.NewRegistry(), publish: newPublishMeter(o)}
 	t.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := t.openMeters(ctx, about); err != nil {
 		return nil, err
 	}
 	if err := t.openTracers(ctx, about); err != nil {
-		return nil, errors.Join(err, t.Close(ctx))
-	}
-	if t.publish, err = newPublishMeter(t.meters.Meter(scope), o); err != nil {
 		return nil, errors.Join(err, t.Close(ctx))
 	}
 	return t, nil
@@ -90,7 +87,7 @@ func describe(ctx context.Context, o Options) (*resource.Resource, error) {
 }
 
 func (t *Telemetry) openMeters(ctx context.Context, about *resource.Resource) error {
-	pulled, err := otelprometheus.New(otelprometheus.WithRegisterer(t.registry), otelprometheus.WithoutScopeInfo())
+	pulled, err := otelprometheus.New(otelprometheus.WithRegisterer(t.registry), otelprometheus.WithoutScopeInfo(), otelprometheus.WithProducer(t.publish))
 	if err != nil {
 		return fmt.Errorf("serve metrics: %w", err)
 	}
@@ -98,6 +95,7 @@ func (t *Telemetry) openMeters(ctx context.Context, about *resource.Resource) er
 		sdkmetric.WithResource(about), sdkmetric.WithReader(pulled), sdkmetric.WithExemplarFilter(exemplar.AlwaysOffFilter),
 	}
 	if exported(signalMetrics) {
+		autoexport.WithFallbackMetricProducer(func(context.Context) (sdkmetric.Producer, error) { return t.publish, nil })
 		pushed, err := autoexport.NewMetricReader(ctx)
 		if err != nil {
 			return cannotExport(signalMetrics, err)

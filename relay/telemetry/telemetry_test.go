@@ -238,6 +238,9 @@ func TestEachSeriesIsThereFromTheStart(t *testing.T) {
 			t.Errorf("there is no %s", want)
 		}
 	}
+	if want := `outbox_delivery_latency_seconds_count{table="public.outbox"} 0`; !strings.Contains(got, want) {
+		t.Errorf("there is no %s", want)
+	}
 	for _, cause := range relay.ErrorTypes() {
 		if want := `outbox_publish_failures_total{error_type="` + string(cause) + `",table="public.outbox"} 0`; !strings.Contains(got, want) {
 			t.Errorf("there is no %s", want)
