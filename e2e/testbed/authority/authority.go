@@ -56,7 +56,7 @@ func (a *Authority) IssueHost(name string) (certFile, keyFile string) {
 	return a.issue(name, &x509.Certificate{DNSNames: []string{name}})
 }
 
-// IssueExpired is [Authority.Issue], an hour too late.
+// IssueExpired is [Authority.Issue] with a certificate that is no longer valid.
 func (a *Authority) IssueExpired(name string) (certFile, keyFile string) {
 	a.t.Helper()
 	now := time.Now()

@@ -35,8 +35,8 @@ func (p *Proxy) Stall(on bool) {
 }
 
 // StallReplies holds back what the server sends, while the client's bytes go
-// through. Followed by [Proxy.Cut], the replies are lost: the server has acted,
-// and the client cannot know. Else they arrive when the stall ends.
+// through. If [Proxy.Cut] follows, the replies are lost: the server has acted, and the
+// client cannot know. Otherwise they arrive when the stall ends.
 func (p *Proxy) StallReplies(on bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

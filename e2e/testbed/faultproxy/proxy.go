@@ -30,7 +30,7 @@ type Proxy struct {
 	switches
 }
 
-// switches are what the proxy was told to do, and the connections that it does it to.
+// switches are what the proxy was told to do, and its connections.
 type switches struct {
 	mu      sync.Mutex
 	refuse  bool

@@ -56,7 +56,7 @@ func Main(m *testing.M, ignored ...goleak.Option) int {
 		}
 	}
 	if code != 0 {
-		// A failed test leaves goroutines: they are not the news.
+		// A failed test may leave goroutines. Its failure is the news, not they.
 		return code
 	}
 	if err := goleak.Find(ignored...); err != nil {

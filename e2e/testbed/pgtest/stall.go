@@ -12,9 +12,9 @@ import (
 // patience is how long a server may take for what it does at once.
 const patience = 20 * time.Second
 
-// StallCommits has every commit from now on wait for a synchronous standby that
-// there is not, until release is called, once: such a transaction is in the log and not
-// visible to others. Sessions with synchronous_commit = local, or off, are spared.
+// StallCommits makes every commit wait for a synchronous standby that does not exist,
+// until release is called. Call it once. A transaction that waits so is in the log, and
+// not visible to others. Sessions with synchronous_commit = local, or off, are spared.
 // It is for a cluster of the test's own.
 func StallCommits(t testing.TB, url string) (release func()) {
 	t.Helper()
@@ -29,14 +29,14 @@ func StallCommits(t testing.TB, url string) (release func()) {
 	}
 }
 
-// Synchronize has every commit from now on wait for the standbys that the names
-// stand for, as the setting synchronous_standby_names has them. It is for a cluster
+// Synchronize makes every commit wait for standbys. names is a value of the setting
+// synchronous_standby_names. It is for a cluster
 // of the test's own.
 func Synchronize(t testing.TB, url, names string) {
 	t.Helper()
 	conn := Connect(t, url)
-	// From no standbys to some, a commit may pass without waiting until the
-	// checkpointer knows; from some to others none does.
+	// Where none was set before, commits go on without waiting until the checkpointer has
+	// read the setting.
 	waitForNobody(t, url, conn)
 	setStandbys(t, conn, names)
 }
