@@ -265,6 +265,13 @@ type ChunkRequest struct {
 	// behind one that waits for its retry. 0 is no bound, for keys that do not order.
 	// See [Survey.Cut].
 	KeyRows int
+	// TopicRows is how many rows are wanted of these topics, of which the sink takes
+	// few now. Of further ones that have a key only the names come, see [Row.Left];
+	// those without a key are left out. It does not concern OnlyKey.
+	TopicRows map[string]int
+	// Unordered says that no row waits for another of its key. Then no names come
+	// either.
+	Unordered bool
 }
 
 // Row is one row of a chunk.
@@ -282,12 +289,26 @@ type Row struct {
 	// Late says that the row's transaction may have ended after the pass began. The
 	// pass may then have gone by another row of that transaction and key.
 	Late bool
+	// Left says that the row is due and not wanted, see [ChunkRequest.TopicRows]. Its
+	// message has only its names, with the [KeyName] for a key: the rows of that key
+	// wait for this one.
+	Left bool
+}
+
+// LeftRow is a row with a key that a survey has seen and left in the table, see
+// [Row.Left].
+type LeftRow struct {
+	ID  int64
+	Key string // its [KeyName]
 }
 
 // Survey is all rows that are due or wait for a retry, as one snapshot sees them.
 type Survey struct {
 	Complete bool
 	Rows     []Row // in id order; none unless Complete
+	// Left are the rows of topics of which no more were wanted, in id order. They count
+	// by their own against [ChunkRequest.Bytes], and not against Rows.
+	Left []LeftRow
 	// Cut has the keys, by their [KeyName], that may have more rows than
 	// [ChunkRequest.KeyRows], and for each the id after which those rows come. Keys
 	// with a row that waits are not in it.

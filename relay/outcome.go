@@ -30,9 +30,13 @@ const (
 	// messages of its key that were handed over before it. In a strict lane the broker
 	// has not stored it; elsewhere it may have.
 	Withdrawn
+	// Postponed: the sink takes no more messages of this topic for now, because they
+	// come late and enough of them wait already. Not this message's fault; no attempt
+	// is counted. It stays in the table until the topic has room, and other topics go on.
+	Postponed
 )
 
-var classNames = [...]string{"invalid", "acknowledged", "refused", "rejected", "unavailable", "unknown", "withdrawn"}
+var classNames = [...]string{"invalid", "acknowledged", "refused", "rejected", "unavailable", "unknown", "withdrawn", "postponed"}
 
 // String returns the class in lower case.
 func (c Class) String() string {
@@ -105,4 +109,10 @@ func UnavailableOutcome(t ErrorType, err error) Outcome {
 // UnknownOutcome says that the broker may have the message.
 func UnknownOutcome(t ErrorType, err error) Outcome {
 	return Outcome{Class: Unknown, Type: t, Err: err}
+}
+
+// PostponedOutcome says that the topic of the message has no room now. The error is
+// formatted as by [fmt.Errorf].
+func PostponedOutcome(t ErrorType, format string, args ...any) Outcome {
+	return Outcome{Class: Postponed, Type: t, Err: fmt.Errorf(format, args...)}
 }

@@ -86,6 +86,11 @@ type Status struct {
 	// tails, and UnreadWAL how many of them it has not read, some seconds ago.
 	RetainedWAL, UnreadWAL int64
 
+	// LateTopics counts the topics of which the sink takes few messages now, because
+	// they come late. Their rows wait in the table. LateTopicsTold are some of them.
+	LateTopics     int
+	LateTopicsTold []LateTopic
+
 	InFlight int // published, and the outcome not committed
 	Waiting  int // read, and not published
 	HeldKeys int // wait for a row that was refused, or for the next pass
@@ -116,4 +121,16 @@ type UnmarkableRow struct {
 	Since   time.Time
 	Tries   int
 	Error   string // the server's, which never contains the payload
+}
+
+// MaxLateTopicsTold bounds [Status.LateTopicsTold].
+const MaxLateTopicsTold = 10
+
+// LateTopic is a topic whose rows wait in the table, because few of its messages are
+// tried at once.
+type LateTopic struct {
+	Topic string
+	Since time.Time
+	Tried int    // messages of it that are in memory
+	Why   string // the sink's words
 }

@@ -29,7 +29,7 @@ func (s *readSession) Chunk(ctx context.Context, req relay.ChunkRequest) (relay.
 			if err := s.describe(ctx); err != nil {
 				return relay.Chunk{}, err
 			}
-		case isRowFault(err) && (req.OnlyKey != nil || len(req.ExcludeKeys) > 0):
+		case isRowFault(err) && (req.OnlyKey != nil || len(req.ExcludeKeys) > 0 || len(req.TopicRows) > 0):
 			return s.readWhole(ctx, req)
 		case isRowFault(err) && rows > 1:
 			rows /= 2
@@ -52,7 +52,7 @@ func (s *readSession) Chunk(ctx context.Context, req relay.ChunkRequest) (relay.
 // fails on that one before it comes to any row that was asked for.
 func (s *readSession) readWhole(ctx context.Context, req relay.ChunkRequest) (relay.Chunk, error) {
 	all := req
-	all.ExcludeKeys, all.OnlyKey = nil, nil
+	all.ExcludeKeys, all.OnlyKey, all.TopicRows = nil, nil, nil
 	chunk, err := s.Chunk(ctx, all)
 	excluded := make(map[string]struct{}, len(req.ExcludeKeys))
 	for _, name := range req.ExcludeKeys {

@@ -93,12 +93,18 @@ func Explain(ctx context.Context, leader relay.Control, reading relay.Reader) (m
 	}
 	key := "k"
 	for _, scheduled := range [][]int64{nil, make([]int64, 1000)} {
-		for _, req := range []relay.ChunkRequest{{}, {ExcludeKeys: texts}, {OnlyKey: &key}} {
+		for _, req := range []relay.ChunkRequest{
+			{},
+			{ExcludeKeys: texts},
+			{OnlyKey: &key},
+			{TopicRows: map[string]int{"t": 0}},
+			{TopicRows: map[string]int{"t": 0}, ExcludeKeys: texts},
+		} {
 			req.Pass = relay.Pass{Bound: 1 << 40, Start: time.Now(), Scheduled: scheduled}
 			req.After = -1
 			kind, given, _ := scanArgs(req, 1000)
 			statements := []statement{s.statements.scan[kind]}
-			if kind.keys == anyKey {
+			if kind.keys == anyKey && !kind.topics {
 				statements = append(statements, s.statements.name[kind.scheduled])
 			}
 			for _, st := range statements {

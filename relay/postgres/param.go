@@ -28,6 +28,13 @@ const postgresEpoch = 946_684_800_000_000
 
 func int8Param(v int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(v)) }
 
+func boolParam(v bool) []byte {
+	if v {
+		return []byte{1}
+	}
+	return []byte{0}
+}
+
 func instantParam(t time.Time) []byte { return int8Param(microseconds(t)) }
 
 // microseconds is a time as PostgreSQL counts it.

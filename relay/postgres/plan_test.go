@@ -147,7 +147,7 @@ func TestNoPlanDependsOnStatistics(t *testing.T) {
 				t.Log(text)
 			}
 		}
-		if len(plans) != 27 {
+		if len(plans) != 31 {
 			t.Errorf("%d statements", len(plans))
 		}
 		leader.Close()

@@ -29,6 +29,7 @@ const maxScheduled = 16_384
 type scanKind struct {
 	keys      keyFilter
 	scheduled bool // rows that the application has scheduled are due
+	topics    bool // no more rows are wanted of some topics; not with onlyKey
 }
 
 // keyFilter chooses rows by their keys, in the words of the SQL.
@@ -57,6 +58,7 @@ type readBlanks struct {
 type scanBlanks struct {
 	Keys      keyFilter
 	Scheduled bool
+	Topics    bool // no more rows are wanted of some topics
 	Fenced    bool // see parts.sql
 	Named     bool // the key can be read
 	Block     bool // a dead row blocks its key
@@ -112,23 +114,45 @@ func newReads(table schema.Table, payload payloadKind, encoding string, l layout
 		located.pruning = l.forRow()
 		r.fetch = newStatement("fetch", "_partition", located)
 	}
-	for _, kind := range []keyFilter{anyKey, exceptKeys, onlyKey} {
-		for _, scheduled := range []bool{false, true} {
-			blanks.Keys, blanks.Scheduled, blanks.Fenced = kind, scheduled, kind != anyKey || blanks.Block
-			variant := "_" + string(kind)
-			if scheduled {
-				variant += "_scheduled"
-			}
-			r.scan[scanKind{kind, scheduled}] = newStatement("scan", variant, blanks)
-			if kind != anyKey {
-				continue
-			}
-			blanks.Fenced = false
-			blanks.Named = true
-			r.name[scheduled] = newStatement("name", variant, blanks)
-			blanks.Named = false
-			r.nameless[scheduled] = newStatement("name", variant+"_nameless", blanks)
+	for _, kind := range scanKinds() {
+		blanks.Keys, blanks.Scheduled, blanks.Topics = kind.keys, kind.scheduled, kind.topics
+		blanks.Fenced = kind.keys != anyKey || kind.topics || blanks.Block
+		variant := kind.variant()
+		r.scan[kind] = newStatement("scan", variant, blanks)
+		if kind.keys != anyKey || kind.topics {
+			continue
 		}
+		blanks.Fenced = false
+		blanks.Named = true
+		r.name[kind.scheduled] = newStatement("name", variant, blanks)
+		blanks.Named = false
+		r.nameless[kind.scheduled] = newStatement("name", variant+"_nameless", blanks)
 	}
 	return r
+}
+
+// scanKinds lists the variants that there are.
+func scanKinds() []scanKind {
+	var kinds []scanKind
+	for _, scheduled := range []bool{false, true} {
+		for _, keys := range []keyFilter{anyKey, exceptKeys, onlyKey} {
+			kinds = append(kinds, scanKind{keys: keys, scheduled: scheduled})
+		}
+		for _, keys := range []keyFilter{anyKey, exceptKeys} {
+			kinds = append(kinds, scanKind{keys: keys, scheduled: scheduled, topics: true})
+		}
+	}
+	return kinds
+}
+
+// variant tells the statements of the kinds apart.
+func (k scanKind) variant() string {
+	variant := "_" + string(k.keys)
+	if k.scheduled {
+		variant += "_scheduled"
+	}
+	if k.topics {
+		variant += "_topics"
+	}
+	return variant
 }

@@ -102,7 +102,7 @@ func scanArgs(req relay.ChunkRequest, rows int) (kind scanKind, given args, end 
 		bound = scheduled[rows-1]
 		end = &bound
 	}
-	kind = scanKind{anyKey, len(scheduled) > 0}
+	kind = scanKind{keys: anyKey, scheduled: len(scheduled) > 0}
 	given = args{
 		"from": int8Param(from), "bound": int8Param(bound),
 		"start": instantParam(req.Pass.Start), "rows": int8Param(int64(rows)),
@@ -116,7 +116,21 @@ func scanArgs(req relay.ChunkRequest, rows int) (kind scanKind, given args, end 
 	case len(req.ExcludeKeys) > 0:
 		kind.keys, given["keys"] = exceptKeys, textArray(req.ExcludeKeys)
 	}
+	if topics := unwanted(req); len(topics) > 0 && req.OnlyKey == nil {
+		kind.topics, given["topics"], given["unordered"] = true, textArray(topics), boolParam(req.Unordered)
+	}
 	return kind, given, end
+}
+
+// unwanted are the topics of which no more rows are wanted.
+func unwanted(req relay.ChunkRequest) []string {
+	var topics []string
+	for topic, rows := range req.TopicRows {
+		if rows <= 0 {
+			topics = append(topics, topic)
+		}
+	}
+	return topics
 }
 
 // scanned reads the rows of scan.sql. weight is what a stored byte of a payload
@@ -124,7 +138,7 @@ func scanArgs(req relay.ChunkRequest, rows int) (kind scanKind, given args, end 
 func (d *decoder) scanned(c *columns, weight int64, expansion float64) func(row [][]byte) entry {
 	head := d.head(c)
 	topic, key, contentType, headers, payload := c.at("topic"), c.at("key"), c.at("content_type"), c.at("headers"), c.at("payload")
-	weighed, writer, refused := c.at("weight"), c.at("writer"), c.at("refused")
+	weighed, writer, refused, stays := c.at("weight"), c.at("writer"), c.at("refused"), c.at("stays")
 	var v relay.RowValues // one for all rows, which is one allocation less for each
 	return func(row [][]byte) entry {
 		v = relay.RowValues{}
@@ -142,7 +156,8 @@ func (d *decoder) scanned(c *columns, weight int64, expansion float64) func(row 
 		v.Topic, v.Key, v.ContentType = relay.NewValue(row[topic]), relay.NewValue(row[key]), relay.NewValue(row[contentType])
 		v.Headers, v.Payload = relay.NewValue(row[headers]), d.kept(row[payload])
 		e.row.Wait = d.wait(available)
-		d.rows.Read(m, &v, e.row.Wait == 0, d.limit)
+		e.row.Left = e.row.Wait == 0 && boolOf(row[stays])
+		d.rows.Read(m, &v, e.row.Wait == 0 && !e.row.Left, d.limit)
 		e.size = m.Size
 		return e
 	}

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -84,22 +85,28 @@ func (s *readSession) readAll(ctx context.Context, req relay.ChunkRequest) (rela
 	survey.Frame.Snapshot = survey.Snapshot
 	rows, bytes := req.Rows, req.Bytes
 	req.Pass, req.After = pass, beforeAllIDs
-	share := keyShare{most: req.KeyRows}
-	excluded := req.ExcludeKeys
+	share := keyShare{most: req.KeyRows, topics: maps.Clone(req.TopicRows)}
+	excluded, leftBytes := req.ExcludeKeys, req.Bytes
 	for {
 		req.Rows, req.Bytes = rows-len(survey.Rows), bytes
-		if req.Rows <= 0 {
+		if req.Rows <= 0 || leftBytes <= 0 {
 			return relay.Survey{}, nil
 		}
-		req.ExcludeKeys = append(slices.Clip(excluded), share.closed...)
+		req.ExcludeKeys, req.TopicRows = append(slices.Clip(excluded), share.closed...), share.topics
 		chunk, err := s.read(ctx, req, s.pace.rows(req))
 		if err != nil {
 			return survey, err
 		}
 		for _, row := range chunk.Rows {
-			if share.takes(row) {
+			switch share.takes(row) {
+			case shareTaken:
 				bytes -= row.Size
 				survey.Rows = append(survey.Rows, row)
+			case shareLeft:
+				left := relay.LeftRow{ID: row.ID, Key: row.KeyName()}
+				leftBytes -= leftOverhead + int64(len(left.Key))
+				survey.Left = append(survey.Left, left)
+			case shareDropped:
 			}
 		}
 		switch {
@@ -113,41 +120,97 @@ func (s *readSession) readAll(ctx context.Context, req relay.ChunkRequest) (rela
 	}
 }
 
-// keyShare bounds what a survey reads of one key. A million rows behind a head that
-// waits for its retry, or that is due, would fill any buffer, and the survey would
-// never be complete: of the former it needs none, and of the latter no more than the
-// key's chain takes.
+// leftOverhead is what a [relay.LeftRow] costs in memory, beside its key.
+const leftOverhead = 64
+
+// keyShare bounds what a survey reads of one key, and of topics that are full. A
+// million rows behind a head that waits for its retry, or that is due, would fill any
+// buffer, and the survey would never be complete: of the former it needs none, and of
+// the latter no more than the key's chain takes. The same is true of a topic.
 type keyShare struct {
 	most   int            // rows of a key; 0 for no bound, and no waiting behind others
+	topics map[string]int // rows that are still wanted of topics, of which few are
 	counts map[string]int // of the rows of each key
 	closed []string       // the keys of which no more rows are read
 	cut    map[string]int64
 }
 
-// takes says whether the row belongs to the survey.
-func (k *keyShare) takes(row relay.Row) bool {
-	if k.most == 0 || !row.Keyed {
-		return true
+// maxClosed bounds the keys that go with every statement. Rows of further ones that have
+// a row that is left come, and are the caller's to drop.
+const maxClosed = 16_384
+
+// shared is what a survey does with a row.
+type shared uint8
+
+const (
+	shareTaken   shared = iota + 1 // it belongs to the survey
+	shareLeft                      // only its names do
+	shareDropped                   // it is read later
+)
+
+var sharedNames = [...]string{"", "taken", "left", "dropped"}
+
+// String returns it in lower case.
+func (s shared) String() string { return sharedNames[s] }
+
+// takes says what to do with the row.
+func (k *keyShare) takes(row relay.Row) shared {
+	ordered := k.most > 0 && row.Keyed
+	name := ""
+	if ordered {
+		if name = row.KeyName(); k.counts[name] >= k.most {
+			return shareDropped
+		}
 	}
-	if k.counts == nil {
-		k.counts, k.cut = make(map[string]int), make(map[string]int64)
-	}
-	name := row.KeyName()
-	n := k.counts[name]
-	if n >= k.most {
-		return false
-	}
-	k.counts[name] = n + 1
 	switch {
-	case row.Wait > 0:
-		k.counts[name] = k.most
-	case n+1 == k.most:
-		k.cut[name] = row.ID
-	default:
-		return true
+	case row.Left || row.Wait == 0 && k.isFull(row.Topic):
+		if !ordered {
+			return shareDropped
+		}
+		if len(k.closed) < maxClosed {
+			k.close(name)
+		}
+		return shareLeft
+	case ordered && row.Wait > 0:
+		k.close(name)
+	case ordered:
+		k.count(row, name)
 	}
+	return shareTaken
+}
+
+// isFull says whether no more rows of the topic are wanted, and counts this one if it is.
+func (k *keyShare) isFull(topic string) bool {
+	wanted, few := k.topics[topic]
+	if few && wanted > 0 {
+		k.topics[topic] = wanted - 1
+	}
+	return few && wanted <= 0
+}
+
+// count counts a row of the key.
+func (k *keyShare) count(row relay.Row, name string) {
+	k.set(name, k.counts[name]+1)
+	if k.counts[name] == k.most {
+		k.closed = append(k.closed, name)
+		if k.cut == nil {
+			k.cut = make(map[string]int64)
+		}
+		k.cut[name] = row.ID
+	}
+}
+
+// close has no more rows of the key read.
+func (k *keyShare) close(name string) {
+	k.set(name, k.most)
 	k.closed = append(k.closed, name)
-	return true
+}
+
+func (k *keyShare) set(name string, count int) {
+	if k.counts == nil {
+		k.counts = make(map[string]int)
+	}
+	k.counts[name] = count
 }
 
 // beforeAllIDs is a cursor.

@@ -55,6 +55,7 @@ slower for 20,000 than for one. */ -}}
 {{define "asked_for"}}o.id >= @from::bigint AND o.id <= {{if .Fenced}}coalesce(fence.id, @bound::bigint){{else}}@bound::bigint{{end}}
 		{{- if eq .Keys "except"}} AND (o.key IS NULL OR ({{template "key_name" .}}) COLLATE "C" NOT IN (SELECT unnest(@keys::text[]))){{end}}
 		{{- if eq .Keys "only"}} AND ({{template "key_name" .}}) COLLATE "C" = @key::text{{end}}
+		{{- if .Topics}} AND (o.key IS NOT NULL AND NOT @unordered::boolean OR NOT {{template "stays" .}}){{end}}
 		{{- if .Block}} AND (o.key IS NULL OR ({{template "dead_before" .}}) IS NULL){{end}}{{end}}
 
 {{- /* Whether a dead row with a lower id blocks the row's key. It is asked of each row, of
@@ -65,6 +66,10 @@ from being asked of an index of ids. */ -}}
 				AND hashtextextended(d.key COLLATE "C", 0) = hashtextextended(o.key COLLATE "C", 0) AND d.key COLLATE "C" = o.key COLLATE "C"
 				AND d.id + 0 < o.id
 			LIMIT 1{{end}}
+
+{{- /* Whether no more rows of the topic are wanted. Of those that have a key the names
+are read nevertheless: the other rows of the key wait for them. */ -}}
+{{define "stays"}}{{if .Topics}}coalesce(o.topic COLLATE "C" IN (SELECT unnest(@topics::text[])), false){{else}}false{{end}}{{end}}
 
 {{- /* The first rows of a pass after a cursor. Of those that the application has
 scheduled, the beginning of the pass has listed the ids. */ -}}
