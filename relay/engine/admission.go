@@ -12,15 +12,17 @@ const (
 	rowWaiting                       // it waits for its retry, or for its time
 	rowLate                          // the pass may have gone by another row of its key
 	rowFull                          // its key's chain takes no more
+	rowLeft                          // its topic is full
 )
 
-var admissionNames = [...]string{"", "taken", "in flight", "held", "waiting", "late", "full"}
+var admissionNames = [...]string{"", "taken", "in flight", "held", "waiting", "late", "full", "left"}
 
 // String returns the admission in lower case.
 func (a admission) String() string { return admissionNames[a] }
 
 // take hands one row to the dispatcher, unless it is on its way already or has to
-// wait for another row of its key. A row that waits, or is late, holds its key. What
+// wait for another row of its key. A row that waits, or is late, or is left because its
+// topic is full, holds its key. What
 // becomes of a row whose chain is full is up to the caller: a pass comes back to
 // it, and a survey does not.
 //
@@ -36,6 +38,12 @@ func (in *intake) take(row relay.Row) admission {
 		return rowInFlight
 	case ordered && (in.parks(m.KeyName()) || in.holds.blocks(m.KeyName())):
 		return rowHeld
+	case row.Left, row.Wait == 0 && !in.topics.hasRoom(m.Topic):
+		if ordered {
+			in.holds.leave(m.KeyName())
+		}
+		in.topics.meet(m.Topic)
+		return rowLeft
 	case ordered && row.Late:
 		in.holds.hold(m.KeyName())
 		return rowLate
@@ -49,6 +57,8 @@ func (in *intake) take(row relay.Row) admission {
 	if !in.dispatcher.add(it) {
 		return rowFull
 	}
+	in.topics.take(it)
+	in.topics.meet(m.Topic)
 	in.flight.add(it)
 	return rowTaken
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"math/rand/v2"
+	"slices"
 
 	"github.com/outbox-relay/outbox-relay/relay"
 )
@@ -141,6 +142,7 @@ func (d *dispatcher) next(suspect func(relay.Ref) bool, laneOf func(*relay.Messa
 		d.queued.sub(m)
 		d.unreported.add(m)
 		d.uncommitted++
+		m.withSink = true
 		return m
 	}
 }
@@ -169,7 +171,7 @@ func (d *dispatcher) pickAny() {
 // Ref is needed, so payload and headers are freed.
 func (d *dispatcher) reported(m *item) {
 	d.unreported.sub(m)
-	d.alone = false
+	d.alone, m.withSink = false, false
 	m.Payload, m.Headers = nil, nil
 	m.Key = m.KeyName()
 }
@@ -185,7 +187,7 @@ func (d *dispatcher) release(m *item) {
 // a message of its key has failed.
 func (d *dispatcher) withdraw(m *item) {
 	d.unreported.sub(m)
-	d.alone = false
+	d.alone, m.withSink = false, false
 	d.uncommitted--
 	d.queued.add(m)
 	if m.chain == nil {
@@ -261,6 +263,51 @@ func (d *dispatcher) returnChain(c *chain, to []*item) []*item {
 	}
 	for _, m := range to[from:] {
 		d.queued.sub(m)
+	}
+	return to
+}
+
+// returnTopic takes out the messages of a topic that are not with the sink, and what waits
+// behind them in the chains of their keys. The caller holds the keys.
+func (d *dispatcher) returnTopic(topic string) []*item {
+	var returned []*item
+	for n := d.ready.len; n > 0; n-- {
+		first := d.ready.pop()
+		if first.item == nil || first.item.Topic != topic {
+			d.ready.push(first)
+			continue
+		}
+		d.queued.sub(first.item)
+		returned = append(returned, first.item)
+	}
+	for name, c := range d.chains {
+		returned = d.returnFrom(c, topic, returned)
+		if c.size() == 0 {
+			delete(d.chains, name)
+		}
+	}
+	return returned
+}
+
+// returnFrom takes out the messages of a chain that are not with the sink, from the first
+// one of the topic on.
+func (d *dispatcher) returnFrom(c *chain, topic string, to []*item) []*item {
+	if slices.ContainsFunc(c.withdrawn, func(m *item) bool { return m.Topic == topic }) {
+		return d.returnChain(c, to)
+	}
+	kept := 0
+	for kept < c.waiting.len && c.waiting.at(kept).Topic != topic {
+		kept++
+	}
+	for n := c.waiting.len; n > 0; n-- {
+		m := c.waiting.pop()
+		if kept > 0 {
+			kept--
+			c.waiting.push(m)
+			continue
+		}
+		d.queued.sub(m)
+		to = append(to, m)
 	}
 	return to
 }

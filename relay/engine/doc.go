@@ -25,6 +25,8 @@
 //     only until its chain in memory empties: the pass or the tail then reads on.
 //   - A row returns to the table when it leaves memory unpublished, and is left to
 //     the table when it never came into memory.
+//   - A topic is full while the sink takes no more of its messages, because they come
+//     late and enough of them wait already. Its rows are left to the table.
 //   - A row is late if the running pass may have gone by another row of its key.
 //   - A suspect is a message that was in flight at two losses of the connection in a
 //     row, and may be their cause.

@@ -29,6 +29,9 @@ func (q *fifo[T]) pushFront(v T) {
 // peek returns the oldest element; the queue must not be empty.
 func (q *fifo[T]) peek() T { return q.ring[q.head] }
 
+// at returns the i-th element, counted from the front.
+func (q *fifo[T]) at(i int) T { return q.ring[(q.head+i)%len(q.ring)] }
+
 // pop removes and returns the oldest element; the queue must not be empty.
 func (q *fifo[T]) pop() T {
 	var zero T

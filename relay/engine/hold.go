@@ -14,26 +14,31 @@ import "hash/maphash"
 // may bring the key's rows again. That pass reads in id order, so it meets the first
 // one first. If that one is still waiting, the pass renews the hold.
 //
-// When a broker refuses everything, millions of keys can be held. The first
-// maxHeldKeys are kept as they are, so that chunks leave them out. Of the others only
-// a hash is kept, and their rows are skipped when they come. Two keys with the same
-// hash, once in 2^64, wait for each other.
+// When a broker refuses everything, or a topic is full for a night, millions of keys can
+// be held. The first ones are kept as they are, so that chunks leave them out. Of the others
+// only a hash is kept, and their rows are skipped when they come. Two keys with the same
+// hash, once in 2^64, wait for each other. Of still more keys a filter is kept, which takes
+// some others for held, for the time of a pass.
 type holds struct {
 	// awaited counts what has to be over before the hold of a key may end: refusals that
 	// are not committed, and messages behind them that the sink has not reported.
 	awaited map[string]int
 	more    map[uint64]struct{}
+	many    keyFilter
 	// Those that ended when the last snapshot began.
 	ended     map[string]struct{}
 	endedMore map[uint64]struct{}
+	endedMany keyFilter
 	seed      maphash.Seed
 }
 
 const (
 	// maxHeldKeys go with every chunk to the database.
 	maxHeldKeys = 20_000
-	// maxHashedKeys bounds the memory, to some 40 MiB. A pass that meets more ends: a
-	// broker that refuses so many keys would refuse the others too.
+	// maxLeftKeys of them may wait for a row of a full topic. Of such rows a chunk brings
+	// the keys only, so there is little to leave out, unless the key is hot.
+	maxLeftKeys = 1000
+	// maxHashedKeys bounds the memory, to some 40 MiB.
 	maxHashedKeys = 2_000_000
 )
 
@@ -53,7 +58,25 @@ func (h *holds) hold(key string) {
 		h.awaited[key] = 0
 		return
 	}
-	h.more[maphash.String(h.seed, key)] = struct{}{}
+	h.holdMore(key)
+}
+
+// leave holds the key: a row of it stays in the table, because its topic is full.
+func (h *holds) leave(key string) {
+	if _, held := h.awaited[key]; held || len(h.awaited) < maxLeftKeys {
+		h.hold(key)
+		return
+	}
+	h.holdMore(key)
+}
+
+func (h *holds) holdMore(key string) {
+	hash := maphash.String(h.seed, key)
+	if _, held := h.more[hash]; held || len(h.more) < maxHashedKeys {
+		h.more[hash] = struct{}{}
+		return
+	}
+	h.many.add(key)
 }
 
 // await holds the key until n things are over, and for the rest of the pass that is then
@@ -86,6 +109,8 @@ func (h *holds) snapshotBegins() {
 	}
 	clear(h.endedMore)
 	h.more, h.endedMore = h.endedMore, h.more
+	h.endedMany.clear()
+	h.many, h.endedMany = h.endedMany, h.many
 }
 
 // wasHeld says whether the key is held, or was until the last snapshot began.
@@ -97,11 +122,11 @@ func (h *holds) wasHeld(key string) bool {
 		return false
 	}
 	_, ended := h.endedMore[maphash.String(h.seed, key)]
-	return ended
+	return ended || h.endedMany.has(key)
 }
 
 // size is how many keys are held.
-func (h *holds) size() int { return len(h.awaited) + len(h.more) }
+func (h *holds) size() int { return len(h.awaited) + len(h.more) + h.many.keys }
 
 // blocks says whether the running pass has to skip rows of the key.
 func (h *holds) blocks(key string) bool {
@@ -112,11 +137,8 @@ func (h *holds) blocks(key string) bool {
 		return false
 	}
 	_, held := h.more[maphash.String(h.seed, key)]
-	return held
+	return held || h.many.has(key)
 }
-
-// full says that the pass has to end.
-func (h *holds) full() bool { return len(h.more) > maxHashedKeys }
 
 // excluded lists the keys that the next chunk of the pass leaves out.
 func (h *holds) excluded() []string {

@@ -93,7 +93,12 @@ func (h *horizon) confirmed(r relay.Ref) { h.unconfirmed.confirmed(r) }
 func (h *horizon) keep(ev relay.TailEvent, now time.Time) { h.gate.keep(ev, now) }
 
 // leave notes that a row of the transaction is left to the table.
-func (h *horizon) leave(x wal.XID) { h.left = append(h.left, x) }
+func (h *horizon) leave(x wal.XID) {
+	if n := len(h.left); n > 0 && h.left[n-1] == x {
+		return // of one transaction, mostly
+	}
+	h.left = append(h.left, x)
+}
 
 // leaveAll notes that all rows in memory have been returned to the table. They will
 // not come by the log again.

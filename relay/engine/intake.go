@@ -45,7 +45,7 @@ func (in *intake) advance(now time.Time) {
 		in.end(now, false)
 	case p.done():
 		in.end(now, true)
-	case in.turnIsOver(now), in.holds.full():
+	case in.turnIsOver(now):
 		in.end(now, false)
 	case !p.scanned && in.readChunk():
 	default:
@@ -68,6 +68,7 @@ func (in *intake) begin(now time.Time) {
 	in.pass = newPass()
 	in.pace.passBegins(now)
 	in.holds.snapshotBegins()
+	in.topics.snapshotBegins()
 	in.reader.ask(readRequest{kind: beginPass})
 }
 
@@ -124,7 +125,10 @@ func (in *intake) refill(parked *parkedKeys, frame func(key string) relay.Pass) 
 }
 
 func (in *intake) request(frame relay.Pass, after int64, rows int, bytes int64) relay.ChunkRequest {
-	return relay.ChunkRequest{Pass: frame, After: after, Rows: rows, Bytes: bytes, MaxMessageBytes: in.messageLimit()}
+	return relay.ChunkRequest{
+		Pass: frame, After: after, Rows: rows, Bytes: bytes, MaxMessageBytes: in.messageLimit(),
+		TopicRows: in.topics.rows(), Unordered: in.dispatcher.ordering == OrderNone,
+	}
 }
 
 // result takes in what a statement of the pass has brought. After an error the
@@ -160,7 +164,7 @@ func (in *intake) takeAll(rows []relay.Row) int {
 			p.late = true
 		case rowFull:
 			p.parked.park(row.Message)
-		case rowInFlight, rowHeld, rowWaiting:
+		case rowInFlight, rowHeld, rowWaiting, rowLeft:
 		}
 	}
 	return p.taken - before
@@ -185,6 +189,9 @@ func (in *intake) keepsUp() bool { return in.quick }
 // end ends the pass, complete or not.
 func (in *intake) end(now time.Time, complete bool) {
 	in.pass = nil
+	if complete {
+		in.topics.complete()
+	}
 	in.quick = complete && now.Sub(in.pace.began) < quickPass
 	in.pace.passEnded(now, complete)
 }

@@ -23,4 +23,8 @@ type item struct {
 	isWithSink bool // of one in a chain: it has not been reported
 	// place is where it waits for its outcome to be committed.
 	place place
+	// withSink says that it was published and that the sink has not reported it.
+	withSink bool
+	// counted says that it counts against the share of a full topic.
+	counted bool
 }

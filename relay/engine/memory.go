@@ -7,9 +7,13 @@ type memory struct {
 	flight     *inFlight   // which rows are on their way
 	outside    *outside    // which rows wait for their outcome outside the window
 	holds      *holds      // which keys wait
+	topics     *fullTopics // which topics wait, and how many of their rows may come
 }
 
 // newMemory makes an empty one. outsideBytes bounds the rows outside the window.
 func newMemory(l limits, o Ordering, outsideBytes int64) memory {
-	return memory{dispatcher: newDispatcher(l, o), flight: newInFlight(), outside: newOutside(outsideBytes), holds: newHolds()}
+	return memory{
+		dispatcher: newDispatcher(l, o), flight: newInFlight(), outside: newOutside(outsideBytes),
+		holds: newHolds(), topics: newFullTopics(l.window),
+	}
 }

@@ -47,11 +47,14 @@ func (t *term) reported(m *item, o relay.Outcome) {
 func (t *term) concluded(m *item, o relay.Outcome) {
 	alone := t.dispatcher.alone
 	t.dispatcher.reported(m)
+	t.topics.release(m)
 	switch o.Class {
 	case relay.Acknowledged:
 		t.acknowledge(m, o)
 	case relay.Refused, relay.Rejected:
 		t.refuse(m, o)
+	case relay.Postponed:
+		t.postpone(m, o)
 	case relay.Unavailable:
 		t.openBreaker(string(o.Type), o.Err)
 		t.returnOne(m)
@@ -82,6 +85,7 @@ func (t *term) acknowledge(m *item, o relay.Outcome) {
 		t.faults.report(faultDuplicate, slog.String("message_id", m.MessageID.String()))
 	}
 	t.suspects.cleared(m.Ref)
+	t.triedTopic(m, true)
 	t.dispatcher.release(m)
 	t.outcomes = append(t.outcomes, outcome{mark: relay.Mark{Ref: m.Ref, XID: m.xid, CreatedAt: m.CreatedAt, Note: m.Note}})
 }
@@ -90,6 +94,7 @@ func (t *term) acknowledge(m *item, o relay.Outcome) {
 // key is held, so that nothing overtakes it.
 func (t *term) refuse(m *item, o relay.Outcome) {
 	t.done.answered++
+	t.triedTopic(m, false)
 	t.fail(m)
 	if t.dispatcher.ordered(m.Message) {
 		t.holds.await(m.KeyName(), 1)
@@ -135,6 +140,7 @@ func (t *term) fail(m *item) {
 // returned notes that a row has left memory unpublished: it is the table's again.
 func (t *term) returned(m *item) {
 	t.flight.returned(m.Ref)
+	t.topics.returned(m)
 	t.tailing.returned(m)
 }
 

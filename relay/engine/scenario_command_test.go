@@ -54,6 +54,8 @@ func (s *scenario) ofBroker(name string, c command) bool {
 		outcome = relay.Outcome{Class: relay.Acknowledged}
 	case "refuse":
 		outcome.Class = relay.Refused
+	case "postpone":
+		outcome.Class, outcome.Type = relay.Postponed, relay.ErrorTypeTimeout
 	case "reject":
 		outcome.Class = relay.Rejected
 	case "down": // took nothing
@@ -110,8 +112,17 @@ func (s *scenario) ofTable(name string, c command, input string) bool {
 			key, after, _ := strings.Cut(one, ":")
 			blocked[key] = s.ref(after).ID
 		}
+		var rows []relay.Row
+		var left []relay.LeftRow
+		for _, row := range s.table(input) {
+			if row.Left {
+				left = append(left, relay.LeftRow{ID: row.ID, Key: row.KeyName()})
+			} else {
+				rows = append(rows, row)
+			}
+		}
 		s.answer(readResult{kind: readSurvey, survey: relay.Survey{
-			Complete: !c.has("incomplete"), Rows: s.table(input), Cut: cut, Blocked: blocked, Snapshot: c.snapshot(),
+			Complete: !c.has("incomplete"), Rows: rows, Left: left, Cut: cut, Blocked: blocked, Snapshot: c.snapshot(),
 			Position: wal.LSN(c.number("position", 1<<32)), NextScheduled: c.duration("next", 0), Synchronous: c.has("synchronous"),
 		}})
 	case "fails": // the statement that is out
@@ -238,7 +249,7 @@ func (s *scenario) row(c command) relay.Row {
 	if id := c.text("id", ""); id != "" {
 		m.Ref = s.ref(id)
 	}
-	return relay.Row{Message: m, Wait: c.duration("wait", 0), Scheduled: c.has("scheduled"), Late: c.has("late")}
+	return relay.Row{Message: m, Wait: c.duration("wait", 0), Scheduled: c.has("scheduled"), Late: c.has("late"), Left: c.has("left")}
 }
 
 // ref reads the name of a row: its id, and its message id where another row had the

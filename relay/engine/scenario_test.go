@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -229,6 +230,9 @@ func describe(req readRequest) string {
 	if keys := slices.Sorted(slices.Values(req.chunk.ExcludeKeys)); len(keys) > 0 {
 		text += ", without key " + strings.Join(keys, ", ")
 	}
+	for _, topic := range slices.Sorted(maps.Keys(req.chunk.TopicRows)) {
+		text += fmt.Sprintf(", %d of topic %s", req.chunk.TopicRows[topic], topic)
+	}
 	return text
 }
 
@@ -242,7 +246,7 @@ func describeAfter(id int64) string {
 // validate checks what has to hold between two events.
 func (s *scenario) validate() {
 	t := s.term
-	valid := t.dispatcher.valid() && t.holds.valid() && t.flight.valid()
+	valid := t.dispatcher.valid() && t.holds.valid() && t.flight.valid() && t.topics.valid()
 	if tail := t.tailing.tail; tail != nil {
 		valid = valid && tail.horizon.valid() && tail.surveys.valid()
 	}
@@ -281,6 +285,9 @@ func (s *scenario) status() {
 		if n := t.outside.rows[place]; n > 0 {
 			s.did("outside the window: %d %s", n, name)
 		}
+	}
+	for _, topic := range t.topics.told() {
+		s.did("topic %s is late: %d are tried", topic.Topic, topic.Tried)
 	}
 	if len(t.status.LockedBy) > 0 {
 		s.did("locked by %v", t.status.LockedBy)

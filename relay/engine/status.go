@@ -63,6 +63,7 @@ func (t *term) tell(now time.Time) {
 	t.status.SinkDown, t.status.SinkDownSince = t.sinkDown(now)
 	t.tellTable()
 	t.tellCopies()
+	t.tellTopics()
 	t.tellStall(now)
 	t.tellPurge()
 	t.status.RetainedWAL, t.status.UnreadWAL = t.tailing.lag()

@@ -33,9 +33,6 @@ func (t *tail) read(ev relay.TailEvent, now time.Time) {
 	case eventTake:
 		t.take(&item{Message: m, xid: ev.XID}, now)
 	}
-	if in.holds.full() {
-		t.leave(now, "too many keys wait for rows that were refused", nil)
-	}
 }
 
 // blocks says whether a dead row blocks the row's key, as the newest survey saw it. What
@@ -70,6 +67,10 @@ func (t *tail) leaveToTable(ev relay.TailEvent, now time.Time) {
 // take hands a row to the dispatcher. If its chain is full, its key is held, and a
 // survey brings the row.
 func (t *tail) take(m *item, now time.Time) {
+	if t.intake.topics.has(m.Topic) {
+		t.leaveOfTopic(m, now)
+		return
+	}
 	if !t.intake.dispatcher.add(m) {
 		t.intake.holds.hold(m.KeyName())
 		t.horizon.leave(m.xid)
@@ -77,6 +78,22 @@ func (t *tail) take(m *item, now time.Time) {
 		return
 	}
 	t.intake.flight.add(m)
+}
+
+// leaveOfTopic leaves a row of a full topic to surveys, which bring the oldest ones first.
+//
+// Schedule that reorders: row 1 of a key is of a full topic and stays in the table. Row 2
+// is of another topic. If it were published, the key would be delivered as 2, 1.
+func (t *tail) leaveOfTopic(m *item, now time.Time) {
+	in := t.intake
+	if in.dispatcher.ordered(m.Message) {
+		in.holds.leave(m.KeyName())
+	}
+	t.horizon.leave(m.xid)
+	in.topics.meet(m.Topic)
+	if in.topics.wants(m.Topic) {
+		t.surveys.wakeAt(now)
+	}
 }
 
 // survey asks for all that is due, as one snapshot sees it.
@@ -88,6 +105,7 @@ func (t *tail) survey(now time.Time) {
 	// it out as parked and ended its hold, a refill would bring 101 before 2.
 	t.parked.unparkHeld(in.holds)
 	in.holds.snapshotBegins()
+	in.topics.snapshotBegins()
 	// The survey brings the rows that are in memory once more. It may take half a
 	// buffer, so that both together are bounded.
 	req := in.request(relay.Pass{}, math.MinInt64, in.limits.rows, in.limits.bytes/2)
@@ -113,9 +131,13 @@ func (t *tail) takeSurvey(s relay.Survey, now time.Time) {
 	t.horizon.moveTo(s)
 	t.blocked = s.Blocked
 	maps.DeleteFunc(t.frames, func(key string, _ relay.Pass) bool { return !t.parked.has(key) })
+	left := s.Left
 	for _, row := range s.Rows {
+		left = t.holdLeft(left, row.ID)
 		t.takeRow(row, s, now)
 	}
+	t.holdLeft(left, math.MaxInt64)
+	t.intake.topics.complete()
 	for key, after := range s.Cut {
 		t.park(key, after, s.Frame)
 	}
@@ -129,19 +151,34 @@ func (t *tail) takeSurvey(s relay.Survey, now time.Time) {
 	t.readAgain(now)
 }
 
+// holdLeft holds the keys of the rows up to that id that the survey has left in the table,
+// and returns the others.
+func (t *tail) holdLeft(left []relay.LeftRow, upTo int64) []relay.LeftRow {
+	for len(left) > 0 && left[0].ID <= upTo {
+		// Where the key is parked, a row before this one found its chain full. The refills
+		// come to this one.
+		if !t.parked.has(left[0].Key) {
+			t.intake.holds.leave(left[0].Key)
+		}
+		left = left[1:]
+	}
+	return left
+}
+
 func (t *tail) takeRow(row relay.Row, s relay.Survey, now time.Time) {
 	in := t.intake
 	if t.parked.has(row.KeyName()) && in.dispatcher.ordered(row.Message) {
 		return // behind a row that found its key's chain full
 	}
 	wasHeld := in.dispatcher.ordered(row.Message) && in.holds.wasHeld(row.KeyName())
+	wasLeft := in.topics.has(row.Topic) // perhaps, when it came by the log
 	admitted := in.take(row)
 	switch {
 	case row.Wait > 0:
 		t.surveys.wakeAt(now.Add(row.Wait))
 	case admitted == rowFull:
 		t.park(row.KeyName(), row.ID-1, s.Frame)
-	case admitted == rowTaken && !wasHeld && row.Attempts == 0 && !row.Scheduled && !row.Refused:
+	case admitted == rowTaken && !wasHeld && !wasLeft && row.Attempts == 0 && !row.Scheduled && !row.Refused:
 		t.horizon.brought(row.Ref, s.Position)
 	}
 }
@@ -186,7 +223,7 @@ func (t *tail) refilled(c relay.Chunk, now time.Time) {
 			t.surveys.wakeAt(now.Add(row.Wait))
 		case rowLate:
 			t.surveys.wakeAt(now)
-		case rowTaken, rowInFlight, rowHeld:
+		case rowTaken, rowInFlight, rowHeld, rowLeft:
 		}
 		if t.parked.has(key) {
 			break

@@ -118,6 +118,13 @@ func (t *tailing) wakeAt(at time.Time) {
 	}
 }
 
+// restores notes that the next survey brings rows that the log has told of before.
+func (t *tailing) restores() {
+	if t.tail != nil {
+		t.tail.horizon.restores = true
+	}
+}
+
 // returned notes that a row has left memory unpublished.
 func (t *tailing) returned(m *item) {
 	if t.tail != nil {

@@ -194,6 +194,7 @@ func (t *term) advance(wake *time.Timer) {
 	t.tell(now) // before a survey begins, which ends holds for as long as it takes
 	pause := turn
 	if !t.idle() {
+		t.readRoomyTopics(now)
 		t.tailing.advance(now)
 		if t.tailing.polls() {
 			t.intake.advance(now)
@@ -202,6 +203,7 @@ func (t *term) advance(wake *time.Timer) {
 		t.handOver()
 		now = time.Now()
 		pause = min(t.tailing.until(now, pause), t.untilProbe(now), t.throttle.until(now))
+		pause = t.topics.until(now, pause)
 		if t.tailing.polls() && !t.intake.running() {
 			pause = min(pause, t.intake.pace.until(now))
 		}
