@@ -193,6 +193,12 @@ func printReport(line func(name, format string, args ...any), r relayView) {
 	if s.LockedSince != nil {
 		line("  locked by others", "%d rows for %s: %s", s.LockedRows, since(s.LockedSince), blockerNames(s.LockedBy))
 	}
+	for _, topic := range s.Late {
+		line("  late topic", "%s for %s: %s", relay.Quote(topic.Topic), since(&topic.Since), topic.Why)
+	}
+	if more := s.LateTopics - len(s.Late); more > 0 {
+		line("  late topics", "%d more", more)
+	}
 	if s.SinkDownSince != nil {
 		line("  broker", "down for %s: %s", since(s.SinkDownSince), s.SinkDown)
 	}

@@ -56,6 +56,11 @@ type Report struct {
 	LockedSince *time.Time `json:"locked_since"`
 	LockedBy    []Blocker  `json:"locked_by"`
 
+	// Topics of which few messages are tried at once, because they come late: how many,
+	// and those for longest. Their rows wait in the table.
+	LateTopics int         `json:"late_topics"`
+	Late       []LateTopic `json:"late"`
+
 	InFlight int `json:"in_flight"`
 	Waiting  int `json:"waiting"`
 	HeldKeys int `json:"held_keys"`
@@ -141,6 +146,14 @@ type Blocker struct {
 	Prepared    string `json:"prepared"`
 }
 
+// LateTopic is a topic of which few messages are tried at once.
+type LateTopic struct {
+	Topic string    `json:"topic"`
+	Since time.Time `json:"since"`
+	Tried int       `json:"tried"` // how many are being tried
+	Why   string    `json:"why"`
+}
+
 // report puts together what is known at one moment.
 func (s *Server) report(now time.Time) Report {
 	st := s.options.Status()
@@ -159,6 +172,7 @@ func (s *Server) report(now time.Time) Report {
 		LockedRows: st.Locked, LockedSince: known(st.LockedSince), LockedBy: []Blocker{},
 		NotPurged: st.NotPurged, NotPurgedSince: known(st.NotPurgedSince),
 		RetainedWAL: st.RetainedWAL, UnreadWAL: st.UnreadWAL,
+		LateTopics: st.LateTopics, Late: []LateTopic{},
 		InFlight: st.InFlight, Waiting: st.Waiting, HeldKeys: st.HeldKeys,
 
 		PublishedTotal: st.Published, DuplicateAcksTotal: st.DuplicateAcks, RefusedTotal: st.Refused,
@@ -178,6 +192,9 @@ func (s *Server) report(now time.Time) Report {
 	}
 	for _, by := range st.LockedBy {
 		r.LockedBy = append(r.LockedBy, Blocker(by))
+	}
+	for _, topic := range st.LateTopicsTold {
+		r.Late = append(r.Late, LateTopic{Topic: topic.Topic, Since: topic.Since, Tried: topic.Tried, Why: topic.Why})
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

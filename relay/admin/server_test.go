@@ -191,7 +191,7 @@ func TestStatusNamesAreStable(t *testing.T) {
 	}
 	for name := range strings.FieldsSeq(`version table host started_at uptime_seconds mode leader since mode_seconds reason wanted_mode
 		turned_at live not_live ready not_ready stalled stalled_since stalled_seconds stalled_here table_down table_down_since
-		unmarkable_rows unmarkable locked_rows locked_since locked_by sink_down sink_down_since in_flight waiting held_keys published_total
+		unmarkable_rows unmarkable locked_rows locked_since locked_by late_topics late sink_down sink_down_since in_flight waiting held_keys published_total
 		duplicate_acks_total refused_total dead_total reconciled_total published_per_second rate_window_seconds
 		rows retained_wal_bytes unread_wal_bytes
 		purged_total not_purged not_purged_since`) {

@@ -89,7 +89,7 @@ func with(to []attribute.KeyValue, more attribute.KeyValue) []attribute.KeyValue
 // record notes the outcome of a message. Safe for any goroutine.
 func (p *publishMeter) record(m *relay.Message, o relay.Outcome, took time.Duration, now time.Time) {
 	switch o.Class {
-	case relay.Withdrawn: // it was never written
+	case relay.Withdrawn, relay.Postponed: // it was never written
 	case relay.Acknowledged:
 		s := p.acked
 		if p.topics {

@@ -93,7 +93,7 @@ func sinceDue(m *relay.Message, now time.Time) time.Duration {
 
 // end ends a span with the outcome. The error's text holds no payload.
 func end(span trace.Span, o relay.Outcome, now time.Time) {
-	if o.Class == relay.Withdrawn {
+	if o.Class == relay.Withdrawn || o.Class == relay.Postponed {
 		span.SetAttributes(attribute.Bool("outbox.withdrawn", true))
 		span.End(trace.WithTimestamp(now))
 		return
