@@ -12,8 +12,7 @@ type Shares struct {
 	total int            // the sum of these, and of topics that are not late any more
 }
 
-// A late topic has one in 64 messages of the window, all of them together have one in
-// eight.
+// Of a window a late topic has one in 64 messages, all of them together have one in eight.
 const (
 	shareOfTopic = 64
 	shareOfAll   = 8
@@ -21,11 +20,19 @@ const (
 	lateTopics = 1000
 )
 
-// NewShares returns the shares of a window of so many messages. No topic is late.
-func NewShares(window int) *Shares {
-	each := max(1, window/shareOfTopic)
-	return &Shares{each: each, all: max(each, window/shareOfAll), late: make(map[string]int)}
+// NewShares returns shares of each, and all together, so many messages. No topic is late.
+func NewShares(each, all int) *Shares {
+	return &Shares{each: each, all: all, late: make(map[string]int)}
 }
+
+// SharesOf returns the shares of a window of so many messages.
+func SharesOf(window int) *Shares {
+	each := max(1, window/shareOfTopic)
+	return NewShares(each, max(each, window/shareOfAll))
+}
+
+// Len returns how many topics are late.
+func (s *Shares) Len() int { return len(s.late) }
 
 // NoteLate notes that a message of the topic was refused because it was late.
 func (s *Shares) NoteLate(topic string) {

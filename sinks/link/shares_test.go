@@ -12,7 +12,7 @@ func FuzzShares(f *testing.F) {
 	f.Add([]byte("the quick brown fox jumps over the lazy dog, again and again"))
 	f.Fuzz(func(t *testing.T, schedule []byte) {
 		const window = 256 // 4 of a topic, 32 of all
-		s := NewShares(window)
+		s := SharesOf(window)
 		late := make(map[string]bool)
 		var counted []string // topics of messages in flight that were counted
 		count := func(topic string) (n int) {
@@ -58,7 +58,7 @@ func FuzzShares(f *testing.F) {
 
 func TestShareOfALateTopicIsSmallAndNeverNothing(t *testing.T) {
 	for window, want := range map[int]int{0: 1, 1: 1, 100: 1, 4096: 64} {
-		s := NewShares(window)
+		s := SharesOf(window)
 		s.NoteLate("late")
 		n := 0
 		for s.HasRoom("late") {
@@ -75,7 +75,7 @@ func TestShareOfALateTopicIsSmallAndNeverNothing(t *testing.T) {
 }
 
 func TestLateTopicsAreBounded(t *testing.T) {
-	s := NewShares(4096)
+	s := SharesOf(4096)
 	for i := range 3 * lateTopics {
 		s.NoteLate(fmt.Sprint("topic.", i))
 	}

@@ -23,7 +23,7 @@
 // rejected before a byte is written. A message that is not acknowledged in time is
 // refused if the broker is seen to work; if not, the connection is given up. Before
 // that it is published once more, under the same id. A topic whose messages are refused
-// so has a small share of the window, and what is more is refused at once. When a
+// so has a small share of the window, and what is more is postponed at once. When a
 // connection ends, each message in flight on it is unknown. Messages do not wait for
 // a connection: if there is none, they are unavailable at once.
 //

@@ -80,8 +80,8 @@ func timedOut(topic string) relay.Outcome {
 
 // crowds is for a message that was not written, because others of its topic were late.
 func crowds(topic string) relay.Outcome {
-	return relay.RefusedOutcome(relay.ErrorTypeTimeout,
-		"messages of subject %s were not acknowledged in time, so few are tried at once, and this one was not: "+
+	return relay.PostponedOutcome(relay.ErrorTypeTimeout,
+		"messages of subject %s were not acknowledged in time, so few are tried at once: "+
 			"see that its stream has a leader and a quorum", relay.Quote(topic))
 }
 

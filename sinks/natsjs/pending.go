@@ -37,7 +37,7 @@ type pending struct {
 func newPending(window int) *pending {
 	return &pending{
 		slots: make([]entry, 0, window), free: make([]uint32, 0, window), again: make(map[uint64]uint32),
-		shares: link.NewShares(window),
+		shares: link.SharesOf(window),
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -11,76 +12,70 @@ import (
 	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
-const (
-	// asideWindow is below the number of unconfirmed messages at which RabbitMQ stops to
-	// read a channel, and then the connection (quorum_commands_soft_limit, 32). So this
-	// connection never stops, however many queues do.
-	asideWindow = 24
-	// asidePerTopic is how many of these may be of one topic, so that a topic that is
-	// never confirmed leaves room for others. Its late confirms are heard: with the first
-	// of them its next message goes.
-	asidePerTopic = 4
-	// asideShare is the share of the relay's window that may wait here, and asideBytes
-	// bounds the payloads. More would stop the other topics.
-	asideShare = 8
-	asideBytes = 4 << 20
-	// asideLook is how often the waiting messages are looked at if nothing changes.
-	asideLook = 100 * time.Millisecond
-)
+// asideLook is how often the waiting messages are looked at if nothing changes.
+const asideLook = 100 * time.Millisecond
 
 var errMainLost = errors.New("the connection of the other topics was lost")
 
 // aside holds the messages of late topics, and writes them to a connection of their own,
-// a few at a time. A message that has waited here for as long as one may wait for its
-// confirm is refused, as it would be if it had been written. One goroutine writes.
+// a few at a time. What is more is postponed. One goroutine writes.
 type aside struct {
-	sink *Sink
-	lane *lane
-	link *link.Link[*session]
-	wake chan struct{} // holds one: there is something to do
+	sink   *Sink
+	lanes  []*lane
+	topics map[string]int // the lane of each topic that was written since it is late; only run uses it
+	link   *link.Link[*session]
+	wake   chan struct{} // holds one: there is something to do
 
 	mu     sync.Mutex
 	held   []held
-	count  int // of held, and of those that run looks at
-	bytes  int // of their payloads
+	losses losses
 	closed bool
 }
 
-// held is a message that waits for its turn.
+// held is a message that waits for its turn, and counts as one of its topic.
 type held struct {
 	item
 	since time.Time
-	size  int // of its payload, which is gone when it is reported
 }
 
 func newAside(s *Sink, servers string) *aside {
-	a := &aside{sink: s, wake: make(chan struct{}, 1)}
+	a := &aside{sink: s, topics: make(map[string]int), wake: make(chan struct{}, 1), losses: newLosses()}
 	a.link = link.New[*session](link.Options{
 		Broker: "RabbitMQ, for late topics,", Servers: servers, Logger: s.options.Logger, Changed: s.changed.tell,
 	})
-	a.lane = &lane{sink: s, kind: lateLane, window: asideWindow, encoder: newEncoder(), aside: a}
+	for i := range asideChannels {
+		a.lanes = append(a.lanes, &lane{
+			sink: s, kind: lateLane, number: i, window: asideWindow, encoder: newEncoder(), aside: a,
+		})
+	}
 	return a
 }
 
-// put takes a message, or refuses it if too many wait already. It does not block.
+// put takes a message, or postpones it if enough of its topic wait already, or of all
+// late topics. It does not block.
 func (a *aside) put(it item) {
-	a.mu.Lock()
-	closed := a.closed
-	size := len(it.message.Payload)
-	full := a.count >= max(1, a.sink.options.Window/asideShare) || a.count > 0 && a.bytes+size > asideBytes
-	if !closed && !full {
-		a.held = append(a.held, held{it, time.Now(), size})
-		a.count, a.bytes = a.count+1, a.bytes+size
-	}
-	a.mu.Unlock()
-	switch {
-	case closed:
+	topic := it.message.Topic
+	switch late, taken := a.sink.late.take(topic); {
+	case !late: // it works again
+		a.sink.laneOf(it.message).put(it)
+	case !taken:
+		it.done(crowds(topic))
+	case !a.hold(it):
+		a.sink.late.release(topic)
 		it.reportNotTaken(relay.ErrorTypeDisconnected, errClosing)
-	case full:
-		it.done(crowds(it.message.Topic))
 	default:
 		a.tell()
 	}
+}
+
+// hold returns false once nothing more is written.
+func (a *aside) hold(it item) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.closed {
+		a.held = append(a.held, held{it, time.Now()})
+	}
+	return !a.closed
 }
 
 func (a *aside) tell() {
@@ -104,82 +99,158 @@ func (a *aside) run() {
 	defer tick.Stop()
 	for {
 		next := a.sink.changed.next() // before the look at what may change
-		ch, closed := a.turn(time.Now())
-		if closed {
+		if a.turn(time.Now()) {
 			return
-		}
-		var room chan struct{}
-		if ch != nil {
-			room = ch.room
 		}
 		select {
 		case <-a.wake:
 		case <-next:
-		case <-room:
 		case <-tick.C:
 		}
 	}
 }
 
-// turn deals with each message that is held: it is written, reported, given back to
-// another lane, or goes on waiting. It returns the channel, if there is one.
-func (a *aside) turn(now time.Time) (*channel, bool) {
+// turn deals with each message that is held. It returns true when nothing more will be.
+func (a *aside) turn(now time.Time) (ended bool) {
 	a.mu.Lock()
 	all, closed := a.held, a.closed
 	a.held = nil
 	a.mu.Unlock()
+	a.forgetLanes()
 	sess, _ := a.link.Current()
-	var ch *channel
-	if sess != nil {
-		ch = sess.channel(a.lane.number)
-	}
 	var left []held
 	for _, h := range all {
-		if !a.deal(sess, ch, h, now) {
+		switch a.deal(sess, h, now) {
+		case heldWaits:
 			left = append(left, h)
-			continue
+		case heldGone:
+			a.sink.late.release(h.message.Topic)
+		case heldWritten: // it counts until the broker has confirmed it
 		}
-		a.mu.Lock()
-		a.count, a.bytes = a.count-1, a.bytes-h.size
-		a.mu.Unlock()
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.held = append(left, a.held...)
-	return ch, closed && len(a.held) == 0
+	return closed && len(a.held) == 0
 }
 
-// deal returns false if the message goes on waiting.
-func (a *aside) deal(sess *session, ch *channel, h held, now time.Time) bool {
+// laneOf is the lane of a late topic: as long as there are few, each has one of its own.
+func (a *aside) laneOf(topic string) *lane {
+	if n, known := a.topics[topic]; known {
+		return a.lanes[n]
+	}
+	var taken [asideChannels]int
+	for _, n := range a.topics {
+		taken[n]++
+	}
+	least := 0
+	for n := range taken {
+		if taken[n] < taken[least] {
+			least = n
+		}
+	}
+	a.topics[topic] = least
+	return a.lanes[least]
+}
+
+// forgetLanes forgets the lanes of topics that are not late any more.
+func (a *aside) forgetLanes() {
+	if len(a.topics) > 0 {
+		maps.DeleteFunc(a.topics, func(topic string, _ int) bool { return !a.sink.late.has(topic) })
+	}
+}
+
+// dealt is what became of a message that was held.
+type dealt uint8
+
+const (
+	heldWaits   dealt = iota
+	heldGone          // reported, or given to another lane
+	heldWritten       // the channel's follower has it
+)
+
+var dealtNames = [...]string{"waits", "gone", "written"}
+
+// String returns it in lower case.
+func (d dealt) String() string { return dealtNames[d] }
+
+// deal writes the message, or reports it, or gives it to another lane, or has it wait.
+func (a *aside) deal(sess *session, h held, now time.Time) dealt {
 	s, topic := a.sink, h.message.Topic
 	main, err := s.link.Current()
 	switch {
 	case s.closing.Load():
 		h.reportNotTaken(relay.ErrorTypeDisconnected, errClosing)
-		return true
 	case main == nil: // no topic can be published
 		h.reportNotTaken(relay.ErrorTypeDisconnected, err)
-		return true
 	case main.obstacle() != nil:
 		h.reportNotTaken(relay.ErrorTypeNotReady, main.obstacle())
-		return true
 	case s.suspects.has(topic):
 		s.suspectLane().put(h.item)
-		return true
 	case !s.late.has(topic): // it works again
 		s.laneOf(h.message).put(h.item)
-		return true
 	case now.Sub(h.since) >= s.options.AckTimeout:
 		h.done(crowds(topic))
-		return true
-	case sess == nil || ch == nil || sess.obstacle() != nil || sess.socket.full() || ch.full() || ch.busy() || ch.owes(topic) >= asidePerTopic:
-		return false
+	case sess == nil || sess.obstacle() != nil || sess.socket.full():
+		return heldWaits
+	default:
+		return a.write(sess, h)
 	}
-	if bad := validate(h.message, limits{payload: s.MaxMessageBytes(), frame: sess.frame}); bad != nil {
+	return heldGone
+}
+
+// write writes the message, unless it has to be alone on the connection and is not, or
+// another one has to.
+func (a *aside) write(sess *session, h held) dealt {
+	l := a.laneOf(h.message.Topic)
+	ch := sess.channel(l.number)
+	if ch == nil || ch.full() || ch.busy() {
+		return heldWaits
+	}
+	if bad := validate(h.message, limits{payload: a.sink.MaxMessageBytes(), frame: sess.frame}); bad != nil {
 		h.done(relay.RejectedOutcome(bad))
-		return true
+		return heldGone
 	}
-	return a.lane.write(sess, ch, &h.item)
+	a.mu.Lock()
+	may := a.losses.begin(h.message.Ref)
+	a.mu.Unlock()
+	if !may {
+		return heldWaits
+	}
+	it := h.item
+	it.report = func(m *relay.Message, o relay.Outcome) {
+		a.mu.Lock()
+		a.losses.end(m.Ref, o.Class)
+		a.mu.Unlock()
+		a.tell()
+		h.report(m, o)
+	}
+	if !l.write(sess, ch, &it) {
+		a.mu.Lock()
+		a.losses.withdraw(h.message.Ref)
+		a.mu.Unlock()
+		return heldWaits
+	}
+	return heldWritten
+}
+
+// reportLost reports what was in flight when the connection of the late topics ended, and
+// that of the others did not. That counts no attempt, unless a message was alone.
+func (a *aside) reportLost(left []entry, why error) {
+	a.mu.Lock()
+	guilty := a.losses.lost(left)
+	a.mu.Unlock()
+	for _, e := range left {
+		if !guilty {
+			e.done(asideLost(e.topic, why))
+			continue
+		}
+		ref := e.message.Ref
+		e.done(killsConnections(e.topic, why))
+		a.mu.Lock()
+		a.losses.blame(ref)
+		a.mu.Unlock()
+	}
 }
 
 // cut ends the connection of the late topics. The relay waits for all outcomes before it
@@ -203,7 +274,7 @@ func (b *asideBroker) Connect(ctx context.Context) (*session, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	sess, err := b.connect(ctx, []*lane{b.aside.lane})
+	sess, err := b.connect(ctx, b.aside.lanes)
 	if err != nil {
 		b.sink.late.remind()
 	}

@@ -43,8 +43,7 @@ type channel struct {
 
 	mu    sync.Mutex
 	inbox []entry
-	fresh chan struct{}  // holds one: the inbox is no longer empty
-	owed  map[string]int // confirms that the broker owes, by topic
+	fresh chan struct{} // holds one: the inbox is no longer empty
 }
 
 // openChannel blocks until the broker has answered or the connection ends.
@@ -63,7 +62,6 @@ func openChannel(conn *amqp.Connection, window int) (*channel, error) {
 		room:    make(chan struct{}, 1),
 		done:    make(chan struct{}),
 		fresh:   make(chan struct{}, 1),
-		owed:    make(map[string]int),
 	}
 	if err := ch.Confirm(false); err != nil {
 		return nil, err
@@ -160,7 +158,6 @@ func (c *channel) take(e entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.inbox = append(c.inbox, e)
-	c.owed[e.topic]++
 	if len(c.inbox) == 1 {
 		select {
 		case c.fresh <- struct{}{}:
@@ -177,22 +174,6 @@ func (c *channel) collect(open []entry) []entry {
 	clear(c.inbox)
 	c.inbox = c.inbox[:0]
 	return open
-}
-
-// forget notes that the broker no longer owes a confirm for the topic.
-func (c *channel) forget(topic string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.owed[topic]--; c.owed[topic] <= 0 {
-		delete(c.owed, topic)
-	}
-}
-
-// owes is how many confirms the broker owes for the topic.
-func (c *channel) owes(topic string) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.owed[topic]
 }
 
 // end is called once the channel is closed or retired, so that no entry follows

@@ -41,12 +41,17 @@
 // Late topics: once 32 messages wait for a quorum queue that takes no commands, the
 // broker stops reading the channel, and then the whole connection, and says nothing.
 // So a topic goes to a connection of its own as soon as one of its messages was overtaken
-// for a third of the acknowledgement's time. There at most 24 messages are unconfirmed, 4
-// of one topic, which stops no connection. Others wait, up to an eighth of the window; what
-// is more is refused before it is written. The topic comes back when a message of it is
-// confirmed in time. A connection that the broker has stopped reading is found by a question
-// on the channel and given up. Its messages are unknown, not late: a message is late only
-// if its own channel has answered something that was written after its time was over.
+// for a third of the acknowledgement's time. There at most 24 messages of a channel are
+// unconfirmed, 4 of one topic, which stops no connection. As long as few topics are late,
+// each has a channel of its own, which its queue may stop. What is more is postponed. The topic comes back
+// when a message of it is confirmed in time. If that connection alone is lost, its messages
+// are postponed too; one that was there at two losses in a row is written alone, and is
+// refused if the connection is lost then.
+//
+// A connection that the broker has stopped reading is found by a question on the channel and
+// given up. Its messages are unknown, not late: a message is late only if its own channel
+// has answered something that was written after its time was over. A channel that answers
+// nothing may have been stopped by its oldest message, so that one's topic counts as late.
 //
 // Confirms come from the library's deferred confirmations. NotifyPublish is not used:
 // it holds back a confirm until all earlier ones have come, so that one queue without

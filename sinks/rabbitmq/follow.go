@@ -21,6 +21,7 @@ func (s *session) follow(lane int, ch *channel) {
 			s.closeDrained(ch)
 		case s.conn.IsClosed():
 			<-s.down
+			f.noteStopped()
 			s.reportLost(f.lane, left)
 		default:
 			s.settleClosedChannel(f.lane, ch, left, cause)

@@ -28,10 +28,11 @@ type follower struct {
 	replies   chan error // holds one: the answer to the question that was put
 	open      []entry    // in the order of writing
 	returned  returned
-	late      int  // entries without their message
-	overtaken int  // confirms that came while a late one was missing
-	retired   bool // the lane has another channel
-	drained   bool // the broker owes nothing but late confirms
+	doubted   string // topic of the oldest message, while a question is open
+	late      int    // entries without their message
+	overtaken int    // confirms that came while a late one was missing
+	retired   bool   // the lane has another channel
+	drained   bool   // the broker owes nothing but late confirms
 }
 
 func newFollower(s *session, l *lane, c *channel) *follower {
@@ -87,6 +88,9 @@ func (f *follower) run() (left []entry, cause *amqp.Error) {
 // worn returns whether the channel should be replaced by a new one: the messages that
 // were given up fill half of its window, or the library's memory grows.
 func (f *follower) worn() bool {
+	if f.lane.kind == lateLane { // few messages, which count until the broker has confirmed them
+		return f.overtaken >= mostOvertaken
+	}
 	return f.late > 0 && f.late >= int(f.channel.window+1)/2 || f.overtaken >= mostOvertaken
 }
 
@@ -162,7 +166,7 @@ func (f *follower) settle(e entry, now time.Time) bool {
 	}
 	f.judge.Answer(e.written, now)
 	f.session.hear(now)
-	f.channel.forget(e.topic)
+	f.uncount(e)
 	if e.message == nil {
 		if f.late--; f.late == 0 {
 			f.overtaken = 0
@@ -188,6 +192,13 @@ func (f *follower) settle(e entry, now time.Time) bool {
 	return true
 }
 
+// uncount makes room for another message of a late topic: no confirm is owed for this one.
+func (f *follower) uncount(e entry) {
+	if f.lane.kind == lateLane {
+		f.session.sink.late.release(e.topic)
+	}
+}
+
 // end takes no more entries, reports what is known, and returns the rest.
 func (f *follower) end() []entry {
 	f.channel.end()
@@ -195,6 +206,7 @@ func (f *follower) end() []entry {
 	f.returned.drain(f.channel.returns)
 	var left []entry
 	for _, e := range f.open {
+		f.uncount(e)
 		if e.message == nil {
 			continue
 		}

@@ -17,7 +17,7 @@ func (f *follower) judgeOpen(now time.Time) {
 	if passed := f.channel.passedUntil(); !passed.IsZero() {
 		f.judge.Answer(passed, passed)
 	}
-	oldest, waiting := time.Time{}, false
+	var oldest *entry
 	for i := range f.open {
 		e := &f.open[i]
 		if e.message == nil || confirmed(*e) {
@@ -30,15 +30,15 @@ func (f *follower) judgeOpen(now time.Time) {
 		if verdict == link.Late && f.refuseLate(e) {
 			continue
 		}
-		if !waiting {
-			oldest, waiting = e.written, true
+		if oldest == nil {
+			oldest = e
 		}
 		if verdict == link.Waits {
 			break // the later ones wait as well
 		}
 	}
-	if waiting {
-		f.step(f.judge.Next(oldest, now), now)
+	if oldest != nil {
+		f.step(f.judge.Next(oldest.written, now), oldest.topic, now)
 	}
 }
 
@@ -66,13 +66,15 @@ func (f *follower) refuseLate(e *entry) bool {
 	return true
 }
 
-func (f *follower) step(step link.Step, now time.Time) {
+// step does what the judge says, where the oldest message that waits is of the topic.
+func (f *follower) step(step link.Step, topic string, now time.Time) {
 	s := f.session
 	switch step {
 	case link.StepRest:
 	case link.StepAsk:
 		if s.life.Start(func() { f.replies <- f.channel.ask() }) {
 			f.judge.Asked(now)
+			f.doubted = topic
 		}
 	case link.StepGiveUp:
 		if f.lane.kind == lateLane {
@@ -83,6 +85,17 @@ func (f *follower) step(step link.Step, now time.Time) {
 	}
 }
 
+// noteStopped is called when the connection has ended while a question was open on the
+// channel. The broker takes what is written to a channel one after the other, so if a queue
+// has stopped it, that is the queue of the oldest message. Without this the next connection
+// would be stopped by the same topic, and the one after it. Where the broker has stopped as
+// a whole, the topic comes back with its first confirm.
+func (f *follower) noteStopped() {
+	if f.doubted != "" {
+		f.session.sink.late.add(f.doubted)
+	}
+}
+
 // takeReply takes the answer to the question. Without one, the channel has ended.
 func (f *follower) takeReply(err error) {
 	if err != nil && !isAnswer(err) {
@@ -90,6 +103,7 @@ func (f *follower) takeReply(err error) {
 		return
 	}
 	now := time.Now()
+	f.doubted = ""
 	f.judge.Reply(now)
 	f.session.hear(now)
 }

@@ -3,26 +3,39 @@ package rabbitmq
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
-// mostLate bounds the memory of late topics.
-const mostLate = 1000
+const (
+	// asideWindow is below the number of unconfirmed messages at which RabbitMQ stops to
+	// read a channel, and then the connection (quorum_commands_soft_limit, 32). So the
+	// connection of the late topics never stops, however many queues do.
+	asideWindow = 24
+	// asideChannels are the channels of that connection. A queue that takes no commands
+	// stops its channel at the first message, with the other topics on it.
+	asideChannels = 8
+	// asidePerTopic is how many messages may be of one topic, so that a topic that is
+	// never confirmed leaves room for others. Its late confirms are heard: with the first
+	// of them its next message goes.
+	asidePerTopic = 4
+)
 
 // lateTopics are the topics whose messages wait for their confirms for long. A queue
 // that takes no commands makes the broker stop reading the whole connection, once a few
 // dozen messages wait for it. So these topics have a connection of their own, and few
-// messages on it.
+// messages on it. A message counts until the broker owes no confirm for it any more.
 type lateTopics struct {
 	count   atomic.Int32  // so that has takes no lock while there are none
 	some    chan struct{} // holds one: there are some
 	changed func()
 
 	mu     sync.Mutex
-	topics map[string]struct{}
+	shares *link.Shares
 }
 
 func newLateTopics(changed func()) *lateTopics {
-	return &lateTopics{some: make(chan struct{}, 1), changed: changed, topics: make(map[string]struct{})}
+	return &lateTopics{some: make(chan struct{}, 1), changed: changed, shares: link.NewShares(asidePerTopic, asideChannels*asideWindow)}
 }
 
 func (l *lateTopics) has(topic string) bool {
@@ -31,23 +44,31 @@ func (l *lateTopics) has(topic string) bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, ok := l.topics[topic]
-	return ok
+	return l.shares.IsLate(topic)
 }
 
 func (l *lateTopics) add(topic string) {
-	l.mu.Lock()
-	if len(l.topics) >= mostLate {
-		clear(l.topics) // a message of each has to be late once more
-	}
-	_, was := l.topics[topic]
-	l.topics[topic] = struct{}{}
-	l.count.Store(int32(len(l.topics)))
-	l.mu.Unlock()
-	l.remind()
-	if !was {
+	if l.change(topic, l.shares.NoteLate) {
 		l.changed() // what waits for room on another lane need not
 	}
+	l.remind()
+}
+
+// clear drops a topic: a message of it was confirmed in time.
+func (l *lateTopics) clear(topic string) {
+	if l.change(topic, l.shares.NoteAcknowledged) {
+		l.changed()
+	}
+}
+
+// change notes something of a topic, and returns whether it is late or not by that.
+func (l *lateTopics) change(topic string, note func(string)) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	was := l.shares.IsLate(topic)
+	note(topic)
+	l.count.Store(int32(l.shares.Len()))
+	return l.shares.IsLate(topic) != was
 }
 
 // remind has a connection made if there are late topics.
@@ -61,14 +82,19 @@ func (l *lateTopics) remind() {
 	}
 }
 
-// clear drops a topic: a message of it was confirmed in time.
-func (l *lateTopics) clear(topic string) {
+// take counts a message of a late topic if there is room for it. The caller calls release
+// when the message was not written, or when the broker owes no confirm for it any more.
+func (l *lateTopics) take(topic string) (late, taken bool) {
 	l.mu.Lock()
-	_, was := l.topics[topic]
-	delete(l.topics, topic)
-	l.count.Store(int32(len(l.topics)))
-	l.mu.Unlock()
-	if was {
-		l.changed()
+	defer l.mu.Unlock()
+	if !l.shares.IsLate(topic) {
+		return false, false
 	}
+	return true, l.shares.HasRoom(topic) && l.shares.Take(topic)
+}
+
+func (l *lateTopics) release(topic string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.shares.Release(topic)
 }

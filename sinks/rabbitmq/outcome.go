@@ -37,9 +37,21 @@ func timedOut(topic string) relay.Outcome {
 
 // crowds is for a message that was not written, because others of its topic wait.
 func crowds(topic string) relay.Outcome {
-	return relay.RefusedOutcome(relay.ErrorTypeTimeout,
-		"messages of %s were not confirmed in time, so few are tried at once, and this one was not: see that its queues have a leader and a quorum",
+	return relay.PostponedOutcome(relay.ErrorTypeTimeout,
+		"messages of %s were not confirmed in time, so few are tried at once: see that its queues have a leader and a quorum",
 		relay.Quote(topic))
+}
+
+// asideLost is for a message that was in flight when the connection of the late topics
+// ended, and that of the others did not. An unknown outcome would stop the others.
+func asideLost(topic string, why error) relay.Outcome {
+	return relay.PostponedOutcome(relay.ErrorTypeDisconnected, "no confirm for %s: %w", relay.Quote(topic), why)
+}
+
+// killsConnections is for one that was alone in flight then, and before that with others.
+func killsConnections(topic string, why error) relay.Outcome {
+	return relay.RefusedOutcome(relay.ErrorTypeDisconnected,
+		"the connection ends whenever this message to %s is on it, and it was alone: %w", relay.Quote(topic), why)
 }
 
 func forbidden(topic string, err error) relay.Outcome {

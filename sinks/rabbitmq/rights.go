@@ -135,7 +135,7 @@ func (a address) notAllowed(text string) string {
 
 // channelsNeeded is how many channels a relay uses at the most: those of its lanes, twice
 // while they are replaced, those of late topics, and one for questions.
-const channelsNeeded = 2*(defaultChannels+2) + 2
+const channelsNeeded = 2*(defaultChannels+1) + asideChannels + 2
 
 var limitPattern = regexp.MustCompile(`user limit of \((\d{1,9})\)`)
 

@@ -224,20 +224,17 @@ func (s *session) lossType() relay.ErrorType {
 	return relay.ErrorTypeDisconnected
 }
 
-// reportLost reports what was in flight when the connection ended. If that was the
-// connection of the late topics alone, they are refused: the others are acknowledged, and
-// an unknown outcome would stop them.
+// reportLost reports what was in flight when the connection ended. Where that was the
+// connection of the late topics alone, an unknown outcome would stop the others, which
+// are acknowledged.
 func (s *session) reportLost(l *lane, left []entry) {
-	alone := false
 	if l.kind == lateLane {
-		main, _ := s.sink.link.Current()
-		alone = main != nil && !main.conn.IsClosed()
+		if main, _ := s.sink.link.Current(); main != nil && !main.conn.IsClosed() {
+			l.aside.reportLost(left, s.lost())
+			return
+		}
 	}
 	for _, e := range left {
-		if alone {
-			e.done(relay.RefusedOutcome(relay.ErrorTypeTimeout, "no confirm for %s: %w", relay.Quote(e.topic), s.lost()))
-			continue
-		}
 		e.done(relay.UnknownOutcome(s.lossType(), s.lost()))
 	}
 }

@@ -1,0 +1,74 @@
+package rabbitmq
+
+import "github.com/outbox-relay/outbox-relay/relay"
+
+// losses finds the message that ends the connection of the late topics. When that
+// connection is lost and the other one is not, no attempt is counted, or the messages of
+// all late topics would be blamed for a network that fails. But then a message that ends
+// each connection would come back for ever. So one that was in flight at two losses in a
+// row is tried alone. If the connection is lost then too, it is the cause.
+type losses struct {
+	flying   int                    // messages that were written and are not reported
+	alone    bool                   // one of these is a suspect, and there is no other
+	last     map[relay.Ref]struct{} // were in flight at the last loss, and not reported since
+	suspects map[relay.Ref]struct{} // are to be tried alone
+}
+
+// mostLost bounds the memory where rows that were lost never come again.
+const mostLost = 1000
+
+func newLosses() losses {
+	return losses{last: make(map[relay.Ref]struct{}), suspects: make(map[relay.Ref]struct{})}
+}
+
+// begin returns whether the message may be written now, and counts it then.
+func (l *losses) begin(r relay.Ref) bool {
+	_, suspect := l.suspects[r]
+	if l.alone || suspect && l.flying > 0 {
+		return false
+	}
+	l.flying++
+	l.alone = suspect
+	return true
+}
+
+// withdraw takes back what begin has counted: the message was not written.
+func (l *losses) withdraw(relay.Ref) { l.flying, l.alone = l.flying-1, false }
+
+// end notes that a message was reported. What was tried, and ended no connection, is no
+// suspect.
+func (l *losses) end(r relay.Ref, class relay.Class) {
+	l.flying, l.alone = l.flying-1, false
+	if class == relay.Postponed || class == relay.Unknown {
+		return
+	}
+	delete(l.last, r)
+	delete(l.suspects, r)
+}
+
+// blame has a message tried alone the next time too.
+func (l *losses) blame(r relay.Ref) { l.suspects[r] = struct{}{} }
+
+// lost notes that the connection was lost with these in flight, and returns whether one
+// that was alone is the cause.
+func (l *losses) lost(left []entry) (guilty bool) {
+	if len(left) == 0 {
+		return false
+	}
+	if l.alone && len(left) == 1 {
+		return true
+	}
+	if len(l.suspects) >= mostLost {
+		clear(l.suspects)
+	}
+	now := make(map[relay.Ref]struct{}, len(left))
+	for _, e := range left {
+		r := e.message.Ref
+		now[r] = struct{}{}
+		if _, again := l.last[r]; again {
+			l.suspects[r] = struct{}{}
+		}
+	}
+	l.last = now
+	return false
+}
