@@ -20,7 +20,7 @@ func (k KnownError) Counts() string {
 		return "dead at once"
 	case Unknown:
 		return "only if the row was alone in flight"
-	case Acknowledged, Unavailable, Withdrawn:
+	case Acknowledged, Unavailable, Withdrawn, Postponed:
 	}
 	return "no"
 }

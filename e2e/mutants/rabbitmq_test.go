@@ -202,13 +202,6 @@ var rabbitmqMutants = []mutant{
 		pkg:  "./sinks/rabbitmq", test: "TestQueueThatTakesNoCommandsStopsNoOtherTopic",
 	},
 	{
-		rule: "RabbitMQ: few messages of late topics wait",
-		file: "sinks/rabbitmq/aside.go",
-		old:  "full := a.count >= max(1, a.sink.options.Window/asideShare) ||",
-		new:  "full :=",
-		pkg:  "./sinks/rabbitmq", test: "TestQueueThatTakesNoCommandsStopsNoOtherTopic",
-	},
-	{
 		rule: "RabbitMQ: what was being written is not unavailable",
 		file: "sinks/rabbitmq/lane.go",
 		old:  "\t\tit.sent = true\n",

@@ -35,8 +35,8 @@ var relayMutants = []mutant{
 	{
 		rule: "1: a statement that leaves keys out is bounded",
 		file: "relay/postgres/reads.go",
-		old:  "kind, scheduled, kind != anyKey",
-		new:  "kind, scheduled, false",
+		old:  "blanks.Fenced = kind.keys != anyKey || kind.topics || blanks.Block",
+		new:  "blanks.Fenced = false",
 		pkg:  "./relay/postgres", test: "TestStatementThatLeavesKeysOutIsBounded",
 	},
 	{
@@ -112,7 +112,7 @@ var relayMutants = []mutant{
 	{
 		rule: "1: a survey reads nothing behind a head that waits",
 		file: "relay/postgres/survey.go",
-		old:  "		k.counts[name] = k.most\n",
+		old:  "\tcase ordered && row.Wait > 0:\n\t\tk.close(name)\n",
 		new:  "",
 		pkg:  "./relay/postgres", test: "TestSurveyIsCompleteBesideAHotKey",
 	},
@@ -211,8 +211,8 @@ var relayMutants = []mutant{
 	{
 		rule: "5: a head that waits for its retry renews the hold",
 		file: "relay/engine/admission.go",
-		old:  "\t\t\tin.holds.hold(m.KeyName())\n",
-		new:  "",
+		old:  "case row.Wait > 0:\n\t\tif ordered {",
+		new:  "case row.Wait > 0:\n\t\tif false {",
 		pkg:  "./relay/engine", test: "TestScenarios/05_waiting_head",
 	},
 	{
@@ -239,9 +239,23 @@ var relayMutants = []mutant{
 	{
 		rule: "5: keys that wait in thousands stop nobody",
 		file: "relay/engine/hold.go",
-		old:  "return len(h.more) > maxHashedKeys",
-		new:  "return len(h.more) > 0",
+		old:  "\t\th.awaited[key] = 0\n\t\treturn\n\t}\n\th.holdMore(key)\n",
+		new:  "\t\th.awaited[key] = 0\n\t\treturn\n\t}\n",
 		pkg:  "./relay/engine", test: "TestKeysThatWaitInThousandsStopNobody",
+	},
+	{
+		rule: "5: holds have room for any number of keys",
+		file: "relay/engine/hold.go",
+		old:  "\th.many.add(key)\n",
+		new:  "",
+		pkg:  "./relay/engine", test: "TestHoldsHaveRoomForAnyNumberOfKeys",
+	},
+	{
+		rule: "5: no key is mistaken for a held one for long",
+		file: "relay/engine/key_filter.go",
+		old:  "if f.keys == 0 {\n\t\tf.seed = maphash.MakeSeed()",
+		new:  "if f.bits == nil {\n\t\tf.seed = maphash.MakeSeed()",
+		pkg:  "./relay/engine", test: "TestKeyFilterKnowsItsKeysAndMistakesFewOthers",
 	},
 	{
 		rule: "7: a tail that falls behind is left",
@@ -386,7 +400,7 @@ var relayMutants = []mutant{
 	{
 		rule: "22: a key that cannot be compared stops no other",
 		file: "relay/postgres/chunk.go",
-		old:  "case isRowFault(err) && (req.OnlyKey != nil || len(req.ExcludeKeys) > 0):",
+		old:  "case isRowFault(err) && (req.OnlyKey != nil || len(req.ExcludeKeys) > 0 || len(req.TopicRows) > 0):",
 		new:  "case false:",
 		pkg:  "./relay/postgres", test: "TestKeyThatCannotBeComparedIsTheDefectOfItsRow",
 	},

@@ -134,8 +134,8 @@ var sessionMutants = []mutant{
 	{
 		rule: "F8: a statement over blocked rows is bounded",
 		file: "relay/postgres/reads.go",
-		old:  "kind != anyKey || blanks.Block",
-		new:  "kind != anyKey",
+		old:  "kind.topics || blanks.Block",
+		new:  "kind.topics",
 		pkg:  "./relay/postgres", test: "TestStatementOverBlockedRowsIsBounded",
 	},
 	{

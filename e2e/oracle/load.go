@@ -30,6 +30,8 @@ type Load struct {
 	Writers int
 	// Keys is the number of aggregates; 50 if 0.
 	Keys int
+	// Prefix begins the names of the aggregates; "aggregate" if empty.
+	Prefix string
 	// Rows ends the load once so many are committed; 0: [Running.Stop] ends it.
 	Rows int
 	// Rate is about how many rows are written per second; 0: as many as possible.
@@ -92,6 +94,9 @@ func (l Load) withDefaults() Load {
 	set(&l.Writers, 4)
 	set(&l.Keys, 50)
 	set(&l.MaxPayload, 2000)
+	if l.Prefix == "" {
+		l.Prefix = "aggregate"
+	}
 	if l.Payload == "" {
 		l.Payload = schema.PayloadJSON
 	}

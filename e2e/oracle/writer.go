@@ -117,7 +117,7 @@ func (w *writer) chooseKeys() []string {
 		if w.rand.IntN(100) < 15 {
 			continue
 		}
-		keys[i] = fmt.Sprintf("aggregate %d", w.rand.IntN(w.load.Keys))
+		keys[i] = fmt.Sprintf("%s %d", w.load.Prefix, w.rand.IntN(w.load.Keys))
 	}
 	slices.Sort(keys)
 	return slices.Compact(keys)
