@@ -143,8 +143,14 @@ const faultPurge = "sent rows are not deleted, so the table grows; delivery goes
 // tellPurge tells what the purge has deleted, and why it does not.
 func (t *term) tellPurge() {
 	told := t.purge.told.Load()
-	t.count.Purged += told.rows - t.purged
-	t.purged = told.rows
+	if told == t.purged {
+		return
+	}
+	if t.purged != nil {
+		t.count.Purged -= t.purged.rows
+	}
+	t.count.Purged += told.rows
+	t.purged = told
 	t.status.NotPurged, t.status.NotPurgedSince = "", time.Time{}
 	if told.off == nil {
 		t.faults.recovered(faultPurge)

@@ -34,7 +34,7 @@ type term struct {
 	stopping bool
 	outcomes []outcome // for the marker, collected until they are handed over
 	handed   uint64    // to the marker
-	purged   uint64    // rows that the purge has deleted, as they were counted last
+	purged   *purging  // what the purge has told last
 }
 
 func newTerm(r *Relay, control relay.Control) *term {
