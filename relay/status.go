@@ -48,18 +48,39 @@ type Status struct {
 	// unless something hangs.
 	Turned time.Time
 
+	StallStatus
+	SinkStatus
+	TableStatus
+	PurgeStatus
+	LoadStatus
+	// Counters since the relay was started.
+	Counters
+}
+
+// StallStatus says whether due rows make progress.
+type StallStatus struct {
 	// Stalled says why due rows have made no progress since StalledSince; empty while
 	// they do, or there are none. StalledHere says that the cause is on the relay's
 	// side and not the broker's: its sessions, its privileges, locks, marks.
 	Stalled      string
 	StalledSince time.Time
 	StalledHere  bool
+}
 
+// SinkStatus says what the broker takes.
+type SinkStatus struct {
 	// SinkDown says why the broker takes no messages, since SinkDownSince; empty
 	// while it does, and while nothing has been tried.
 	SinkDown      string
 	SinkDownSince time.Time
+	// LateTopics counts the topics of which the sink takes few messages now, because
+	// they come late. Their rows wait in the table. LateTopicsTold are some of them.
+	LateTopics     int
+	LateTopicsTold []LateTopic
+}
 
+// TableStatus says what cannot be written.
+type TableStatus struct {
 	// TableDown says why no outcome can be written since TableDownSince. Meanwhile only
 	// one row is published now and then, to see whether that is over. Empty while
 	// outcomes are written, and while nothing has been tried.
@@ -76,27 +97,24 @@ type Status struct {
 	Locked      int
 	LockedSince time.Time
 	LockedBy    []Blocker
+}
 
+// PurgeStatus says whether sent rows are deleted.
+type PurgeStatus struct {
 	// NotPurged says why sent rows are not deleted, since NotPurgedSince, though they are
 	// to be; empty while they are.
 	NotPurged      string
 	NotPurgedSince time.Time
+}
 
-	// RetainedWAL is how many bytes of its log the server keeps for the relay while it
-	// tails, and UnreadWAL how many of them it has not read, some seconds ago.
-	RetainedWAL, UnreadWAL int64
-
-	// LateTopics counts the topics of which the sink takes few messages now, because
-	// they come late. Their rows wait in the table. LateTopicsTold are some of them.
-	LateTopics     int
-	LateTopicsTold []LateTopic
-
+// LoadStatus is how much there is to do.
+type LoadStatus struct {
 	InFlight int // published, and the outcome not committed
 	Waiting  int // read, and not published
 	HeldKeys int // wait for a row that was refused, or for the next pass
-
-	// Counters since the relay was started.
-	Counters
+	// RetainedWAL is how many bytes of its log the server keeps for the relay while it
+	// tails, and UnreadWAL how many of them it has not read, some seconds ago.
+	RetainedWAL, UnreadWAL int64
 }
 
 // Counters count since the relay was started.

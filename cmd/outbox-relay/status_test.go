@@ -66,11 +66,14 @@ func TestStatusSaysWhichOfTheTwoItReached(t *testing.T) {
 		('due', '1', NULL, 0, NULL), ('due', '1', NULL, 0, NULL), ('scheduled', '1', now() + interval '1 h', 0, NULL),
 		('retrying', '1', now() + interval '1 h', 2, NULL), ('dead', '1', NULL, 9, now())`)
 	relayUp := saying(t, relay.Status{
-		Mode: relay.Polling, Since: time.Now(), Turned: time.Now(), Reason: `wal_level is "replica"`,
-		Stalled: "no row can be marked", StalledSince: time.Now(), TableDown: "disk full", TableDownSince: time.Now(),
-		Unmarkable: 12, UnmarkableRows: []relay.UnmarkableRow{{Ref: relay.Ref{ID: 77}, Since: time.Now(), Error: "violates\x1b[2J short_key"}},
-		Locked: 13, LockedSince: time.Now(), LockedBy: []relay.Blocker{{PID: 99, Application: "report"}},
-		SinkDown: "connection refused", SinkDownSince: time.Now(), Counters: relay.Counters{Published: 1234},
+		Mode:        relay.Polling,
+		Since:       time.Now(),
+		Turned:      time.Now(),
+		Reason:      `wal_level is "replica"`,
+		Counters:    relay.Counters{Published: 1234},
+		StallStatus: relay.StallStatus{Stalled: "no row can be marked", StalledSince: time.Now()},
+		TableStatus: relay.TableStatus{TableDown: "disk full", TableDownSince: time.Now(), Unmarkable: 12, UnmarkableRows: []relay.UnmarkableRow{{Ref: relay.Ref{ID: 77}, Since: time.Now(), Error: "violates\x1b[2J short_key"}}, Locked: 13, LockedSince: time.Now(), LockedBy: []relay.Blocker{{PID: 99, Application: "report"}}},
+		SinkStatus:  relay.SinkStatus{SinkDown: "connection refused", SinkDownSince: time.Now()},
 	})
 	const databaseDown = "OUTBOX_DATABASE_URL=postgres://relay:s3cret@127.0.0.1:1/x"
 	for _, c := range []struct {

@@ -8,14 +8,35 @@ import (
 
 // Report is what /status serves.
 type Report struct {
-	// Who answers.
+	Identity
+	Doing
+	Stall
+	Broker
+	Unwritten
+	LateReport
+	InMemory
+	Purge
+	WAL
+	// Rows is what the last counting of the table found; null where nobody counts, and
+	// before the first count.
+	Rows *Rows `json:"rows"`
+	Totals
+	// Over the last RateWindowSeconds, fewer while the relay is younger.
+	PublishedPerSecond float64 `json:"published_per_second"`
+	RateWindowSeconds  float64 `json:"rate_window_seconds"`
+}
+
+// Identity is who answers.
+type Identity struct {
 	Version       string    `json:"version"`
 	Table         string    `json:"table"`
 	Host          string    `json:"host"`
 	StartedAt     time.Time `json:"started_at"`
 	UptimeSeconds float64   `json:"uptime_seconds"`
+}
 
-	// What it is doing: connecting, standby, polling or tailing.
+// Doing is what the relay is doing: connecting, standby, polling or tailing.
+type Doing struct {
 	Mode        string    `json:"mode"`
 	Leader      bool      `json:"leader"`
 	Since       time.Time `json:"since"`
@@ -29,19 +50,36 @@ type Report struct {
 	NotLive    string    `json:"not_live"` // why
 	Ready      bool      `json:"ready"`
 	NotReady   string    `json:"not_ready"` // why
+}
 
+// Stall says whether due rows make progress.
+type Stall struct {
 	// Why due rows have made no progress for long; StalledSince is null while they do.
 	// StalledHere: the cause is on the relay's side, so it is not ready.
 	Stalled        string     `json:"stalled"`
 	StalledSince   *time.Time `json:"stalled_since"`
 	StalledSeconds float64    `json:"stalled_seconds"`
 	StalledHere    bool       `json:"stalled_here"`
+}
 
+// Broker says whether the broker takes messages.
+type Broker struct {
 	// The broker. SinkDownSince is null while it takes messages, and while nothing
 	// has been tried.
 	SinkDown      string     `json:"sink_down"`
 	SinkDownSince *time.Time `json:"sink_down_since"`
+}
 
+// LateReport names the topics that come late.
+type LateReport struct {
+	// Topics of which few messages are tried at once, because they come late: how many,
+	// and those for longest. Their rows wait in the table.
+	LateTopics int         `json:"late_topics"`
+	Late       []LateTopic `json:"late"`
+}
+
+// Unwritten is what the table does not take.
+type Unwritten struct {
 	// Why no row can be marked; TableDownSince is null while rows are.
 	TableDown      string     `json:"table_down"`
 	TableDownSince *time.Time `json:"table_down_since"`
@@ -55,41 +93,39 @@ type Report struct {
 	LockedRows  int        `json:"locked_rows"`
 	LockedSince *time.Time `json:"locked_since"`
 	LockedBy    []Blocker  `json:"locked_by"`
+}
 
-	// Topics of which few messages are tried at once, because they come late: how many,
-	// and those for longest. Their rows wait in the table.
-	LateTopics int         `json:"late_topics"`
-	Late       []LateTopic `json:"late"`
-
+// InMemory is what the relay has in memory.
+type InMemory struct {
 	InFlight int `json:"in_flight"`
 	Waiting  int `json:"waiting"`
 	HeldKeys int `json:"held_keys"`
+}
 
+// Purge says whether sent rows are deleted.
+type Purge struct {
 	// Why sent rows are not deleted, though they are to be; NotPurgedSince is null while
 	// they are.
 	NotPurged      string     `json:"not_purged"`
 	NotPurgedSince *time.Time `json:"not_purged_since"`
+}
 
+// WAL is the write-ahead log, as far as the relay is concerned.
+type WAL struct {
 	// The log that the server keeps for the relay while it tails, and how much of that it
 	// has not read.
 	RetainedWAL int64 `json:"retained_wal_bytes"`
 	UnreadWAL   int64 `json:"unread_wal_bytes"`
+}
 
-	// Rows is what the last counting of the table found; null where nobody counts, and
-	// before the first count.
-	Rows *Rows `json:"rows"`
-
-	// Since the relay was started.
+// Totals count since the relay was started.
+type Totals struct {
 	PublishedTotal     uint64 `json:"published_total"`
 	DuplicateAcksTotal uint64 `json:"duplicate_acks_total"`
 	RefusedTotal       uint64 `json:"refused_total"`
 	DeadTotal          uint64 `json:"dead_total"`
 	ReconciledTotal    uint64 `json:"reconciled_total"`
 	PurgedTotal        uint64 `json:"purged_total"`
-
-	// Over the last RateWindowSeconds, fewer while the relay is younger.
-	PublishedPerSecond float64 `json:"published_per_second"`
-	RateWindowSeconds  float64 `json:"rate_window_seconds"`
 }
 
 // Rows is how many rows of which kind the table has.
@@ -158,25 +194,30 @@ type LateTopic struct {
 func (s *Server) report(now time.Time) Report {
 	st := s.options.Status()
 	r := Report{
-		Version: s.options.Version, Table: s.options.Table, Host: s.options.Host,
-		StartedAt: s.started, UptimeSeconds: now.Sub(s.started).Seconds(),
-
-		Mode: st.Mode.String(), Leader: st.Mode.Leads(), Since: st.Since, ModeSeconds: now.Sub(st.Since).Seconds(),
-		Reason: st.Reason, WantedMode: s.options.WantedMode, TurnedAt: st.Turned,
-		NotLive: s.notLive(st, now), NotReady: s.notReady(st, now),
-
-		Stalled: st.Stalled, StalledHere: st.StalledHere, StalledSince: known(st.StalledSince),
-		SinkDown: st.SinkDown, SinkDownSince: known(st.SinkDownSince),
-		TableDown: st.TableDown, TableDownSince: known(st.TableDownSince),
-		UnmarkableRows: st.Unmarkable, Unmarkable: []UnmarkableRow{},
-		LockedRows: st.Locked, LockedSince: known(st.LockedSince), LockedBy: []Blocker{},
-		NotPurged: st.NotPurged, NotPurgedSince: known(st.NotPurgedSince),
-		RetainedWAL: st.RetainedWAL, UnreadWAL: st.UnreadWAL,
-		LateTopics: st.LateTopics, Late: []LateTopic{},
-		InFlight: st.InFlight, Waiting: st.Waiting, HeldKeys: st.HeldKeys,
-
-		PublishedTotal: st.Published, DuplicateAcksTotal: st.DuplicateAcks, RefusedTotal: st.Refused,
-		DeadTotal: st.Dead, ReconciledTotal: st.Reconciled, PurgedTotal: st.Purged,
+		Identity: Identity{
+			Version: s.options.Version, Table: s.options.Table, Host: s.options.Host,
+			StartedAt: s.started, UptimeSeconds: now.Sub(s.started).Seconds(),
+		},
+		Doing: Doing{
+			Mode: st.Mode.String(), Leader: st.Mode.Leads(), Since: st.Since, ModeSeconds: now.Sub(st.Since).Seconds(),
+			Reason: st.Reason, WantedMode: s.options.WantedMode, TurnedAt: st.Turned,
+			NotLive: s.notLive(st, now), NotReady: s.notReady(st, now),
+		},
+		Stall:  Stall{Stalled: st.Stalled, StalledHere: st.StalledHere, StalledSince: known(st.StalledSince)},
+		Broker: Broker{SinkDown: st.SinkDown, SinkDownSince: known(st.SinkDownSince)},
+		Unwritten: Unwritten{
+			TableDown: st.TableDown, TableDownSince: known(st.TableDownSince),
+			UnmarkableRows: st.Unmarkable, Unmarkable: []UnmarkableRow{},
+			LockedRows: st.Locked, LockedSince: known(st.LockedSince), LockedBy: []Blocker{},
+		},
+		LateReport: LateReport{LateTopics: st.LateTopics, Late: []LateTopic{}},
+		InMemory:   InMemory{InFlight: st.InFlight, Waiting: st.Waiting, HeldKeys: st.HeldKeys},
+		Purge:      Purge{NotPurged: st.NotPurged, NotPurgedSince: known(st.NotPurgedSince)},
+		WAL:        WAL{RetainedWAL: st.RetainedWAL, UnreadWAL: st.UnreadWAL},
+		Totals: Totals{
+			PublishedTotal: st.Published, DuplicateAcksTotal: st.DuplicateAcks, RefusedTotal: st.Refused,
+			DeadTotal: st.Dead, ReconciledTotal: st.Reconciled, PurgedTotal: st.Purged,
+		},
 	}
 	if s.options.Census != nil {
 		r.Rows = NewRows(s.options.Census())

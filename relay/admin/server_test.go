@@ -59,15 +59,18 @@ func TestReadinessFollowsTheDatabaseAndNeverTheBrokerOrLeadership(t *testing.T) 
 		{name: "standby of a strict one", status: relay.Status{Mode: relay.StandingBy}, strict: true},
 		{name: "polling", status: relay.Status{Mode: relay.Polling, Reason: "wal_level"}},
 		{name: "tailing", status: relay.Status{Mode: relay.Tailing}, strict: true},
-		{name: "broker down", status: relay.Status{Mode: relay.Polling, SinkDown: "connection refused", SinkDownSince: now}},
+		{name: "broker down", status: relay.Status{Mode: relay.Polling, SinkStatus: relay.SinkStatus{SinkDown: "connection refused", SinkDownSince: now}}},
 		{
 			name: "broker takes nothing for long", status: relay.Status{
-				Mode: relay.Polling, Stalled: "the broker takes no messages", StalledSince: now.Add(-time.Hour), SinkDown: "refused", SinkDownSince: now,
+				Mode:        relay.Polling,
+				StallStatus: relay.StallStatus{Stalled: "the broker takes no messages", StalledSince: now.Add(-time.Hour)},
+				SinkStatus:  relay.SinkStatus{SinkDown: "refused", SinkDownSince: now},
 			},
 		},
 		{
 			name: "own stall", status: relay.Status{
-				Mode: relay.Tailing, Stalled: "no row can be marked: disk\nfull", StalledSince: now.Add(-31 * time.Second), StalledHere: true,
+				Mode:        relay.Tailing,
+				StallStatus: relay.StallStatus{Stalled: "no row can be marked: disk\nfull", StalledSince: now.Add(-31 * time.Second), StalledHere: true},
 			},
 			want: "no progress for 31s: no row can be marked: disk full",
 		},
@@ -125,12 +128,15 @@ func TestRelayThatHangsIsNeitherLiveNorReadyInAnyMode(t *testing.T) {
 func TestStatusTellsAll(t *testing.T) {
 	down := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	_, client, _ := serve(t, Options{Version: "v1", Table: "public.outbox", Host: "pod-1", WantedMode: "auto"}, relay.Status{
-		Mode: relay.Polling, Since: down, Reason: "publication missing", Turned: time.Now(),
-		Stalled: "disk full", StalledSince: down, StalledHere: false, TableDown: "no space", TableDownSince: down,
-		Unmarkable: 12, UnmarkableRows: []relay.UnmarkableRow{{Ref: relay.Ref{ID: 77}, Refused: true, Since: down, Tries: 3, Error: "constraint"}},
-		Locked: 13, LockedSince: down, LockedBy: []relay.Blocker{{PID: 99, Application: "report"}, {Prepared: "gid"}},
-		SinkDown: "refused", SinkDownSince: down, InFlight: 1, Waiting: 2, HeldKeys: 3,
-		Counters: relay.Counters{Published: 4, DuplicateAcks: 5, Refused: 6, Dead: 7, Reconciled: 8},
+		Mode:        relay.Polling,
+		Since:       down,
+		Reason:      "publication missing",
+		Turned:      time.Now(),
+		Counters:    relay.Counters{Published: 4, DuplicateAcks: 5, Refused: 6, Dead: 7, Reconciled: 8},
+		StallStatus: relay.StallStatus{Stalled: "disk full", StalledSince: down, StalledHere: false},
+		TableStatus: relay.TableStatus{TableDown: "no space", TableDownSince: down, Unmarkable: 12, UnmarkableRows: []relay.UnmarkableRow{{Ref: relay.Ref{ID: 77}, Refused: true, Since: down, Tries: 3, Error: "constraint"}}, Locked: 13, LockedSince: down, LockedBy: []relay.Blocker{{PID: 99, Application: "report"}, {Prepared: "gid"}}},
+		SinkStatus:  relay.SinkStatus{SinkDown: "refused", SinkDownSince: down},
+		LoadStatus:  relay.LoadStatus{InFlight: 1, Waiting: 2, HeldKeys: 3},
 	})
 	r, err := client.Status(t.Context())
 	if err != nil {
