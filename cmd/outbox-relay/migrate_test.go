@@ -26,7 +26,8 @@ func TestMigrateAppliesTableAndRoleAndIsQuietTheSecondTime(t *testing.T) {
 		}
 	}
 	var allowed bool
-	const granted = "SELECT has_table_privilege('migrate_relay', 'shop.outbox', 'SELECT') AND NOT has_table_privilege('migrate_relay', 'shop.outbox', 'DELETE')"
+	const granted = `SELECT has_table_privilege('migrate_relay', 'shop.outbox', 'SELECT') AND has_table_privilege('migrate_relay', 'shop.outbox', 'DELETE')
+		AND NOT has_table_privilege('migrate_relay', 'shop.outbox', 'INSERT')`
 	if err := conn.QueryRow(t.Context(), granted).Scan(&allowed); err != nil || !allowed {
 		t.Errorf("the role's privileges are wrong (%v)", err)
 	}

@@ -22,8 +22,11 @@ func TestSchemaPrintsTheMigrationWithoutDatabaseOrBroker(t *testing.T) {
 }
 
 func TestSchemaPrintsTheRoleWithIt(t *testing.T) {
-	for env, mayDelete := range map[string]bool{"OUTBOX_AFTER_SEND=mark": false, "OUTBOX_AFTER_SEND=delete": true} {
-		got := do(t, []string{env}, "schema", "--role", `"The Relay"`)
+	for env, mayDelete := range map[string]bool{
+		"OUTBOX_AFTER_SEND=mark": true, // for the retention
+		"OUTBOX_RETENTION=0":     false, "OUTBOX_AFTER_SEND=delete OUTBOX_RETENTION=0": true,
+	} {
+		got := do(t, strings.Fields(env), "schema", "--role", `"The Relay"`)
 		table := schema.Table{Schema: "public", Name: "outbox"}
 		want := schema.SQL(schema.Options{Table: table}) + "\n" +
 			schema.RoleSQL(schema.RoleOptions{Table: table, Role: "The Relay", Delete: mayDelete})
