@@ -175,11 +175,11 @@ func TestRelayThatMayHaveOneConnectionIsNotReady(t *testing.T) {
 	w.insert(plain(1))
 	relay := w.relay()
 	relay.AwaitLog("too many connections for role")
+	relay.AwaitLog(`"msg":"no progress"`)
 	said := w.awaitAnswer(relay, 1, "health", "--ready")
 	if !strings.Contains(said, "no progress for ") || !strings.Contains(said, "too many connections for role") {
 		t.Errorf("not ready: %q", said)
 	}
-	relay.AwaitLog(`"msg":"no progress"`)
 	if status, said := w.ask(relay, "health"); status != 0 {
 		t.Errorf("not alive: %q", said)
 	}

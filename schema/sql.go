@@ -43,7 +43,7 @@ type RoleOptions struct {
 	Table Table
 	// Role is the real name, unquoted.
 	Role string
-	// Delete lets the role delete rows, for OUTBOX_AFTER_SEND=delete.
+	// Delete lets the role delete rows, for OUTBOX_RETENTION and OUTBOX_AFTER_SEND=delete.
 	Delete bool
 }
 

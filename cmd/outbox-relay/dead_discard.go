@@ -6,8 +6,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
-const deadDiscardHelp = `Deletes dead rows for good. It needs a role that may delete from the table: the relay's
-own may not, unless OUTBOX_AFTER_SEND=delete.
+const deadDiscardHelp = `Deletes dead rows for good. It needs a role that may delete from the table; the
+relay's own may, unless it was made with OUTBOX_RETENTION=0.
 
 It counts the rows, shows them by topic and kind of error, and asks. It deletes them in
 short transactions; interrupted, it can be run again.`

@@ -59,6 +59,12 @@ func (f *deadFilter) rows(cmd *cobra.Command) postgres.DeadFilter {
 // some of all.
 func (f *deadFilter) check(cmd *cobra.Command) error {
 	chosen := slices.ContainsFunc(filterFlags, cmd.Flags().Changed)
+	// A variable of a script that is not set must not choose all rows. A key may be empty.
+	for name, text := range map[string]string{"topic": f.topic, "error": f.message, "type": f.errorType, "before": f.before.text, "after": f.after.text} {
+		if text == "" && cmd.Flags().Changed(name) {
+			return fmt.Errorf("--%s is empty: leave it out, or say which", name)
+		}
+	}
 	switch {
 	case f.limit < 0:
 		return fmt.Errorf("--limit %d: expected 0 or more", f.limit)

@@ -107,8 +107,9 @@ func viewDeadRow(r postgres.DeadRow) deadRowView {
 	}
 }
 
+// timeOrNull is nil also for a time that JSON cannot hold.
 func timeOrNull(t time.Time) *time.Time {
-	if t.IsZero() {
+	if t.IsZero() || t.Year() < 0 || t.Year() > 9999 {
 		return nil
 	}
 	return &t

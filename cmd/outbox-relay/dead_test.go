@@ -119,6 +119,9 @@ func TestDeadRefusesWhatIsNotMeant(t *testing.T) {
 		{"dead show x", `expected ids of rows, such as 42 or 42,43: "x" is none`, 2},
 		{"dead replay", "say which dead rows: --id, --topic, --key, --error, --type, --before, --after, or --all", 2},
 		{"dead discard --limit 1", "say which dead rows: ", 2},
+		{"dead discard --topic= --yes", "--topic is empty: leave it out, or say which", 2},
+		{"dead replay --type= --yes", "--type is empty: leave it out, or say which", 2},
+		{"dead list --error=", "--error is empty: leave it out, or say which", 2},
 		{"dead replay --all --topic x", "--all is for all dead rows: leave it out, or the other filters", 2},
 	} {
 		got := do(t, env, strings.Fields(c.args)...)

@@ -29,6 +29,10 @@ type copier struct {
 	out      atomic.Bool        // a copy is with the sink
 	died     chan struct{}      // has an element when rows have died
 	told     atomic.Pointer[error]
+
+	// from is the row after which the next round begins: behind the one at which the last
+	// round gave up, so that no row keeps those behind it from being copied.
+	from int64
 }
 
 const (
@@ -47,7 +51,7 @@ const faultCopies = "dead rows are not copied to the dead-letter topic, and stay
 func newCopier(topic string, limit func() int64, open func(context.Context) (relay.DeadLetters, error)) *copier {
 	return &copier{
 		topic: topic, limit: limit, open: open,
-		offers: make(chan *relay.Message), outcomes: make(chan relay.Outcome, 1), died: make(chan struct{}, 1),
+		from: math.MinInt64, offers: make(chan *relay.Message), outcomes: make(chan relay.Outcome, 1), died: make(chan struct{}, 1),
 	}
 }
 
@@ -95,7 +99,8 @@ func (c *copier) round(ctx context.Context) (failure error) {
 		return err
 	}
 	defer session.Close()
-	after, misses := int64(math.MinInt64), 0
+	after, misses := c.from, 0
+	c.from = math.MinInt64
 	for {
 		owed, cursor, end, err := session.Owed(ctx, after, copyRows)
 		if err != nil {
@@ -105,7 +110,8 @@ func (c *copier) round(ctx context.Context) (failure error) {
 			refused, err := c.copy(ctx, session, r)
 			switch {
 			case err != nil:
-				return err
+				c.from = r.ID
+				return fmt.Errorf("row %d: %w", r.ID, err)
 			case refused != nil && failure == nil:
 				failure = fmt.Errorf("row %d: %w", r.ID, refused)
 			}
@@ -113,6 +119,7 @@ func (c *copier) round(ctx context.Context) (failure error) {
 				misses++
 			}
 			if misses == copyMisses {
+				c.from = r.ID
 				return failure
 			}
 		}

@@ -291,9 +291,14 @@ func (d *dispatcher) returnTopic(topic string) []*item {
 
 // returnFrom takes out the messages of a chain that are not with the sink, from the first
 // one of the topic on.
+//
+// Schedule that reorders: rows 1 and 2 of a key, of two topics, are with the sink. It gives
+// 1 back, and the topic of 1 is full. If 1 went to the table now, 2 would be given back,
+// published again and delivered before it. So what was given back stays: it is tried again
+// in order, and when 1 is postponed, what follows it goes to the table too.
 func (d *dispatcher) returnFrom(c *chain, topic string, to []*item) []*item {
 	if slices.ContainsFunc(c.withdrawn, func(m *item) bool { return m.Topic == topic }) {
-		return d.returnChain(c, to)
+		return to
 	}
 	kept := 0
 	for kept < c.waiting.len && c.waiting.at(kept).Topic != topic {

@@ -377,6 +377,35 @@ func TestHotKeyInALaneStarvesNobody(t *testing.T) {
 	}
 }
 
+// A topic is found full while a row of it was given back and a later row of its key is
+// still with the sink: the row is published again before the later one.
+func TestRowThatWasGivenBackIsNotOvertakenWhenItsTopicIsFull(t *testing.T) {
+	loose := func(*relay.Message) relay.Lane { return relay.Lane{Number: 1} }
+	d := newDispatcher(limits{window: 40, windowBytes: 1 << 20, chain: 64, keyWindow: 4}, OrderByKey)
+	first, second := keyed(1, "k"), keyed(2, "k")
+	first.Topic, second.Topic = "full", "other"
+	d.add(first)
+	d.add(second)
+	for _, want := range []*item{first, second} {
+		if got := d.next(nobody, loose); got != want {
+			t.Fatalf("published %v, want %d", got, want.ID)
+		}
+	}
+	d.withdraw(first)
+	if returned := d.returnTopic("full"); len(returned) != 0 {
+		t.Errorf("%d rows went to the table while a later one of their key is with the sink", len(returned))
+	}
+	d.withdraw(second)
+	for _, want := range []*item{first, second} {
+		if got := d.next(nobody, loose); got != want {
+			t.Fatalf("published again %v, want %d", got, want.ID)
+		}
+	}
+	if !d.valid() {
+		t.Error("the dispatcher is not valid")
+	}
+}
+
 func TestOrderNonePublishesAKeyAllAtOnce(t *testing.T) {
 	d := newDispatcher(limits{window: 100, windowBytes: 1 << 20, chain: 2}, OrderNone)
 	for id := range int64(10) {

@@ -54,6 +54,9 @@ type horizon struct {
 	// restores says that the next survey brings rows that were returned or left to the
 	// table. They may have come by the log before, and do not come again.
 	restores bool
+	// restored is restores as it was when the survey that is out began: what was left
+	// after that, another survey brings.
+	restored bool
 	// reconciles says that what the newest survey brought should come by the log too.
 	reconciles bool
 }
@@ -115,11 +118,14 @@ func (h *horizon) covers(s wal.Snapshot) bool {
 	return !slices.ContainsFunc(h.left, func(x wal.XID) bool { return !s.Sees(x) })
 }
 
+// surveyBegins notes that a survey is asked for.
+func (h *horizon) surveyBegins() { h.restored = h.restores }
+
 // moveTo moves the horizon to a survey, which is complete and covers what was left
 // to the table.
 func (h *horizon) moveTo(s relay.Survey) {
 	h.reconciles = !h.seen.IsZero() && !h.restores
-	h.restores, h.left = false, nil
+	h.restores, h.left = h.restores && !h.restored, nil
 	h.seen, h.gate.visible, h.gate.synchronous = s.Snapshot, s.Snapshot, s.Synchronous
 }
 

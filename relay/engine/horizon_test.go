@@ -125,11 +125,13 @@ func TestHorizonCountsWhatTheLogHasMissed(t *testing.T) {
 		after  func(*horizon)
 		want   int
 	}{
-		"nothing is told":    {func(*horizon) {}, func(*horizon) {}, 2},
-		"one is told":        {func(*horizon) {}, func(h *horizon) { h.confirmed(relay.Ref{ID: 1}) }, 1},
-		"all was returned":   {func(h *horizon) { h.leaveAll() }, func(*horizon) {}, 0},
-		"all is returned":    {func(*horizon) {}, func(h *horizon) { h.leaveAll() }, 0},
-		"returned long ago":  {func(h *horizon) { h.leaveAll(); h.moveTo(survey) }, func(*horizon) {}, 2},
+		"nothing is told":   {func(*horizon) {}, func(*horizon) {}, 2},
+		"one is told":       {func(*horizon) {}, func(h *horizon) { h.confirmed(relay.Ref{ID: 1}) }, 1},
+		"all was returned":  {func(h *horizon) { h.leaveAll() }, func(*horizon) {}, 0},
+		"all is returned":   {func(*horizon) {}, func(h *horizon) { h.leaveAll() }, 0},
+		"returned long ago": {func(h *horizon) { h.leaveAll(); h.surveyBegins(); h.moveTo(survey) }, func(*horizon) {}, 2},
+		// The survey that was out then did not bring it all. The next one does.
+		"returned meanwhile": {func(h *horizon) { h.surveyBegins(); h.leaveAll(); h.moveTo(survey) }, func(*horizon) {}, 0},
 		"before log is read": {func(h *horizon) { *h = newHorizon(GateAuto) }, func(*horizon) {}, 0},
 	} {
 		h := newHorizon(GateAuto)

@@ -19,6 +19,7 @@ func (t *term) postpone(m *item, o relay.Outcome) {
 		t.refuse(m, o) // the list is full
 		return
 	}
+	t.done.answered++ // the broker works: a topic that waits is told by itself
 	t.topics.postponed(m.Topic, now, o.Err)
 	t.faults.report(faultLateTopics, slog.String("topic", m.Topic), slog.Int("topics", len(t.topics.shares)), slog.Any("error", o.Err))
 	t.hold(m)
@@ -30,7 +31,11 @@ func (t *term) postpone(m *item, o relay.Outcome) {
 func (t *term) fill(topic string, now time.Time) bool {
 	var withSink []*item
 	for _, it := range t.flight.rows {
-		if it != nil && it.withSink && it.Topic == topic {
+		if it == nil || it.Topic != topic {
+			continue
+		}
+		it.counted = false // against an earlier share
+		if it.withSink {
 			withSink = append(withSink, it)
 		}
 	}

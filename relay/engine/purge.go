@@ -21,6 +21,9 @@ const (
 	purgeEvery, purgeOften = time.Minute, time.Second
 	// purgeAgain is when a purge that may not delete looks again whether it may.
 	purgeAgain = 5 * time.Minute
+	// purgeAnew is how often a round begins with the lowest id of all. Ids begin again after
+	// TRUNCATE … RESTART IDENTITY, and a low id may have been committed late.
+	purgeAnew = time.Hour
 	// purgeSkips is how many rows that cannot be deleted a round goes by before it gives up.
 	purgeSkips = 100
 )
@@ -33,6 +36,8 @@ type purge struct {
 	told atomic.Pointer[purging]
 
 	from int64 // where the next round begins
+	// began is when a round last began with the lowest id of all.
+	began time.Time
 }
 
 // purging is the purge's state, as the loop sees it.
@@ -92,9 +97,17 @@ func (p *purge) round(ctx context.Context) error {
 		return err
 	}
 	defer session.Close()
+	if time.Since(p.began) > purgeAnew {
+		p.from = math.MinInt64
+	}
+	if p.from == math.MinInt64 {
+		p.began = time.Now()
+	}
 	r := purgeRound{purge: p, session: session, rows: purgeRows, at: p.from, left: math.MaxInt64}
 	err = r.run(ctx)
-	p.from = min(r.left, r.at)
+	if p.from = min(r.left, r.at); err == nil && r.empty {
+		p.from = math.MinInt64
+	}
 	return err
 }
 
@@ -105,6 +118,7 @@ type purgeRound struct {
 	rows    int   // of the next step
 	at      int64 // where it begins
 	left    int64 // the lowest row that was not deleted
+	empty   bool  // there was no row at all
 	skipped int   // rows that cannot be deleted
 	refused error // the last of them
 }
@@ -147,6 +161,7 @@ func (r *purgeRound) refuse(past relay.Purged, err error) {
 }
 
 func (r *purgeRound) take(done relay.Purged) {
+	r.empty = r.at == r.from && done.Next == r.at && done.Done
 	r.rows = min(2*r.rows, purgeRows)
 	if done.Left < done.Next {
 		r.left = min(r.left, done.Left)

@@ -46,6 +46,19 @@ func TestSentRowsArePurgedAroundOneThatCannotBe(t *testing.T) {
 	}
 }
 
+// Ids begin again, and the purge with them.
+func TestPurgeFollowsIDsThatBeginAgain(t *testing.T) {
+	t.Parallel()
+	h := keeping(t, nil)
+	h.insert(50)
+	stop := h.run()
+	h.until("all rows are gone", func() bool { return h.int(`SELECT count(*) FROM outbox`) == 0 })
+	h.exec(`TRUNCATE outbox RESTART IDENTITY`)
+	h.insert(40)
+	h.until("all rows are gone again", func() bool { return h.int(`SELECT count(*) FROM outbox`) == 0 && h.relay.Status().Purged == 90 })
+	stop()
+}
+
 func TestRateIsLimited(t *testing.T) {
 	t.Parallel()
 	h := start(t, func(c *engine.Config) { c.Rate = engine.Rate{PerSecond: 20, Burst: 5} }, nil)

@@ -99,6 +99,7 @@ func (t *tail) leaveOfTopic(m *item, now time.Time) {
 // survey asks for all that is due, as one snapshot sees it.
 func (t *tail) survey(now time.Time) {
 	t.surveys.begins(now)
+	t.horizon.surveyBegins()
 	in := t.intake
 	// Schedule that reorders: rows 1 to 100 of a key are in memory, and it is parked after
 	// them. Row 1 is refused, so 2 to 100 return, and the key is held. If the survey left

@@ -30,18 +30,16 @@ func (d *Database) NewCensus() *Census {
 // goroutine.
 func (c *Census) Latest() relay.Census { return *c.told.Load() }
 
+// censusFirst is when the first counting comes: the relay's own sessions go first.
+const censusFirst = time.Second
+
 // Run counts until ctx ends.
 func (c *Census) Run(ctx context.Context) {
-	for {
+	pause := censusFirst
+	for relay.Sleep(ctx, pause) == nil {
 		c.take(ctx)
 		// Not all relays of a table at once.
-		pause := time.NewTimer(censusInterval - rand.N(censusInterval/5))
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
-			return
-		}
+		pause = censusInterval - rand.N(censusInterval/5)
 	}
 }
 

@@ -168,3 +168,32 @@ func TestPlanOfThePurgeDoesNotDependOnStatistics(t *testing.T) {
 		}
 	}
 }
+
+// In a partitioned table two rows may have one id: after a restart of the ids, or a
+// failover. The purge judges each by itself.
+func TestPurgeTellsRowsOfOneIDApart(t *testing.T) {
+	f := setup(t, byYear())
+	f.exec(`INSERT INTO {t} (id, topic, payload, created_at, sent_at, dead_at) VALUES
+		(5, 'old', '1', '2024-05-05', now() - interval '2 days', NULL),
+		(5, 'dead', '1', '2025-05-05', NULL, now()),
+		(5, 'unsent', '1', '2026-05-05', NULL, NULL)`)
+	p := f.purging(dayOld)
+	done := f.purge(p, relay.PurgeRun{From: math.MinInt64, Rows: 100, Age: dayOld.Age})
+	if done.Rows != 1 || done.Left != 5 || f.count("topic IN ('dead', 'unsent')") != 2 {
+		t.Errorf("%+v, and %d of the other two rows are left", done, f.count("topic <> 'old'"))
+	}
+}
+
+// One row with a time in the future, or none, ends no round.
+func TestRowOfTheFutureDoesNotEndThePurge(t *testing.T) {
+	f := setup(t, shape{})
+	f.exec(`INSERT INTO {t} (topic, payload, created_at, dead_at) VALUES ('dead', '1', 'infinity', now())`)
+	f.exec(`INSERT INTO {t} (topic, payload, created_at, sent_at) SELECT 't', '1', now() - interval '3 days', now() - interval '2 days' FROM generate_series(1, 150)`)
+	p := f.purging(dayOld)
+	if done := f.purge(p, relay.PurgeRun{From: math.MinInt64, Rows: 100, Age: dayOld.Age}); done.Done || done.Rows != 99 {
+		t.Errorf("%+v", done)
+	}
+	if s := f.stats(); s.Dead.Rows != 1 {
+		t.Errorf("counted %+v", s)
+	}
+}

@@ -95,8 +95,10 @@ const (
 // into equal parts, and a run of ids is counted in each, from a random one on: so it does
 // not matter that some parts are dense and others empty.
 func (s *session) estimate(ctx context.Context, counted indexed) (indexed, error) {
-	// More rows than countCap have more ids than the runs.
+	// More rows than countCap have more ids than the runs, but for a partitioned table, in
+	// which two rows may have one id.
 	part := (uint64(counted.highest) - uint64(counted.lowest) + 1) / sampleRuns //nolint:gosec // the distance, also where the lowest id is negative
+	part = max(part, sampleWidth)
 	starts := make([]int64, sampleRuns)
 	for i := range starts {
 		starts[i] = counted.lowest + int64(uint64(i)*part+rand.Uint64N(part-sampleWidth+1)) //nolint:gosec // at most highest

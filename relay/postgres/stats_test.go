@@ -101,6 +101,15 @@ func TestManyRowsAreEstimated(t *testing.T) {
 	}
 }
 
+// An infinite time has no age, and does not keep the others from being counted.
+func TestRowsOfInfiniteTimesAreCounted(t *testing.T) {
+	f := setup(t, shape{})
+	f.exec(`INSERT INTO {t} (topic, payload, created_at) VALUES ('t', '1', '-infinity'), ('t', '1', 'infinity'), ('t', '1', now() - interval '90 s')`)
+	if got := f.stats(); got.Due.Rows != 3 || got.OldestAge < 90*time.Second || got.OldestAge > time.Hour {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestStatsOfATableThatIsNotThereNameTheFix(t *testing.T) {
 	f := setup(t, shape{})
 	f.exec("DROP TABLE {t}")

@@ -74,6 +74,7 @@ func TestRowBecomesAMessage(t *testing.T) {
 			Payload: []byte(`{"a": 1}`), ContentType: "application/json",
 			Headers:   []relay.Header{{Name: "a", Value: "1"}, {Name: "b", Value: "2"}},
 			CreatedAt: time.Date(2024, 2, 29, 12, 34, 56, 789_000_000, time.UTC),
+			DueSince:  time.Date(2025, 5, 8, 6, 13, 20, 0, time.UTC),
 			Size:      relay.MessageOverhead + 14 + 7 + 8 + 16 + 4*20,
 		},
 	}

@@ -1,12 +1,12 @@
 -- Counts rows by kind, at most so many of each; sample.sql estimates the rest. indexed are the rows of the index of due
 -- rows, which wait for a retry or are due. Scheduled rows whose time is reached are due
--- too, and are in the other index.
+-- too, and are in the other index. An infinite time has no age.
 WITH indexed AS (
-	SELECT greatest(created_at, available_at) AS since, attempts > 0 AS refused,
+	SELECT CASE WHEN isfinite(created_at) AND isfinite(coalesce(available_at, created_at)) THEN greatest(created_at, available_at) END AS since, attempts > 0 AS refused,
 		available_at IS NULL OR available_at <= statement_timestamp() AS due
 	FROM {{.Table}} WHERE {{.Due}} ORDER BY id LIMIT @most::bigint
 ), reached AS (
-	SELECT greatest(created_at, available_at) AS since
+	SELECT CASE WHEN isfinite(created_at) AND isfinite(coalesce(available_at, created_at)) THEN greatest(created_at, available_at) END AS since
 	FROM {{.Table}} WHERE {{.ScheduledRows}} AND available_at <= statement_timestamp() ORDER BY available_at LIMIT @most::bigint
 ), scheduled AS (
 	SELECT FROM {{.Table}} WHERE {{.ScheduledRows}} AND available_at > statement_timestamp() ORDER BY available_at LIMIT @most::bigint

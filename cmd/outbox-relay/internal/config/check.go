@@ -89,7 +89,7 @@ func (j *judge) bounds(c Config) {
 }
 
 func within[T cmp.Ordered](j *judge, variable string, value, least, most T) {
-	if value < least || value > most {
+	if !(value >= least && value <= most) { //nolint:staticcheck // so that NaN is refused too
 		j.fault(variable, fmt.Sprintf("expected %s to %s", brief(least), brief(most)))
 	}
 }
