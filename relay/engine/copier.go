@@ -170,9 +170,12 @@ func (c *copier) publish(ctx context.Context, m *relay.Message) (relay.Outcome, 
 }
 
 // copies is nil while no copy may be published: the broker takes nothing, or a message
-// that may end the connection is alone with it.
+// that may end the connection is alone with it, or waits to be.
 func (t *term) copies() <-chan *relay.Message {
 	if t.idle() || t.dispatcher.alone {
+		return nil
+	}
+	if m := t.dispatcher.front(); m != nil && t.suspects.has(m.Ref) {
 		return nil
 	}
 	return t.copier.offers

@@ -234,11 +234,11 @@ func (a *aside) write(sess *session, h held) dealt {
 	return heldWritten
 }
 
-// reportLost reports what was in flight when the connection of the late topics ended, and
+// reportLost reports what was in flight when this connection of the late topics ended, and
 // that of the others did not. That counts no attempt, unless a message was alone.
-func (a *aside) reportLost(left []entry, why error) {
+func (a *aside) reportLost(of *session, left []entry, why error) {
 	a.mu.Lock()
-	guilty := a.losses.lost(left)
+	guilty := a.losses.lost(of, left)
 	a.mu.Unlock()
 	for _, e := range left {
 		if !guilty {

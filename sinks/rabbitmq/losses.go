@@ -10,7 +10,9 @@ import "github.com/outbox-relay/outbox-relay/relay"
 type losses struct {
 	flying   int                    // messages that were written and are not reported
 	alone    bool                   // one of these is a suspect, and there is no other
+	of       *session               // whose loss the last one was
 	last     map[relay.Ref]struct{} // were in flight at the last loss, and not reported since
+	before   map[relay.Ref]struct{} // the same of the loss before that
 	suspects map[relay.Ref]struct{} // are to be tried alone
 }
 
@@ -43,15 +45,17 @@ func (l *losses) end(r relay.Ref, class relay.Class) {
 		return
 	}
 	delete(l.last, r)
+	delete(l.before, r)
 	delete(l.suspects, r)
 }
 
 // blame has a message tried alone the next time too.
 func (l *losses) blame(r relay.Ref) { l.suspects[r] = struct{}{} }
 
-// lost notes that the connection was lost with these in flight, and returns whether one
-// that was alone is the cause.
-func (l *losses) lost(left []entry) (guilty bool) {
+// lost notes that the connection of a session was lost with these in flight on one of its
+// channels, and returns whether one that was alone is the cause. All channels of a session
+// are one loss.
+func (l *losses) lost(of *session, left []entry) (guilty bool) {
 	if len(left) == 0 {
 		return false
 	}
@@ -61,14 +65,15 @@ func (l *losses) lost(left []entry) (guilty bool) {
 	if len(l.suspects) >= mostLost {
 		clear(l.suspects)
 	}
-	now := make(map[relay.Ref]struct{}, len(left))
+	if l.of != of {
+		l.of, l.before, l.last = of, l.last, make(map[relay.Ref]struct{}, len(left))
+	}
 	for _, e := range left {
 		r := e.message.Ref
-		now[r] = struct{}{}
-		if _, again := l.last[r]; again {
+		l.last[r] = struct{}{}
+		if _, again := l.before[r]; again {
 			l.suspects[r] = struct{}{}
 		}
 	}
-	l.last = now
 	return false
 }

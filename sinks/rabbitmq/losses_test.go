@@ -20,7 +20,7 @@ func TestLossesFindTheMessageThatIsAlone(t *testing.T) {
 			}
 			left = append(left, entryOf(id))
 		}
-		guilty = l.lost(left)
+		guilty = l.lost(&session{}, left)
 		for _, id := range ids {
 			l.end(relay.Ref{ID: id}, relay.Postponed)
 		}
@@ -37,7 +37,7 @@ func TestLossesFindTheMessageThatIsAlone(t *testing.T) {
 	if l.begin(relay.Ref{ID: 3}); l.begin(relay.Ref{ID: 6}) {
 		t.Error("a message is written beside a suspect")
 	}
-	if !l.lost([]entry{entryOf(3)}) {
+	if !l.lost(&session{}, []entry{entryOf(3)}) {
 		t.Error("a suspect that was alone is not blamed")
 	}
 	l.end(relay.Ref{ID: 3}, relay.Refused)
@@ -49,5 +49,29 @@ func TestLossesFindTheMessageThatIsAlone(t *testing.T) {
 	l.end(relay.Ref{ID: 3}, relay.Acknowledged)
 	if lose(3) {
 		t.Error("it is blamed although it ended no connection since")
+	}
+}
+
+// A session has several channels, each of which tells what was in flight on it, in any
+// order. A message is found, whichever channel it was on.
+func TestLossesOfAllChannelsAreOne(t *testing.T) {
+	l := newLosses()
+	lose := func(channels ...int64) {
+		t.Helper()
+		of := &session{}
+		for _, id := range channels {
+			l.begin(relay.Ref{ID: id})
+		}
+		for _, id := range channels {
+			l.lost(of, []entry{{item: item{message: &relay.Message{Ref: relay.Ref{ID: id}}}}})
+		}
+		for _, id := range channels {
+			l.end(relay.Ref{ID: id}, relay.Postponed)
+		}
+	}
+	lose(1, 2, 3)
+	lose(4, 2, 5)
+	if _, found := l.suspects[relay.Ref{ID: 2}]; !found || len(l.suspects) != 1 {
+		t.Errorf("suspects are %v, want the one that was there both times", l.suspects)
 	}
 }

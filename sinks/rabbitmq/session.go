@@ -230,7 +230,7 @@ func (s *session) lossType() relay.ErrorType {
 func (s *session) reportLost(l *lane, left []entry) {
 	if l.kind == lateLane {
 		if main, _ := s.sink.link.Current(); main != nil && !main.conn.IsClosed() {
-			l.aside.reportLost(left, s.lost())
+			l.aside.reportLost(s, left, s.lost())
 			return
 		}
 	}
