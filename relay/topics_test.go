@@ -46,7 +46,7 @@ func TestTopicsAllowWhatTheirPatternsMatch(t *testing.T) {
 }
 
 func TestTopicsThatCannotBeMeantAreRefused(t *testing.T) {
-	for _, text := range []string{",", "orders.*,", "a,,b", "orders.***"} {
+	for _, text := range []string{" ", ",", "orders.*,", "a,,b", "orders.***"} {
 		if topics, err := relay.ParseTopics(text); err == nil {
 			t.Errorf("%q is taken for %q", text, topics)
 		}

@@ -114,6 +114,8 @@ func expected(v Variable, err error) string {
 	switch v.kind {
 	case reflect.TypeFor[int]():
 		return fmt.Sprintf("expected a whole number, at most %d", math.MaxInt32)
+	case reflect.TypeFor[float64]():
+		return "expected a number, such as 100 or 0.5"
 	case reflect.TypeFor[time.Duration]():
 		return "expected a duration with its unit, such as 200ms, 30s, 5m or 24h"
 	}
