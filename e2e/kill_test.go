@@ -115,16 +115,17 @@ func TestHandOverOnSIGTERMDeliversNothingTwice(t *testing.T) {
 	w.verdict(oracle.Limits{})
 }
 
+// And each relay has one more for the moments in which it counts the rows.
 func TestALeaderHasThreeConnectionsAndAStandbyOne(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, worldOptions{})
 	load := w.load(oracle.Load{Rate: 1000, Seed: 6})
 	leader := w.relay()
 	leader.AwaitLog("leading")
-	w.demandConnections(1, 3)
+	w.demandConnections(1, 3+1)
 	standby := w.relay()
 	standby.AwaitLog("standing by")
-	w.demandConnections(2, 4)
+	w.demandConnections(2, 4+2)
 	w.stop(load, 100)
 	w.awaitDrained()
 	leader.Terminate()
