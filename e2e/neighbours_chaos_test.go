@@ -13,6 +13,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/relaybin"
+	"github.com/outbox-relay/outbox-relay/relay"
 )
 
 // rateOf is how many rows a second are inserted: as RATE says.
@@ -133,10 +134,13 @@ func (n *neighbours) sent() int {
 	return inserted - n.count(n.waiting())
 }
 
+// goodRate is how many rows of the good topic were sent a second, over this long.
 func (n *neighbours) goodRate(what string, d time.Duration) float64 {
 	n.t.Helper()
 	before, began := n.sent(), time.Now()
-	time.Sleep(d)
+	if err := relay.Sleep(n.t.Context(), d); err != nil { // the length of a measurement: there is nothing to wait for
+		n.t.Fatal(err)
+	}
 	rate := float64(n.sent()-before) / time.Since(began).Seconds()
 	n.t.Logf("%s: %.0f rows/s of the others", what, rate)
 	return rate
