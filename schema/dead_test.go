@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
@@ -17,11 +18,18 @@ const insertDead = `INSERT INTO outbox (id, topic, payload, dead_at, available_a
 	SELECT n, 't', '1', now() - interval '1 h', now() + interval '1 h', 10, now() - interval '1 d', 'unroutable: no stream', 'unroutable'
 	FROM generate_series(1, 5) n`
 
-func TestReplayFunctionChangesDeadRowsOnly(t *testing.T) {
+// withDead is a table in which row 1 was sent, 2 is pending, and 3 to 5 are dead.
+func withDead(t *testing.T) *pgx.Conn {
+	t.Helper()
 	conn := migrated(t, outbox)
 	run(t, conn, insertDead)
 	run(t, conn, "UPDATE outbox SET sent_at = now(), dead_at = NULL WHERE id = 1")
 	run(t, conn, "UPDATE outbox SET dead_at = NULL WHERE id = 2")
+	return conn
+}
+
+func TestReplayFunctionChangesDeadRowsOnly(t *testing.T) {
+	conn := withDead(t)
 	if n := value[int](t, conn, "SELECT outbox_replay(1, 2, 3, 3, 99)"); n != 1 {
 		t.Errorf("replayed %d rows, want row 3 alone", n)
 	}
@@ -38,10 +46,7 @@ func TestReplayFunctionChangesDeadRowsOnly(t *testing.T) {
 }
 
 func TestDiscardFunctionDeletesDeadRowsOnly(t *testing.T) {
-	conn := migrated(t, outbox)
-	run(t, conn, insertDead)
-	run(t, conn, "UPDATE outbox SET sent_at = now(), dead_at = NULL WHERE id = 1")
-	run(t, conn, "UPDATE outbox SET dead_at = NULL WHERE id = 2")
+	conn := withDead(t)
 	if n := value[int](t, conn, "SELECT outbox_discard(VARIADIC ARRAY(SELECT id FROM outbox))"); n != 3 {
 		t.Errorf("discarded %d rows, want 3", n)
 	}

@@ -136,16 +136,11 @@ func (d *Database) newDeadLetters(ctx context.Context, s *session, access DeadAc
 			return nil, err
 		}
 	}
-	t, err := s.lookUpTable(ctx)
-	if err != nil {
-		return nil, err
-	}
-	columns, err := s.lookUpColumns(ctx, t.OID)
+	t, columns, err := s.lookUpShape(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, check := range []func() error{
-		func() error { return checkShape(s.table, columns) },
 		func() error { return s.checkDeadGrants(t, columns, access) },
 		func() error { return checkRowSecurity(s.table, t) },
 	} {

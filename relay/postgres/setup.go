@@ -21,21 +21,28 @@ func (s *session) checkSetup(ctx context.Context, after AfterSend) ([]column, er
 	if err := s.checkWritable(ctx); err != nil {
 		return nil, err
 	}
-	t, err := s.lookUpTable(ctx)
+	t, columns, err := s.lookUpShape(ctx)
 	if err != nil {
-		return nil, err
-	}
-	columns, err := s.lookUpColumns(ctx, t.OID)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkShape(s.table, columns); err != nil {
 		return nil, err
 	}
 	if err := s.checkGrants(t, columns, after); err != nil {
 		return nil, err
 	}
 	return columns, checkRowSecurity(s.table, t)
+}
+
+// lookUpShape looks the table and its columns up, and checks that they are as the relay
+// needs them.
+func (s *session) lookUpShape(ctx context.Context) (tableFacts, []column, error) {
+	t, err := s.lookUpTable(ctx)
+	if err != nil {
+		return t, nil, err
+	}
+	columns, err := s.lookUpColumns(ctx, t.OID)
+	if err != nil {
+		return t, nil, err
+	}
+	return t, columns, checkShape(s.table, columns)
 }
 
 var (
