@@ -152,12 +152,11 @@ func TestMessagesOfOneKeyKeepTheirOrderWhenAnotherClosesTheChannel(t *testing.T)
 	checkFirstDeliveries(t, queue, n)
 }
 
-// The connection is lost while many messages of a key are in flight and queued. None
-// of them is written to the next connection before those of the last one.
-func TestMessagesOfOneKeyKeepTheirOrderWhenConnectionsAreLost(t *testing.T) {
-	t.Parallel()
-	p := newPlace(t, amqp.QueueTypeQuorum)
-	queue := p.queue("all", "#", nil)
+// behindAProxy is a sink whose connections can be cut, and the queue of all its messages.
+func behindAProxy(t *testing.T, queueType string) (s *rabbitmq.Sink, queue string, front *faultproxy.Proxy) {
+	t.Helper()
+	p := newPlace(t, queueType)
+	queue = p.queue("all", "#", nil)
 	front, err := faultproxy.Start(t.Context(), server(t).Addr())
 	if err != nil {
 		t.Fatal(err)
@@ -165,8 +164,16 @@ func TestMessagesOfOneKeyKeepTheirOrderWhenConnectionsAreLost(t *testing.T) {
 	t.Cleanup(func() { front.Close() })
 	o := p.options()
 	o.URLs, o.Window = "amqp://"+front.Addr(), channelWindow
-	s := open(t, o)
+	s = open(t, o)
 	reach(t, s)
+	return s, queue, front
+}
+
+// The connection is lost while many messages of a key are in flight and queued. None
+// of them is written to the next connection before those of the last one.
+func TestMessagesOfOneKeyKeepTheirOrderWhenConnectionsAreLost(t *testing.T) {
+	t.Parallel()
+	s, queue, front := behindAProxy(t, amqp.QueueTypeQuorum)
 	const n = 6000
 	k := &keyLoad{t: t, sink: s, topic: "a"}
 	k.publish(n, func(int) { front.Cut() })
@@ -176,17 +183,7 @@ func TestMessagesOfOneKeyKeepTheirOrderWhenConnectionsAreLost(t *testing.T) {
 // A lane is of one connection: what is handed over for it afterwards is not written.
 func TestLaneEndsWithItsConnection(t *testing.T) {
 	t.Parallel()
-	p := newPlace(t, amqp.QueueTypeClassic)
-	queue := p.queue("all", "#", nil)
-	front, err := faultproxy.Start(t.Context(), server(t).Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { front.Close() })
-	o := p.options()
-	o.URLs = "amqp://" + front.Addr()
-	s := open(t, o)
-	reach(t, s)
+	s, queue, front := behindAProxy(t, amqp.QueueTypeClassic)
 	in := func(l relay.Lane, n int) relay.Outcome {
 		m := messageTo("a", n)
 		m.Key, m.Keyed = "k", true
