@@ -279,6 +279,13 @@ var relayMutants = []mutant{
 		pkg:  "./relay/engine", test: "TestRelayDoesNotPassForASynchronousStandby",
 	},
 	{
+		rule: "9: a row that was given back is not overtaken when its topic is full",
+		file: "relay/engine/dispatcher.go",
+		old:  "return m.Topic == topic }) {\n\t\treturn to\n",
+		new:  "return m.Topic == topic }) {\n\t\treturn d.returnChain(c, to)\n",
+		pkg:  "./relay/engine", test: "TestRowThatWasGivenBackIsNotOvertakenWhenItsTopicIsFull",
+	},
+	{
 		rule: "9: one unacknowledged row of a key",
 		file: "relay/engine/dispatcher.go",
 		old:  "func (d *dispatcher) ordered(m *relay.Message) bool { return m.Keyed && d.ordering == OrderByKey }",

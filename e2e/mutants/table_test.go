@@ -6,6 +6,13 @@ package mutants
 // and refusals.
 var tableMutants = []mutant{
 	{
+		rule: "2: the purge judges each row by itself",
+		file: "relay/postgres/sql/purge.sql",
+		old:  "WHERE o.id = old.id AND o.sent_at < (SELECT before FROM run) RETURNING",
+		new:  "WHERE o.id = old.id RETURNING",
+		pkg:  "./relay/postgres", test: "TestPurgeTellsRowsOfOneIDApart",
+	},
+	{
 		rule: "1: scheduled rows that have gone hide no others",
 		file: "relay/postgres/scan.go",
 		old:  "bound = scheduled[rows-1]",
