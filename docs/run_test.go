@@ -56,7 +56,7 @@ func sessionOf(t *testing.T, page string) session {
 }
 
 // TestRunnableCommandsOfTheDocsRun runs what the pages mark as runnable, each page
-// on a database and a broker of its own: RabbitMQ for rabbitmq.md, else NATS.
+// on a database and a broker of its own: RabbitMQ for the pages of RabbitMQ, else NATS.
 func TestRunnableCommandsOfTheDocsRun(t *testing.T) {
 	ran := 0
 	for _, page := range files(t, ".md") {
@@ -113,13 +113,16 @@ func (s session) run(t *testing.T) (string, error) {
 	var out bytes.Buffer
 	cmd := exec.Command("/bin/sh", "-c", ending, script)
 	cmd.Stdout, cmd.Stderr = &out, &out
-	cmd.Env = []string{
-		"PATH=" + programs(t, dir) + ":" + os.Getenv("PATH"),
-		"HOME=" + dir.Path(),
-		"OUTBOX_DATABASE_URL=" + pgtest.Database(t),
-		"OUTBOX_SINK_URL=" + broker(t, s.page),
-		"OUTBOX_HTTP_ADDR=" + freeAddress(t),
+	if cmd.Dir, err = filepath.Abs(root); err != nil { // a checkout, in which the reader is
+		t.Fatal(err)
 	}
+	cmd.Env = append(goCaches(t),
+		"PATH="+programs(t, dir)+":"+os.Getenv("PATH"),
+		"HOME="+dir.Path(),
+		"OUTBOX_DATABASE_URL="+pgtest.Database(t),
+		"OUTBOX_SINK_URL="+broker(t, s.page),
+		"OUTBOX_HTTP_ADDR="+freeAddress(t),
+	)
 	ctx, cancel := context.WithTimeout(t.Context(), sessionDeadline)
 	defer cancel()
 	process, err := dir.Start(cmd, syscall.SIGKILL)
@@ -138,7 +141,7 @@ func broker(t *testing.T, page string) string {
 		Close() error
 	}
 	var err error
-	if filepath.Base(page) == "rabbitmq.md" {
+	if strings.HasSuffix(page, "rabbitmq.md") {
 		server, err = rabbitserver.Start(t.Context(), rabbitserver.Options{})
 	} else {
 		server, err = natsserver.StartInProcess(t.Context(), natsserver.Options{})
@@ -152,6 +155,21 @@ func broker(t *testing.T, page string) string {
 		}
 	})
 	return server.URL()
+}
+
+// goCaches has the go command find what it has built and downloaded, which is below
+// the home directory that the session does not have.
+func goCaches(t *testing.T) []string {
+	t.Helper()
+	var env []string
+	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPROXY", "GOSUMDB", "GOFLAGS", "GOTOOLCHAIN"} {
+		value, err := exec.CommandContext(t.Context(), "go", "env", name).Output()
+		if err != nil {
+			t.Fatalf("go env %s: %v", name, err)
+		}
+		env = append(env, name+"="+strings.TrimSpace(string(value)))
+	}
+	return env
 }
 
 // freeAddress is an address that nobody listens on, for the relay's HTTP.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -15,18 +16,30 @@ import (
 // again is the pause before the broker is tried again.
 const again = time.Second
 
-// consume prints messages until ctx ends. A broker that is away is tried again.
-func consume(ctx context.Context) error {
+// consumer prints messages.
+type consumer struct {
+	messages int // to end after; 0: none
+}
+
+var errEnough = errors.New("that were the messages")
+
+// consume prints messages until ctx ends, or there were enough of them. A broker that is
+// away is tried again.
+func (c consumer) consume(ctx context.Context) error {
 	broker, err := url.Parse(os.Getenv("BROKER_URL"))
 	if err != nil {
 		return fmt.Errorf("BROKER_URL: %w", err)
 	}
-	from := map[string]func(context.Context, string) error{"nats": fromNATS, "amqp": fromRabbitMQ}[broker.Scheme]
+	from := map[string]func(context.Context, string) error{"nats": c.fromNATS, "amqp": c.fromRabbitMQ}[broker.Scheme]
 	if from == nil {
 		return fmt.Errorf("BROKER_URL=%s: want nats:// or amqp://", broker.Redacted())
 	}
 	for ctx.Err() == nil {
-		fmt.Fprintln(os.Stderr, "app:", from(ctx, broker.String()))
+		err := from(ctx, broker.String())
+		if errors.Is(err, errEnough) {
+			return nil
+		}
+		fmt.Fprintln(os.Stderr, "app:", err)
 		select {
 		case <-time.After(again):
 		case <-ctx.Done():
@@ -42,7 +55,7 @@ func effect(topic, id string, payload []byte) {
 }
 
 // fromNATS makes the stream that the relay publishes to, and a consumer of it.
-func fromNATS(ctx context.Context, broker string) error {
+func (c consumer) fromNATS(ctx context.Context, broker string) error {
 	conn, err := nats.Connect(broker, nats.Name("app consume"))
 	if err != nil {
 		return err
@@ -65,20 +78,23 @@ func fromNATS(ctx context.Context, broker string) error {
 		return err
 	}
 	defer messages.Stop()
-	for {
+	for n := 1; ; n++ {
 		m, err := messages.Next(jetstream.NextContext(ctx))
 		if err != nil {
 			return err
 		}
 		effect(m.Subject(), m.Headers().Get("Nats-Msg-Id"), m.Data())
-		if err := m.Ack(); err != nil {
+		if err := m.DoubleAck(ctx); err != nil {
 			return err
+		}
+		if n == c.messages {
+			return errEnough
 		}
 	}
 }
 
 // fromRabbitMQ makes the exchange that the relay publishes to, and a queue on it.
-func fromRabbitMQ(ctx context.Context, broker string) error {
+func (c consumer) fromRabbitMQ(ctx context.Context, broker string) error {
 	conn, err := amqp.Dial(broker)
 	if err != nil {
 		return err
@@ -101,10 +117,14 @@ func fromRabbitMQ(ctx context.Context, broker string) error {
 	if err != nil {
 		return err
 	}
+	n := 0
 	for m := range messages {
 		effect(m.RoutingKey, m.MessageId, m.Body)
 		if err := m.Ack(false); err != nil {
 			return err
+		}
+		if n++; n == c.messages {
+			return errEnough
 		}
 	}
 	return fmt.Errorf("the broker has ended the delivery")
