@@ -24,7 +24,7 @@ const (
 // rows that were published and cannot be marked, locks in their way, and whether it
 // gets anywhere. Doctor may run where no relay does, so silence is no fault.
 func examineRelay(ctx context.Context, c config.Config) []relay.Check {
-	report, err := askRelay(ctx, c.HTTPAddr)
+	report, err := askRelay(ctx, c.Serving)
 	if err != nil {
 		return []relay.Check{{
 			Name:  checkRelay,

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/netip"
 
 	"github.com/spf13/cobra"
 
@@ -40,7 +41,7 @@ func newHealthCommand(env []string) *cobra.Command {
 }
 
 func askHealth(ctx context.Context, address string, ready bool) (string, error) {
-	client, err := newClient(address)
+	client, err := newClient(address, config.Secret{})
 	if err != nil {
 		return "", err
 	}
@@ -50,11 +51,19 @@ func askHealth(ctx context.Context, address string, ready bool) (string, error) 
 	return client.Live(ctx)
 }
 
-// newClient adds the variable's name to an error of the address.
-func newClient(address string) (*admin.Client, error) {
+// newClient adds the variable's name to an error of the address. The token goes only
+// where it is asked for: to a relay that listens beyond the loopback address.
+func newClient(address string, token config.Secret) (*admin.Client, error) {
 	client, err := admin.NewClient(address)
 	if err != nil {
 		return nil, fmt.Errorf("OUTBOX_HTTP_ADDR: %w: set it to the address that the relay's log gives", err)
 	}
-	return client, nil
+	if at, err := netip.ParseAddrPort(address); err != nil || at.Addr().IsLoopback() || at.Addr().IsUnspecified() {
+		return client, nil
+	}
+	text, err := token.Reread()
+	if err != nil {
+		return nil, fmt.Errorf("OUTBOX_ADMIN_TOKEN_FILE=%w", err)
+	}
+	return client.WithToken(text), nil
 }

@@ -21,6 +21,10 @@ const statusCloseGrace = time.Second
 func serveStatus(ctx context.Context, c config.Config, o admin.Options) (*admin.Server, error) {
 	o.NeedsTail = c.Mode == config.ReplicationMode
 	o.Version, o.Table, o.WantedMode = version(), c.Table.String(), string(c.Mode)
+	o.Hosts = c.HTTPHosts
+	if !c.AdminToken.IsZero() {
+		o.Token = reread("OUTBOX_ADMIN_TOKEN", c.AdminToken)
+	}
 	server, err := admin.Listen(ctx, c.HTTPAddr, o)
 	switch {
 	case err == nil:

@@ -91,7 +91,7 @@ func askStatus(ctx context.Context, c config.Config) overview {
 	o := overview{Relay: relayView{Address: c.HTTPAddr}, Database: databaseView{Table: c.Table.String()}}
 	var tasks sync.WaitGroup
 	tasks.Go(func() {
-		if report, err := askRelay(ctx, c.HTTPAddr); err != nil {
+		if report, err := askRelay(ctx, c.Serving); err != nil {
 			o.Relay.Error = err.Error()
 		} else {
 			o.Relay.Reached, o.Relay.Status = true, &report
@@ -108,8 +108,8 @@ func askStatus(ctx context.Context, c config.Config) overview {
 	return o
 }
 
-func askRelay(ctx context.Context, address string) (admin.Report, error) {
-	client, err := newClient(address)
+func askRelay(ctx context.Context, at config.Serving) (admin.Report, error) {
+	client, err := newClient(at.HTTPAddr, at.AdminToken)
 	if err != nil {
 		return admin.Report{}, err
 	}

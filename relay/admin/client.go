@@ -8,13 +8,13 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 )
 
 // Client asks a relay. It goes through no proxy: the address is the relay's own.
 type Client struct {
 	address string
+	token   string
 	http    *http.Client
 }
 
@@ -46,6 +46,13 @@ func NewClient(address string) (*Client, error) {
 	return &Client{address: address, http: &http.Client{Transport: transport}}, nil
 }
 
+// WithToken has the client give the token where it asks for the status, for a relay that
+// listens beyond the loopback address: without it that tells no reasons.
+func (c *Client) WithToken(token string) *Client {
+	c.token = token
+	return c
+}
+
 // Live asks /livez, and returns what it said or an error.
 func (c *Client) Live(ctx context.Context) (string, error) { return c.probe(ctx, pathLive) }
 
@@ -58,6 +65,9 @@ func (c *Client) Status(ctx context.Context) (Report, error) {
 	code, text, err := c.get(ctx, pathStatus)
 	if err != nil {
 		return r, err
+	}
+	if code == http.StatusUnauthorized {
+		return r, fmt.Errorf("ask %s%s: %s", c.address, pathStatus, oneLine(string(text)))
 	}
 	if code != http.StatusOK {
 		return r, fmt.Errorf("ask %s%s: status %d: does something else listen there?", c.address, pathStatus, code)
@@ -84,9 +94,13 @@ func (c *Client) probe(ctx context.Context, path string) (string, error) {
 }
 
 func (c *Client) get(ctx context.Context, path string) (code int, text []byte, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://outbox-relay"+path, nil)
+	// The relay answers to few names; this is one of them wherever it listens.
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+path, nil)
 	if err != nil {
 		return 0, nil, fmt.Errorf("ask %s%s: %w", c.address, path, err)
+	}
+	if c.token != "" && path == pathStatus {
+		request.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
@@ -107,11 +121,6 @@ func plain(err error) error {
 		return inner
 	}
 	return err
-}
-
-// oneLine is text fit for a line of a log or of a terminal.
-func oneLine(text string) string {
-	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), " ")
 }
 
 // Timeout is enough for a relay on the same host.

@@ -2,7 +2,7 @@
 //
 // # What is served
 //
-// Four paths, for GET and HEAD, all cheap and without side effects. None asks
+// These paths, for GET and HEAD, are cheap and without side effects. None asks
 // the database or the broker anything: they serve what the relay's loop last said
 // ([relay.Status]), so a probe is answered at once, even if something hangs.
 //
@@ -14,8 +14,16 @@
 //     service. With [Options.NeedsTail], a leader that has to poll is not ready.
 //   - /status: a [Report] in JSON.
 //   - /metrics: [Options.Metrics].
+//   - /debug/pprof/: profiles, with the token.
 //
 // A 503 comes with its reason in one line of text.
+//
+// # Who asks
+//
+// Every request goes through one guard (route.go): names of hosts that are not the
+// relay's, spellings of a path, and pages of other sites get no further. A caller is near
+// (from the relay's own host), or gives [Options.Token], or is neither, and then gets
+// no errors and no keys (redact.go). A path says in [routes] whom it is for.
 //
 // # Promises
 //

@@ -190,9 +190,9 @@ type LateTopic struct {
 	Why   string    `json:"why"`
 }
 
-// report puts together what is known at one moment.
-func (s *Server) report(now time.Time) Report {
-	st := s.options.Status()
+// report puts together what is known at one moment, and what the caller may know.
+func (s *Server) report(c caller, now time.Time) Report {
+	st := s.status(c)
 	r := Report{
 		Identity: Identity{
 			Version: s.options.Version, Table: s.options.Table, Host: s.options.Host,
@@ -219,9 +219,7 @@ func (s *Server) report(now time.Time) Report {
 			DeadTotal: st.Dead, ReconciledTotal: st.Reconciled, PurgedTotal: st.Purged,
 		},
 	}
-	if s.options.Census != nil {
-		r.Rows = NewRows(s.options.Census())
-	}
+	r.Rows = NewRows(s.census(c))
 	r.Live, r.Ready = r.NotLive == "", r.NotReady == ""
 	if r.StalledSince != nil {
 		r.StalledSeconds = now.Sub(*r.StalledSince).Seconds()

@@ -27,6 +27,11 @@ type Options struct {
 	// Census is the last counting of the table's rows; nil: /status has no rows.
 	Census func() relay.Census
 
+	// Token is asked at each request that brings one; nil: none is set, and nothing can be
+	// changed. Hosts are names under which the relay is asked, beside its own.
+	Token func() (string, error)
+	Hosts Hosts
+
 	// These are told by /status as they are.
 	Version, Table, Host, WantedMode string
 
@@ -39,6 +44,10 @@ type Server struct {
 	started time.Time
 	address string
 	http    *http.Server
+	hosts   allowedHosts
+
+	wrongToken  guesses
+	connections connections
 
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
@@ -47,12 +56,11 @@ type Server struct {
 	meter meter
 }
 
-// Timeouts. The requests have no bodies and the answers are small: a peer that takes
-// longer is stuck or hostile.
+// Timeouts. Requests and answers are small: a peer that takes longer is stuck or hostile.
 const (
 	readTimeout  = 5 * time.Second
 	writeTimeout = 10 * time.Second
-	idleTimeout  = 2 * time.Minute
+	idleTimeout  = time.Minute
 	maxHeader    = 16 << 10
 )
 
@@ -68,11 +76,12 @@ func Listen(ctx context.Context, address string, o Options) (*Server, error) {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	s := &Server{options: o, started: time.Now(), address: listener.Addr().String()}
+	s.hosts = newAllowedHosts(address, s.address, o.Host, o.Hosts)
 	s.http = &http.Server{
 		Handler:     s.handler(),
 		ReadTimeout: readTimeout, ReadHeaderTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
-		MaxHeaderBytes: maxHeader,
-		ErrorLog:       slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+		MaxHeaderBytes: maxHeader, ConnState: s.connections.changed,
+		ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 	}
 	ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	s.tasks.Go(func() { s.serve(listener) })
@@ -136,40 +145,41 @@ const (
 )
 
 func (s *Server) handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+pathLive, s.probe(s.notLive))
-	mux.HandleFunc("GET "+pathReady, s.probe(s.notReady))
-	mux.HandleFunc("GET "+pathStatus, func(w http.ResponseWriter, _ *http.Request) {
-		text, err := json.MarshalIndent(s.report(time.Now()), "", "  ")
-		if err != nil { // a report always can be written as JSON
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		answer(w, http.StatusOK, "application/json", string(text))
-	})
-	if s.options.Metrics != nil {
-		mux.Handle("GET "+pathMetrics, s.options.Metrics)
+	all := routes{
+		pathLive:   {http.MethodGet, probes, s.probe(s.notLive)},
+		pathReady:  {http.MethodGet, probes, s.probe(s.notReady)},
+		pathStatus: {http.MethodGet, anyone, s.serveReport},
 	}
-	return mux
+	if s.options.Metrics != nil {
+		all[pathMetrics] = route{http.MethodGet, probes, func(w http.ResponseWriter, r *http.Request, _ caller) { s.options.Metrics.ServeHTTP(w, r) }}
+	}
+	s.addProfiles(all)
+	return s.guard(all)
+}
+
+func (s *Server) serveReport(w http.ResponseWriter, _ *http.Request, c caller) {
+	text, err := json.MarshalIndent(s.report(c, time.Now()), "", "  ")
+	if err != nil { // a report always can be written as JSON
+		answer(w, http.StatusInternalServerError, plainText, err.Error())
+		return
+	}
+	answer(w, http.StatusOK, "application/json", string(text))
 }
 
 // probe answers with the mode, or with what is wrong.
-func (s *Server) probe(fault func(relay.Status, time.Time) string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		status := s.options.Status()
+func (s *Server) probe(fault func(relay.Status, time.Time) string) func(http.ResponseWriter, *http.Request, caller) {
+	return func(w http.ResponseWriter, _ *http.Request, c caller) {
+		status := s.status(c)
 		if why := fault(status, time.Now()); why != "" {
-			answer(w, http.StatusServiceUnavailable, "text/plain; charset=utf-8", oneLine(why))
+			answer(w, http.StatusServiceUnavailable, plainText, oneLine(why))
 			return
 		}
-		answer(w, http.StatusOK, "text/plain; charset=utf-8", status.Mode.String())
+		answer(w, http.StatusOK, plainText, status.Mode.String())
 	}
 }
 
 func answer(w http.ResponseWriter, code int, contentType, text string) {
-	h := w.Header()
-	h.Set("Content-Type", contentType)
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Content-Type", contentType)
 	w.WriteHeader(code)
 	_, _ = io.WriteString(w, text+"\n") // the peer may have gone
 }

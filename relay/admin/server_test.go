@@ -239,7 +239,9 @@ func TestClientTakesTheAddressAsTheServerDoes(t *testing.T) {
 func TestOnlyGetAndOnlyThesePaths(t *testing.T) {
 	s, _, _ := serve(t, Options{}, relay.Status{})
 	for request, want := range map[string]int{
-		"POST /livez": 405, "DELETE /status": 405, "GET /": 404, "GET /debug/pprof/": 404, "GET /livez": 200, "HEAD /readyz": 503,
+		"POST /livez": 405, "DELETE /status": 405, "GET /": 404, "GET /debug/pprof/": 403,
+		"GET //livez": 404, "GET /livez/": 404, "GET /%6civez": 404, "GET /./livez": 404, "GET /x/../livez": 404, "GET /LIVEZ": 404, "OPTIONS /livez": 405,
+		"TRACE /livez": 405, "GET /livez?x=/status": 200, "GET /debug/pprof": 404, "GET /debug/pprof/heap/": 404, "GET /livez": 200, "HEAD /readyz": 503,
 	} {
 		method, path, _ := strings.Cut(request, " ")
 		if code := requestOnce(t, s.Address(), method, path); code != want {
@@ -255,7 +257,7 @@ func requestOnce(t *testing.T, address, method, path string) int {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", method, path); err != nil {
+	if _, err := fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", method, path); err != nil {
 		t.Fatal(err)
 	}
 	response, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})

@@ -21,6 +21,7 @@ func check(c Config, values map[string]string, known Faults) Faults {
 	judge.url(sinkURL, c.SinkURL, checkSinkURL)
 	judge.bounds(c)
 	judge.address(c)
+	judge.token(c)
 	judge.nats(c)
 	judge.credentials(c)
 	judge.pairs(c)
@@ -115,6 +116,23 @@ func (j *judge) address(c Config) {
 	number, notNumber := strconv.ParseUint(port, 10, 16)
 	if err != nil || notNumber != nil || number == 0 && port != "0" {
 		j.fault("OUTBOX_HTTP_ADDR", "expected host:port, such as 127.0.0.1:9464, [::1]:9464 or :9464")
+	}
+}
+
+// minToken is more than can be guessed over HTTP.
+const minToken = 16
+
+// token keeps out what could not stand in the Authorization header, or be guessed.
+func (j *judge) token(c Config) {
+	token := c.AdminToken.Reveal()
+	switch {
+	case token == "":
+	case assigned.MatchString(token):
+		j.fault("OUTBOX_ADMIN_TOKEN", errAssigned.Error())
+	case len(token) < minToken:
+		j.fault("OUTBOX_ADMIN_TOKEN", fmt.Sprintf("expected at least %d characters, such as openssl rand -hex 16 prints", minToken))
+	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
+		j.fault("OUTBOX_ADMIN_TOKEN", "expected letters, digits and punctuation of ASCII, without spaces, such as openssl rand -hex 16 prints")
 	}
 }
 

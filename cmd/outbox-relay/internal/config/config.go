@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/admin"
 	"github.com/outbox-relay/outbox-relay/relay/engine"
 	"github.com/outbox-relay/outbox-relay/schema"
 )
@@ -31,7 +32,7 @@ type Config struct {
 	NATSOptions
 	RabbitMQExchange string `env:"OUTBOX_RABBITMQ_EXCHANGE" envDefault:"outbox" empty:"value" doc:"the exchange; set and empty: the default exchange, which routes to the queue named like the topic"`
 	BrokerTLS
-	HTTPAddr string `env:"OUTBOX_HTTP_ADDR" envDefault:"127.0.0.1:9464" doc:"where /livez, /readyz, /status and /metrics are served; :9464 for the kubelet, a port of its own for each relay of a host"`
+	Serving
 	Telemetry
 	Logging
 }
@@ -102,6 +103,13 @@ type BrokerTLS struct {
 	TLSCAFile   string `env:"OUTBOX_TLS_CA_FILE" shown:"the system's" doc:"PEM file of the authorities that signed the broker's certificate"`
 	TLSCertFile string `env:"OUTBOX_TLS_CERT_FILE" doc:"PEM file of the client certificate for the broker"`
 	TLSKeyFile  string `env:"OUTBOX_TLS_KEY_FILE" doc:"PEM file of its key; PostgreSQL's go in its URL"`
+}
+
+// Serving is what is served over HTTP, and to whom.
+type Serving struct {
+	HTTPAddr   string      `env:"OUTBOX_HTTP_ADDR" envDefault:"127.0.0.1:9464" doc:"where /livez, /readyz, /status and /metrics are served; :9464 for the kubelet, a port of its own for each relay of a host"`
+	HTTPHosts  admin.Hosts `env:"OUTBOX_HTTP_NAMES" doc:"further names under which the relay is asked, behind a proxy for example: relay.example.com,*.shop.example; requests for names that are not its own are refused"`
+	AdminToken Secret      `env:"OUTBOX_ADMIN_TOKEN" doc:"what has to be given in the Authorization header to change anything over HTTP, to take a profile, and beyond the relay's host to see keys, errors and dead rows; at least 16 characters; empty: nothing can be changed"`
 }
 
 // Telemetry is metrics and traces.

@@ -84,7 +84,8 @@ func mustLoad(t *testing.T, environ ...string) Config {
 
 func TestDefaults(t *testing.T) {
 	got := mustLoad(t)
-	want := Config{Topology: VerifyTopology, RabbitMQExchange: "outbox", HTTPAddr: "127.0.0.1:9464"}
+	want := Config{Topology: VerifyTopology, RabbitMQExchange: "outbox"}
+	want.Serving = Serving{HTTPAddr: "127.0.0.1:9464"}
 	want.Servers = Servers{DatabaseURL: got.DatabaseURL, SinkURL: got.SinkURL, Table: schema.Table{Schema: "public", Name: "outbox"}, Publication: "outbox_relay"}
 	want.LogReading = LogReading{Mode: AutoMode, ReconcileInterval: 30 * time.Second, VisibilityGate: GateAuto, MaxWAL: 1 << 30}
 	want.Flow = Flow{PollInterval: 200 * time.Millisecond, Ordering: engine.OrderByKey, MaxInFlight: 4096, KeyWindow: 1, BufferBytes: 64 << 20}
@@ -123,7 +124,7 @@ func TestValuesAreRead(t *testing.T) {
 		"OUTBOX_BUFFER_BYTES=128KiB", "OUTBOX_BUFFER_BYTES=2GB", "OUTBOX_MAX_MESSAGE_BYTES=1 MiB",
 		"OUTBOX_AFTER_SEND=delete", "OUTBOX_TOPOLOGY=create", "OUTBOX_LOG_LEVEL=debug", "OUTBOX_NATS_TOKEN=a=b",
 		"OUTBOX_MODE=replication", "OUTBOX_RECONCILE_INTERVAL=5s", "OUTBOX_VISIBILITY_GATE=off", "OUTBOX_MAX_WAL=10GB", "OUTBOX_HTTP_ADDR=[::]:80",
-		"OUTBOX_TOPICS_ALLOW=orders.** , billing.*")
+		"OUTBOX_TOPICS_ALLOW=orders.** , billing.*", "OUTBOX_HTTP_NAMES=Relay.example.com. , *.shop.example")
 	want := mustLoad(t)
 	want.DatabaseURL, want.SinkURL, want.NATSToken = got.DatabaseURL, got.SinkURL, got.NATSToken
 	want.Table = schema.Table{Schema: "My App", Name: "events"}
@@ -133,6 +134,7 @@ func TestValuesAreRead(t *testing.T) {
 	want.AfterSend, want.Topology = DeleteSent, CreateTopology
 	want.LogLevel = -4
 	want.TopicsAllow = "orders.**,billing.*"
+	want.HTTPHosts = "relay.example.com,*.shop.example"
 	want.Mode, want.VisibilityGate, want.ReconcileInterval = ReplicationMode, GateOff, 5*time.Second
 	want.MaxWAL, want.HTTPAddr = 10e9, "[::]:80"
 	if got != want {
