@@ -45,6 +45,12 @@ deploy-test: deps ## judge and run what deploy/ and the Dockerfile ship; as root
 	cd e2e/deploytest && $(GO) vet ./... && $(GO) test -count=1 -timeout 30m ./...
 	cd deploy/app && $(GO) vet ./...
 
+.PHONY: examples
+examples: deps ## run the programs of the pages in docs in all languages; installs their packages
+	@.ci/examples
+	$(GO) vet -tags examples ./e2e/examples
+	$(GO) test -tags examples -count=1 -timeout 30m -v ./e2e/examples
+
 .PHONY: release-dry-run
 release-dry-run: ## build archives, packages and SBOMs of a release into dist; PLATFORM=linux/amd64 for one; publishes nothing
 	@.ci/release-dry-run

@@ -10,11 +10,11 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// countClick is exactly-once in one statement: the effect happens only where the
-// message id was not there before, in the same transaction. A copy is noted.
+// countClick is exactly-once in one statement: the effect happens only where the inbox
+// did not have the message id before, in the same transaction. A copy is noted.
 const countClick = `
 WITH fresh AS (
-	INSERT INTO received (message_id) VALUES ($1::uuid) ON CONFLICT DO NOTHING RETURNING message_id
+	INSERT INTO processed_messages (message_id) VALUES ($1::uuid) ON CONFLICT DO NOTHING RETURNING message_id
 ), effect AS (
 	INSERT INTO counted (message_id, click, code, seq, referrer) SELECT message_id, $3::uuid, $4, $5::bigint, $6 FROM fresh
 )

@@ -39,10 +39,9 @@ CREATE TABLE click (
 	UNIQUE (code, seq)
 );`
 
-// The consumer's tables. received is what deduplicates. counted is the effect,
+// The consumer's tables, beside its inbox, which deduplicates. counted is the effect,
 // and has no constraint on purpose: an effect that happens twice is seen twice.
 const statisticsSQL = `
-CREATE TABLE received (message_id uuid PRIMARY KEY);
 CREATE TABLE counted (
 	message_id uuid NOT NULL, click uuid NOT NULL, code text NOT NULL, seq bigint NOT NULL, referrer text NOT NULL
 );
@@ -67,7 +66,7 @@ func prepareDatabases(ctx context.Context, pg *pgserver.Server) error {
 		return err
 	}
 	return withConn(ctx, pg.URL(statisticsDB), func(conn *pgx.Conn) error {
-		if _, err := conn.Exec(ctx, statisticsSQL); err != nil {
+		if err := conn.PgConn().Exec(ctx, schema.InboxSQL(schema.DefaultInbox)+statisticsSQL).Close(); err != nil {
 			return fmt.Errorf("create the consumer's tables: %w", err)
 		}
 		return nil

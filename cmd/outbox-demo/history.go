@@ -106,7 +106,7 @@ func unseen(ctx context.Context, statisticsURL string, b broker) (int, error) {
 		missing[d.MessageID]++
 	}
 	err = withConn(ctx, statisticsURL, func(conn *pgx.Conn) error {
-		came, err := collect(ctx, conn, "SELECT message_id::text FROM received UNION ALL SELECT message_id::text FROM dropped", pgx.RowTo[string])
+		came, err := collect(ctx, conn, "SELECT message_id::text FROM processed_messages UNION ALL SELECT message_id::text FROM dropped", pgx.RowTo[string])
 		for _, id := range came {
 			if missing[id]--; missing[id] <= 0 {
 				delete(missing, id)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -10,15 +11,26 @@ import (
 )
 
 const schemaHelp = `Prints the SQL that "outbox-relay migrate" runs, for the application's own
-migration tool. It reads OUTBOX_TABLE and OUTBOX_PUBLICATION, and needs no database.`
+migration tool. It reads OUTBOX_TABLE and OUTBOX_PUBLICATION, and needs no database.
+
+With --inbox it prints another table instead, for the database of a consumer: the ids of
+the messages that it has processed, by which it knows a copy.`
 
 func newSchemaCommand(env []string) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "schema", Short: "print the SQL of migrate", Long: schemaHelp,
+		Use: "schema", Short: "print the SQL of migrate, or that of a consumer's inbox", Long: schemaHelp,
 		Args: noArguments, ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	flags := addTableFlags(cmd)
+	inbox := addInboxFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := inbox.check(cmd); err != nil {
+			return err
+		}
+		if inbox.wanted {
+			_, err := io.WriteString(cmd.OutOrStdout(), schema.InboxSQL(schema.Table(inbox.table)))
+			return err
+		}
 		c, err := loadConfig(cmd, config.LoadNames, env)
 		if err != nil {
 			return err
@@ -32,3 +44,42 @@ func newSchemaCommand(env []string) *cobra.Command {
 	}
 	return cmd
 }
+
+// inboxFlags ask for the table of a consumer.
+type inboxFlags struct {
+	wanted bool
+	table  inboxName
+}
+
+func addInboxFlags(cmd *cobra.Command) *inboxFlags {
+	f := &inboxFlags{table: inboxName(schema.DefaultInbox)}
+	cmd.Flags().BoolVar(&f.wanted, "inbox", false, "print an inbox instead, for the database of a consumer")
+	cmd.Flags().Var(&f.table, "name", "with --inbox: the table's `name`, in SQL identifier syntax")
+	completeWith(cmd, "name")
+	return f
+}
+
+// check refuses flags of the other table.
+func (f *inboxFlags) check(cmd *cobra.Command) error {
+	if !f.wanted && cmd.Flags().Changed("name") {
+		return fmt.Errorf("--name is for --inbox; OUTBOX_TABLE names the outbox table")
+	}
+	for _, other := range []string{"payload-type", "role"} {
+		if f.wanted && cmd.Flags().Changed(other) {
+			return fmt.Errorf("--%s is for the outbox table, and --inbox prints another one: leave one of them out", other)
+		}
+	}
+	return nil
+}
+
+// inboxName is the value of --name.
+type inboxName schema.Table
+
+func (n *inboxName) Set(s string) error {
+	table, err := schema.ParseInbox(s)
+	*n = inboxName(table)
+	return err
+}
+
+func (n *inboxName) String() string { return schema.Table(*n).String() }
+func (n *inboxName) Type() string   { return "name" }

@@ -37,13 +37,35 @@ func TestSchemaPrintsTheRoleWithIt(t *testing.T) {
 	}
 }
 
+func TestSchemaPrintsTheInboxOfAConsumer(t *testing.T) {
+	for args, table := range map[string]schema.Table{
+		"":                     {Schema: "public", Name: "processed_messages"},
+		` --name "Bill".inbox`: {Schema: "Bill", Name: "inbox"},
+	} {
+		got := do(t, []string{"OUTBOX_TABLE=no-name"}, strings.Fields("schema --inbox"+args)...)
+		if got.status != 0 || got.stdout != schema.InboxSQL(table) || got.stderr != "" {
+			t.Errorf("--inbox%s: status %d, stderr %q, the script as printed by the package: %v", args, got.status, got.stderr, got.stdout == schema.InboxSQL(table))
+		}
+	}
+	for args, want := range map[string]string{
+		"--name x":           "--name is for --inbox; OUTBOX_TABLE names the outbox table",
+		"--inbox --role x":   "--role is for the outbox table, and --inbox prints another one: leave one of them out",
+		"--inbox --name a-b": `"a-b" is not a table name: '-' cannot stand there in a name without quotes`,
+	} {
+		got := do(t, nil, append([]string{"schema"}, strings.Fields(args)...)...)
+		if got.status != 2 || !strings.Contains(got.stderr, want) || got.stdout != "" {
+			t.Errorf("%s: %+v, want status 2 and %q", args, got, want)
+		}
+	}
+}
+
 func TestTableCommandsRefuseWrongUsage(t *testing.T) {
 	const nowhere = "OUTBOX_DATABASE_URL=postgres://127.0.0.1:1/x"
 	for name, database := range map[string][]string{"schema": nil, "migrate": {nowhere}} {
 		for _, c := range []struct{ env, args, want string }{
 			{"", "--payload-type xml", `invalid argument "xml" for "--payload-type" flag: payload type "xml" is unknown: choose json, jsonb, text or bytea`},
 			{"", "--role a-b", `cannot stand there in a name without quotes`},
-			{"", "--colour red", "unknown flag: --colour; there are: --help, --payload-type, --role"},
+			{"", "--colour red", "unknown flag: --colour; there are: --help, "},
 			{"", "public.outbox", `unexpected argument "public.outbox"`},
 			{"OUTBOX_TABLE=my-outbox", "", "OUTBOX_TABLE=my-outbox: "},
 			{"OUTBOX_TABEL=outbox", "", "did you mean OUTBOX_TABLE?"},

@@ -1,0 +1,101 @@
+package examples
+
+import (
+	"bytes"
+	"net/url"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/outbox-relay/outbox-relay/e2e/testbed"
+)
+
+// runner runs a program of a page, as often as the test likes.
+type runner struct {
+	dir     *testbed.Dir
+	command []string
+	env     []string
+	out     output
+}
+
+// prepare writes the page's files of a language, and builds one of its programs.
+func prepare(t *testing.T, p page, l language, program string, env ...string) *runner {
+	t.Helper()
+	dir, err := testbed.NewDir("example-", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &runner{dir: dir}
+	t.Cleanup(func() {
+		if err := dir.Close(); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.Logf("%s of the page said:\n%s", program, r.out.String())
+		}
+	})
+	p.write(t, l.fence, dir.Path())
+	main := l.main(program)
+	if !exists(dir.Join(main)) {
+		t.Fatalf("the page has no file %s in %s", main, l.fence)
+	}
+	r.command = l.build(t, dir, main)
+	r.env = append(env, "PATH="+os.Getenv("PATH"), "HOME="+os.Getenv("HOME"))
+	if l.env != nil {
+		r.env = append(r.env, l.env(t)...)
+	}
+	return r
+}
+
+// start runs the program until it is killed.
+func (r *runner) start(t *testing.T) *testbed.Process {
+	t.Helper()
+	cmd := exec.Command(r.command[0], r.command[1:]...)
+	cmd.Stdout, cmd.Stderr = &r.out, &r.out
+	cmd.Env = r.env
+	p, err := r.dir.Start(cmd, syscall.SIGKILL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// kill ends the program with no chance to say a word.
+func kill(t *testing.T, p *testbed.Process) {
+	t.Helper()
+	if err := p.Stop(t.Context(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// output is what a program has written, read beside it.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// databaseEnv has the address of a database in the forms that drivers read.
+func databaseEnv(t *testing.T, address string) []string {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := u.Query()
+	query.Set("user", u.User.Username())
+	return []string{"DATABASE_URL=" + address, "JDBC_URL=jdbc:postgresql://" + u.Host + u.Path + "?" + query.Encode()}
+}
