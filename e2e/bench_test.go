@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -24,6 +25,9 @@ const (
 	benchWindow  = 4096
 	benchRounds  = 3
 	benchBacklog = 3_000_000
+
+	benchLargeRows, benchLargePayload = 1_000_000, 1_000 // a gigabyte in one transaction
+	benchHugeRows, benchHugePayload   = 10_000, 200_000
 )
 
 // BenchmarkRelay prints, from one run: what the broker takes from a plain
@@ -66,8 +70,9 @@ func median(values []float64) float64 {
 	return slices.Sorted(slices.Values(values))[len(values)/2]
 }
 
-// BenchmarkMemory prints the relay's peak memory when idle and with a backlog of
-// millions of rows.
+// BenchmarkMemory prints the relay's peak memory when idle, with a backlog of millions of
+// rows, beside one transaction of a gigabyte while it tails, and with a backlog of large
+// rows.
 func BenchmarkMemory(b *testing.B) {
 	w := newBenchWorld(b)
 	for b.Loop() {
@@ -81,6 +86,22 @@ func BenchmarkMemory(b *testing.B) {
 		relay, rate := w.drain(benchBacklog)
 		figure(b, "relay_backlog_rows_per_s", rate)
 		figure(b, "relay_peak_backlog_mib", peakMiB(relay))
+		relay.Terminate()
+
+		w.exec(`TRUNCATE {outbox}`)
+		w.purge(b)
+		tails := w.relayOf(relaybin.Released)
+		tails.AwaitLog(`"tailing"`)
+		w.exec(insertKeys, benchLargeRows, benchKeys, benchLargePayload)
+		w.awaitFor(10*time.Minute, "the large transaction is published", func() bool { return w.pending() == 0 })
+		figure(b, "relay_peak_transaction_mib", peakMiB(tails))
+		tails.Terminate()
+
+		w.exec(`TRUNCATE {outbox}`)
+		w.purge(b)
+		w.exec(insertKeys, benchHugeRows, benchKeys, benchHugePayload)
+		relay, _ = w.drain(benchHugeRows)
+		figure(b, "relay_peak_large_rows_mib", peakMiB(relay))
 		relay.Terminate()
 	}
 }
@@ -109,6 +130,13 @@ func newBenchWorld(b *testing.B, settings ...string) *world {
 func figure(b *testing.B, name string, value float64) {
 	fmt.Printf("bench: %s=%.2f\n", name, value)
 	b.ReportMetric(value, name)
+}
+
+// figureMedians prints the median of each figure's rounds.
+func figureMedians(b *testing.B, rounds map[string][]float64) {
+	for _, name := range slices.Sorted(maps.Keys(rounds)) {
+		figure(b, name, median(rounds[name]))
+	}
 }
 
 func peakMiB(relay *relaybin.Process) float64 { return float64(relay.PeakMemory()) / (1 << 20) }
@@ -184,18 +212,21 @@ func (w *world) fill(rows, payload int) {
 	w.fillKeys(rows, benchKeys, payload)
 }
 
+// insertKeys takes how many rows, of how many keys, and how long a payload is.
+const insertKeys = `INSERT INTO {outbox} (topic, key, payload)
+	SELECT 'oracle.bulk', 'bulk ' || n % $2, ('{"n": "' || lpad(n::text, $3::int - 9, 'x') || '"}')::json
+	FROM generate_series(1, $1::int) AS n`
+
 // fillKeys is fill with rows of so many keys.
 func (w *world) fillKeys(rows, keys, payload int) {
 	w.t.Helper()
-	w.exec(`INSERT INTO {outbox} (topic, key, payload)
-		SELECT 'oracle.bulk', 'bulk ' || n % $2, ('{"n": "' || lpad(n::text, $3, 'x') || '"}')::json
-		FROM generate_series(1, $1::int) AS n`, rows, keys, payload-len(`{"n": ""}`))
+	w.exec(insertKeys, rows, keys, payload)
 	w.exec(`VACUUM ANALYZE {outbox}`)
 	w.exec(`CHECKPOINT`)
 }
 
 // drain starts a relay on the backlog and returns it and its rate, from its start
-// until the last row is marked.
+// until the last row is marked or deleted.
 func (w *world) drain(rows int) (*relaybin.Process, float64) {
 	w.t.Helper()
 	before := w.stored()
@@ -204,8 +235,12 @@ func (w *world) drain(rows int) (*relaybin.Process, float64) {
 	w.awaitFor(10*time.Minute, "the backlog is published", func() bool { return w.stored() >= before+rows })
 	w.awaitDrained()
 	took := time.Since(began)
-	if marked := w.count(`SELECT count(*) FROM {outbox} WHERE sent_at IS NOT NULL`); marked < rows {
-		w.t.Fatalf("%d rows are marked, want %d", marked, rows)
+	want := rows
+	if w.env["OUTBOX_AFTER_SEND"] == "delete" {
+		want = 0
+	}
+	if marked := w.count(`SELECT count(*) FROM {outbox} WHERE sent_at IS NOT NULL`); marked < want {
+		w.t.Fatalf("%d rows are marked, want %d", marked, want)
 	}
 	return relay, float64(rows) / took.Seconds()
 }

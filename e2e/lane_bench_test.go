@@ -3,13 +3,31 @@ package e2e_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/relaybin"
 )
 
+// benchDrain is a backlog, and how it is drained.
+type benchDrain struct {
+	name       string
+	keys, rows int
+	env        map[string]string
+}
+
+var benchDrains = []benchDrain{
+	{name: "1_key", keys: 1, rows: benchRows},
+	// One row each round trip.
+	{name: "1_key_fast_ingest_off", keys: 1, rows: benchRows / 10, env: map[string]string{"OUTBOX_NATS_FAST_INGEST": "off"}},
+	{name: "1000_keys", keys: benchKeys, rows: benchRows},
+	{name: "1000_keys_fast_ingest_off", keys: benchKeys, rows: benchRows, env: map[string]string{"OUTBOX_NATS_FAST_INGEST": "off"}},
+	{name: "1000_keys_deleted", keys: benchKeys, rows: benchRows, env: map[string]string{"OUTBOX_AFTER_SEND": "delete"}},
+	{name: "each_key_once", keys: benchRows, rows: benchRows},
+}
+
 // BenchmarkKeys prints how fast a backlog is drained whose rows all have one key, or a
-// thousand, with the stream's batches and without, beside the broker alone in the same
-// round.
+// thousand, or each its own, with the stream's batches and without, marked and deleted,
+// beside the broker alone in the same round.
 func BenchmarkKeys(b *testing.B) {
 	w := newBenchWorld(b)
 	w.takeBatches()
@@ -20,36 +38,68 @@ func BenchmarkKeys(b *testing.B) {
 		ratios := make(map[string][]float64)
 		for range benchRounds {
 			alone := w.publishAlone(b)
-			for _, keys := range []int{1, benchKeys} {
-				for _, ingest := range []string{"auto", "off"} {
-					rows := benchRows
-					if keys == 1 && ingest == "off" {
-						rows /= 10 // one row each round trip
-					}
-					rate := w.drainKeys(b, keys, ingest, rows)
-					name := fmt.Sprintf("%d_keys_fast_ingest_%s", keys, ingest)
-					ratios[name] = append(ratios[name], rate/alone)
-					fmt.Printf("bench: %s: broker alone %.0f msgs/s, relay %.0f rows/s\n", name, alone, rate)
-				}
+			for _, d := range benchDrains {
+				rate := w.drainKeys(b, d)
+				ratios[d.name] = append(ratios[d.name], rate/alone)
+				fmt.Printf("bench: %s: broker alone %.0f msgs/s, relay %.0f rows/s\n", d.name, alone, rate)
 			}
 		}
-		for name, all := range ratios {
-			figure(b, "ratio_"+name, median(all))
+		for _, d := range benchDrains {
+			figure(b, "ratio_"+d.name, median(ratios[d.name]))
 		}
 	}
 }
 
-// drainKeys returns the rate at which rows of so many keys are published and marked.
-func (w *world) drainKeys(b *testing.B, keys int, ingest string, rows int) float64 {
+// drainKeys returns the rate at which the backlog is published, and marked or deleted.
+func (w *world) drainKeys(b *testing.B, d benchDrain) float64 {
 	b.Helper()
 	w.purge(b)
 	w.exec(`TRUNCATE {outbox}`)
-	w.fillKeys(rows, keys, benchPayload)
-	w.env["OUTBOX_NATS_FAST_INGEST"] = ingest
-	relay, rate := w.drain(rows)
+	w.fillKeys(d.rows, d.keys, benchPayload)
+	for name, value := range d.env {
+		w.env[name] = value
+		defer delete(w.env, name)
+	}
+	relay, rate := w.drain(d.rows)
 	relay.Terminate()
 	w.purge(b)
 	return rate
+}
+
+// BenchmarkBurst prints how fast the rows of one large transaction are published and
+// marked by a relay that tails, beside the broker alone in the same round.
+func BenchmarkBurst(b *testing.B) {
+	w := newBenchWorld(b)
+	w.takeBatches()
+	for b.Loop() {
+		var ratios []float64
+		for range benchRounds {
+			alone := w.publishAlone(b)
+			w.purge(b)
+			w.exec(`TRUNCATE {outbox}`)
+			relay := w.relayOf(relaybin.Released)
+			relay.AwaitLog(`"tailing"`)
+			before := w.stored()
+			tx, err := w.conn().Begin(b.Context())
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := tx.Exec(b.Context(), w.sql(insertKeys), benchRows, benchKeys, benchPayload); err != nil {
+				b.Fatal(err)
+			}
+			began := time.Now()
+			if err := tx.Commit(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			w.awaitFor(patience, "the burst is published", func() bool { return w.stored() >= before+benchRows })
+			w.awaitDrained()
+			rate := benchRows / time.Since(began).Seconds()
+			relay.Terminate()
+			ratios = append(ratios, rate/alone)
+			fmt.Printf("bench: burst of %d rows: broker alone %.0f msgs/s, relay %.0f rows/s\n", benchRows, alone, rate)
+		}
+		figure(b, "ratio_burst", median(ratios))
+	}
 }
 
 // takeBatches has the stream take batches.
@@ -77,20 +127,14 @@ func BenchmarkLaneLatency(b *testing.B) {
 			for range benchRounds {
 				for _, ingest := range []string{"auto", "off"} {
 					w.env["OUTBOX_NATS_FAST_INGEST"] = ingest
-					took := w.latencies(b, rate, func(*testing.B) (stop func()) {
-						relay := w.relayOf(relaybin.Released)
-						relay.AwaitLog(`"tailing"`)
-						return relay.Terminate
-					})
+					took := w.latencies(b, rate, w.publishByRelay)
 					for _, p := range []int{50, 99} {
 						name := fmt.Sprintf("%d_rows_p%d_fast_ingest_%s_ms", rate, p, ingest)
 						figures[name] = append(figures[name], 1000*percentile(took, p).Seconds())
 					}
 				}
 			}
-			for name, all := range figures {
-				figure(b, name, median(all))
-			}
+			figureMedians(b, figures)
 		}
 	}
 }

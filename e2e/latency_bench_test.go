@@ -36,27 +36,34 @@ const (
 )
 
 // BenchmarkLatency prints how long a message takes, beside the floor in the same
-// run: a loop as people write it by hand, which reads the log and publishes, and
+// round: a loop as people write it by hand, which reads the log and publishes, and
 // does nothing else: no marks, no order, no passes.
 func BenchmarkLatency(b *testing.B) {
 	w := newBenchWorld(b)
 	for b.Loop() {
 		for _, rate := range []int{500, 2000} {
-			floor := w.latencies(b, rate, w.publishByHand)
-			relayed := w.latencies(b, rate, func(b *testing.B) (stop func()) {
-				relay := w.relayOf(relaybin.Released)
-				relay.AwaitLog(`"tailing"`)
-				return relay.Terminate
-			})
-			for _, p := range []int{50, 99} {
-				f, r := percentile(floor, p), percentile(relayed, p)
-				name := fmt.Sprintf("%d_rows_p%d", rate, p)
-				figure(b, "floor_"+name+"_ms", 1000*f.Seconds())
-				figure(b, "relay_"+name+"_ms", 1000*r.Seconds())
-				figure(b, "ratio_"+name, r.Seconds()/f.Seconds())
+			figures := make(map[string][]float64)
+			for range benchRounds {
+				floor := w.latencies(b, rate, w.publishByHand)
+				relayed := w.latencies(b, rate, w.publishByRelay)
+				for _, p := range []int{50, 99} {
+					f, r := percentile(floor, p).Seconds(), percentile(relayed, p).Seconds()
+					name := fmt.Sprintf("%d_rows_p%d", rate, p)
+					figures["floor_"+name+"_ms"] = append(figures["floor_"+name+"_ms"], 1000*f)
+					figures["relay_"+name+"_ms"] = append(figures["relay_"+name+"_ms"], 1000*r)
+					figures["ratio_"+name] = append(figures["ratio_"+name], r/f)
+				}
 			}
+			figureMedians(b, figures)
 		}
 	}
+}
+
+// publishByRelay starts a relay, and returns when it tails.
+func (w *world) publishByRelay(*testing.B) (stop func()) {
+	relay := w.relayOf(relaybin.Released)
+	relay.AwaitLog(`"tailing"`)
+	return relay.Terminate
 }
 
 func percentile(sorted []time.Duration, p int) time.Duration { return sorted[len(sorted)*p/100] }
@@ -194,32 +201,49 @@ func publishLog(ctx context.Context, log *tail.Stream, js jetstream.JetStream) e
 	}
 }
 
-// BenchmarkInserters prints how old the oldest pending row gets while many
-// clients insert as fast as they can, one row in a transaction.
-// The commits are durable, as an application's are.
+// BenchmarkInserters prints how much slower many clients insert, as fast as they can and
+// one row in a transaction, with a relay beside them, and how old the oldest pending row
+// gets. The commits are durable, as an application's are.
 func BenchmarkInserters(b *testing.B) {
 	w := newBenchWorld(b, "fsync", "on", "full_page_writes", "on")
 	for b.Loop() {
-		relay := w.relayOf(relaybin.Released)
-		relay.AwaitLog(`"tailing"`)
-		done := make(chan string, 1)
-		go func() { done <- w.pgbench(b) }()
-		var oldest float64
-		var out string
-		for out == "" {
-			select {
-			case out = <-done:
-			case <-time.After(50 * time.Millisecond):
-				var age float64
-				w.row(`SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8 FROM {outbox} WHERE sent_at IS NULL`, nil, &age)
-				oldest = max(oldest, age)
-			}
+		figures := make(map[string][]float64)
+		note := func(name string, value float64) { figures[name] = append(figures[name], value) }
+		for range benchRounds {
+			w.exec(`TRUNCATE {outbox}`)
+			alone := tps(b, w.pgbench(b))
+			w.exec(`TRUNCATE {outbox}`)
+			w.purge(b)
+			relay := w.relayOf(relaybin.Released)
+			relay.AwaitLog(`"tailing"`)
+			with, oldest := w.insertersBeside(b)
+			w.awaitDrained()
+			note("inserters_alone_rows_per_s", alone)
+			note("inserters_rows_per_s", with)
+			note("inserters_ratio", with/alone)
+			note("inserters_oldest_pending_s", oldest)
+			note("inserters_modes_left", float64(relay.CountLog(`"polling"`)-1)) // besides the beginning
+			relay.Terminate()
 		}
-		w.awaitDrained()
-		figure(b, "inserters_rows_per_s", tps(b, out))
-		figure(b, "inserters_oldest_pending_s", oldest)
-		figure(b, "inserters_modes_left", float64(relay.CountLog(`"polling"`)-1)) // besides the beginning
-		relay.Terminate()
+		figureMedians(b, figures)
+	}
+}
+
+// insertersBeside returns the rate of the inserters, and how old the oldest pending row
+// got meanwhile, in seconds.
+func (w *world) insertersBeside(b *testing.B) (rate, oldest float64) {
+	b.Helper()
+	done := make(chan string, 1)
+	go func() { done <- w.pgbench(b) }()
+	for {
+		select {
+		case out := <-done:
+			return tps(b, out), oldest
+		case <-time.After(50 * time.Millisecond):
+			var age float64
+			w.row(`SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8 FROM {outbox} WHERE sent_at IS NULL`, nil, &age)
+			oldest = max(oldest, age)
+		}
 	}
 }
 

@@ -51,6 +51,31 @@ func BenchmarkTakeover(b *testing.B) {
 	}
 }
 
+// BenchmarkStart prints how long it takes from the start of a relay's process, where no
+// other leads, to the first message in the stream. The bar is 150 ms, for the median.
+func BenchmarkStart(b *testing.B) {
+	w := newBenchWorld(b)
+	w.relayOf(relaybin.Released).Terminate() // built before anything is measured
+	for b.Loop() {
+		var took []float64
+		for range takeoverRounds {
+			w.exec(`INSERT INTO {outbox} (topic, payload) VALUES ('oracle.bulk', '{}')`)
+			from := w.stored()
+			began := time.Now()
+			relay := w.relayOf(relaybin.Released)
+			var first time.Time
+			w.await("the relay has published", func() bool {
+				first = w.storedSince(from, began)
+				return !first.IsZero()
+			})
+			took = append(took, first.Sub(began.Round(0)).Seconds()*1000) // by the wall clock, which the broker has too
+			relay.Terminate()
+		}
+		figure(b, "start_ms", median(took))
+		figure(b, "start_max_ms", slices.Max(took))
+	}
+}
+
 // takeover ends the leader and returns how long after that the broker stored the
 // standby's first message. Only a message that came after the standby began to lead
 // is its own: those of a dead leader may lie in the broker's socket for a moment.
