@@ -140,8 +140,36 @@ var lateTopicMutants = []mutant{
 	{
 		rule: "RabbitMQ: a suspect of the late topics is alone",
 		file: "sinks/rabbitmq/losses.go",
-		old:  "if l.alone || suspect && l.flying > 0 {",
+		old:  "if l.waits(r) {",
 		new:  "if false {",
 		pkg:  "./sinks/rabbitmq", test: "TestLossesFindTheMessageThatIsAlone",
+	},
+	{
+		rule: "RabbitMQ: what comes after a suspect of the late topics waits for it",
+		file: "sinks/rabbitmq/losses.go",
+		old:  "\t\tl.drains = true\n",
+		new:  "\t\treturn true\n",
+		pkg:  "./sinks/rabbitmq", test: "TestSuspectOfTheLateTopicsGetsItsTurn",
+	},
+	{
+		rule: "RabbitMQ: a message of a late topic that was being written is lost with its connection",
+		file: "sinks/rabbitmq/aside.go",
+		old:  "if it.sent && sess.conn.IsClosed() {",
+		new:  "if false {",
+		pkg:  "./sinks/rabbitmq", test: "TestMessageThatEndsTheLateTopicsConnectionTakesAnAttempt",
+	},
+	{
+		rule: "F10: rows that are in flight take no place of those that wait",
+		file: "relay/engine/topics.go",
+		old:  "\t\t\trows[it.Topic]++\n",
+		new:  "",
+		pkg:  "./relay/engine", test: "TestScenarios/F10_in_flight",
+	},
+	{
+		rule: "F10: a topic whose rows wait behind others is not forgotten",
+		file: "relay/engine/tail_rows.go",
+		old:  "\t\tin.topics.meet(row.Topic)\n\t\treturn // behind",
+		new:  "\t\treturn // behind",
+		pkg:  "./relay/engine", test: "TestScenarios/F10_behind_a_hot_key",
 	},
 }

@@ -33,16 +33,19 @@ func (a admission) String() string { return admissionNames[a] }
 func (in *intake) take(row relay.Row) admission {
 	m := row.Message
 	ordered := in.dispatcher.ordered(m)
-	switch {
-	case in.flight.has(m.Ref):
+	if in.flight.has(m.Ref) {
 		return rowInFlight
+	}
+	if row.Wait == 0 {
+		in.topics.meet(m.Topic) // whatever it waits for
+	}
+	switch {
 	case ordered && (in.parks(m.KeyName()) || in.holds.blocks(m.KeyName())):
 		return rowHeld
 	case row.Left, row.Wait == 0 && !in.topics.hasRoom(m.Topic):
 		if ordered {
 			in.holds.leave(m.KeyName())
 		}
-		in.topics.meet(m.Topic)
 		return rowLeft
 	case ordered && row.Late:
 		in.holds.hold(m.KeyName())
@@ -58,7 +61,6 @@ func (in *intake) take(row relay.Row) admission {
 		return rowFull
 	}
 	in.topics.take(it)
-	in.topics.meet(m.Topic)
 	in.flight.add(it)
 	return rowTaken
 }

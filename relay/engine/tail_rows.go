@@ -111,6 +111,7 @@ func (t *tail) survey(now time.Time) {
 	// buffer, so that both together are bounded.
 	req := in.request(relay.Pass{}, math.MinInt64, in.limits.rows, in.limits.bytes/2)
 	req.ExcludeKeys = t.parked.appendTo(in.holds.excluded())
+	req.TopicRows = in.topics.rowsBeside(in.flight)
 	if in.dispatcher.ordering == OrderByKey {
 		req.KeyRows = in.dispatcher.chain
 	}
@@ -169,6 +170,7 @@ func (t *tail) holdLeft(left []relay.LeftRow, upTo int64) []relay.LeftRow {
 func (t *tail) takeRow(row relay.Row, s relay.Survey, now time.Time) {
 	in := t.intake
 	if t.parked.has(row.KeyName()) && in.dispatcher.ordered(row.Message) {
+		in.topics.meet(row.Topic)
 		return // behind a row that found its key's chain full
 	}
 	wasHeld := in.dispatcher.ordered(row.Message) && in.holds.wasHeld(row.KeyName())

@@ -101,7 +101,7 @@ func (s *topicShare) wanted() int {
 // wants says whether rows of the topic, which is full, are wanted now.
 func (f *fullTopics) wants(topic string) bool { return f.shares[topic].wanted() > 0 }
 
-// meet notes that there is a row of the topic.
+// meet notes that a row of the topic waits in the table, or did until now.
 func (f *fullTopics) meet(topic string) {
 	if s := f.shares[topic]; s != nil {
 		s.met = true
@@ -205,6 +205,24 @@ func (f *fullTopics) rows() map[string]int {
 	rows := make(map[string]int, len(f.shares))
 	for topic, s := range f.shares {
 		rows[topic] = s.wanted()
+	}
+	return rows
+}
+
+// rowsBeside is rows for a survey. What is in memory of a topic is in the table too, and is
+// what waits there longest: a survey brings it once more, before others.
+//
+// Schedule that starves a topic: row 1 of it is acknowledged and locked by somebody, so
+// that it is not marked. Each survey that wants one row of the topic brings row 1.
+func (f *fullTopics) rowsBeside(flight *inFlight) map[string]int {
+	rows := f.rows()
+	if len(rows) == 0 {
+		return nil
+	}
+	for _, it := range flight.rows {
+		if it != nil && rows[it.Topic] > 0 {
+			rows[it.Topic]++
+		}
 	}
 	return rows
 }

@@ -115,14 +115,16 @@ func (a *aside) turn(now time.Time) (ended bool) {
 	a.mu.Lock()
 	all, closed := a.held, a.closed
 	a.held = nil
+	a.losses.turnBegins()
 	a.mu.Unlock()
 	a.forgetLanes()
 	sess, _ := a.link.Current()
 	var left []held
-	for _, h := range all {
+	for i := range all {
+		h := &all[i]
 		switch a.deal(sess, h, now) {
 		case heldWaits:
-			left = append(left, h)
+			left = append(left, *h)
 		case heldGone:
 			a.sink.late.release(h.message.Topic)
 		case heldWritten: // it counts until the broker has confirmed it
@@ -175,7 +177,7 @@ var dealtNames = [...]string{"waits", "gone", "written"}
 func (d dealt) String() string { return dealtNames[d] }
 
 // deal writes the message, or reports it, or gives it to another lane, or has it wait.
-func (a *aside) deal(sess *session, h held, now time.Time) dealt {
+func (a *aside) deal(sess *session, h *held, now time.Time) dealt {
 	s, topic := a.sink, h.message.Topic
 	main, err := s.link.Current()
 	switch {
@@ -189,7 +191,7 @@ func (a *aside) deal(sess *session, h held, now time.Time) dealt {
 		s.suspectLane().put(h.item)
 	case !s.late.has(topic): // it works again
 		s.laneOf(h.message).put(h.item)
-	case now.Sub(h.since) >= s.options.AckTimeout:
+	case now.Sub(h.since) >= s.options.AckTimeout && !a.isDue(h.message.Ref):
 		h.done(crowds(topic))
 	case sess == nil || sess.obstacle() != nil || sess.socket.full():
 		return heldWaits
@@ -199,12 +201,28 @@ func (a *aside) deal(sess *session, h held, now time.Time) dealt {
 	return heldGone
 }
 
-// write writes the message, unless it has to be alone on the connection and is not, or
+// isDue returns whether the message is a suspect that waits for those in flight only. It
+// waits longer than others then: messages of stopped queues are in flight for all their
+// time, and it would never get its turn.
+func (a *aside) isDue(r relay.Ref) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.losses.isDue(r)
+}
+
+// waits returns whether the message has to be alone on the connection and is not, or
 // another one has to.
-func (a *aside) write(sess *session, h held) dealt {
+func (a *aside) waits(r relay.Ref) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.losses.waits(r)
+}
+
+// write writes the message, if its channel takes it now.
+func (a *aside) write(sess *session, h *held) dealt {
 	l := a.laneOf(h.message.Topic)
 	ch := sess.channel(l.number)
-	if ch == nil || ch.full() || ch.busy() {
+	if a.waits(h.message.Ref) || ch == nil || ch.full() || ch.busy() {
 		return heldWaits
 	}
 	if bad := validate(h.message, limits{payload: a.sink.MaxMessageBytes(), frame: sess.frame}); bad != nil {
@@ -217,21 +235,28 @@ func (a *aside) write(sess *session, h held) dealt {
 	if !may {
 		return heldWaits
 	}
-	it := h.item
+	it, report := h.item, h.report
 	it.report = func(m *relay.Message, o relay.Outcome) {
 		a.mu.Lock()
 		a.losses.end(m.Ref, o.Class)
 		a.mu.Unlock()
 		a.tell()
-		h.report(m, o)
+		report(m, o)
 	}
-	if !l.write(sess, ch, &it) {
-		a.mu.Lock()
-		a.losses.withdraw(h.message.Ref)
-		a.mu.Unlock()
-		return heldWaits
+	if l.write(sess, ch, &it) {
+		return heldWritten
 	}
-	return heldWritten
+	if it.sent && sess.conn.IsClosed() {
+		// The broker may have it, and it may be what has ended the connection.
+		<-sess.down
+		sess.reportLost(l, []entry{{item: it, topic: it.message.Topic}})
+		return heldGone
+	}
+	h.sent = it.sent
+	a.mu.Lock()
+	a.losses.withdraw()
+	a.mu.Unlock()
+	return heldWaits
 }
 
 // reportLost reports what was in flight when this connection of the late topics ended, and

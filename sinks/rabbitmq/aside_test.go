@@ -1,6 +1,7 @@
 package rabbitmq_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"testing"
@@ -123,23 +124,29 @@ func TestLossOfTheLateTopicsConnectionCountsNoAttempt(t *testing.T) {
 }
 
 // A message of a late topic that ends its connection is found: at the third loss it is
-// alone, and takes an attempt. The others do not notice.
+// alone, and takes an attempt. The others do not notice. One that is too long for the
+// sockets ends the connection while it is being written.
 func TestMessageThatEndsTheLateTopicsConnectionTakesAnAttempt(t *testing.T) {
 	t.Parallel()
-	_, s, proxy, b, _ := aside(t)
-	const poison = "poison-of-late-topics"
-	proxy.CutOn([]byte(poison))
-	for n := range 4 {
-		want := relay.Postponed
-		if n >= 2 {
-			want = relay.Refused
-		}
-		r := newResults(t)
-		m := messageTo("stopped", 77)
-		m.Payload = []byte(poison)
-		s.Publish(m, r.report)
-		check(t, messageTo("stopped", 77), r.await(77), want, relay.ErrorTypeDisconnected, "")
-		b.good()
+	for name, more := range map[string]int{"short": 0, "long": 15 << 20} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, s, proxy, b, _ := aside(t)
+			const poison = "poison-of-late-topics"
+			proxy.CutOn([]byte(poison))
+			for n := range 4 {
+				want := relay.Postponed
+				if n >= 2 {
+					want = relay.Refused
+				}
+				r := newResults(t)
+				m := messageTo("stopped", 77)
+				m.Payload = append([]byte(poison), bytes.Repeat([]byte("x"), more)...)
+				s.Publish(m, r.report)
+				check(t, m, r.await(77), want, relay.ErrorTypeDisconnected, "")
+				b.good()
+			}
+		})
 	}
 }
 

@@ -7,9 +7,14 @@ import "github.com/outbox-relay/outbox-relay/relay"
 // all late topics would be blamed for a network that fails. But then a message that ends
 // each connection would come back for ever. So one that was in flight at two losses in a
 // row is tried alone. If the connection is lost then too, it is the cause.
+//
+// Schedule that starves it: a suspect waits until nothing else is in flight. Messages of
+// other late topics come all the time, and something always is. So what comes after a
+// suspect waits with it.
 type losses struct {
 	flying   int                    // messages that were written and are not reported
 	alone    bool                   // one of these is a suspect, and there is no other
+	drains   bool                   // a suspect of this turn waits for those in flight
 	of       *session               // whose loss the last one was
 	last     map[relay.Ref]struct{} // were in flight at the last loss, and not reported since
 	before   map[relay.Ref]struct{} // the same of the loss before that
@@ -23,19 +28,38 @@ func newLosses() losses {
 	return losses{last: make(map[relay.Ref]struct{}), suspects: make(map[relay.Ref]struct{})}
 }
 
+// turnBegins is called before the messages that wait are dealt with, in their order.
+func (l *losses) turnBegins() { l.drains = false }
+
+// waits returns whether the message has to wait for those in flight. Where it is a
+// suspect, those that follow in this turn wait for it.
+func (l *losses) waits(r relay.Ref) bool {
+	if l.isDue(r) {
+		l.drains = true
+	}
+	return l.alone || l.drains
+}
+
+// isDue returns whether the message is a suspect, which is written as soon as nothing is
+// in flight any more.
+func (l *losses) isDue(r relay.Ref) bool {
+	_, suspect := l.suspects[r]
+	return suspect && l.flying > 0
+}
+
 // begin returns whether the message may be written now, and counts it then.
 func (l *losses) begin(r relay.Ref) bool {
-	_, suspect := l.suspects[r]
-	if l.alone || suspect && l.flying > 0 {
+	if l.waits(r) {
 		return false
 	}
+	_, suspect := l.suspects[r]
 	l.flying++
 	l.alone = suspect
 	return true
 }
 
 // withdraw takes back what begin has counted: the message was not written.
-func (l *losses) withdraw(relay.Ref) { l.flying, l.alone = l.flying-1, false }
+func (l *losses) withdraw() { l.flying, l.alone = l.flying-1, false }
 
 // end notes that a message was reported. What was tried, and ended no connection, is no
 // suspect.

@@ -1,6 +1,7 @@
 package rabbitmq
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/outbox-relay/outbox-relay/relay"
@@ -34,6 +35,7 @@ func TestLossesFindTheMessageThatIsAlone(t *testing.T) {
 		t.Error("a suspect is written beside another message")
 	}
 	l.end(relay.Ref{ID: 5}, relay.Acknowledged)
+	l.turnBegins()
 	if l.begin(relay.Ref{ID: 3}); l.begin(relay.Ref{ID: 6}) {
 		t.Error("a message is written beside a suspect")
 	}
@@ -74,4 +76,41 @@ func TestLossesOfAllChannelsAreOne(t *testing.T) {
 	if _, found := l.suspects[relay.Ref{ID: 2}]; !found || len(l.suspects) != 1 {
 		t.Errorf("suspects are %v, want the one that was there both times", l.suspects)
 	}
+}
+
+// A suspect waits until nothing is in flight. Messages of other late topics come all the
+// time: those after it wait with it, or it would never get its turn.
+func TestSuspectOfTheLateTopicsGetsItsTurn(t *testing.T) {
+	l := newLosses()
+	l.blame(relay.Ref{ID: 1})
+	// turn is one look at the messages that wait, in their order. It returns those that are
+	// written.
+	turn := func(waiting ...int64) (written []int64) {
+		l.turnBegins()
+		for _, id := range waiting {
+			if l.begin(relay.Ref{ID: id}) {
+				written = append(written, id)
+			}
+		}
+		return written
+	}
+	want := func(got []int64, want ...int64) {
+		t.Helper()
+		if !slices.Equal(got, want) {
+			t.Errorf("written are %v, want %v", got, want)
+		}
+	}
+	want(turn(2, 3), 2, 3)
+	want(turn(4, 1, 5, 6), 4) // what came before it goes
+	if !l.isDue(relay.Ref{ID: 1}) || l.isDue(relay.Ref{ID: 5}) {
+		t.Error("the suspect is taken for one whose topic is crowded, or another one is not")
+	}
+	for _, id := range []int64{2, 3, 4} {
+		want(turn(1, 5, 6))
+		l.end(relay.Ref{ID: id}, relay.Refused)
+	}
+	want(turn(1, 5, 6), 1)
+	want(turn(5, 6))
+	l.end(relay.Ref{ID: 1}, relay.Acknowledged)
+	want(turn(5, 6), 5, 6)
 }
