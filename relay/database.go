@@ -68,8 +68,9 @@ type DeadLetters interface {
 	// Letter reads a dead row, without a payload that is longer than so many bytes; false:
 	// it is dead no more.
 	Letter(ctx context.Context, r Ref, longest int64) (DeadLetter, bool, error)
-	// Copied notes that the copy of this death was acknowledged.
-	Copied(ctx context.Context, d DeadLetter) error
+	// Copied notes that the copy of this death was acknowledged, and says whether nothing
+	// is left to note: false where somebody has the row locked. It waits for nobody.
+	Copied(ctx context.Context, d DeadLetter) (bool, error)
 	// Close ends the session without waiting for the server. Idempotent.
 	Close()
 }

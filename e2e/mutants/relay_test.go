@@ -175,8 +175,8 @@ var relayMutants = []mutant{
 	{
 		rule: "2: a row in flight is not taken twice",
 		file: "relay/engine/admission.go",
-		old:  "case in.flight.has(m.Ref):",
-		new:  "case false:",
+		old:  "if in.flight.has(m.Ref) {",
+		new:  "if false {",
 		pkg:  "./relay/engine", test: "TestScenarios/02_in_flight",
 	},
 	{

@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"log/slog"
 	"math"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,23 +26,37 @@ type copier struct {
 	limit func() int64
 	open  func(context.Context) (relay.DeadLetters, error)
 
+	copierPorts
+	// from is the row after which the next look at all rows begins: behind the one at which
+	// the last one gave up, so that no row keeps those behind it from being copied.
+	from int64
+	// unnoted are the deaths whose copies were acknowledged, where that is not noted in the
+	// table: somebody has the row locked. They are not published once more in this term.
+	unnoted map[relay.Ref]time.Time
+}
+
+// copierPorts are where the loop and the copier speak to each other.
+type copierPorts struct {
 	offers   chan *relay.Message
 	outcomes chan relay.Outcome // of the one that is out
 	out      atomic.Bool        // a copy is with the sink
-	died     chan struct{}      // has an element when rows have died
+	over     chan struct{}      // has an element when that one was reported
+	deaths   deaths
 	told     atomic.Pointer[error]
-
-	// from is the row after which the next round begins: behind the one at which the last
-	// round gave up, so that no row keeps those behind it from being copied.
-	from int64
+	hasTurn  bool // a row was published since the last copy; of the loop
 }
 
 const (
 	copyRows = 1000 // dead rows that one statement looks at
 	// copyEvery is how often all dead rows are looked at; those of this term at once.
 	copyEvery = 30 * time.Second
+	// copyRest is how much longer the pause after a statement is than the statement, so that
+	// a million dead rows take no more than a fifth of one of the database's cores.
+	copyRest = 4
 	// copyMisses is how many copies may fail before the rest is left for later.
 	copyMisses = 3
+	// mostUnnoted bounds the memory of rows that somebody has locked.
+	mostUnnoted = 10_000
 )
 
 // copyPause is the pause after a round in which a copy has failed.
@@ -48,40 +64,74 @@ var copyPause = Backoff{time.Second, time.Minute}
 
 const faultCopies = "dead rows are not copied to the dead-letter topic, and stay in the table"
 
+var errUnnoted = errors.New("too many dead rows are locked by others, so that their copies cannot be noted")
+
 func newCopier(topic string, limit func() int64, open func(context.Context) (relay.DeadLetters, error)) *copier {
 	return &copier{
-		topic: topic, limit: limit, open: open,
-		from: math.MinInt64, offers: make(chan *relay.Message), outcomes: make(chan relay.Outcome, 1), died: make(chan struct{}, 1),
+		topic: topic, limit: limit, open: open, from: math.MinInt64, unnoted: make(map[relay.Ref]time.Time),
+		copierPorts: copierPorts{
+			offers: make(chan *relay.Message), outcomes: make(chan relay.Outcome, 1), over: make(chan struct{}, 1),
+			deaths: deaths{came: make(chan struct{}, 1)},
+		},
 	}
 }
 
-// nudge says that a row has died.
-func (c *copier) nudge() {
+// deaths are the rows that have died in this term and are not copied yet. Where they are
+// many, the next look at all dead rows finds them.
+type deaths struct {
+	came chan struct{} // has an element while there are some
+
+	mu   sync.Mutex
+	rows []relay.Ref
+}
+
+func (d *deaths) add(r relay.Ref) {
+	d.mu.Lock()
+	if len(d.rows) < copyRows {
+		d.rows = append(d.rows, r)
+	}
+	d.mu.Unlock()
 	select {
-	case c.died <- struct{}{}:
+	case d.came <- struct{}{}:
 	default:
 	}
 }
 
-// run copies until ctx ends.
+func (d *deaths) take() []relay.Ref {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	rows := d.rows
+	d.rows = nil
+	return rows
+}
+
+// run copies until ctx ends. It looks at all dead rows now and then, and at those that die
+// in this term at once.
 func (c *copier) run(ctx context.Context) {
 	if c.topic == "" {
 		return
 	}
 	failures := 0
-	for {
-		err := c.round(ctx)
+	for next := time.Now(); ; {
+		var err error
+		if now := time.Now(); now.Before(next) {
+			err = c.round(ctx, c.copyDied)
+		} else {
+			err = c.round(ctx, c.copyAll)
+			next = time.Now().Add(copyEvery)
+		}
 		if ctx.Err() != nil {
 			return
 		}
 		c.told.Store(&err)
-		pause, died := copyEvery, c.died
+		died := c.deaths.came
 		if failures++; err == nil {
 			failures = 0
 		} else {
-			pause, died = copyPause.equal(failures), nil
+			// What has died meanwhile is found with the others.
+			next, died = time.Now().Add(copyPause.equal(failures)), nil
 		}
-		timer := time.NewTimer(pause)
+		timer := time.NewTimer(time.Until(next))
 		select {
 		case <-ctx.Done():
 		case <-died:
@@ -91,52 +141,97 @@ func (c *copier) run(ctx context.Context) {
 	}
 }
 
-// round looks at all dead rows, and copies those that owe it. It returns why the first
-// copy that failed did.
-func (c *copier) round(ctx context.Context) (failure error) {
+// round does something over a session of its own.
+func (c *copier) round(ctx context.Context, do func(context.Context, *copyRound) error) error {
 	session, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer session.Close()
-	after, misses := c.from, 0
+	return do(ctx, &copyRound{session: session})
+}
+
+// copyRound is what has become of copies in one round.
+type copyRound struct {
+	session relay.DeadLetters
+	misses  int
+	failure error // why the first one was not taken
+	met     map[relay.Ref]time.Time
+}
+
+// copyDied copies the rows that have died since the last round.
+func (c *copier) copyDied(ctx context.Context, r *copyRound) error {
+	rows := c.deaths.take()
+	for _, row := range rows {
+		if err := c.copyRow(ctx, r, row); err != nil || r.misses == copyMisses {
+			return cmp.Or(err, r.failure)
+		}
+	}
+	return r.failure
+}
+
+// copyAll looks at all dead rows, and copies those that owe it.
+func (c *copier) copyAll(ctx context.Context, r *copyRound) error {
+	after := c.from
 	c.from = math.MinInt64
+	if after == c.from {
+		r.met = make(map[relay.Ref]time.Time)
+	}
 	for {
-		owed, cursor, end, err := session.Owed(ctx, after, copyRows)
+		began := time.Now()
+		owed, cursor, end, err := r.session.Owed(ctx, after, copyRows)
 		if err != nil {
 			return err
 		}
-		for _, r := range owed {
-			refused, err := c.copy(ctx, session, r)
-			switch {
-			case err != nil:
-				c.from = r.ID
-				return fmt.Errorf("row %d: %w", r.ID, err)
-			case refused != nil && failure == nil:
-				failure = fmt.Errorf("row %d: %w", r.ID, refused)
-			}
-			if refused != nil {
-				misses++
-			}
-			if misses == copyMisses {
-				c.from = r.ID
-				return failure
+		took := time.Since(began)
+		for _, row := range owed {
+			if err := c.copyRow(ctx, r, row); err != nil || r.misses == copyMisses {
+				c.from = row.ID
+				return cmp.Or(err, r.failure)
 			}
 		}
 		if end {
-			return failure
+			if r.met != nil {
+				c.unnoted = r.met // the others are dead no more, or are noted
+			}
+			return r.failure
 		}
 		after = cursor
+		if err := relay.Sleep(ctx, copyRest*took); err != nil {
+			return err
+		}
 	}
+}
+
+// copyRow publishes the copy of one row, and notes that. It returns why the session is of
+// no more use, or the term over.
+func (c *copier) copyRow(ctx context.Context, r *copyRound, row relay.Ref) error {
+	refused, err := c.copy(ctx, r, row)
+	switch {
+	case err != nil:
+		return fmt.Errorf("row %d: %w", row.ID, err)
+	case refused != nil:
+		r.misses++
+		if r.failure == nil {
+			r.failure = fmt.Errorf("row %d: %w", row.ID, refused)
+		}
+	}
+	return nil
 }
 
 // copy publishes the copy of one row. refused is why the broker has not taken it, err why
 // the session is of no more use, or the term over. A copy that breaks the rules of the
 // wire goes without what may be the reason, one part after the other.
-func (c *copier) copy(ctx context.Context, session relay.DeadLetters, r relay.Ref) (refused, err error) {
-	letter, dead, err := session.Letter(ctx, r, c.limit())
+func (c *copier) copy(ctx context.Context, r *copyRound, row relay.Ref) (refused, err error) {
+	letter, dead, err := r.session.Letter(ctx, row, c.limit())
 	if err != nil || !dead {
 		return nil, err
+	}
+	if at, published := c.unnoted[row]; published && at.Equal(letter.DeadAt) {
+		return nil, c.note(ctx, r, letter)
+	}
+	if len(c.unnoted) >= mostUnnoted {
+		return errUnnoted, nil
 	}
 	for left, more := letter.Suspect(), true; more; {
 		o, err := c.publish(ctx, letter.Copy(c.topic, left))
@@ -144,7 +239,7 @@ func (c *copier) copy(ctx context.Context, session relay.DeadLetters, r relay.Re
 		case err != nil:
 			return nil, err
 		case o.Class == relay.Acknowledged:
-			return nil, session.Copied(ctx, letter)
+			return nil, c.note(ctx, r, letter)
 		case o.Class != relay.Rejected:
 			return o.Err, nil
 		}
@@ -152,6 +247,22 @@ func (c *copier) copy(ctx context.Context, session relay.DeadLetters, r relay.Re
 		left, more = left.More(o.Type)
 	}
 	return refused, nil
+}
+
+// note notes that the copy of this death was acknowledged. Where somebody has the row
+// locked, that is tried again with the next look at all rows.
+func (c *copier) note(ctx context.Context, r *copyRound, letter relay.DeadLetter) error {
+	c.unnoted[letter.Ref] = letter.DeadAt
+	noted, err := r.session.Copied(ctx, letter)
+	switch {
+	case err != nil:
+		return err
+	case noted:
+		delete(c.unnoted, letter.Ref)
+	case r.met != nil:
+		r.met[letter.Ref] = letter.DeadAt
+	}
+	return nil
 }
 
 // publish has the loop publish a message, and waits for its outcome.
@@ -166,41 +277,5 @@ func (c *copier) publish(ctx context.Context, m *relay.Message) (relay.Outcome, 
 		return o, nil
 	case <-ctx.Done():
 		return relay.Outcome{}, ctx.Err()
-	}
-}
-
-// copies is nil while no copy may be published: the broker takes nothing, or a message
-// that may end the connection is alone with it, or waits to be.
-func (t *term) copies() <-chan *relay.Message {
-	if t.idle() || t.dispatcher.alone {
-		return nil
-	}
-	if m := t.dispatcher.front(); m != nil && t.suspects.has(m.Ref) {
-		return nil
-	}
-	return t.copier.offers
-}
-
-// publishCopy publishes outside of the window, for which the sink has a place more.
-func (t *term) publishCopy(m *relay.Message) {
-	c := t.copier
-	c.out.Store(true)
-	t.withSink.Add(1)
-	t.config.Sink.Publish(m, func(_ *relay.Message, o relay.Outcome) {
-		c.out.Store(false)
-		c.outcomes <- o
-		t.withSink.Add(-1)
-	})
-}
-
-// tellCopies logs that copies fail.
-func (t *term) tellCopies() {
-	told := t.copier.told.Load()
-	switch {
-	case told == nil:
-	case *told == nil:
-		t.faults.recovered(faultCopies)
-	default:
-		t.faults.report(faultCopies, slog.Any("error", *told))
 	}
 }

@@ -174,7 +174,7 @@ func (t *term) settle(s settlement) {
 	t.suspects.cleared(s.Ref)
 	if s.fate == relay.Dead {
 		t.count.Dead++
-		t.copier.nudge()
+		t.copier.deaths.add(s.Ref)
 		t.faults.report(faultDead, slog.Int64("id", m.ID),
 			slog.String("message_id", m.MessageID.String()), slog.Int("attempts", s.attempts))
 	}

@@ -74,3 +74,27 @@ func TestRateIsLimited(t *testing.T) {
 	}
 	stop()
 }
+
+// Copies of dead rows count against the rate too, and neither they nor the rows use all of
+// it up.
+func TestCopiesOfDeadRowsKeepToTheRate(t *testing.T) {
+	t.Parallel()
+	const rows, perSecond = 30, 20
+	h := start(t, func(c *engine.Config) {
+		c.Rate, c.DeadLetterTopic = engine.Rate{PerSecond: perSecond, Burst: 1}, "orders.dead"
+	}, nil)
+	h.exec(`INSERT INTO outbox (topic, payload, dead_at) SELECT 'orders.lost', '1', now() FROM generate_series(1, 30)`)
+	h.insert(rows)
+	copied := func() int64 { return h.int(`SELECT count(*) FROM outbox WHERE dead_letter_at IS NOT NULL`) }
+	began := time.Now()
+	stop := h.run()
+	h.untilMarked(rows)
+	if n := copied(); n < rows/10 {
+		t.Errorf("%d copies while %d rows were sent: they take turns", n, rows)
+	}
+	h.until("all are copied", func() bool { return copied() == rows })
+	if took, least := time.Since(began), (2*rows-1)*time.Second/perSecond; took < least {
+		t.Errorf("%d messages took %v: at %d a second they take %v", 2*rows, took, perSecond, least)
+	}
+	stop()
+}

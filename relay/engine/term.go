@@ -164,8 +164,9 @@ func (t *term) loop(ctx context.Context, markerDone <-chan error) error {
 			}
 		case <-t.reader.session.woken:
 			t.tailing.wakeAt(time.Now())
-		case m := <-t.copies():
-			t.publishCopy(m)
+		case m := <-t.copies(time.Now()):
+			t.publishCopy(m, time.Now())
+		case <-t.copier.over:
 		case err := <-t.prober.results:
 			t.probed(err)
 		case step := <-t.tailing.steps():
@@ -228,6 +229,9 @@ func (t *term) publish() {
 		if !t.throttle.lets(now) {
 			break
 		}
+		if t.copier.hasTurn && t.copyInTurn(now) {
+			continue
+		}
 		t.dispatcher.beside = t.copier.out.Load()
 		m := t.dispatcher.next(t.suspects.has, t.laneOf)
 		if m == nil {
@@ -239,6 +243,7 @@ func (t *term) publish() {
 		}
 		t.throttle.went(now)
 		t.handToSink(m)
+		t.copier.hasTurn = true
 		faultpoint("after-publish")
 	}
 	if t.laned != nil {

@@ -103,14 +103,19 @@ func (l *letters) Letter(ctx context.Context, r relay.Ref, longest int64) (lette
 	return letter, found, nil
 }
 
-// Copied notes that the copy of this death was acknowledged.
-func (l *letters) Copied(ctx context.Context, d relay.DeadLetter) error {
+// Copied notes that the copy of this death was acknowledged, unless somebody has the row
+// locked.
+func (l *letters) Copied(ctx context.Context, d relay.DeadLetter) (noted bool, err error) {
 	given := batchArgs(1, func(int) relay.Ref { return d.Ref })
 	given["dead"] = instantParam(d.DeadAt)
-	if err := l.query(ctx, writeDeadline, l.copied, given, func(*columns) func([][]byte) { return func([][]byte) {} }); err != nil {
-		return l.explain("note the copy of a dead row", err)
+	err = l.query(ctx, writeDeadline, l.copied, given, func(c *columns) func([][]byte) {
+		at := c.at("noted")
+		return func(row [][]byte) { noted = boolOf(row[at]) }
+	})
+	if err != nil {
+		return false, l.explain("note the copy of a dead row", err)
 	}
-	return nil
+	return noted, nil
 }
 
 // Close ends the session.
