@@ -12,6 +12,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/e2e/oracle"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/relaybin"
+	"github.com/outbox-relay/outbox-relay/relay/admin"
 	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
@@ -84,6 +85,12 @@ func TestHealthFollowsTheDatabase(t *testing.T) {
 	if status, said := w.ask(relay, "health"); status != 0 {
 		t.Errorf("not alive without a database: %q", said)
 	}
+	w.awaitTold(relay, told{
+		status: func(r admin.Report) bool { return r.Mode == "connecting" && r.Reason != "" },
+		above:  []string{`outbox_mode{mode="connecting"}`},
+		zero:   []string{"outbox_leader"},
+		log:    []string{`"level":"WARN"`, "cannot work with the database"},
+	})
 	if err := cluster.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -180,6 +187,13 @@ func TestRelayThatMayHaveOneConnectionIsNotReady(t *testing.T) {
 	if !strings.Contains(said, "no progress for ") || !strings.Contains(said, "too many connections for role") {
 		t.Errorf("not ready: %q", said)
 	}
+	w.awaitTold(relay, told{
+		status: func(r admin.Report) bool {
+			return r.StalledHere && strings.Contains(r.Stalled, "too many connections for role")
+		},
+		above: []string{"outbox_stalled_seconds", "outbox_stalled_here"},
+		log:   []string{`"level":"WARN"`, "no progress", "too many connections for role"},
+	})
 	if status, said := w.ask(relay, "health"); status != 0 {
 		t.Errorf("not alive: %q", said)
 	}
@@ -230,7 +244,7 @@ func TestMetricsTellWhatWasPublishedAndWhatWaits(t *testing.T) {
 }
 
 // scrape is what Prometheus gets.
-func scrape(t *testing.T, relay *relaybin.Process) string {
+func scrape(t testing.TB, relay *relaybin.Process) string {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+relay.HTTPAddr()+"/metrics", nil)
 	if err != nil {

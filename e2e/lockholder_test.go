@@ -7,6 +7,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/e2e/oracle"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay/admin"
 )
 
 // Rule 18. A leader is killed while its session waits for a synchronous standby
@@ -38,6 +39,12 @@ func TestStandbyNamesASessionThatOutlivesItsRelay(t *testing.T) {
 		return r.Mode == "standby" && !r.Ready && strings.Contains(r.NotReady, "SyncRep")
 	})
 	t.Logf("told %v after the kill: %s", time.Since(killed).Round(time.Second), f.says(standby).NotReady)
+	w.awaitTold(standby, told{
+		status: func(r admin.Report) bool { return !r.Ready },
+		above:  []string{`outbox_mode{mode="standby"}`},
+		zero:   []string{"outbox_leader"},
+		log:    []string{`"level":"WARN"`, "the leadership lock is held by a session that is not a working relay", "SyncRep"},
+	})
 	if w.count(hangs) != 1 {
 		t.Error("the session does not hang any more")
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/e2e/oracle"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgserver"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay/admin"
 )
 
 // throughPooler puts a pooler before the world's server and returns the relay's
@@ -38,6 +39,12 @@ func TestRelayThroughATransactionPoolerTouchesNothing(t *testing.T) {
 		return relay.CountLog("set OUTBOX_DATABASE_URL to PostgreSQL itself") > 0
 	})
 	w.letPass(3 * time.Second)
+	w.awaitTold(relay, told{
+		status: func(r admin.Report) bool { return r.Mode == "connecting" && !r.Ready },
+		above:  []string{`outbox_mode{mode="connecting"}`},
+		zero:   []string{"outbox_leader"},
+		log:    []string{`"level":"WARN"`, "cannot work with the database", "set OUTBOX_DATABASE_URL to PostgreSQL itself"},
+	})
 	f := fleet{w: w}
 	if r := f.says(relay); r.Ready || !strings.Contains(r.NotReady, "pooler in transaction mode") {
 		t.Errorf("ready: %v, %q", r.Ready, r.NotReady)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/e2e/oracle"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay/admin"
 )
 
 // A crash of PostgreSQL may take marks back that were committed without waiting
@@ -128,6 +129,11 @@ func TestRowLockHeldForTenSecondsStopsNoOtherMark(t *testing.T) {
 		row := w.insert(plain(n))
 		w.await("another row is marked beside the locked one", func() bool { return w.sent(row) })
 	}
+	w.awaitTold(relay, told{
+		status: func(r admin.Report) bool { return r.LockedRows == 1 && len(r.LockedBy) == 1 },
+		above:  []string{"outbox_locked_rows"},
+		log:    []string{`"level":"WARN"`, "rows are locked by others"},
+	})
 	if w.sent(locked) {
 		t.Fatal("the locked row is marked: the lock did not hold")
 	}

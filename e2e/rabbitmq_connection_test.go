@@ -10,6 +10,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/e2e/oracle"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/faultproxy"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/relaybin"
+	"github.com/outbox-relay/outbox-relay/relay/admin"
 )
 
 // proxyNode puts a proxy between the relays, as that user, and RabbitMQ.
@@ -38,7 +39,11 @@ func TestRabbitMQHalfOpenConnectionIsNoticedUnderLoad(t *testing.T) {
 	began := time.Now()
 	w.awaitFor(limit, "the loss is logged", func() bool { return relay.CountLog("connection to RabbitMQ lost") > 0 })
 	t.Logf("noticed after %v: %s", time.Since(began).Round(100*time.Millisecond), relay.AwaitLog("connection to RabbitMQ lost"))
-	w.await("the status tells it", func() bool { return w.status(relay).SinkDown != "" })
+	w.awaitTold(relay, told{
+		status: func(r admin.Report) bool { return r.SinkDown != "" },
+		above:  []string{"outbox_breaker_open"},
+		log:    []string{`"level":"WARN"`, "the broker takes no messages"},
+	})
 	// What the proxy still holds of the dead connection is lost with it.
 	proxy.Cut()
 	proxy.Stall(false)
@@ -74,6 +79,11 @@ func TestRabbitMQUserThatComesLater(t *testing.T) {
 	if !strings.Contains(status, "check OUTBOX_SINK_URL") {
 		t.Errorf("the status does not say what to do: %s", status)
 	}
+	w.awaitTold(relay, told{
+		status: func(r admin.Report) bool { return strings.Contains(r.SinkDown, user) },
+		above:  []string{"outbox_breaker_open"},
+		log:    []string{`"level":"WARN"`, "cannot connect to RabbitMQ"},
+	})
 	w.untouched()
 	w.ctl("add_user", user, password)
 	w.ctl("set_permissions", "-p", "/", user, "", ".*", "")

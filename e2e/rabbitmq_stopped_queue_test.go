@@ -7,6 +7,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/outbox-relay/outbox-relay/e2e/oracle"
+	"github.com/outbox-relay/outbox-relay/relay/admin"
 )
 
 const stoppedTopic = "oracle.stopped"
@@ -50,6 +51,11 @@ func TestRabbitMQStoppedQueueStopsNoOtherTopic(t *testing.T) {
 	w.await("the status names the topic", func() bool {
 		s := w.status(relay)
 		return s.LateTopics == 1 && len(s.Late) == 1 && s.Late[0].Topic == stoppedTopic && s.Ready
+	})
+	w.awaitTold(relay, told{
+		status: func(r admin.Report) bool { return r.LateTopics == 1 },
+		above:  []string{"outbox_late_topics"},
+		log:    []string{`"level":"WARN"`, "messages of some topics are late", stoppedTopic},
 	})
 	atFirst := w.count(`SELECT count(*) FROM {outbox} WHERE sent_at IS NOT NULL AND ` + ofOthers)
 	w.await("the others arrive", func() bool {

@@ -10,6 +10,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/outbox-relay/outbox-relay/e2e/oracle"
+	"github.com/outbox-relay/outbox-relay/relay/admin"
 )
 
 var quorum = amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum}
@@ -58,6 +59,11 @@ func TestRabbitMQConnectionsClosedAndMemoryAlarm(t *testing.T) {
 
 	w.ctl("set_vm_memory_high_watermark", "0.000001")
 	relay.AwaitLog(`"level":"WARN"`, "blocked by the broker: low on memory")
+	w.awaitTold(relay, told{
+		status: func(r admin.Report) bool { return strings.Contains(r.SinkDown, "low on memory") },
+		above:  []string{"outbox_breaker_open"},
+		log:    []string{`"level":"WARN"`, "RabbitMQ has blocked publishing", "low on memory"},
+	})
 	before := w.marked()
 	w.letPass(10 * time.Second)
 	// What was confirmed when the alarm came may still have been on its way.

@@ -10,6 +10,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/e2e/oracle"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/relaybin"
+	"github.com/outbox-relay/outbox-relay/relay/admin"
 )
 
 // Transactions that stay open, or are left behind prepared, in any database of
@@ -76,6 +77,12 @@ func TestOpenTransactionAtStartLeavesTheRelayPolling(t *testing.T) {
 	open, pid := w.openElsewhere("night job")
 	relay := w.relay("OUTBOX_MAX_WAL", fmt.Sprint(smallestWAL))
 	w.awaitPolling(relay, "blocked by transaction", `of application "night job"`, fmt.Sprintf("pid %d", pid), "database elsewhere")
+	w.awaitTold(relay, told{
+		status: func(r admin.Report) bool { return r.Mode == "polling" },
+		above:  []string{`outbox_mode{mode="polling"}`},
+		zero:   []string{`outbox_mode{mode="tailing"}`},
+		log:    []string{`"level":"WARN"`, "the write-ahead log cannot be read, polling instead", "night job"},
+	})
 	w.demandUnobtrusive("blocked ")
 	w.commit(open)
 	w.finishTailing(relay)

@@ -59,6 +59,7 @@ func (s *state) addRelay(status func() relay.Status) {
 	s.gauge("outbox.table_breaker_open", "", "1 while no row can be marked", func() float64 { return one(status().TableDown != "") })
 	s.gauge("outbox.unmarkable_rows", "", "published rows whose outcome the server refuses", func() float64 { return float64(status().Unmarkable) })
 	s.gauge("outbox.locked_rows", "", "published rows that another session has locked", func() float64 { return float64(status().Locked) })
+	s.gauge("outbox.late_topics", "", "topics whose rows wait because few of their messages are tried at once", func() float64 { return float64(status().LateTopics) })
 	s.gauge("outbox.stalled", "s", "how long due rows have made no progress", func() float64 { return age(status().StalledSince) })
 	s.gauge("outbox.stalled_here", "", "1 while the relay's own side is the cause of a stall", func() float64 { return one(status().StalledHere) })
 	s.gauge("outbox.retained_wal", "By", "log that the server keeps for the relay", func() float64 { return float64(status().RetainedWAL) })
