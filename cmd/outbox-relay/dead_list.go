@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -147,12 +146,6 @@ func newRowPrinter(w io.Writer, asJSON bool) func([]postgres.DeadRow) error {
 		_, err := io.WriteString(w, b.String())
 		return err
 	}
-}
-
-func jsonLines(w io.Writer) *json.Encoder {
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
-	return encoder
 }
 
 // shown is text of a row, made harmless for a terminal and cut to so many characters.

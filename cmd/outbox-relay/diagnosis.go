@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -46,16 +45,9 @@ func newDiagnosis(table string, checks []relay.Check) diagnosis {
 
 func (d diagnosis) print(w io.Writer, asJSON, colour bool) error {
 	if asJSON {
-		return d.printJSON(w)
+		return printJSON(w, d)
 	}
 	return d.printText(w, colour)
-}
-
-func (d diagnosis) printJSON(w io.Writer) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(d)
 }
 
 func (d diagnosis) printText(w io.Writer, colour bool) error {

@@ -22,6 +22,7 @@ func newHealthCommand(env []string) *cobra.Command {
 		Args: noArguments, ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	ready := cmd.Flags().Bool("ready", false, "ask whether it is ready (/readyz): it reached the database and makes progress or stands by")
+	asJSON := cmd.Flags().Bool("json", false, "print JSON")
 	timeout := addTimeout(cmd, admin.Timeout, "give up after this long")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := loadConfig(cmd, config.LoadNames, env)
@@ -31,6 +32,9 @@ func newHealthCommand(env []string) *cobra.Command {
 		ctx, cancel := context.WithTimeout(cmd.Context(), *timeout)
 		defer cancel()
 		said, err := askHealth(ctx, c.HTTPAddr, *ready)
+		if *asJSON {
+			return printHealth(cmd, said, err)
+		}
 		if err != nil {
 			return fail(cmd, err)
 		}
@@ -38,6 +42,26 @@ func newHealthCommand(env []string) *cobra.Command {
 		return err
 	}
 	return cmd
+}
+
+// healthView is what "health --json" prints. Its names are stable.
+type healthView struct {
+	OK  bool   `json:"ok"`
+	Why string `json:"why"` // what the relay said, or why nobody did
+}
+
+func printHealth(cmd *cobra.Command, said string, failure error) error {
+	view := healthView{OK: failure == nil, Why: said}
+	if failure != nil {
+		view.Why = failure.Error()
+	}
+	if err := printJSON(cmd.OutOrStdout(), view); err != nil {
+		return err
+	}
+	if failure != nil {
+		return failed
+	}
+	return nil
 }
 
 func askHealth(ctx context.Context, address string, ready bool) (string, error) {

@@ -30,6 +30,7 @@ func newMigrateCommand(env []string) *cobra.Command {
 		Args: noArguments, ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	flags := addTableFlags(cmd)
+	asJSON := cmd.Flags().Bool("json", false, "print JSON")
 	timeout := addTimeout(cmd, time.Minute, "give up after this long; waiting for locks of other sessions counts")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := loadConfig(cmd, config.LoadMigration, env)
@@ -38,21 +39,22 @@ func newMigrateCommand(env []string) *cobra.Command {
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), *timeout)
 		defer cancel()
-		if err := migrate(ctx, c, flags, cmd.OutOrStdout(), cmd.ErrOrStderr()); err != nil {
+		told := &migrationTold{stdout: cmd.OutOrStdout(), stderr: cmd.ErrOrStderr(), asJSON: *asJSON}
+		if err := migrate(ctx, c, flags, told); err != nil {
 			fmt.Fprintln(cmd.ErrOrStderr(), "outbox-relay:", lines(err))
 			return failed
 		}
-		return nil
+		return told.upToDate(c.Table.String())
 	}
 	return cmd
 }
 
-func migrate(ctx context.Context, c config.Config, flags *tableFlags, stdout, stderr io.Writer) error {
+func migrate(ctx context.Context, c config.Config, flags *tableFlags, told *migrationTold) error {
 	session, err := postgres.ParseURL(c.DatabaseURL.Reveal())
 	if err != nil {
 		return err
 	}
-	session.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { printNotice(n, stdout, stderr) }
+	session.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { told.notice(n) }
 	session.RuntimeParams["application_name"] = "outbox-relay migrate"
 	session.RuntimeParams["client_encoding"] = "UTF8"
 	conn, err := pgx.ConnectConfig(ctx, session)
@@ -71,23 +73,58 @@ func migrate(ctx context.Context, c config.Config, flags *tableFlags, stdout, st
 	if err := schema.Migrate(ctx, conn, flags.options(c)); err != nil {
 		return err
 	}
-	if flags.role.name != "" {
-		if err := schema.GrantRole(ctx, conn, flags.roleOptions(c), ""); err != nil {
-			return err
-		}
+	if flags.role.name == "" {
+		return nil
 	}
-	fmt.Fprintf(stdout, "%s is up to date\n", c.Table)
-	return nil
+	return schema.GrantRole(ctx, conn, flags.roleOptions(c), "")
 }
 
-// printNotice prints what the scripts report: changes to stdout, warnings to stderr.
-func printNotice(n *pgconn.Notice, stdout, stderr io.Writer) {
-	if cmp.Or(n.SeverityUnlocalized, n.Severity) != "WARNING" {
-		fmt.Fprintln(stdout, relay.OneLine(n.Message))
-		return
+// migrationTold prints what the scripts report: as they go, or at the end as JSON.
+type migrationTold struct {
+	stdout, stderr io.Writer
+	asJSON         bool
+	view           migrationView
+}
+
+// migrationView is what "migrate --json" prints. Its names are stable.
+type migrationView struct {
+	Table string `json:"table"`
+	// Changes and Warnings are in the order in which they came.
+	Changes  []string           `json:"changes"`
+	Warnings []migrationWarning `json:"warnings"`
+}
+
+type migrationWarning struct {
+	Message string `json:"message"`
+	Hint    string `json:"hint"`
+}
+
+// notice takes a change, which goes to stdout, or a warning, which goes to stderr.
+func (t *migrationTold) notice(n *pgconn.Notice) {
+	message, hint := relay.OneLine(n.Message), relay.OneLine(n.Hint)
+	warning := cmp.Or(n.SeverityUnlocalized, n.Severity) == "WARNING"
+	switch {
+	case t.asJSON && warning:
+		t.view.Warnings = append(t.view.Warnings, migrationWarning{message, hint})
+	case t.asJSON:
+		t.view.Changes = append(t.view.Changes, message)
+	case warning:
+		fmt.Fprintln(t.stderr, "warning:", message)
+		if hint != "" {
+			fmt.Fprintln(t.stderr, "  ", hint)
+		}
+	default:
+		fmt.Fprintln(t.stdout, message)
 	}
-	fmt.Fprintln(stderr, "warning:", relay.OneLine(n.Message))
-	if n.Hint != "" {
-		fmt.Fprintln(stderr, "  ", relay.OneLine(n.Hint))
+}
+
+func (t *migrationTold) upToDate(table string) error {
+	if !t.asJSON {
+		_, err := fmt.Fprintf(t.stdout, "%s is up to date\n", table)
+		return err
 	}
+	t.view.Table = table
+	t.view.Changes = append([]string{}, t.view.Changes...) // an empty list is no null
+	t.view.Warnings = append([]migrationWarning{}, t.view.Warnings...)
+	return printJSON(t.stdout, t.view)
 }

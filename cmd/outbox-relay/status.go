@@ -2,25 +2,25 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
-	"strings"
-	"sync"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
-	"github.com/outbox-relay/outbox-relay/relay"
-	"github.com/outbox-relay/outbox-relay/relay/admin"
 )
 
 const statusHelp = `Prints what the relay at OUTBOX_HTTP_ADDR says of itself, and how many rows of the
 outbox table wait in the database OUTBOX_DATABASE_URL. It ends with status 0 if it
 reached both, else with 1, and prints what it got. A number of rows with a ~ before it
-is an estimate, good to some percent; one with a + after it is where counting ended.`
+is an estimate, good to some percent; one with a + after it is where counting ended.
+
+With --max-age or --max-dead it is a check for a monitoring system: it prints one line
+that says why, and ends with status 0 if the table is within the limits, 2 if it is
+not, and 3 if that cannot be told, as Nagios has it.
+
+With --watch it goes on until it is interrupted: on a terminal it shows the same, drawn
+anew, elsewhere it prints a line each interval.`
 
 // statusTimeout is longer than the counting may take.
 const statusTimeout = 15 * time.Second
@@ -30,182 +30,49 @@ func newStatusCommand(env []string) *cobra.Command {
 		Use: "status", Short: "print what the relay is doing and how many rows wait", Long: statusHelp,
 		Args: noArguments, ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	asJSON := cmd.Flags().Bool("json", false, "print JSON")
+	asJSON := cmd.Flags().Bool("json", false, "print JSON; with --watch, an object a line")
 	timeout := addTimeout(cmd, statusTimeout, "give up after this long")
+	limits := addRowLimits(cmd)
+	watch := cmd.Flags().Bool("watch", false, "go on until interrupted")
+	interval := cmd.Flags().Duration("interval", 2*time.Second, "with --watch: how often")
+	completeWith(cmd, "interval")
+	for _, limit := range limitFlags {
+		cmd.MarkFlagsMutuallyExclusive("watch", limit)
+	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *interval < minInterval {
+			return fmt.Errorf("--interval %v: expected at least %v", *interval, minInterval)
+		}
+		if err := limits.check(); err != nil {
+			return err
+		}
 		c, err := loadConfig(cmd, config.LoadMigration, env)
 		if err != nil {
 			return err
 		}
+		if *watch {
+			return newWatcher(cmd, env, c, *interval, *timeout, *asJSON).run(cmd.Context())
+		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), *timeout)
 		defer cancel()
-		got := askStatus(ctx, c)
-		show := got.printText
-		if *asJSON {
-			show = got.printJSON
+		if limits.given() {
+			return limits.judge(cmd, askDatabase(ctx, c), *asJSON)
 		}
-		if err := show(cmd.OutOrStdout()); err != nil {
-			return err
-		}
-		if !got.Relay.Reached || !got.Database.Reached {
-			return failed
-		}
-		return nil
+		return printStatus(cmd, askStatus(ctx, c), *asJSON)
 	}
 	return cmd
 }
 
-// overview is what "status --json" prints. Its names are stable.
-type overview struct {
-	Relay    relayView    `json:"relay"`
-	Database databaseView `json:"database"`
-}
-
-type relayView struct {
-	Address string `json:"address"`
-	Reached bool   `json:"reached"`
-	Error   string `json:"error,omitempty"`
-	// Status is what /status served; null where the relay was not reached.
-	Status *admin.Report `json:"status"`
-}
-
-type databaseView struct {
-	Table   string `json:"table"`
-	Reached bool   `json:"reached"`
-	Error   string `json:"error,omitempty"`
-	// Rows is null where the database was not reached.
-	Rows *rowsView `json:"rows"`
-}
-
-type rowsView struct {
-	Pending          admin.Count `json:"pending"`
-	Scheduled        admin.Count `json:"scheduled"`
-	Retrying         admin.Count `json:"retrying"`
-	Dead             admin.Count `json:"dead"`
-	OldestPendingAge float64     `json:"oldest_pending_age_seconds"`
-}
-
-// askStatus asks both at once, so that one that does not answer does not delay the
-// other.
-func askStatus(ctx context.Context, c config.Config) overview {
-	o := overview{Relay: relayView{Address: c.HTTPAddr}, Database: databaseView{Table: c.Table.String()}}
-	var tasks sync.WaitGroup
-	tasks.Go(func() {
-		if report, err := askRelay(ctx, c.Serving); err != nil {
-			o.Relay.Error = err.Error()
-		} else {
-			o.Relay.Reached, o.Relay.Status = true, &report
-		}
-	})
-	tasks.Go(func() {
-		if stats, err := countRows(ctx, c); err != nil {
-			o.Database.Error = err.Error()
-		} else {
-			o.Database.Reached, o.Database.Rows = true, viewRows(stats)
-		}
-	})
-	tasks.Wait()
-	return o
-}
-
-func askRelay(ctx context.Context, at config.Serving) (admin.Report, error) {
-	client, err := newClient(at.HTTPAddr, at.AdminToken)
-	if err != nil {
-		return admin.Report{}, err
+func printStatus(cmd *cobra.Command, got overview, asJSON bool) error {
+	show := got.printText
+	if asJSON {
+		show = got.printJSON
 	}
-	return client.Status(ctx)
-}
-
-func countRows(ctx context.Context, c config.Config) (relay.TableStats, error) {
-	database, err := openDatabase(c, hostname(), nil)
-	if err != nil {
-		return relay.TableStats{}, err
+	if err := show(cmd.OutOrStdout()); err != nil {
+		return err
 	}
-	return database.Stats(ctx)
-}
-
-func viewRows(s relay.TableStats) *rowsView {
-	return &rowsView{
-		Pending: admin.Count(s.Due), Scheduled: admin.Count(s.Scheduled), Retrying: admin.Count(s.Retrying), Dead: admin.Count(s.Dead),
-		OldestPendingAge: s.OldestAge.Seconds(),
+	if !got.Relay.Reached || !got.Database.Reached {
+		return failed
 	}
-}
-
-func (o overview) printJSON(w io.Writer) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(o)
-}
-
-func (o overview) printText(w io.Writer) error {
-	var b strings.Builder
-	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	line := func(name, format string, args ...any) {
-		fmt.Fprintf(table, "%s\t%s\n", name, relay.OneLine(fmt.Sprintf(format, args...)))
-	}
-	if o.Relay.Reached {
-		printReport(line, o.Relay)
-	} else {
-		line("relay", "not reached: %s", o.Relay.Error)
-	}
-	if r := o.Database.Rows; r != nil {
-		line("database", "table %s", o.Database.Table)
-		line("  pending", "%s", relay.Count(r.Pending))
-		line("  scheduled", "%s", relay.Count(r.Scheduled))
-		line("  retrying", "%s", relay.Count(r.Retrying))
-		line("  dead", "%s", relay.Count(r.Dead))
-		line("  oldest pending", "%s", seconds(r.OldestPendingAge))
-	} else {
-		line("database", "not reached: %s", o.Database.Error)
-	}
-	table.Flush() // a strings.Builder takes everything
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-func printReport(line func(name, format string, args ...any), r relayView) {
-	s := r.Status
-	line("relay", "%s for %s, table %s, at %s on %s, %s", s.Mode, seconds(s.ModeSeconds), s.Table, r.Address, s.Host, s.Version)
-	if s.Reason != "" {
-		line("  reason", "%s", s.Reason)
-	}
-	ready := "yes"
-	if !s.Ready {
-		ready = "no: " + s.NotReady
-	}
-	line("  ready", "%s", ready)
-	line("  published", "%d, %.1f a second over the last %s", s.PublishedTotal, s.PublishedPerSecond, seconds(s.RateWindowSeconds))
-	line("  refused, dead", "%d, %d", s.RefusedTotal, s.DeadTotal)
-	line("  duplicates, reconciled", "%d, %d", s.DuplicateAcksTotal, s.ReconciledTotal)
-	line("  in flight, waiting, held keys", "%d, %d, %d", s.InFlight, s.Waiting, s.HeldKeys)
-	if s.StalledSince != nil {
-		line("  no progress", "for %s: %s", since(s.StalledSince), s.Stalled)
-	}
-	if s.TableDownSince != nil {
-		line("  no row can be marked", "for %s: %s", since(s.TableDownSince), s.TableDown)
-	}
-	for _, row := range s.Unmarkable {
-		line("  cannot be marked", "row %d for %s: %s", row.ID, since(&row.Since), row.Error)
-	}
-	if more := s.UnmarkableRows - len(s.Unmarkable); more > 0 {
-		line("  cannot be marked", "%d more rows", more)
-	}
-	if s.LockedSince != nil {
-		line("  locked by others", "%d rows for %s: %s", s.LockedRows, since(s.LockedSince), blockerNames(s.LockedBy))
-	}
-	for _, topic := range s.Late {
-		line("  late topic", "%s for %s: %s", relay.Quote(topic.Topic), since(&topic.Since), topic.Why)
-	}
-	if more := s.LateTopics - len(s.Late); more > 0 {
-		line("  late topics", "%d more", more)
-	}
-	if s.SinkDownSince != nil {
-		line("  broker", "down for %s: %s", since(s.SinkDownSince), s.SinkDown)
-	}
-}
-
-func since(at *time.Time) time.Duration { return time.Since(*at).Round(time.Second) }
-
-func seconds(s float64) time.Duration {
-	return (time.Duration(s*1000) * time.Millisecond).Round(100 * time.Millisecond)
+	return nil
 }

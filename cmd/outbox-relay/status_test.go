@@ -15,8 +15,14 @@ import (
 // saying serves a relay's own words at an address.
 func saying(t *testing.T, st relay.Status) string {
 	t.Helper()
+	return sayingOf(t, st, relay.Census{})
+}
+
+// sayingOf is [saying], of a relay that has counted the table too.
+func sayingOf(t *testing.T, st relay.Status, census relay.Census) string {
+	t.Helper()
 	server, err := admin.Listen(t.Context(), "127.0.0.1:0", admin.Options{
-		Status: func() relay.Status { return st }, Version: "v1", Table: "public.outbox", Host: "pod-1", WantedMode: "auto",
+		Status: func() relay.Status { return st }, Census: func() relay.Census { return census }, Version: "v1", Table: "public.outbox", Host: "pod-1", WantedMode: "auto",
 	})
 	if err != nil {
 		t.Fatal(err)

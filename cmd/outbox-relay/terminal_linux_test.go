@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
+
+	"github.com/outbox-relay/outbox-relay/relay"
 )
 
 // terminal opens a pseudo-terminal: what is typed at one end is read at the other.
@@ -56,5 +60,39 @@ func TestReplayAsksOnATerminal(t *testing.T) {
 		if n := p.value("SELECT count(*)::text FROM outbox WHERE dead_at IS NOT NULL"); n != c.left {
 			t.Errorf("%q: %s rows are dead, want %s", c.typed, n, c.left)
 		}
+	}
+}
+
+// On a terminal the same place is drawn anew, and what is on it stays at the end.
+func TestWatchDrawsATerminalAnew(t *testing.T) {
+	t.Parallel()
+	keyboard, screen := terminal(t)
+	up := sayingOf(t, relay.Status{Mode: relay.Tailing, Turned: time.Now(), Counters: relay.Counters{Published: 12}}, counting)
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	ended := make(chan int, 1)
+	go func() {
+		env := []string{up, "OUTBOX_DATABASE_URL=postgres://relay:s3cret@127.0.0.1:1/x", "TERM=xterm"}
+		ended <- dispatch(ctx, env, []string{"status", "--watch", "--interval", "100ms"}, screen, io.Discard)
+		screen.Close() // else the read below waits for more
+	}()
+	var drawn strings.Builder
+	buffer := make([]byte, 4096)
+	for {
+		n, err := keyboard.Read(buffer)
+		drawn.Write(buffer[:n])
+		if err != nil {
+			break // EIO: nobody has the other end any more
+		}
+		if strings.Count(drawn.String(), toTheTop) > 2 {
+			interrupt()
+		}
+	}
+	got := drawn.String()
+	if status := <-ended; status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+	if strings.Count(got, clearScreen) != 1 || !strings.Contains(got, "~4711") || !strings.Contains(got, "tailing for ") {
+		t.Errorf("drawn %q", got)
 	}
 }

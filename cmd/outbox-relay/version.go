@@ -14,17 +14,30 @@ import (
 var release string
 
 func newVersionCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:               "version",
 		Short:             "print the version",
 		Long:              "Prints the version, and with what it was built.",
 		Args:              noArguments,
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := io.WriteString(cmd.OutOrStdout(), versionLine())
-			return err
-		},
 	}
+	asJSON := cmd.Flags().Bool("json", false, "print JSON")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *asJSON {
+			return printJSON(cmd.OutOrStdout(), versionView{version(), runtime.Version(), runtime.GOOS, runtime.GOARCH})
+		}
+		_, err := io.WriteString(cmd.OutOrStdout(), versionLine())
+		return err
+	}
+	return cmd
+}
+
+// versionView is what "version --json" prints. Its names are stable.
+type versionView struct {
+	Version string `json:"version"`
+	Go      string `json:"go"`
+	OS      string `json:"os"`
+	Arch    string `json:"arch"`
 }
 
 func versionLine() string {
