@@ -10,8 +10,8 @@ type Verdict uint8
 
 // The verdicts.
 const (
-	Waits Verdict = iota // its time is not over, or nothing shows that it could have been acknowledged
-	Slow                 // later messages were acknowledged before it: its topic takes no messages, or few
+	Waits Verdict = iota // its time is not over, or nothing shows that the broker could have acknowledged it
+	Slow                 // later messages were acknowledged before it: send no more messages of its topic, or few
 	Late                 // its time is over, and the broker has worked since: refuse it
 )
 
@@ -45,16 +45,17 @@ func (s Step) String() string {
 	return stepNames[s]
 }
 
-// Judge decides about the messages on one channel: which are late, what shows that
-// the broker works, and when to ask it. A channel is a line on which the broker takes
-// what is written in order. It has no I/O and no clock: times are passed in, those of
+// Judge decides about the messages on one channel: which are late, what shows that the
+// broker works, and when to ask it. A channel is a line on which the broker takes what
+// is written in order. The judge has no I/O and no clock: the caller passes times of
 // one clock. It is for one goroutine.
 //
-// What was answered on the channel shows that the broker has taken everything before
-// it. Nothing else shows that: a broker that reads the connection no more, because of
-// one queue, still answers elsewhere. So a message is late only if something was
-// answered that was written after the message's time was over. That a message was
-// overtaken makes it slow, which costs it nothing but its place.
+// An answer on the channel shows that the broker has taken everything that was written
+// before what it answers. Nothing else shows that: a broker that has stopped reading
+// the connection, because of one queue, still answers on others. So a message is late
+// only if the broker has answered something that was written after the message's time
+// was over. A message that was only overtaken is slow: it is not refused, but its topic
+// gets less room.
 type Judge struct {
 	limit time.Duration
 
@@ -68,16 +69,16 @@ type Judge struct {
 // answerTime is how long a question may be open while nothing at all is heard.
 const answerTime = 5 * time.Second
 
-// NewJudge returns the judge of a channel. A message may wait for its acknowledgement
-// for as long as limit, which is above 0.
+// NewJudge returns the judge of a channel. limit is how long a message may wait for its
+// acknowledgement, above 0.
 func NewJudge(limit time.Duration) *Judge { return &Judge{limit: limit} }
 
-// Patience is how long a message may be overtaken before it is slow, where it may
-// wait for limit.
+// Patience is how long a message may be overtaken before it is slow, if it may wait for
+// limit.
 func Patience(limit time.Duration) time.Duration { return limit / 3 }
 
-// Answer notes that the broker has answered, now, what was written or asked at that
-// time. It may have answered something newer before.
+// Answer notes that the broker has now answered what was written or asked at that time.
+// Answers may come out of order.
 func (j *Judge) Answer(written, now time.Time) {
 	j.Hear(now)
 	if written.After(j.answered) {
@@ -85,7 +86,7 @@ func (j *Judge) Answer(written, now time.Time) {
 	}
 }
 
-// Hear notes that the connection brought an answer at that time, on another channel.
+// Hear notes that an answer came at that time over the connection, on any channel.
 func (j *Judge) Hear(at time.Time) {
 	if at.After(j.heard) {
 		j.heard = at
@@ -95,7 +96,8 @@ func (j *Judge) Hear(at time.Time) {
 // Asked notes that the question is put now.
 func (j *Judge) Asked(now time.Time) { j.asked = now }
 
-// Reply notes that the question was answered. To refuse or to deny it is an answer.
+// Reply notes that the question was answered. A refusal of the question is an answer
+// too.
 func (j *Judge) Reply(now time.Time) {
 	if !j.asked.IsZero() {
 		j.Answer(j.asked, now)
@@ -104,14 +106,14 @@ func (j *Judge) Reply(now time.Time) {
 }
 
 // Withdraw notes that the question could not be put, or that nobody waits for its
-// answer. That shows nothing.
+// answer any more. That shows nothing about the broker.
 func (j *Judge) Withdraw() { j.asked = time.Time{} }
 
-// Pause says whether the broker takes nothing at the moment, by its own word, and when
-// it last said that it takes messages again. No time passes while it takes nothing.
+// Pause notes whether the broker has said that it takes nothing at the moment, and when
+// it last said that it takes messages again. While it takes nothing, no time counts.
 func (j *Judge) Pause(paused bool, resumed time.Time) { j.paused, j.resumed = paused, resumed }
 
-// since is when the time of what was written at that time began.
+// since returns when the time began to count for what was written at that time.
 func (j *Judge) since(written time.Time) time.Time {
 	if j.resumed.After(written) {
 		return j.resumed
@@ -119,8 +121,8 @@ func (j *Judge) since(written time.Time) time.Time {
 	return written
 }
 
-// Of judges a message that was written then. Of two messages, the verdict on the one
-// written later is not worse.
+// Of judges a message that was written then. A message never gets a worse verdict than
+// one that was written before it.
 func (j *Judge) Of(written, now time.Time) Verdict {
 	since := j.since(written)
 	deadline := since.Add(j.limit)
@@ -135,7 +137,7 @@ func (j *Judge) Of(written, now time.Time) Verdict {
 	return Waits
 }
 
-// Next returns what to do, where the oldest message that waits was written then.
+// Next returns what to do if the oldest message that waits was written then.
 func (j *Judge) Next(oldest, now time.Time) Step {
 	if j.paused {
 		return StepRest
@@ -154,7 +156,7 @@ func (j *Judge) Next(oldest, now time.Time) Step {
 	case !now.Before(deadline) && j.answered.Before(deadline):
 		return StepAsk
 	// A queue that takes no commands makes the broker stop reading the connection. Then
-	// all wait behind it, and the sooner that is known the better.
+	// everything waits behind that queue, so find out as soon as possible.
 	case j.Of(oldest, now) == Slow && j.answered.Before(slow):
 		return StepAsk
 	}

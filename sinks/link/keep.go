@@ -15,8 +15,8 @@ type Broker[S any] interface {
 	Connect(ctx context.Context) (S, error)
 	// Describe names the session's server for the log.
 	Describe(session S) []slog.Attr
-	// Serve blocks until the session or ctx has ended, and returns why the session
-	// ended, which is never nil. Meanwhile the session is the current one.
+	// Serve blocks until the session or ctx has ended. It returns why the session
+	// ended, never nil. While it runs, the session is the current one.
 	Serve(ctx context.Context, session S) error
 	// End frees the session, which is no longer the current one. It returns once
 	// every goroutine of the session has ended and every message on it is reported.

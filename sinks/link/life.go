@@ -13,8 +13,8 @@ var ErrEnded = errors.New("the connection has ended")
 
 var errUntold = errors.New("closed by the broker")
 
-// Life is the life of one session: why it ended, and the questions that its end
-// waits for. It is safe for concurrent use.
+// Life knows why one session ended, and the questions to the broker that are still
+// open. It is safe for concurrent use.
 type Life struct {
 	peer string
 
@@ -29,8 +29,8 @@ type Life struct {
 // errors and carries no credentials.
 func NewLife(peer string) *Life { return &Life{peer: peer} }
 
-// Fail notes why the session ends. The first cause wins: what follows it is
-// mostly a consequence of it.
+// Fail notes why the session ends. The first cause wins, because later errors are
+// mostly its consequences.
 func (l *Life) Fail(cause error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -39,8 +39,8 @@ func (l *Life) Fail(cause error) {
 	}
 }
 
-// Lost returns why the session ended: the cause that [Life.Fail] was given, else
-// what the client library has told of the connection, which may be nothing.
+// Lost returns why the session ended: the cause that [Life.Fail] was given, or else
+// told, the client library's error for the connection, which may be nil.
 func (l *Life) Lost(told error) error {
 	l.mu.Lock()
 	cause := l.cause
@@ -66,8 +66,8 @@ func (l *Life) Start(question func()) bool {
 	return true
 }
 
-// End refuses further questions and returns when those that run have returned.
-// The caller has closed the connection before, so that they do.
+// End refuses further questions and waits for those that run. The caller closes the
+// connection first, so that they return.
 func (l *Life) End() {
 	l.mu.Lock()
 	l.ended = true
@@ -75,11 +75,11 @@ func (l *Life) End() {
 	l.questions.Wait()
 }
 
-// Ask puts a question to the broker and returns its answer, the cause of ctx's
-// end, or [ErrEnded]. The deadline of ctx is the question's. A client library may
-// heed no context while it waits for a lock or for the broker, so the question
-// runs in a goroutine of its own. If nobody waits for the answer any more, that
-// goroutine ends with the connection at the latest.
+// Ask puts a question to the broker and returns its answer, the cause of ctx's end, or
+// [ErrEnded]. The question has the deadline of ctx. A client library may ignore its
+// context while it waits for a lock or for the broker, so the question runs in a
+// goroutine of its own. If nobody waits for the answer any more, that goroutine ends
+// with the connection at the latest.
 func Ask[T any](ctx context.Context, l *Life, question func(context.Context) (T, error)) (T, error) {
 	type answer struct {
 		value T
@@ -101,9 +101,9 @@ func Ask[T any](ctx context.Context, l *Life, question func(context.Context) (T,
 	}
 }
 
-// WatchInterval is how often a session looks for messages that were not
-// acknowledged within the timeout: often enough to be little later than that, and
-// rarely enough to cost nothing.
+// WatchInterval is how often a session looks for messages that were not acknowledged
+// within the timeout: often enough to notice them soon after it, and rarely enough to
+// cost nothing.
 func WatchInterval(ackTimeout time.Duration) time.Duration {
 	return min(max(ackTimeout/20, 5*time.Millisecond), 250*time.Millisecond)
 }

@@ -15,12 +15,12 @@ var errConnecting = errors.New("not connected yet")
 
 // Options of a link.
 type Options struct {
-	// Broker and Servers name what is connected to, in errors and in the log.
+	// Broker and Servers are the names of the peer in errors and in the log.
 	Broker  string
 	Servers string       // without credentials
 	Logger  *slog.Logger // never nil
-	// Changed is called after each change of what [Link.Current] returns, by the
-	// goroutine of Keep, and must not block. It may be nil.
+	// The goroutine of Keep calls Changed after each change of what [Link.Current]
+	// returns. Changed must not block. It may be nil.
 	Changed func()
 }
 
@@ -33,7 +33,7 @@ type Link[S any] struct {
 	mu      sync.Mutex
 	session S
 	err     error         // why there is no session; nil while there is one
-	changed chan struct{} // closed and replaced at each attempt's end
+	changed chan struct{} // closed and replaced after each change
 }
 
 // New returns a link without a session. [Link.Keep] makes sessions.

@@ -8,12 +8,13 @@ import (
 
 // SinkOptions are the options that every sink has. Only URLs is required.
 type SinkOptions struct {
-	// URLs of the servers, separated by commas. What they may contain, each sink says.
+	// URLs of the servers, separated by commas. Each sink documents what they may
+	// contain.
 	URLs string
 	// ReadURLs returns URLs anew, see [Reread]. Nil: they stay as they are.
 	ReadURLs func() (string, error)
-	// Window is the expected number of outstanding messages, for which memory is reserved.
-	// More of them work as well.
+	// Window is the expected number of messages in flight, for which memory is
+	// reserved. There may be more.
 	Window int
 	// TLS names PEM files. They are read again for each connection, so that a renewed
 	// certificate is used.
@@ -42,7 +43,7 @@ func (o SinkOptions) WithDefaults(ackTimeout time.Duration) SinkOptions {
 	return o
 }
 
-// Check finds what means nothing.
+// Check finds values that make no sense.
 func (o SinkOptions) Check() error {
 	if o.AckTimeout < 0 || o.MaxMessageBytes < 0 || o.Window < 0 {
 		return errors.New("acknowledgement timeout, message limit and window cannot be negative")

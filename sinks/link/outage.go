@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// outage logs the loss of a session once, repeats at growing intervals that there
-// is none, and logs once that there is one again. Sessions that end at once belong
-// to one outage. One goroutine owns it.
+// outage logs the loss of a session once. While there is no session, it repeats that at
+// growing intervals. Then it logs once that there is a session again. Sessions that end
+// at once belong to one outage. One goroutine owns it.
 type outage struct {
 	broker string
 	logger *slog.Logger
 	since  time.Time // of the fault; zero before the first
 	next   time.Time
 	every  time.Duration
-	// flapping: the last session ended at once, and the log ends with its loss. The
-	// next session is logged only after it has lasted for pauseMax.
+	// flapping: the last session ended at once, and its loss is the last line in the
+	// log. The next session is logged only after it has lasted for pauseMax.
 	flapping bool
 }
 
@@ -26,7 +26,7 @@ const (
 	repeatMax = 10 * time.Minute
 )
 
-// noteLost logs the end of a session that lived for so long.
+// noteLost logs the end of a session; lived is how long it lasted.
 func (o *outage) noteLost(err error, lived time.Duration) {
 	now := time.Now()
 	short := lived < pauseMax
@@ -62,8 +62,8 @@ func (o *outage) logAgain(now time.Time, message string, err error) {
 	o.log(slog.LevelWarn, message, slog.Any("error", err), slog.Duration("for", now.Sub(o.since).Round(time.Second)))
 }
 
-// noteMade logs that there is a session with this server: at once, or while
-// flapping once it has lasted. The caller calls ended when the session has ended,
+// noteMade logs that there is a session with this server: at once, or, while flapping,
+// after it has lasted for pauseMax. When the session has ended, the caller calls ended,
 // and then noteLost.
 func (o *outage) noteMade(server []slog.Attr) (ended func()) {
 	if !o.flapping {
@@ -87,7 +87,7 @@ func (o *outage) noteMade(server []slog.Attr) (ended func()) {
 	}
 }
 
-// logMade logs that there is a session. If that ends at once, the outage goes on.
+// logMade logs that there is a session.
 func (o *outage) logMade(server []slog.Attr) {
 	if !o.since.IsZero() {
 		server = append(server, slog.Duration("after", time.Since(o.since).Round(time.Millisecond)))

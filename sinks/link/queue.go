@@ -2,13 +2,13 @@ package link
 
 import "sync"
 
-// Queue hands items to one goroutine, in the order in which they were put in.
-// Putting one in never blocks, so whoever does bounds their number. It is quicker
-// than a channel: one wake-up for as many items as came meanwhile.
+// Queue hands items to one goroutine, in the order in which they were put in. Putting
+// an item in never blocks, so the callers bound the number of items. A queue is quicker
+// than a channel, because one wake-up serves all items that came meanwhile.
 //
 // Put and Close are safe for concurrent use. Run is called once.
 type Queue[T any] struct {
-	ready chan struct{} // has room for one: there are items, or it was closed
+	ready chan struct{} // holds one: there are items, or the queue was closed
 
 	mu     sync.Mutex
 	items  []T
@@ -35,10 +35,9 @@ func (q *Queue[T]) Put(item T) bool {
 	return true
 }
 
-// Run calls take with all items that have come, again and again, and returns
-// after the call that says closed, with which nothing follows. The items belong to
-// the queue again when take returns. It keeps none of them, so that what take has
-// let go is free.
+// Run calls take again and again, with all items that have come, and returns after the
+// call with closed set. The slice belongs to the queue again when take returns. The
+// queue clears it, so that it keeps no item alive.
 func (q *Queue[T]) Run(take func(items []T, closed bool)) {
 	var items []T
 	for range q.ready {
@@ -52,7 +51,7 @@ func (q *Queue[T]) Run(take func(items []T, closed bool)) {
 	}
 }
 
-// swap returns all items, and leaves the slice of those before to be filled.
+// swap returns all items. New items go into the emptied slice of the previous call.
 func (q *Queue[T]) swap(empty []T) (items []T, closed bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -60,7 +59,7 @@ func (q *Queue[T]) swap(empty []T) (items []T, closed bool) {
 	return items, q.closed
 }
 
-// Close refuses further items. Those that are there are still taken. It may be
+// Close refuses further items. Run still takes those that are there. Close may be
 // called twice.
 func (q *Queue[T]) Close() {
 	q.mu.Lock()

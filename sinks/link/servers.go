@@ -8,19 +8,19 @@ import (
 	"strings"
 )
 
-// Scheme of the URLs under which servers are given.
+// Scheme is a scheme that the URL of a server may have.
 type Scheme struct {
 	Name string
-	Port string // where the URL has none
+	Port string // if the URL has none
 }
 
 // Servers are those that were configured, each with host name and port.
 type Servers []*url.URL
 
-// ParseServers reads a list of URLs that are separated by commas. An element
-// without a scheme has that of the one before it, or else the first of schemes. Its
-// errors show no credentials: they quote neither the URL nor the error of
-// url.Parse, which has the whole URL in it.
+// ParseServers reads a list of URLs that are separated by commas. An element without a
+// scheme gets the scheme of the element before it; the first element gets the first of
+// schemes. Errors show no credentials: they quote neither the URL nor the error of
+// url.Parse, which contains the whole URL.
 func ParseServers(list string, schemes ...Scheme) (Servers, error) {
 	var servers Servers
 	scheme := schemes[0].Name
@@ -48,7 +48,7 @@ func ParseServers(list string, schemes ...Scheme) (Servers, error) {
 	return servers, nil
 }
 
-// complete checks a URL and adds the port of its scheme where it has none.
+// complete checks a URL, and adds the port of its scheme if it has none.
 func complete(u *url.URL, schemes []Scheme) error {
 	var names []string
 	for _, s := range schemes {
@@ -67,8 +67,8 @@ func complete(u *url.URL, schemes []Scheme) error {
 	return fmt.Errorf("scheme is %q, want %s", u.Scheme, strings.Join(names, " or "))
 }
 
-// reason is the part of a parse error that quotes nothing: what it quotes may be a
-// piece of a password ("invalid port").
+// reason returns the part of a parse error that quotes nothing, because a quote may be
+// a piece of a password ("invalid port").
 func reason(err error) string {
 	if parse, ok := errors.AsType[*url.Error](err); ok {
 		err = parse.Err

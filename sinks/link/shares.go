@@ -1,18 +1,20 @@
 package link
 
-// Shares bounds what topics whose messages come late take of a window. Their messages
-// wait for their whole time, so in a while they would fill the window, and every other
-// topic would wait with them. A late topic that is tried with few messages costs the
-// others nothing, and is found out to be well by the first of these that is
-// acknowledged. It has no I/O and no clock, and is for one goroutine.
+// Shares bounds how much of a window late topics take: topics with messages that are
+// not acknowledged in time. Each such message waits for its whole time. So after a
+// while these messages would fill the window, and every other topic would wait with
+// them. A late topic that is tried with few messages costs the others nothing. As soon
+// as one of these is acknowledged, the topic is late no more. Shares has no I/O and no
+// clock, and is for one goroutine.
 type Shares struct {
-	each, all int // messages in flight of a late topic, and of all of them
+	each, all int // at most so many messages in flight of one late topic, and of all late topics
 
-	late  map[string]int // late topics, with their messages in flight that were counted
-	total int            // the sum of these, and of topics that are not late any more
+	late  map[string]int // by late topic: how many of its messages Take has counted
+	total int            // all messages that Take has counted, also of topics that are not late any more
 }
 
-// Of a window a late topic has one in 64 messages, all of them together have one in eight.
+// One late topic may have one in 64 messages of a window, and all late topics together
+// one in eight.
 const (
 	shareOfTopic = 64
 	shareOfAll   = 8
@@ -20,7 +22,8 @@ const (
 	lateTopics = 1000
 )
 
-// NewShares returns shares of each, and all together, so many messages. No topic is late.
+// NewShares returns shares without a late topic. each bounds the messages of one late
+// topic, all those of all late topics.
 func NewShares(each, all int) *Shares {
 	return &Shares{each: each, all: all, late: make(map[string]int)}
 }
@@ -61,7 +64,7 @@ func (s *Shares) forgetIdle() {
 // the whole window again.
 func (s *Shares) NoteAcknowledged(topic string) { delete(s.late, topic) }
 
-// IsLate returns whether the topic has a share only.
+// IsLate returns whether the topic has only a share of the window.
 func (s *Shares) IsLate(topic string) bool {
 	_, late := s.late[topic]
 	return late
@@ -84,7 +87,7 @@ func (s *Shares) Take(topic string) bool {
 	return late
 }
 
-// Release takes a message back that Take has counted.
+// Release stops counting a message that Take has counted.
 func (s *Shares) Release(topic string) {
 	s.total--
 	if n := s.late[topic]; n > 0 {

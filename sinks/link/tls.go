@@ -15,8 +15,8 @@ type TLS struct {
 	KeyFile  string
 }
 
-// Config reads the files. The name is that of the server in its certificate; if it
-// is empty, whoever dials sets it. Config is called for each connection, so that a
+// Config reads the files. name is the server's name in its certificate; if it is empty,
+// the caller that dials sets it. Config is called for each connection, so that a
 // renewed certificate is used. Its errors name the file at fault.
 func (t TLS) Config(name string) (*tls.Config, error) {
 	if (t.CertFile == "") != (t.KeyFile == "") {

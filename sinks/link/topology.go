@@ -2,8 +2,8 @@ package link
 
 import "fmt"
 
-// Topology says what a sink does about a topic, or an exchange, that the broker
-// does not have. What exactly it verifies or creates, each sink says.
+// Topology says what a sink does about a topic, or an exchange, that the broker does
+// not have. Each sink documents what exactly it verifies or creates.
 type Topology uint8
 
 // The topologies. The zero value is Verify.
