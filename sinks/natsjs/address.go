@@ -19,19 +19,19 @@ func parseAddresses(list string) (addresses, error) {
 // server is one to connect to.
 type server struct {
 	url string // with credentials
-	// name is that in the server's certificate; empty: the host of the URL.
+	// name is the server's name in its certificate; empty: the host of the URL.
 	name string
 }
 
-// discovered are servers that were made known by others, with the names in their
-// certificates, by URL. Servers mostly make IP addresses known, and certificates
-// mostly have host names. Such a server is believed to have a certificate for the name
-// of the server that made it known, as the client library does it.
+// discovered has the servers that other servers told the relay about: by URL, the name
+// in the server's certificate. Servers mostly tell IP addresses, and certificates
+// mostly have host names. So the certificate of such a server is expected to have the
+// name of the server that told of it, as the client library does it.
 type discovered map[string]string
 
-// next returns what is known after a connection: the servers that it made known, and
-// its own, of which it does not tell. Others are forgotten, because they may be gone,
-// and to try them takes seconds each.
+// next returns the servers that are known after a connection: those that its server
+// told of, and that server itself, which does not tell of itself. Others are forgotten,
+// because they may be gone, and each try of a server that is gone takes seconds.
 func (d discovered) next(current server, told []string) discovered {
 	u, err := url.Parse(current.url)
 	if err != nil || len(told) == 0 {
@@ -53,20 +53,20 @@ func (d discovered) next(current server, told []string) discovered {
 	return known
 }
 
-// add notes that a server was made known by one with that name.
+// add notes that a server with that name told of the server at this URL.
 func (d discovered) add(text, name string) {
 	u, err := url.Parse(text)
 	if err != nil || d[text] != "" {
 		return
 	}
 	if net.ParseIP(u.Hostname()) == nil || net.ParseIP(name) != nil {
-		name = "" // it has a name of its own, or there is none to give
+		name = "" // it has a host name of its own, or the server that told of it has none
 	}
 	d[text] = name
 }
 
-// servers are those to try: the configured ones, and those that were made known. The
-// latter get the credentials of the first configured one.
+// servers returns the servers to try: the configured ones, and the discovered ones with
+// the credentials of the first configured one.
 func (as addresses) servers(made discovered) []server {
 	known := make(map[string]bool)
 	var all []server

@@ -16,9 +16,9 @@ const (
 
 var errDenied = errors.New("not permitted to ask JetStream")
 
-// ask runs a request to the JetStream API with a deadline. It returns errDenied as
-// soon as the server says that the request is not permitted. The client library
-// would wait.
+// ask runs a request to the JetStream API with a deadline. It returns errDenied as soon
+// as the server says that the request is not permitted. The client library would wait
+// for the deadline.
 func ask[T any](ctx context.Context, s *session, operation string, request func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, min(s.options.AckTimeout/2, 2*time.Second))
 	defer cancel()

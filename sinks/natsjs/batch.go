@@ -11,7 +11,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// What a message of a batch does, as its reply subject says it (ADR-50, fast-ingest).
+// batchOp is what a message does in its batch. The reply subject says it (ADR-50,
+// fast-ingest).
 type batchOp uint8
 
 const (
@@ -19,7 +20,7 @@ const (
 	opAppend                // a further one
 	opCommit                // the last one: the server answers when all are stored
 	_                       // the end without a message
-	opPing                  // no message: the server says what it knows of the batch
+	opPing                  // no message: it asks the server what it has of the batch
 )
 
 var batchOpNames = [...]string{"start", "append", "commit", "end", "ping"}
@@ -27,16 +28,16 @@ var batchOpNames = [...]string{"start", "append", "commit", "end", "ping"}
 // String returns the operation in lower case.
 func (o batchOp) String() string { return batchOpNames[o] }
 
-// flowEvery is how many messages of a batch the server acknowledges at once, at most.
-// The last one is acknowledged in any case. Measured (BenchmarkLane): from 32 on more
-// of them change nothing.
+// flowEvery is the largest number of messages of a batch that the server acknowledges
+// at once. It acknowledges the last one in any case. Measured (BenchmarkLane): numbers
+// above 32 change nothing.
 const (
 	flowEvery     = 64
 	flowEveryText = "64"
 )
 
-// batchWildcard follows the inbox in the subscription to what comes back for batches:
-// a token each for batch, flow, gap, sequence, operation and suffix.
+// batchWildcard follows the inbox in the subscription to the replies for batches. It
+// has one token each for batch, flow, gap, sequence, operation and suffix.
 const batchWildcard = "*.*.*.*.*.$FI"
 
 // maxBatchReply bounds what follows the inbox in a reply subject.
@@ -44,12 +45,12 @@ const maxBatchReply = batchPrefixBytes + 1 + 13 + len(".64.fail.") + 20 + len(".
 
 const batchPrefixBytes = 10
 
-// newBatchPrefix makes what the batches of a connection have in common. A stream tells
-// batches apart by their names alone, whoever sends them.
+// newBatchPrefix makes the beginning of the names of a connection's batches. A stream
+// tells batches apart by their names alone, even if different clients send them.
 func newBatchPrefix() string { return strings.ToLower(rand.Text()[:batchPrefixBytes]) }
 
-// appendBatchReply writes the reply subject of a message. With "fail" the stream stores
-// nothing after a message that it did not store.
+// appendBatchReply appends the reply subject of a message. The "fail" in it makes the
+// stream store nothing after a message that it did not store.
 func appendBatchReply(b []byte, prefix string, t batchTicket) []byte {
 	b = append(append(b, prefix...), '-')
 	b = strconv.AppendUint(b, t.batch, 36)
@@ -85,11 +86,11 @@ func parseBatchReply(prefix, s string) (t batchTicket, ok bool) {
 // batchReply is what came back for a batch.
 type batchReply struct {
 	kind batchReplyKind
-	// sequence: of progress, up to which all is stored; of concluded, likewise, and
-	// nothing after it is or will be; of refusedIn, the message.
+	// sequence: for progress and concluded, everything up to it is stored, and for
+	// concluded nothing after it ever will be; for refusedIn, the message.
 	sequence uint64
-	every    uint64              // of progress: after how many messages the next one comes
-	code     jetstream.ErrorCode // of refusedIn
+	every    uint64              // for progress: after how many messages the next one comes
+	code     jetstream.ErrorCode // for refusedIn
 }
 
 type batchReplyKind uint8
@@ -100,7 +101,7 @@ const (
 	concluded                         // the batch has ended: the last acknowledgement
 	refusedIn                         // an error of one message, which ends the batch
 	gapSeen                           // a message is missing: the last acknowledgement follows
-	unclaimedIn                       // nobody subscribes to the subject of one message
+	unclaimedIn                       // no responders: nobody subscribes to the subject of one message
 )
 
 var batchReplyKindNames = [...]string{"not of a batch", "progress", "concluded", "refused", "gap", "unclaimed"}

@@ -12,18 +12,18 @@ import (
 	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
-// goneLane is that of messages whose lane is not known any more.
+// goneLane is the lane of messages whose own lane is not known any more.
 var goneLane = &lane{state: laneEnded}
 
-// publishLaned writes a message in its lane's batch, or does what is asked about the
-// lane. It is for the goroutine that writes.
+// publishLaned writes a message in its lane's batch, or carries out the item's command
+// for the lane. It is for the goroutine that writes.
 func (s *Sink) publishLaned(e *encoder, sess *session, it item, limits limits, now time.Time) {
 	l := it.lane
 	if l == goneLane {
 		it.report(it.message, withdrawn)
 		return
 	}
-	if sess != l.session { // its connection has ended, or is just about to
+	if sess != l.session { // the lane's connection has ended, or is about to
 		s.strand(l, it)
 		return
 	}
@@ -53,7 +53,7 @@ func (s *Sink) publishLaned(e *encoder, sess *session, it item, limits limits, n
 	s.holding[l] = struct{}{}
 }
 
-// strand gives the messages of a lane back whose connection has ended.
+// strand gives the messages of a lane back, because the lane's connection has ended.
 func (s *Sink) strand(l *lane, it item) {
 	delete(s.holding, l)
 	if back, ok := l.takeBack(); ok {
@@ -72,7 +72,8 @@ func (s *Sink) strandAll() {
 }
 
 // finish writes the last message of a lane, so that the stream acknowledges the batch.
-// One that is the only one goes alone: that is as quick, and shows duplicates.
+// If it is the only message, it is published without a batch: that is as quick, and the
+// acknowledgement says whether it is a duplicate.
 func (s *session) finish(e *encoder, l *lane, now time.Time) {
 	back, ok := l.takeBack()
 	if !ok {
@@ -109,15 +110,16 @@ func (s *session) publishIn(e *encoder, l *lane, it sized, now time.Time, last b
 	switch {
 	case err == nil:
 	case errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrBadHeaderMsg):
-		s.takeBatch(t, batchReply{kind: refusedIn}) // it says why when it goes alone
-	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining): // the end reports it
+		s.takeBatch(t, batchReply{kind: refusedIn}) // its outcome says why when it is published alone
+	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining): // session.end reports it
 	default:
 		s.writeFailed(err)
 	}
 }
 
-// ping asks the stream what it has of a batch. A stream that misses a message then ends
-// the batch. The question goes to a topic of the batch, for it has to reach the stream.
+// ping asks the stream what it has of a batch. If the stream misses a message, it then
+// ends the batch. The question goes to a topic of the batch, because it has to reach
+// the stream.
 func (s *session) ping(l *lane, now time.Time) {
 	topic, sent := s.lanes.pinging(l, now)
 	if topic == "" {
@@ -128,8 +130,8 @@ func (s *session) ping(l *lane, now time.Time) {
 	_ = s.conn.PublishMsg(&nats.Msg{Subject: topic, Reply: string(reply)})
 }
 
-// takeBatchReply takes in what came back for a message of a batch. It runs on the
-// library's goroutine for the subscription.
+// takeBatchReply handles a reply for a message of a batch. It runs on the library's
+// goroutine for the subscription.
 func (s *session) takeBatchReply(m *nats.Msg) {
 	if t, ok := parseBatchReply(s.batches, strings.TrimPrefix(m.Subject, s.inbox)); ok {
 		s.takeBatch(t, parseBatchAnswer(m))
@@ -142,20 +144,20 @@ func (s *session) takeBatch(t batchTicket, r batchReply) {
 	}
 }
 
-// knowsBatches returns whether the server is known to take batches: since 2.14. An older
-// one may refuse to make a stream that allows them.
+// knowsBatches returns whether the server is known to take batches, as it does since
+// version 2.14. An older server may refuse to make a stream that allows them.
 func (s *session) knowsBatches() bool {
 	var major, minor int
 	n, err := fmt.Sscanf(s.conn.ConnectedServerVersion(), "%d.%d", &major, &minor)
 	return err == nil && n == 2 && (major > 2 || major == 2 && minor >= 14)
 }
 
-// pingAfter is how long nothing may come of a batch before the stream is asked about it:
-// not so often that a busy stream is asked.
+// pingAfter is how long nothing may come back for a batch before the stream is asked
+// about it: long enough that a busy stream is not asked.
 func (s *session) pingAfter() time.Duration { return s.options.AckTimeout / 8 }
 
-// watchLanes refuses the messages in batches that are late, and asks about batches of
-// which nothing comes. It returns whether the broker has to be asked.
+// watchLanes refuses late messages in batches, and asks the streams about batches for
+// which nothing comes back. It returns whether the broker has to be asked too.
 func (s *session) watchLanes(judge *link.Judge, now time.Time) (ask bool) {
 	silent, ask := s.lanes.watch(judge, now)
 	for _, l := range silent {

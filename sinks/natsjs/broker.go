@@ -12,7 +12,7 @@ var _ link.Broker[*session] = (*broker)(nil)
 // broker connects the sink's link to NATS.
 type broker struct {
 	sink       *Sink
-	discovered discovered // servers that sessions made known
+	discovered discovered // servers that earlier sessions were told about
 }
 
 // Connect implements [link.Broker].

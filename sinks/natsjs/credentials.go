@@ -11,8 +11,8 @@ import (
 )
 
 // credentials reads the files for authentication and returns them as options of the
-// client library. It is called once to find mistakes early, and for each connection.
-// The name is that in the server's certificate; empty: the host of its URL.
+// client library. It is called at the start, to find mistakes early, and for each
+// connection. name is the server's name in its certificate; empty: the host of its URL.
 func (o Options) credentials(name string) ([]nats.Option, error) {
 	var options []nats.Option
 	switch {

@@ -10,9 +10,9 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// takeError takes an error that the server sent outside of any reply. It runs on the
-// library's goroutine for callbacks. An error that ends the connection is handled
-// where the connection ends.
+// takeError handles an error that the server sent outside of any reply. It runs on the
+// library's goroutine for callbacks. An error that ends the connection is handled at
+// the end of the connection.
 func (s *session) takeError(err error) {
 	subject, ok := publishViolation(err)
 	if !ok {
@@ -23,15 +23,15 @@ func (s *session) takeError(err error) {
 		return
 	}
 	s.lanes.denied(subject)
-	// The server reports every violation. The first one settles all messages in flight
-	// to the subject, because they were all written with the same rights.
+	// The server reports every violation. The first report settles all messages in
+	// flight to the subject, because they were all written with the same rights.
 	for _, e := range s.pending.takeIf(func(e *entry, _ uint64) bool { return e.message.Topic == subject }) {
 		e.done(forbidden(subject))
 	}
 }
 
 // publishViolation finds the subject in the server's error for a publish that is not
-// permitted. The error quotes it as Go does.
+// permitted. The error quotes the subject as Go does.
 func publishViolation(err error) (subject string, ok bool) {
 	if !errors.Is(err, nats.ErrPermissionViolation) {
 		return "", false
@@ -76,7 +76,8 @@ func newDenials() *denials {
 }
 
 // watch cancels a request with errDenied when its operation is denied. It returns
-// denied if that is known already. If not, the caller calls done after the request.
+// denied = true if it is known already that the operation is denied. Otherwise the
+// caller calls done after the request.
 func (d *denials) watch(operation string, cancel context.CancelCauseFunc) (done func(), denied bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

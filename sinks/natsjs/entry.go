@@ -13,28 +13,31 @@ type item struct {
 	// tries counts the publishes that no stream took and that were repeated because a
 	// stream was created for them.
 	tries int
-	// until ends the repetitions of a message that a stream did not take for now.
-	// Zero: it was not repeated.
+	// until is the end of the time in which a message is repeated that a stream did not
+	// take for now. Zero: it was not repeated.
 	until time.Time
-	// on has the message in flight, or had it before it is published again. There its
-	// first publish had the number first, and the one before this one the number earlier
-	// (0: none).
+	// on is the connection's pending messages that have this one in flight, or had it
+	// before it is published again. first is the number of its first publish there, and
+	// earlier that of the publish before this one (0: none).
 	on             *pending
 	first, earlier uint64
 	// due is the deadline of an earlier publish, for a message that is repeated because
-	// its acknowledgement may have been lost. Zero: each publish has its own.
+	// its acknowledgement may have been lost. Zero: each publish has a deadline of its
+	// own.
 	due time.Time
 	// proposed says that a stream may have the message from an earlier publish.
 	proposed bool
-	// lane is that of the message, or nil. alone says that it is published outside of the
-	// lane's batch: the others of the lane wait for its outcome.
+	// lane is the message's lane, or nil. alone says that the message is published
+	// outside of the lane's batch; then the other messages of the lane wait for its
+	// outcome.
 	lane  *lane
 	alone bool
-	// command is not for a message, but for the lane.
+	// command, if it is not commandNone, is for the lane; then there is no message.
 	command command
 }
 
-// command is what the goroutine that writes is told about a lane, between messages.
+// command tells the goroutine that writes what to do with a lane. It comes in the queue
+// of messages.
 type command uint8
 
 const (
@@ -72,13 +75,13 @@ func (it item) lost(why error) relay.Outcome {
 type entry struct {
 	item
 	slot     uint32
-	number   uint64 // of the publish on this connection, from 1; 0: no message
+	number   uint64 // counts the publishes on this connection, from 1; 0: no message
 	size     int64  // on the wire, headers and payload
 	deadline time.Time
 	phase    phase
-	doubt    error // why nothing is decided yet, in phases repeated and undecided
+	doubt    error // in phases repeated and undecided: why nothing is decided yet
 	stranger bool  // something that is no stream has answered
-	limited  bool  // its topic is late, and it counts against the topic's share
+	limited  bool  // its topic was late, so it counts against the topic's share
 }
 
 // phase is what is known of a message in flight.
@@ -86,9 +89,9 @@ type phase uint8
 
 const (
 	unanswered phase = iota // no reply yet
-	unclaimed               // no responders: no stream took it; one is looked up
-	repeated                // is published again soon: a stream did not take it for now
-	undecided               // unclaimed, and neither look-up nor repetitions say why
+	unclaimed               // no responders: no stream took it; its stream is looked up
+	repeated                // a stream did not take it for now; it is published again soon
+	undecided               // no stream took it, and neither the look-up nor repetitions said why
 )
 
 var phaseNames = [...]string{"unanswered", "unclaimed", "repeated", "undecided"}
@@ -99,7 +102,7 @@ func (p phase) String() string { return phaseNames[p] }
 // repeat has the message published again, unless the time for that is over.
 func (e *entry) repeat(now, until time.Time) bool {
 	if e.limited {
-		return false // the next message of the topic tells
+		return false // the topic's next message shows whether the stream is back
 	}
 	if e.until.IsZero() {
 		e.until = until

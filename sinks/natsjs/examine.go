@@ -21,7 +21,7 @@ const (
 	nameTopic  = "stream of "      // a topic
 	nameStream = "stream "         // its name
 	nameFast   = "fast-ingest of " // a stream
-	nameRights = "broker's rights" // to look streams up
+	nameRights = "broker's rights" // to look up streams
 )
 
 // Examine checks whether the broker takes messages, whether a stream has each of
@@ -86,8 +86,8 @@ func (x *examination) broker(ctx context.Context) bool {
 	return c.Severity == relay.Fine
 }
 
-// topics looks each of them up. Those that no stream has get one fix together
-// with the others of their first token, since they will get one stream.
+// topics looks up each topic. Topics that no stream has, and that have the same first
+// token, get one common fix, because they will get one stream.
 func (x *examination) topics(ctx context.Context, topics []string) {
 	var homeless []string
 	for _, topic := range topics {
@@ -134,7 +134,8 @@ func (x *examination) noStream(ctx context.Context, topic string, homeless []str
 			subjects = append(subjects, other)
 		}
 	}
-	// All subjects that begin with the token, unless a stream has one of them.
+	// The new stream gets all subjects that begin with the token, unless another stream
+	// has one of them.
 	_, err := ask(ctx, x.session, askNames, func(ctx context.Context) (string, error) {
 		return x.js.StreamNameBySubject(ctx, first+".>")
 	})
@@ -147,7 +148,7 @@ func (x *examination) noStream(ctx context.Context, topic string, homeless []str
 	x.add(c)
 }
 
-// freeName makes a name for a stream out of a token, one that no stream has.
+// freeName makes a name for a stream from a token. No stream has that name yet.
 func (x *examination) freeName(ctx context.Context, token string) string {
 	base := strings.Map(func(r rune) rune {
 		if 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_' {
@@ -157,7 +158,7 @@ func (x *examination) freeName(ctx context.Context, token string) string {
 	}, strings.ToUpper(token))
 	for name := range candidates(base) {
 		_, err := ask(ctx, x.session, askInfo+name, func(ctx context.Context) (jetstream.Stream, error) { return x.js.Stream(ctx, name) })
-		if err != nil { // most likely there is none; else the command says so
+		if err != nil { // most likely there is no such stream; if there is one, the command fails and says so
 			return name
 		}
 	}

@@ -11,21 +11,21 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// leastWindow is the shortest duplicate window with which a restart of the relay, or
-// a short outage of the broker, leads to no duplicates.
+// leastWindow is the shortest duplicate window that drops the copies after a restart of
+// the relay, or after a short outage of the broker.
 const leastWindow = 2 * time.Minute
 
-// Questions that are followed by the stream's name.
+// Operations of the JetStream API whose subjects end with the stream's name.
 const (
 	askInfo      = "STREAM.INFO."
 	askConsumers = "CONSUMER.LIST."
 )
 
-// examinedStream is what was found of a stream.
+// examinedStream is what was found out about a stream.
 type examinedStream struct {
 	name string
-	// wanted are the subjects that the stream keeps messages of, if it keeps them for
-	// its consumers only; nil: all of them, or it is not known.
+	// wanted are the subjects of which the stream keeps messages, if it keeps only
+	// those that a consumer wants; nil: it keeps all, or its consumers are not known.
 	wanted []string
 }
 
@@ -65,7 +65,8 @@ func (x *examination) stream(ctx context.Context, name string) *examinedStream {
 	return e
 }
 
-// fastIngest says whether the stream's messages go in batches. It is no fault if not.
+// fastIngest says whether the stream's messages go in batches. If they do not, that is
+// no fault.
 func (x *examination) fastIngest(config jetstream.StreamConfig) relay.Check {
 	const one = "off, so of a key one message is on its way at a time: "
 	c := relay.Check{Name: nameFast + config.Name}
@@ -85,8 +86,8 @@ func (x *examination) fastIngest(config jetstream.StreamConfig) relay.Check {
 
 func edit(name string) string { return "nats stream edit " + relay.ShellQuote(name) + " --force " }
 
-// flaw is something in a stream's configuration with which messages are lost or
-// doubled. Its fix is flags of "nats stream edit"; empty: there are none.
+// flaw is something in a stream's configuration that loses or doubles messages. Its fix
+// is a list of flags of "nats stream edit"; empty: no flag fixes it.
 type flaw struct {
 	severity   relay.Severity
 	found, fix string
@@ -119,11 +120,11 @@ func flaws(info *jetstream.StreamInfo) []flaw {
 	return all
 }
 
-// wanted returns the subjects that the stream's consumers take, or nil if these may
-// not be listed.
+// wanted returns the subjects that the stream's consumers take, or nil if the relay may
+// not list the consumers.
 func (x *examination) wanted(ctx context.Context, stream jetstream.Stream) []string {
 	wanted, err := ask(ctx, x.session, askConsumers+stream.CachedInfo().Config.Name, func(ctx context.Context) ([]string, error) {
-		subjects := []string{} // of no consumer: not nil
+		subjects := []string{} // not nil: there may be no consumer
 		list := stream.ListConsumers(ctx)
 		for info := range list.Info() {
 			switch config := info.Config; {
@@ -143,7 +144,7 @@ func (x *examination) wanted(ctx context.Context, stream jetstream.Stream) []str
 	return wanted
 }
 
-// topic says that the stream has the topic, and whether it keeps its messages.
+// topic says that the stream has the topic, and whether it keeps the topic's messages.
 func (e *examinedStream) topic(topic string) relay.Check {
 	c := relay.Check{Name: nameTopic + topic, Found: e.name}
 	if e.wanted == nil {
@@ -160,7 +161,7 @@ func (e *examinedStream) topic(topic string) relay.Check {
 	return c
 }
 
-// matches returns whether a subject is one of those that the pattern means.
+// matches returns whether the subject matches the pattern.
 func matches(pattern, subject string) bool {
 	for {
 		want, patternRest, more := strings.Cut(pattern, ".")

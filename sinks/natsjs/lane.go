@@ -8,13 +8,15 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// lane is a run of messages in one batch of one stream (ADR-50, fast-ingest). The
-// stream stores them in the order in which they were written, and nothing after one that
-// it did not store. It acknowledges by sequence in the batch: all up to there.
+// lane is a sequence of messages in one batch of one stream (ADR-50, fast-ingest). The
+// stream stores them in the order in which they were written, and stores nothing after
+// a message that it did not store. An acknowledgement has a sequence in the batch, and
+// is for all messages up to that sequence.
 //
-// A batch ends with its last message, or with the first that the stream does not take.
-// That one is then published alone, outside of any batch: its outcome says why, and the
-// rest comes back withdrawn. So each batch that ends early settles at least one message.
+// A batch ends with its last message, or with the first message that the stream does
+// not take. That message is then published alone, outside of any batch. Its outcome
+// says why, and the later messages come back withdrawn. So each batch that ends early
+// settles at least one message.
 //
 // The outcomes are reported in the order of the messages, while the lock of the session's
 // lanes is held. A lane has no I/O and no clock. Its fields are guarded by that lock,
@@ -24,23 +26,23 @@ type lane struct {
 	route   *route
 	session *session
 
-	// back is the last message, not written yet: it may have to end the batch. It is
-	// of the goroutine that writes.
+	// back is the newest message. It is not written yet, because it may have to end the
+	// batch. Only the goroutine that writes uses it.
 	back    sized
 	hasBack bool
 	// handed counts the messages that were handed over for the lane.
 	handed atomic.Uint64
 
 	state laneState
-	// entries are not reported yet, oldest first: those with the batch's sequences above
-	// base, then those that were not written.
+	// entries are the messages that are not reported yet, oldest first: those that were
+	// written, with the batch's sequences above base, then those that were not written.
 	entries    []laneEntry
-	base, sent uint64 // the batch's sequences: reported up to, written up to
+	base, sent uint64 // sequences in the batch: all up to base is reported, all up to sent is written
 	refused    uint64 // the sequence of the first message that the stream did not take; 0: none
-	// The stream has acknowledged up to flow of its own accord, and does so again once it
-	// has stored every more.
+	// The stream has acknowledged up to flow without being asked, and does so again
+	// after it has stored every more messages.
 	flow, every uint64
-	named       bool // since the last flush, so a message may be handed over
+	named       bool // join has returned the lane since the last flush, so a message may follow
 
 	stranger bool      // something that is no stream has answered
 	moved    time.Time // when the last answer about the batch came, or its last message was written
@@ -52,10 +54,10 @@ type laneState uint8
 
 const (
 	laneOpen   laneState = iota // messages are written
-	laneClosed                  // the last message was written, and the stream's word is awaited
-	laneBroken                  // a message was not taken, and the stream's word on those before it is awaited
+	laneClosed                  // the last message was written; the stream's answer is awaited
+	laneBroken                  // the stream did not take a message; its answer about those before it is awaited
 	laneAlone                   // the first message is published outside of a batch
-	laneEnded                   // all is settled; what still comes is withdrawn
+	laneEnded                   // all is settled; messages that still come are withdrawn
 )
 
 var laneStateNames = [...]string{"open", "closed", "broken", "alone", "ended"}
@@ -77,24 +79,25 @@ type sized struct {
 // laneEntry is a message of a lane that is not reported yet.
 type laneEntry struct {
 	sized
-	number uint64 // among all that was written on the connection; 0: it was not written
+	number uint64 // counts the publishes on the connection; 0: it was not written
 	began  time.Time
-	// own is the outcome of a message that was not written because of itself; it holds
-	// if all before it was acknowledged. Nil: withdrawn.
+	// own is the outcome of a message that was not written because of what it holds. It
+	// is reported if all messages before it were acknowledged; otherwise the message is
+	// withdrawn. Nil: withdrawn in any case.
 	own *relay.Outcome
 }
 
 var withdrawn = relay.Outcome{Class: relay.Withdrawn}
 
-// takeBack takes out the last message, if there is one that is not written. It is for the
-// goroutine that writes.
+// takeBack takes out the message in back, if there is one. It is for the goroutine that
+// writes.
 func (l *lane) takeBack() (back sized, ok bool) {
 	back, ok = l.back, l.hasBack
 	l.back, l.hasBack = sized{}, false
 	return back, ok
 }
 
-// add takes in a message that is written next, and returns its sequence in the batch.
+// add adds the message that is written next, and returns its sequence in the batch.
 func (l *lane) add(e laneEntry, last bool) uint64 {
 	l.entries = append(l.entries, e)
 	l.sent++
@@ -105,16 +108,16 @@ func (l *lane) add(e laneEntry, last bool) uint64 {
 	return l.sent
 }
 
-// covered returns whether another acknowledgement comes although the batch is not ended:
-// then a message more may come before it has to be.
+// covered returns whether another acknowledgement will come without the end of the
+// batch. Then the batch may wait for further messages.
 func (l *lane) covered() bool {
 	return l.state == laneOpen && l.handed.Load() > l.flow+l.every
 }
 
-// waits returns whether a message waits for the stream's word.
+// waits returns whether a message waits for the stream's answer.
 func (l *lane) waits() bool { return l.state < laneAlone && l.base < l.sent }
 
-// hold takes in a message that is not written. It is reported when those before it are.
+// hold adds a message that is not written. It is reported when those before it are.
 func (l *lane) hold(it item, own *relay.Outcome) {
 	l.entries = append(l.entries, laneEntry{sized: sized{item: it}, own: own})
 	l.proceed()
@@ -127,8 +130,8 @@ func (l *lane) isolate(it item) {
 	l.state = laneAlone
 }
 
-// acknowledge takes out what the stream has stored, up to a sequence. The caller reports
-// that, and then calls proceed.
+// acknowledge takes out the messages that the stream has stored, up to a sequence. The
+// caller reports them, and then calls proceed.
 func (l *lane) acknowledge(upTo uint64) []laneEntry {
 	if l.refused > 0 {
 		upTo = min(upTo, l.refused-1)
@@ -142,17 +145,17 @@ func (l *lane) acknowledge(upTo uint64) []laneEntry {
 }
 
 // refuse notes that the stream did not take the message with that sequence. It returns
-// whether the stream may have to be asked for its word on those before it.
+// whether the stream may have to be asked about the messages before it.
 func (l *lane) refuse(sequence uint64) (ask bool) {
 	if l.state >= laneAlone || sequence <= l.base || sequence > l.sent || l.refused > 0 && l.refused <= sequence {
 		return false
 	}
 	l.refused, l.state = sequence, laneBroken
-	return sequence > l.base+1 && sequence == l.sent // what was written after it makes the stream end the batch
+	return sequence > l.base+1 && sequence == l.sent // a later message would make the stream end the batch, and then it answers unasked
 }
 
-// proceed does what follows from what is known. It returns whether the first message has
-// to be published alone, which the caller does.
+// proceed moves the lane to its next state, if what is known allows that. It returns
+// whether the caller has to publish the first message alone.
 func (l *lane) proceed() (alone bool) {
 	switch {
 	case l.state == laneAlone:
@@ -167,8 +170,8 @@ func (l *lane) proceed() (alone bool) {
 	return false
 }
 
-// conclude notes that the stream has ended the batch, and stores nothing of it any more.
-// It returns whether the first message has to be published alone.
+// conclude notes that the stream has ended the batch and stores nothing more of it. It
+// returns whether the caller has to publish the first message alone.
 func (l *lane) conclude() (alone bool) {
 	switch {
 	case l.state >= laneAlone:
@@ -181,8 +184,8 @@ func (l *lane) conclude() (alone bool) {
 	return true
 }
 
-// settle reports the first message, which was published alone or is late, and with it
-// all the others.
+// settle reports the first message, which was published alone or is late, and then all
+// others.
 func (l *lane) settle(o relay.Outcome) {
 	first := l.entries[0]
 	l.entries = l.entries[1:]
@@ -190,8 +193,8 @@ func (l *lane) settle(o relay.Outcome) {
 	l.end(o.Class == relay.Acknowledged && l.sent <= l.base+1)
 }
 
-// end reports all that is left as withdrawn. Where everything before was acknowledged,
-// the first may have an outcome of its own.
+// end reports all messages that are left as withdrawn. If everything before them was
+// acknowledged, the first one may have an outcome of its own.
 func (l *lane) end(acknowledged bool) {
 	l.state = laneEnded
 	for _, e := range l.entries {

@@ -11,11 +11,11 @@ import (
 	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
-// lanes are those of one connection, with the streams that they are for. It has no I/O.
-// Whoever takes a message out reports it, under the lock, so that the outcomes of a lane
-// come in order.
+// lanes has the lanes of one connection, and the streams that they are for. It has no
+// I/O. The method that takes a message out reports it too, under the lock, so that the
+// outcomes of a lane come in order.
 type lanes struct {
-	numbers *atomic.Uint64 // of the sink: no number is used twice
+	numbers *atomic.Uint64 // the sink's, so that no two lanes have the same number
 	session *session
 	off     bool // no message goes in a batch on this connection
 
@@ -50,8 +50,8 @@ func (ls *lanes) join(m *relay.Message) *lane {
 	return r.current
 }
 
-// flush notes that nothing more is handed over for the lane at once. Unless another
-// acknowledgement comes, after which more may be, it has the batch ended.
+// flush notes that no further message follows for the lane at the moment. It has the
+// batch ended, unless another acknowledgement will come anyway.
 func (ls *lanes) flush(l *lane) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
@@ -59,20 +59,20 @@ func (ls *lanes) flush(l *lane) {
 	ls.finishUncovered(l)
 }
 
-// finishUncovered has the last message of a lane written as the end of its batch, where
+// finishUncovered has the last message of a lane written as the end of its batch, if
 // the stream would not acknowledge it otherwise.
 func (ls *lanes) finishUncovered(l *lane) {
 	if l.named || l.covered() {
 		return
 	}
 	if l.route.current == l {
-		l.route.current = nil // the next message joins another
+		l.route.current = nil // the next message joins another lane
 	}
 	ls.session.requeue(item{lane: l, command: commandFinish})
 }
 
-// add takes in a message before it is written. It returns its sequence in the batch, or
-// false where the lane takes none any more.
+// add adds a message before it is written. It returns its sequence in the batch, or
+// false if the lane takes no more messages.
 func (ls *lanes) add(l *lane, it sized, now time.Time, last bool) (sequence uint64, ok bool) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
@@ -87,8 +87,8 @@ func (ls *lanes) add(l *lane, it sized, now time.Time, last bool) (sequence uint
 	return l.add(laneEntry{sized: it, number: number, began: now}, last), true
 }
 
-// isolate takes in the only message of a lane, which the caller publishes outside of any
-// batch. It returns false where the lane takes none any more.
+// isolate adds the only message of a lane, which the caller publishes outside of any
+// batch. It returns false if the lane takes no more messages.
 func (ls *lanes) isolate(l *lane, it item) bool {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
@@ -99,7 +99,7 @@ func (ls *lanes) isolate(l *lane, it item) bool {
 	return true
 }
 
-// hold takes in a message that is not written, and ends the lane for further ones.
+// hold adds a message that is not written. The lane takes no more messages after it.
 func (ls *lanes) hold(l *lane, it item, own *relay.Outcome) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
@@ -110,8 +110,8 @@ func (ls *lanes) hold(l *lane, it item, own *relay.Outcome) {
 	ls.forgetEnded(l)
 }
 
-// take acts on what came back for a message of a batch. It returns a lane about which
-// the stream has to be asked, or nil.
+// take acts on a reply for a message of a batch. It returns the lane if the stream has
+// to be asked about it, or nil.
 func (ls *lanes) take(t batchTicket, r batchReply, now time.Time) (ask *lane) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
@@ -125,8 +125,8 @@ func (ls *lanes) take(t batchTicket, r batchReply, now time.Time) (ask *lane) {
 		l.flow, l.every = max(l.flow, r.sequence), max(1, r.every)
 		ls.acknowledge(l, r.sequence)
 		ls.follow(l, l.proceed(), false)
-		// A new leader of the stream says where it is. What it does not have is lost, and
-		// nothing more may come that shows it the gap.
+		// A new leader of the stream says how far it has got. The messages that it does
+		// not have are lost. If no further message follows, it never sees the gap.
 		if r.sequence <= before && l.sent > before && t.op != opPing && t.sequence > 1 && now.Sub(l.pinged) >= ls.session.pingAfter() {
 			ask = l
 		}
@@ -146,14 +146,14 @@ func (ls *lanes) take(t batchTicket, r batchReply, now time.Time) (ask *lane) {
 	}
 	l.moved = now
 	if open {
-		ls.finishUncovered(l) // also one that has just ended: its last message may not be written
+		ls.finishUncovered(l) // also if the lane has just ended: its last message may not be written
 	}
 	ls.forgetEnded(l)
 	return ask
 }
 
-// refusedIn acts on an error. Where the stream does not know the batch, or takes none,
-// it may still have stored messages of it.
+// refusedIn acts on an error. A stream that does not know the batch, or takes no
+// batches, may still have stored messages of it.
 func (ls *lanes) refusedIn(l *lane, t batchTicket, code jetstream.ErrorCode) (ask *lane) {
 	switch {
 	case code == codeBatchDisabled:
@@ -170,14 +170,14 @@ func (ls *lanes) refusedIn(l *lane, t batchTicket, code jetstream.ErrorCode) (as
 }
 
 // refuse notes that a message was not taken. It returns whether the stream has to be
-// asked for its word on those before it.
+// asked about the messages before it.
 func (ls *lanes) refuse(l *lane, sequence uint64) (ask bool) {
 	ask = l.refuse(sequence)
 	ls.follow(l, l.proceed(), false)
 	return ask && l.state == laneBroken
 }
 
-// acknowledge reports what the stream has stored.
+// acknowledge reports the messages that the stream has stored.
 func (ls *lanes) acknowledge(l *lane, upTo uint64) {
 	taken := l.acknowledge(upTo)
 	if len(taken) == 0 {
@@ -191,8 +191,8 @@ func (ls *lanes) acknowledge(l *lane, upTo uint64) {
 	l.route.broke = 0
 }
 
-// follow has the first message of the lane published outside of a batch, if it has to be.
-// Doubted says that the stream may have stored it.
+// follow has the first message of the lane published outside of a batch, if alone says
+// so. doubted says that the stream may have stored it.
 func (ls *lanes) follow(l *lane, alone, doubted bool) {
 	if !alone {
 		return
@@ -236,8 +236,8 @@ func (ls *lanes) denied(subject string) {
 	}
 }
 
-// pinging returns what to ask the stream about the lane, and by which topic; no topic
-// where there is nothing to ask.
+// pinging returns the topic to which to send the question about the lane, and the last
+// sequence that was written. If there is nothing to ask, the topic is empty.
 func (ls *lanes) pinging(l *lane, now time.Time) (topic string, sent uint64) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
@@ -248,8 +248,8 @@ func (ls *lanes) pinging(l *lane, now time.Time) (topic string, sent uint64) {
 	return l.entries[0].message.Topic, l.sent
 }
 
-// watch refuses messages that the judge finds late. It returns the lanes about which the
-// streams have to be asked, and whether the broker has to be.
+// watch refuses messages that the judge finds late. It returns the lanes about which
+// the streams have to be asked, and whether the broker has to be asked.
 func (ls *lanes) watch(judge *link.Judge, now time.Time) (silent []*lane, ask bool) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
@@ -260,7 +260,7 @@ func (ls *lanes) watch(judge *link.Judge, now time.Time) (silent []*lane, ask bo
 			continue
 		}
 		if l.state == laneOpen && now.Sub(l.moved) >= patience {
-			l.named = false // whoever asked for it has not flushed
+			l.named = false // the caller of join has not flushed
 			ls.finishUncovered(l)
 		}
 		began := l.entries[0].began
@@ -319,13 +319,13 @@ func (ls *lanes) close() (largest int64) {
 }
 
 // lose takes out the messages that were written and are not acknowledged, and reports
-// them with the outcome that the caller has for each.
+// each with the outcome that the function returns.
 func (ls *lanes) lose(outcome func(*laneEntry) relay.Outcome) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	for number, l := range ls.live {
 		if l.state == laneAlone {
-			continue // its first message is settled with those outside of a batch
+			continue // its first message is pending outside of a batch, and settled there
 		}
 		written := l.entries[:l.sent-l.base]
 		for i := range written {

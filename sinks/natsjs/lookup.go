@@ -13,9 +13,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// lookup finds out why no stream took a message: either no stream has its topic, or
-// JetStream or the stream is not up. One goroutine asks about one topic at a time,
-// so many messages of a topic cost one question.
+// lookup finds out why no stream took a message: no stream has its topic, or JetStream
+// is not up, or the stream is not up. One goroutine asks about one topic at a time, so
+// many messages of a topic cost one question.
 type lookup struct {
 	ready chan struct{} // holds one: topics are waiting
 
@@ -24,14 +24,14 @@ type lookup struct {
 
 	// Owned by the goroutine that asks.
 	answers map[string]answer // by topic
-	mute    answer            // what holds for every topic: nothing could be looked up
+	mute    answer            // for every topic: why nothing could be looked up
 }
 
 // answer is what is known of a topic, for a short while.
 type answer struct {
 	until time.Time
-	// err is errNoStream, errNotReady, errStreamSilent, or why nothing is known. It is
-	// never nil.
+	// err is errNoStream, errNotReady or errStreamSilent, or says why nothing is known.
+	// It is never nil.
 	err error
 }
 
@@ -43,13 +43,13 @@ var (
 )
 
 const (
-	// answerAge is how long an answer is used: a burst of messages of one topic asks
+	// answerAge is how long an answer is used. So a burst of messages of one topic asks
 	// once, and a stream that is created meanwhile is found a second later.
 	answerAge = time.Second
 	// answersKept bounds the memory if an application makes up thousands of topics.
 	answersKept = 1000
-	// decideAfter is how long messages that no stream took wait for others to be
-	// acknowledged, if the look-up says nothing.
+	// decideAfter is how long messages that no stream took wait until others are
+	// acknowledged, if the look-up gives no answer.
 	decideAfter = time.Second
 	// routeTries is how often a message is published after a stream was created for
 	// it: more than once, because another relay may change the stream at the same time.
@@ -60,7 +60,7 @@ func newLookup() *lookup {
 	return &lookup{ready: make(chan struct{}, 1), answers: make(map[string]answer)}
 }
 
-// ask has the messages of the topic settled that are in phase unclaimed.
+// ask has all messages of the topic settled that no stream took (phase unclaimed).
 func (l *lookup) ask(topic string) {
 	l.mu.Lock()
 	l.topics = append(l.topics, topic)
@@ -138,8 +138,8 @@ func (s *session) findStream(ctx context.Context, topic string) error {
 	})
 	a := answer{time.Now().Add(answerAge), explain(name, err)}
 	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
-		// Not of this topic: to wait for it again for each of the others would take
-		// minutes.
+		// This error is not about the topic. To run into it again for each other topic
+		// would take minutes.
 		s.lookup.mute = a
 		return a.err
 	}

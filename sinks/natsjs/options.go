@@ -13,21 +13,20 @@ type Topology = link.Topology
 
 // The topologies.
 const (
-	// Verify: the message is refused. Streams are somebody else's task.
+	// Verify: the message is refused. Somebody else creates the streams.
 	Verify = link.Verify
 	// Create: the topic's first token is added to the stream Options.StreamName,
 	// which is made if missing. For development.
 	Create = link.Create
 )
 
-// FastIngest says whether messages go in batches where the server and the stream allow
-// it.
+// FastIngest says whether messages go in batches if the server and the stream allow it.
 type FastIngest uint8
 
 // The ways to ingest.
 const (
-	// FastIngestAuto: in batches where the configuration of the stream, which is looked
-	// up, allows it; one by one elsewhere, and where look-ups are not permitted.
+	// FastIngestAuto: in batches if the configuration of the stream, which is looked
+	// up, allows it; otherwise one by one, and also if look-ups are not permitted.
 	FastIngestAuto FastIngest = iota
 	// FastIngestOff: one by one.
 	FastIngestOff
@@ -35,7 +34,7 @@ const (
 
 var fastIngestNames = [...]string{"auto", "off"}
 
-// String returns the value as OUTBOX_NATS_FAST_INGEST has it.
+// String returns the value of OUTBOX_NATS_FAST_INGEST.
 func (f FastIngest) String() string { return fastIngestNames[f] }
 
 // TLS names PEM files. If any of them is set, a connection without TLS is refused.
@@ -43,7 +42,7 @@ func (f FastIngest) String() string { return fastIngestNames[f] }
 type TLS = link.TLS
 
 // Options of a sink. Only URLs is required: nats:// or tls://, each with an optional
-// user:password@ or token@. Servers that these make known are used too.
+// user:password@ or token@. Servers that these servers tell of are used too.
 type Options struct {
 	link.SinkOptions // MaxMessageBytes 0: the server's limit; AckTimeout 0: 5 s
 	// At most one of these authenticates, beside or instead of the URLs.
@@ -56,8 +55,8 @@ type Options struct {
 	InboxPrefix string
 	// Domain of JetStream, for look-ups.
 	Domain string
-	// TLSFirst has the TLS handshake made before the server says anything, as servers
-	// with handshake_first want it. A connection without TLS is refused then.
+	// TLSFirst makes the TLS handshake before the server says anything, as servers with
+	// handshake_first want it. A connection without TLS is then refused.
 	TLSFirst bool
 
 	FastIngest FastIngest
@@ -93,7 +92,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// check finds options that exclude each other, or mean nothing.
+// check finds options that exclude each other, or that make no sense.
 func (o Options) check() error {
 	set := 0
 	for _, s := range [...]string{o.CredsFile, o.NKeyFile, o.Token} {

@@ -8,7 +8,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// Error codes of JetStream that are told apart. See errors.json of the server.
+// Error codes of JetStream that are handled differently. See errors.json of the server.
 const (
 	codeAccountResources      jetstream.ErrorCode = 10002
 	codeClusterNoPeers        jetstream.ErrorCode = 10005
@@ -20,14 +20,14 @@ const (
 	codeStoreFailed           jetstream.ErrorCode = 10077 // maximum messages, bytes, messages per subject exceeded
 	codeHeaderTooLarge        jetstream.ErrorCode = 10097
 	codeSubjectsOverlap       jetstream.ErrorCode = 10065
-	codeTooManyRequests       jetstream.ErrorCode = 10167 // the stream's own queue is full
+	codeTooManyRequests       jetstream.ErrorCode = 10167 // the stream's queue of messages that it has not stored yet is full
 	codeDuplicateInProcess    jetstream.ErrorCode = 10158 // an earlier publish of the message id is not committed
 	codeBatchDisabled         jetstream.ErrorCode = 10205 // the stream takes no batches (any more)
-	codeBatchUnknown          jetstream.ErrorCode = 10208 // the stream's leader has not, or no longer, the batch
+	codeBatchUnknown          jetstream.ErrorCode = 10208 // the stream's leader does not know the batch, or not any more
 )
 
-// refusal translates a stream's error. What concerns one stream or one message
-// refuses this message only, so that it does not stop the others.
+// refusal translates a stream's error. An error that concerns one stream or one message
+// refuses only this message, so that it does not stop the others.
 func refusal(stream string, topic string, err *jetstream.APIError) relay.Outcome {
 	switch err.ErrorCode {
 	case codeStoreFailed, codeTooManyRequests:
@@ -78,7 +78,8 @@ func timedOut(topic string) relay.Outcome {
 		"no acknowledgement for subject %s in time, while the broker works: see that its stream has a leader and a quorum", relay.Quote(topic))
 }
 
-// crowds is for a message that was not written, because others of its topic were late.
+// crowds is for a message that was not written, because its topic is late and has its
+// share in flight.
 func crowds(topic string) relay.Outcome {
 	return relay.PostponedOutcome(relay.ErrorTypeTimeout,
 		"messages of subject %s were not acknowledged in time, so few are tried at once: "+

@@ -10,24 +10,24 @@ import (
 	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
-// pending holds the messages in flight on one connection. Whoever takes an entry
-// out reports it, so that each is reported once. It has no I/O and no clock.
+// pending holds the messages in flight on one connection. The caller that takes an
+// entry out reports it, so that each is reported once. It has no I/O and no clock.
 //
-// A slot is used again, but a ticket is not. Two streams of different domains may
-// both answer one publish. If the second answer were taken for that of the slot's
-// next message, that message could be lost.
+// A slot is used again, but a ticket is not. Two streams of different domains may both
+// answer one publish. If the second answer counted for the slot's next message, that
+// message could be lost.
 type pending struct {
 	mu    sync.Mutex
 	slots []entry
 	free  []uint32 // indexes of slots without a message
-	// again has the slots of messages that are published again, by the number of the
-	// publish before: its acknowledgement counts too.
+	// again has the slots of messages that are published again, by the number of their
+	// previous publish, because an acknowledgement of that one counts too.
 	again map[uint64]uint32
-	last  uint64 // the number given last
+	last  uint64 // the number of the last publish
 	// acked is the highest number that was acknowledged. It proves that the broker
 	// worked after every message with a lower number had been written.
 	acked uint64
-	// answered is the latest deadline of what was acknowledged.
+	// answered is the latest deadline of an acknowledged message.
 	answered time.Time
 	ended    bool // no further entries
 	// shares bounds how many messages of late topics there are.
@@ -47,9 +47,9 @@ var (
 	errCrowds = errors.New("its topic has its share of the window")
 )
 
-// add takes in a message before it is written. It returns errEnded once end was called,
-// and errCrowds where the message's topic is late and has its share in flight. A message
-// that is published again keeps its place.
+// add adds a message before it is written. It returns errEnded once end was called, and
+// errCrowds if the message's topic is late and has its share in flight. A message that
+// is published again is always let in.
 func (p *pending) add(it item, size int64, deadline time.Time) (ticket, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -83,8 +83,8 @@ func (p *pending) add(it item, size int64, deadline time.Time) (ticket, error) {
 	return ticket{slot, p.last}, nil
 }
 
-// reserve gives a number to a publish that is in flight elsewhere, in a batch. It
-// returns errEnded once end was called.
+// reserve gives a number to a publish in a batch, which is not kept here. It returns
+// errEnded once end was called.
 func (p *pending) reserve() (number uint64, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -95,7 +95,8 @@ func (p *pending) reserve() (number uint64, err error) {
 	return p.last, nil
 }
 
-// noteAnswered is acknowledge for messages of a batch, which waited no longer than limit.
+// noteAnswered does for messages of a batch what acknowledge does for one message.
+// limit is how long a message may wait.
 func (p *pending) noteAnswered(entries []laneEntry, limit time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -106,7 +107,7 @@ func (p *pending) noteAnswered(entries []laneEntry, limit time.Duration) {
 	}
 }
 
-// lastNumber is the number given last; 0: none was.
+// lastNumber returns the number of the last publish; 0: there was none.
 func (p *pending) lastNumber() uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -120,8 +121,8 @@ func (p *pending) take(t ticket) (item, bool) {
 	return p.takeLocked(t)
 }
 
-// acknowledge is take for an acknowledged message. An acknowledgement that comes too
-// late for its message still proves that the broker works.
+// acknowledge takes out an acknowledged message, as take does. An acknowledgement that
+// comes too late for its message still proves that the broker works.
 func (p *pending) acknowledge(t ticket) (item, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -158,7 +159,8 @@ func (p *pending) clear(e *entry) {
 	*e = entry{}
 }
 
-// find returns the message in flight of a ticket, or nil. The caller holds the lock.
+// find returns the message in flight that the ticket names, or nil. The caller holds
+// the lock.
 func (p *pending) find(t ticket) *entry {
 	if int(t.slot) < len(p.slots) && t.number != 0 && p.slots[t.slot].number == t.number {
 		return &p.slots[t.slot]
@@ -181,8 +183,8 @@ func (p *pending) markUnclaimed(t ticket) (topic string, ok bool) {
 	return e.message.Topic, true
 }
 
-// markStranger notes that something answered that is no stream. A stream's answer
-// may still come.
+// markStranger notes that something that is no stream has answered. A stream may still
+// answer.
 func (p *pending) markStranger(t ticket) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -191,8 +193,8 @@ func (p *pending) markStranger(t ticket) {
 	}
 }
 
-// markProposed notes that a stream has the message's id in process, and has the
-// message repeated until then at most. After that it waits for its deadline.
+// markProposed notes that a stream has the message's id in process. The message is
+// repeated, but only before until. After that it waits for its deadline.
 func (p *pending) markProposed(t ticket, now, until time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -204,9 +206,9 @@ func (p *pending) markProposed(t ticket, now, until time.Time) {
 	e.repeat(now, until)
 }
 
-// markUndecided notes that a look-up for the unclaimed messages of a topic has
-// decided nothing, and why. They are repeated until then. Later they wait, until
-// their new deadline, for other evidence.
+// markUndecided notes that a look-up for the unclaimed messages of a topic has decided
+// nothing, and why. Before until they are repeated. After that they wait until the new
+// deadline for other evidence.
 func (p *pending) markUndecided(topic string, why error, now, until, deadline time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -228,14 +230,15 @@ func (p *pending) noteLate(topic string) {
 	p.shares.NoteLate(topic)
 }
 
-// lastAcknowledged is the highest number that was acknowledged; 0: none was.
+// lastAcknowledged returns the highest number that was acknowledged; 0: there was none.
 func (p *pending) lastAcknowledged() uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.acked
 }
 
-// lastAnswered is the latest deadline of what was acknowledged. Zero: nothing was.
+// lastAnswered returns the latest deadline of an acknowledged message. Zero: there was
+// none.
 func (p *pending) lastAnswered() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -243,8 +246,8 @@ func (p *pending) lastAnswered() time.Time {
 }
 
 // takeIf removes the messages for which the condition holds, and returns them in the
-// order in which they were published. The condition is given the highest number that
-// was acknowledged.
+// order in which they were published. acked is the highest number that was
+// acknowledged.
 func (p *pending) takeIf(condition func(e *entry, acked uint64) bool) []entry {
 	p.mu.Lock()
 	defer p.mu.Unlock()

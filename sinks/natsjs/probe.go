@@ -14,9 +14,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
-// Probe implements [relay.Sink]. If there is no connection, it has one attempted at
-// once. If there is one, it asks JetStream, or makes a round trip to the server if
-// JetStream does not say whether it takes messages.
+// Probe implements [relay.Sink]. If there is no connection, Probe has an attempt made
+// at once. If there is one, Probe asks JetStream, or makes a round trip to the server
+// if JetStream does not say whether it takes messages.
 func (s *Sink) Probe(ctx context.Context) error {
 	sess, err := s.link.Await(ctx)
 	if err != nil {
@@ -35,8 +35,9 @@ func (s *session) probe(ctx context.Context) error {
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return fmt.Errorf("NATS server %s has no JetStream for this account: enable it there, or use another user", s.address)
 	case errors.Is(err, errDenied), errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout), isAnswer(err):
-		// Streams may take messages while the API cannot be asked: a cluster without a
-		// leader of its own for JetStream has leaders of streams. Publishing shows.
+		// Streams may take messages although the API does not answer: a cluster without
+		// a leader for JetStream may still have leaders of streams. Publishing shows
+		// it.
 		return s.roundTrip(ctx)
 	}
 	return fmt.Errorf("ask JetStream at %s: %w", s.address, err)
@@ -54,8 +55,8 @@ func (s *session) roundTrip(ctx context.Context) error {
 	return nil
 }
 
-// withAdvice adds the fix to an error of connecting, unless the fix is to wait. The
-// error shows no credentials, because the library's errors show none.
+// withAdvice adds the fix to an error of a connection attempt, unless the fix is to
+// wait. The error shows no credentials, because the library's errors show none.
 func withAdvice(err error, o Options) error {
 	if advice := advise(err, o); advice != "" {
 		return fmt.Errorf("%w: %s", err, advice)
@@ -83,7 +84,7 @@ func advise(err error, o Options) string {
 	return ""
 }
 
-// saidNothing returns whether a server took the connection and then was silent, or
+// saidNothing returns whether a server accepted the connection, and then was silent or
 // closed it.
 func saidNothing(err error) bool {
 	if errors.As(err, new(unreachedError)) {

@@ -13,7 +13,7 @@ type reply struct {
 	kind      replyKind
 	duplicate bool
 	stream    string
-	err       *jetstream.APIError // of refused
+	err       *jetstream.APIError // for refused
 }
 
 type replyKind uint8

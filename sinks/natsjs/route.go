@@ -14,49 +14,52 @@ type route struct {
 	stream   string
 	subjects []string
 	batches  bool      // the stream allows them
-	until    time.Time // then it is looked up again
-	current  *lane     // that the next message joins; may have ended
+	until    time.Time // when it is looked up again
+	current  *lane     // the lane that the next message joins; it may have ended
 
 	// fenced says that the stream has stored a message that was published alone since
-	// the last doubt. A stream with replicas takes a message for a duplicate, in
-	// a batch, also while an earlier publish of it is not committed, and acknowledges it:
-	// if that publish is then lost with the stream's leader, so is the message. What was
-	// published before the fence is committed with it, or gone.
+	// the last doubt. This message is the fence: everything that was published before
+	// it is then committed or gone. Batches need that. A stream with replicas may have
+	// an earlier publish of a message that is not committed. If the message comes again
+	// in a batch, the stream takes it for a duplicate and acknowledges it. If the
+	// stream's leader is then lost, so is the message.
 	fenced bool
-	// doubt is the number of the last publish before the last doubt.
+	// doubt is the number of the last publish before the newest doubt.
 	doubt uint64
 
 	broke  int       // batches that ended early since one did not
-	paused time.Time // no batches until then
+	paused time.Time // until when there are no batches
 }
 
 // Bounds of what is kept about streams.
 const (
 	routeAge    = 30 * time.Second // how long a stream's configuration is believed
-	nowhereAge  = 5 * time.Second  // how long nothing is asked where nothing was found out
-	routesKept  = 1000             // topics, if an application makes up thousands
+	nowhereAge  = 5 * time.Second  // how long nothing is asked after a look-up found nothing
+	routesKept  = 1000             // topics; an application may make up thousands
 	routesAsked = 64               // questions that wait
 	leastPause  = 100 * time.Millisecond
 	mostPause   = 5 * time.Second
 )
 
-// routes are the streams that topics lead to, as far as they are known. The caller holds
-// the lock of the lanes.
+// routes has the streams that are known, and the topics that go to them. The caller
+// holds the lock of the lanes.
 type routes struct {
 	streams map[string]*route    // by name
 	topics  map[string]*route    // found before
-	nowhere map[string]time.Time // topics of which nothing could be found out, until then
-	mute    time.Time            // nothing is asked until then: JetStream does not answer
+	nowhere map[string]time.Time // topics that no stream was found for, and until when they are not looked up
+	mute    time.Time            // until when nothing is asked, because JetStream does not answer
 	// alone are topics of which a message was not taken in a batch. Their messages are
 	// published alone until one is acknowledged, so that they end no further batch.
 	alone map[string]bool
-	asked map[question]bool // that wait for an answer
+	asked map[question]bool // questions that wait for an answer
 	ask   chan question
-	// attentive says that somebody waits for acknowledgements of what is published alone.
+	// attentive says that acknowledgements of messages that are published alone matter
+	// to a route, because it needs a fence, or to a topic in alone.
 	attentive atomic.Bool
 }
 
-// question is about the stream with that name, or, without one, about that of the topic.
+// question is about the stream with that name, or, if the name is empty, about the
+// stream that has the topic.
 type question struct{ stream, topic string }
 
 func newRoutes() routes {
@@ -66,7 +69,8 @@ func newRoutes() routes {
 	}
 }
 
-// of returns the route of a topic, or nil, and then has it looked up.
+// of returns the route of a topic. If it is not known, of returns nil and has it looked
+// up.
 func (rs *routes) of(topic string) *route {
 	if r := rs.topics[topic]; r != nil {
 		return r
@@ -88,13 +92,13 @@ func (rs *routes) of(topic string) *route {
 	return nil
 }
 
-// lookUp has a question put, unless it waits already, or too many do.
+// lookUp has a question put, unless it waits already, or too many questions do.
 func (rs *routes) lookUp(q question) {
 	if rs.asked[q] || len(rs.asked) >= routesAsked || time.Now().Before(rs.mute) {
 		return
 	}
 	rs.asked[q] = true
-	rs.ask <- q // has room for all that are asked
+	rs.ask <- q // does not block: it has room for routesAsked
 }
 
 // refresh has streams looked up again whose configuration may have changed.
@@ -111,8 +115,8 @@ func (rs *routes) takes(r *route, topic string) bool {
 	return r.batches && r.fenced && !rs.alone[topic] && (r.paused.IsZero() || time.Now().After(r.paused))
 }
 
-// noteAcknowledged notes that a message that was published alone was acknowledged: its
-// first publish had that number.
+// noteAcknowledged notes that a message that was published alone was acknowledged.
+// first is the number of its first publish.
 func (rs *routes) noteAcknowledged(topic string, first uint64, stored bool) {
 	delete(rs.alone, topic)
 	if r := rs.of(topic); r != nil && stored && first > r.doubt {
@@ -121,9 +125,9 @@ func (rs *routes) noteAcknowledged(topic string, first uint64, stored bool) {
 	rs.attend()
 }
 
-// noteDoubt notes that a message of the topic was not taken, or may be in process: the
-// topic's next one is published alone, and its stream has to show where it is. last is
-// the number of the last publish so far.
+// noteDoubt notes that a message of the topic was not taken, or may be in process. The
+// topic's next message is then published alone, and its stream needs a new fence. last
+// is the number of the last publish so far.
 func (rs *routes) noteDoubt(r *route, topic string, last uint64) {
 	if len(rs.alone) < routesKept {
 		rs.alone[topic] = true
@@ -137,9 +141,9 @@ func (rs *routes) noteDoubt(r *route, topic string, last uint64) {
 	rs.attend()
 }
 
-// noteBroken is noteDoubt for a batch that has ended early. Where many do, as on a full
-// stream, messages are published alone for a while: else each batch would settle one of
-// them, and the rest would be published again and again.
+// noteBroken does what noteDoubt does, for a batch that has ended early. If many
+// batches do, as on a full stream, messages are published alone for a while. Otherwise
+// each batch would settle one message, and the rest would be published again and again.
 func (rs *routes) noteBroken(r *route, topic string, last uint64) {
 	if r.fenced {
 		if r.broke++; r.broke > 1 {
@@ -158,7 +162,7 @@ func (rs *routes) attend() {
 	rs.attentive.Store(wanted)
 }
 
-// learn takes in the answer to a question. stream is empty where there is none.
+// learn processes the answer to a question. found is false if there is no such stream.
 func (rs *routes) learn(q question, c jetstream.StreamConfig, found bool, now time.Time) {
 	delete(rs.asked, q)
 	clear(rs.topics) // subjects may have moved
@@ -183,7 +187,7 @@ func (rs *routes) learn(q question, c jetstream.StreamConfig, found bool, now ti
 	rs.attend()
 }
 
-// fail takes in that a question was not answered, or not permitted.
+// fail notes that a question was not answered, or was not permitted.
 func (rs *routes) fail(q question, now time.Time) {
 	delete(rs.asked, q)
 	rs.mute = now.Add(nowhereAge)

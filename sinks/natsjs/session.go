@@ -33,8 +33,8 @@ type session struct {
 	lanes   *lanes
 	lookup  *lookup
 	denials *denials
-	requeue func(item) bool // has an item written, again; false: the sink is closed
-	server  server          // that it is with
+	requeue func(item) bool // has an item written (again); false: the sink is closed
+	server  server          // the server that it is connected to
 	address string          // of the server, without credentials
 	batches string          // what the names of its batches begin with
 
@@ -51,10 +51,10 @@ const (
 	writeTimeout   = 10 * time.Second
 )
 
-// openSession connects to one of the servers and subscribes to the replies. They are
-// tried here one after the other, because the client library would verify all of their
-// certificates by one name, or each by its address. The error is the last one of a
-// server that was reached; if none was, the last one.
+// openSession connects to one of the servers and subscribes to the replies. It tries
+// the servers one after the other itself, because the client library would verify all
+// of their certificates by one name, or each by its address. It returns the last error
+// of a server that was reached, or the last error if no server was.
 func openSession(ctx context.Context, o Options, servers []server, q requeuing) (*session, error) {
 	var told, last error
 	for _, server := range shuffled(servers) {
@@ -75,13 +75,13 @@ func openSession(ctx context.Context, o Options, servers []server, q requeuing) 
 	return nil, last
 }
 
-// requeuing is what a session needs of its sink.
+// requeuing is what a session needs from its sink.
 type requeuing struct {
 	put     func(item) bool
-	numbers *atomic.Uint64 // the lanes' last number
+	numbers *atomic.Uint64 // the number of the newest lane
 }
 
-// unreachedError is of a server that takes no connection.
+// unreachedError is the error of a server that accepts no connection.
 type unreachedError struct{ error }
 
 func (e unreachedError) Unwrap() error { return e.error }
@@ -104,7 +104,7 @@ func openSessionWith(ctx context.Context, o Options, server server, q requeuing)
 	}
 	s.lookup = newLookup()
 	s.lanes = newLanes(q.numbers, s)
-	// The library heeds no context while it connects.
+	// The library ignores contexts while it connects.
 	defer context.AfterFunc(ctx, s.socket.cut)()
 	conn, err := nats.Connect("", append(s.connOptions(), credentials...)...)
 	if err != nil {
@@ -178,7 +178,7 @@ func (s *session) prepare() error {
 	return s.prepareBatches()
 }
 
-// prepareBatches subscribes to what comes back for batches. Where that is not permitted,
+// prepareBatches subscribes to the replies for batches. If that is not permitted, all
 // messages are published alone.
 func (s *session) prepareBatches() error {
 	if s.lanes.off = s.options.FastIngest == FastIngestOff; s.lanes.off {
@@ -229,7 +229,7 @@ func (s *session) publish(e *encoder, it item, size int64, now time.Time) {
 }
 
 // writeFailed ends the connection: the failed write has lost the library's buffer, with
-// some messages in it. Their outcome is unknown.
+// some messages in it, whose outcome is unknown.
 func (s *session) writeFailed(err error) { s.cut(fmt.Errorf("write to the broker: %w", err)) }
 
 // again has a message published again.
@@ -262,7 +262,8 @@ func (s *session) takeReply(m *nats.Msg) {
 	switch r.kind {
 	case acknowledged:
 		if it, ok := s.pending.acknowledge(t); ok {
-			// A duplicate of a publish that was repeated here is not news.
+			// If the message was repeated here, a duplicate is expected, so it is not
+			// reported as one.
 			if s.lanes.attentive.Load() {
 				s.lanes.acknowledgedAlone(it, !r.duplicate)
 			}
@@ -308,8 +309,8 @@ func (s *session) end() {
 // The client library passes it on as text only.
 const maxPayloadViolation = "maximum payload violation"
 
-// reportLost reports what was in flight, in batches (of those the largest size is given)
-// and outside of them.
+// reportLost reports what was in flight: alone, outside of batches, and in batches.
+// inBatches is the size of the largest message in a batch.
 func (s *session) reportLost(alone []entry, inBatches int64) {
 	lost := s.lost()
 	errorType := relay.ErrorTypeDisconnected
@@ -332,14 +333,15 @@ func (s *session) reportLost(alone []entry, inBatches int64) {
 			e.done(o)
 			continue
 		}
-		e.unsent(lost) // no stream took it, unless an earlier publish of it
+		e.unsent(lost) // no stream took it, unless one took an earlier publish of it
 	}
 	s.lanes.lose(func(e *laneEntry) relay.Outcome { return outcome(e.size) })
 }
 
-// largest finds the size of a message that is over the limit, although the limit is not
-// known (it was changed while the connection lived): the server refused a message that
-// is over it, and the largest one is not smaller than that.
+// largest returns the size of a message that is over the server's limit. The limit
+// itself is not known: it was changed while the connection lived. But the server
+// refused a message that is over the limit, and the largest one is not smaller than
+// that one.
 func largest(entries []entry) (size int64) {
 	for i := range entries {
 		size = max(size, entries[i].size)

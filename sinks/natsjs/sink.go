@@ -21,11 +21,11 @@ type Sink struct {
 	link    *link.Link[*session]
 	limit   atomic.Int64  // the newest max_payload of the server, in bytes; 0: not known
 	lanes   atomic.Uint64 // the last number of a lane
-	// handed are the lanes named since the last Flush. They are of the goroutine that
-	// publishes.
+	// handed are the lanes that Lane has returned since the last Flush. Only the
+	// goroutine that calls Publish uses them.
 	handed []*lane
-	// holding are the lanes of which a message waits to be written. They are of the
-	// goroutine that writes.
+	// holding are the lanes with a message in back, which waits to be written. Only the
+	// goroutine that writes uses them.
 	holding map[*lane]struct{}
 
 	cancel context.CancelFunc
@@ -105,8 +105,8 @@ func (s *Sink) Flush() {
 	s.handed = s.handed[:0]
 }
 
-// MaxMessageBytes implements [relay.Sink]. Headers count against the server's
-// limit too, so a payload just below it may still be too large.
+// MaxMessageBytes implements [relay.Sink]. Headers count against the server's limit
+// too, so a payload just below the limit may still be too large.
 func (s *Sink) MaxMessageBytes() int64 {
 	server := s.limit.Load()
 	if own := s.options.MaxMessageBytes; own > 0 && (server == 0 || own < server) {

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// socket dials for the client library and keeps the connection, so that it can be
-// cut at any time. The library holds a lock while it writes, which everything else
-// needs, and a stalled server makes it hold that lock for ever.
+// socket dials for the client library and keeps the connection, so that it can be cut
+// at any time. While the library writes, it holds a lock that everything else needs,
+// and a stalled server makes it hold that lock for ever.
 type socket struct {
 	ctx     context.Context
 	timeout time.Duration

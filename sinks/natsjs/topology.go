@@ -15,8 +15,8 @@ import (
 // createTimeout bounds the creation of a stream.
 const createTimeout = 5 * time.Second
 
-// createRoute adds two subjects to the configured stream: the topic's first token,
-// and that token followed by anything. It creates the stream if it is missing.
+// createRoute adds two subjects to the configured stream: the topic's first token, and
+// everything below that token. It creates the stream if it is missing.
 func (s *session) createRoute(ctx context.Context, topic string) error {
 	ctx, cancel := context.WithTimeout(ctx, createTimeout)
 	defer cancel()
@@ -33,7 +33,7 @@ func (s *session) createRoute(ctx context.Context, topic string) error {
 		})
 		switch {
 		case errors.Is(err, jetstream.ErrStreamNameAlreadyInUse):
-			return nil // another relay has just created it: the next publish shows
+			return nil // another relay has just created it: the next publish shows it
 		case err != nil:
 			return fmt.Errorf("create stream %q with subjects %q: %w", name, subjects, explainOverlap(err))
 		}

@@ -16,10 +16,10 @@ const (
 	headerKey         = "Outbox-Key"
 )
 
-// Limits that the server does not tell. Over the first one, max_control_line, it
-// closes the connection. (A lower value can be configured. Then a message with a long
-// topic would end each connection that it is sent on.) A stream refuses messages over
-// the second one.
+// Limits that the server does not tell. If a line is over the first one,
+// max_control_line, the server closes the connection. (If a lower value is configured,
+// a message with a long topic ends each connection that it is sent on.) A stream
+// refuses messages whose headers are over the second one.
 const (
 	maxControlLine = 4096
 	maxHeaderBytes = math.MaxUint16
@@ -27,8 +27,8 @@ const (
 
 // limits are what a message is measured against.
 type limits struct {
-	payload int64 // own limit for the payload; 0: none
-	message int64 // the server's for headers and payload; 0: not known yet
+	payload int64 // the configured limit for the payload; 0: none
+	message int64 // the server's limit for headers and payload; 0: not known yet
 	inbox   string
 }
 
@@ -66,7 +66,8 @@ var (
 	errLongTopic  = errors.New("is longer than the server's max_control_line allows")
 )
 
-// reservedTokens are first tokens that have a meaning for servers or clients.
+// reservedTokens are first tokens of a topic that have a meaning for servers or
+// clients.
 var reservedTokens = [...]string{"_INBOX", "_R_", "_GR_"}
 
 func checkTopic(topic, inbox string) error {
@@ -94,8 +95,7 @@ func checkTopic(topic, inbox string) error {
 	return nil
 }
 
-// fitsBatch returns whether a message of the topic can have the longer reply subject of a
-// batch.
+// fitsBatch returns whether the longer reply subject of a batch fits beside the topic.
 func fitsBatch(topic, inbox string) bool {
 	return len(topic)+1+len(inbox)+maxBatchReply+3+2*10 <= maxControlLine
 }
@@ -113,8 +113,9 @@ func checkTokens(subject string) error {
 				return errEmptyToken
 			}
 		case '*', '>':
-			// Within a token neither is a wildcard, but in the streams and permissions that
-			// are written for such a subject they are (ADR-6 forbids it).
+			// Within a token * and > are no wildcards (ADR-6 forbids them). But a
+			// stream or a permission that somebody writes for such a subject would have
+			// wildcards.
 			return errWildcard
 		case ' ', '\t', '\r', '\n':
 			return errSpace
@@ -157,7 +158,7 @@ func checkHeaders(m *relay.Message) error {
 	return nil
 }
 
-// trimmed returns whether the protocol would strip spaces off a header's value.
+// trimmed returns whether the protocol would strip spaces from a header's value.
 func trimmed(s string) bool {
 	return s != "" && (s[0] == ' ' || s[len(s)-1] == ' ')
 }

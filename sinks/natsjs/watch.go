@@ -58,7 +58,7 @@ func (s *session) watch(ctx context.Context) {
 	}
 }
 
-// began is when the time of a message began.
+// began returns when a message's time for an acknowledgement began.
 func (s *session) began(e *entry) time.Time { return e.deadline.Add(-s.options.AckTimeout) }
 
 // refuseLate refuses the messages that the judge finds late.
@@ -75,23 +75,23 @@ func (s *session) refuseLate(judge *link.Judge, now time.Time) {
 	}
 }
 
-// hasToAsk returns whether a message waits about which the broker has to be asked. A
-// question ends by itself, so none is given up here.
+// hasToAsk returns whether the broker has to be asked about a message that waits. It
+// ignores link.StepGiveUp, because a question has a deadline of its own.
 func (s *session) hasToAsk(judge *link.Judge, now time.Time) bool {
 	return s.pending.any(func(e *entry) bool { return e.phase == unanswered && judge.Next(s.began(e), now) == link.StepAsk })
 }
 
-// proof is what came of a question to the broker that was not a publish. The zero
-// value proves nothing.
+// proof is the result of a question to the broker that is not a publish. The zero value
+// proves nothing.
 type proof struct {
 	answered bool
 	err      error
 }
 
-// prove asks JetStream something, or makes a round trip to the server if the user
-// may not ask. An error is an answer too. If there is no answer, a slow stream cannot
-// be told from a dead broker, and the connection is given up, unless messages are
-// acknowledged meanwhile.
+// prove asks JetStream something, or makes a round trip to the server if the user may
+// not ask. An error is an answer too. Without an answer nobody can tell a slow stream
+// from a dead broker. Then the connection is given up, unless messages are acknowledged
+// meanwhile.
 func (s *session) prove(ctx context.Context) proof {
 	acked := s.pending.lastAcknowledged()
 	_, err := ask(ctx, s, askAccount, s.js.AccountInfo)
@@ -107,17 +107,17 @@ func (s *session) prove(ctx context.Context) proof {
 	return proof{err: fmt.Errorf("messages wait for acknowledgements and JetStream does not answer: %w", err)}
 }
 
-// isAnswer returns whether JetStream itself has refused a question. (That it is not
-// enabled is also what the library says where nobody answers.)
+// isAnswer returns whether JetStream itself has refused a question. ("Not enabled" does
+// not count: the library says that too if nobody answers.)
 func isAnswer(err error) bool {
 	var api *jetstream.APIError
 	return errors.As(err, &api) && !errors.Is(err, jetstream.ErrJetStreamNotEnabled)
 }
 
-// repeat publishes messages again that a stream did not take for now, and once those
-// that have waited for half of their time. While a stream changes its leader it takes
-// no messages for a moment, and acknowledgements get lost. Neither is the message's
-// fault.
+// repeat publishes messages again that a stream did not take for now. It also publishes
+// those once more that have waited for half of their time. While a stream changes its
+// leader, it takes no messages for a moment, and acknowledgements get lost. Neither is
+// the message's fault.
 func (s *session) repeat(now time.Time) {
 	half := now.Add(s.options.AckTimeout / 2)
 	for _, e := range s.pending.takeIf(func(e *entry, _ uint64) bool {
@@ -133,8 +133,9 @@ func (s *session) repeat(now time.Time) {
 	}
 }
 
-// settleUndecided settles the messages that no stream took and about which the
-// look-up said nothing, by what became of other messages.
+// settleUndecided settles messages that no stream took, and for which the look-up gave
+// no reason: they are refused if a later message was acknowledged, and unavailable if
+// none was in time.
 func (s *session) settleUndecided(now time.Time) {
 	for _, e := range s.pending.takeIf(func(e *entry, acked uint64) bool {
 		return e.phase == undecided && e.first < acked
