@@ -44,6 +44,10 @@ var forbidden = map[string][]string{
 	"truncate of a savepoint's":      {"SAVEPOINT a", insert, "RELEASE a", "TRUNCATE outbox RESTART IDENTITY"},
 	"truncate after a mark":          {insert, "UPDATE outbox SET sent_at = now()", "TRUNCATE outbox"},
 	"truncate, insert, truncate":     {"TRUNCATE outbox", insert, "TRUNCATE outbox CASCADE"},
+	"death before the insert":        {insert, "UPDATE outbox SET dead_at = now() - interval '1 hour'"},
+	"death in the past, of a saved":  {"SAVEPOINT a", insert, "RELEASE a", "UPDATE outbox SET dead_at = '-infinity', last_error = 'x'"},
+	"death moved to the past":        {insert, "UPDATE outbox SET dead_at = now()", "UPDATE outbox SET dead_at = dead_at - interval '1 s'"},
+	"death by on conflict":           {"INSERT INTO outbox (id, topic, payload) VALUES (7, 't', '1')", "INSERT INTO outbox (id, topic, payload) VALUES (7, 't', '2') ON CONFLICT (id) DO UPDATE SET dead_at = '2020-01-01'"},
 	"in a repeatable read":           {"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "SAVEPOINT a", insert, "RELEASE a", "DELETE FROM outbox"},
 }
 

@@ -2,8 +2,13 @@
 -- it stands by "outbox-relay migrate".
 --
 -- One transaction, for PostgreSQL 14 and later. It may be run again at any time:
--- it adds what is missing, and never drops or retypes anything. Where a tool runs
--- each migration in a transaction of its own, leave out BEGIN and COMMIT.
+-- it adds what is missing, and never drops or retypes anything that is of use. Where a
+-- tool runs each migration in a transaction of its own, leave out BEGIN and COMMIT.
+--
+-- Nothing here takes longer where there are many rows. Indexes are built here only while
+-- the table is small. Later "outbox-relay migrate" builds what is missing after this
+-- transaction, beside the application's writes; "outbox-relay schema --indexes" prints
+-- the statements for that, which must run outside of any transaction.
 BEGIN;
 
 SET LOCAL client_encoding = 'UTF8';
@@ -98,6 +103,7 @@ DECLARE
   tab    oid := to_regclass({{table_text}});
   kind   "char" := (SELECT relkind FROM pg_class WHERE oid = tab);
   faults text;
+  counted boolean; -- there is a column attempts
 BEGIN
   IF kind NOT IN ('r', 'p') THEN
     RAISE EXCEPTION '% is not a table', {{table_text}}
@@ -146,6 +152,8 @@ BEGIN
   IF (SELECT count(*) FROM pg_attribute WHERE attrelid = tab AND NOT attisdropped AND attname IN (
       'key', 'content_type', 'headers', 'created_at', 'available_at', 'sent_at', 'attempts',
       'first_attempt_at', 'last_error', 'error_type', 'dead_at', 'dead_letter_at')) < 12 THEN
+    {{lock_out_vacuum}}
+    counted := EXISTS (SELECT FROM pg_attribute WHERE attrelid = tab AND attname = 'attempts' AND NOT attisdropped);
     ALTER TABLE {{table}}
       ADD COLUMN IF NOT EXISTS key              text,
       ADD COLUMN IF NOT EXISTS content_type     text        NOT NULL DEFAULT 'application/json',
@@ -153,12 +161,20 @@ BEGIN
       ADD COLUMN IF NOT EXISTS created_at       timestamptz NOT NULL DEFAULT now(),
       ADD COLUMN IF NOT EXISTS available_at     timestamptz,
       ADD COLUMN IF NOT EXISTS sent_at          timestamptz,
-      ADD COLUMN IF NOT EXISTS attempts         integer     NOT NULL DEFAULT 0 CHECK (attempts >= 0),
+      ADD COLUMN IF NOT EXISTS attempts         integer     NOT NULL DEFAULT 0,
       ADD COLUMN IF NOT EXISTS first_attempt_at timestamptz,
       ADD COLUMN IF NOT EXISTS last_error       text,
       ADD COLUMN IF NOT EXISTS error_type       text,
       ADD COLUMN IF NOT EXISTS dead_at          timestamptz,
       ADD COLUMN IF NOT EXISTS dead_letter_at   timestamptz;
+    IF NOT counted THEN
+      -- All rows have the default: to look at each of them would take its time under the
+      -- lock. A large table's constraint stays NOT VALID, which is as good for new rows.
+      ALTER TABLE {{table}} ADD CONSTRAINT {{attempts_check}} CHECK (attempts >= 0) NOT VALID;
+      IF {{is_small}} THEN
+        ALTER TABLE {{table}} VALIDATE CONSTRAINT {{attempts_check}};
+      END IF;
+    END IF;
     RAISE NOTICE 'added the missing columns to %', {{table_text}};
   END IF;
 END $outbox$;
@@ -187,36 +203,92 @@ END $outbox$;
 -- alone, 7.6 us a due row, 8.1 us a scheduled one.
 DO $outbox$
 DECLARE
-  present name[] := ARRAY(SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-    WHERE i.indrelid = to_regclass({{table_text}}));
+  tab   oid := to_regclass({{table_text}});
+  small boolean := {{is_small}};
+  want  record;
+  rest  text;
 BEGIN
-  -- Due now, or refused before: for passes, in id order. They see also the rows that
-  -- wait for a retry, because these hold back the later rows of their key.
-  IF {{due_index_name}} <> ALL (present) THEN
-    CREATE INDEX {{due_index}} ON {{table}} ({{due_columns}})
-      WHERE {{due_rows}};
-    RAISE NOTICE 'created index %', {{due_index_name}};
-  END IF;
-  -- Scheduled by the application and never tried: they cost a pass nothing until
-  -- their time has come.
-  IF {{scheduled_index_name}} <> ALL (present) THEN
-    CREATE INDEX {{scheduled_index}} ON {{table}} ({{scheduled_columns}})
-      WHERE {{scheduled_rows}};
-    RAISE NOTICE 'created index %', {{scheduled_index_name}};
-  END IF;
-  -- Dead letters.
-  IF {{dead_index_name}} <> ALL (present) THEN
-    CREATE INDEX {{dead_index}} ON {{table}} ({{dead_columns}})
-      WHERE {{dead_rows}};
-    RAISE NOTICE 'created index %', {{dead_index_name}};
-  END IF;
-  -- Dead letters by their key, for OUTBOX_DEAD_POLICY=block: what is behind one waits. By
-  -- a hash, because a key may be longer than an index takes.
-  IF {{dead_key_index_name}} <> ALL (present) THEN
-    CREATE INDEX {{dead_key_index}} ON {{table}} ({{dead_key_columns}})
-      WHERE {{dead_key_rows}};
-    RAISE NOTICE 'created index %', {{dead_key_index_name}};
-  END IF;
+  FOR want IN
+    SELECT * FROM (VALUES
+      -- Due now, or refused before: for passes, in id order. They see also the rows that
+      -- wait for a retry, because these hold back the later rows of their key.
+      ({{due_index_name}}, {{due_columns}}, {{due_rows}}),
+      -- Scheduled by the application and never tried: they cost a pass nothing until
+      -- their time has come.
+      ({{scheduled_index_name}}, {{scheduled_columns}}, {{scheduled_rows}}),
+      -- Dead letters.
+      ({{dead_index_name}}, {{dead_columns}}, {{dead_rows}}),
+      -- Dead letters by their key, for OUTBOX_DEAD_POLICY=block: what is behind one waits. By
+      -- a hash, because a key may be longer than an index takes.
+      ({{dead_key_index_name}}, {{dead_key_columns}}, {{dead_key_rows}})
+    ) AS indexes (name, columns, rows)
+  LOOP
+    -- What is left of a build that was interrupted costs each INSERT, and serves no query. A
+    -- build that goes on has this lock, for as long as it takes; it is not waited for,
+    -- because it may itself wait for the snapshot of this transaction.
+    FOR rest IN
+      SELECT format('%I.%I', n.nspname, c.relname)
+      FROM (SELECT tab UNION SELECT relid FROM pg_partition_tree(tab)) AS parts (relid)
+        JOIN pg_index i ON i.indrelid = parts.relid JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE NOT i.indisvalid AND c.relkind = 'i' AND NOT c.relispartition AND (i.indrelid = tab AND c.relname = want.name
+        OR i.indrelid <> tab AND pg_get_expr(i.indpred, i.indrelid) = (SELECT pg_get_expr(r.indpred, tab)
+          FROM pg_index r JOIN pg_class root ON root.oid = r.indexrelid WHERE r.indrelid = tab AND root.relname = want.name))
+    LOOP
+      BEGIN
+        LOCK TABLE {{table}} IN SHARE UPDATE EXCLUSIVE MODE NOWAIT;
+      EXCEPTION WHEN lock_not_available THEN
+        CONTINUE;
+      END;
+      IF NOT (SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(rest)) THEN
+        EXECUTE format('DROP INDEX %s', rest);
+        RAISE NOTICE 'dropped index %, which was not built to its end', rest;
+      END IF;
+    END LOOP;
+
+    CONTINUE WHEN EXISTS (
+      SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = tab AND c.relname = want.name);
+    IF small THEN
+      {{lock_out_vacuum}}
+      EXECUTE format('CREATE INDEX %I ON %s (%s) WHERE %s', want.name, {{table_text}}, want.columns, want.rows);
+      RAISE NOTICE 'created index %', want.name;
+    ELSE
+      RAISE NOTICE 'index % is not built in this transaction, because the table has many rows', want.name
+        USING HINT = 'Run outbox-relay migrate, or outside of a transaction what outbox-relay schema --indexes prints.';
+    END IF;
+  END LOOP;
+END $outbox$;
+
+-- Functions that are there already. Whoever owns one may put anything into it, and it runs
+-- with the rights of whoever writes to the table. So they belong to a role that has the
+-- table owner's rights anyway, and have none but their caller's.
+DO $outbox$
+DECLARE
+  f record;
+BEGIN
+  FOR f IN
+    SELECT p.oid::regprocedure::text AS call, p.proowner, pg_get_userbyid(p.proowner) AS owner, pg_get_userbyid(c.relowner) AS table_owner,
+      pg_has_role(p.proowner, c.relowner, 'MEMBER') AS trusted,
+      p.prosecdef OR p.proconfig IS DISTINCT FROM '{"search_path=pg_catalog, pg_temp"}' AS changed
+    FROM unnest(ARRAY[{{guard_call}}, {{replay_call}}, {{discard_call}}]) AS calls (call)
+      JOIN pg_proc p ON p.oid = to_regprocedure(calls.call), pg_class c
+    -- Another function of that name is no business of ours, and an error below.
+    WHERE p.prosrc LIKE '%outbox-relay:%' AND c.oid = to_regclass({{table_text}})
+  LOOP
+    IF NOT f.trusted AND NOT pg_has_role(f.proowner, 'USAGE') THEN
+      RAISE EXCEPTION 'the function % belongs to %, who could make it do anything', f.call, quote_ident(f.owner)
+        USING ERRCODE = 'insufficient_privilege', HINT = format(
+          'As a superuser run: ALTER FUNCTION %s OWNER TO %I', f.call, f.table_owner);
+    END IF;
+    IF NOT f.trusted THEN
+      EXECUTE format('ALTER FUNCTION %s OWNER TO %I', f.call, f.table_owner);
+      RAISE NOTICE 'took function % from %', f.call, quote_ident(f.owner);
+    END IF;
+    IF f.changed THEN
+      EXECUTE format('ALTER FUNCTION %s SECURITY INVOKER RESET ALL', f.call);
+      EXECUTE format('ALTER FUNCTION %s SET search_path = pg_catalog, pg_temp', f.call);
+      RAISE NOTICE 'function % has the rights of its caller, and no settings but its own, again', f.call;
+    END IF;
+  END LOOP;
 END $outbox$;
 
 -- The guard. The relay may take a row from the write-ahead log, as it was
@@ -297,6 +369,9 @@ BEGIN
       {{guard_call}}, body);
     RAISE NOTICE 'wrote function %', {{guard_call}};
   END IF;
+  IF (SELECT count(*) FROM pg_trigger WHERE tgrelid = tab AND tgname IN ({{guard_name}}, {{dead_guard_name}}, {{truncate_guard_name}})) < 3 THEN
+    {{lock_out_vacuum}}
+  END IF;
   IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = tab AND tgname = {{guard_name}}) THEN
     -- What the relay writes (sent_at, attempts, last_error, dead_at) is not in the
     -- list, so that marks never come here. age() is the cheap half of the test: the
@@ -305,6 +380,14 @@ BEGIN
       BEFORE DELETE OR UPDATE OF id, message_id, topic, key, payload, content_type, headers, created_at, available_at
       ON {{table}} FOR EACH ROW WHEN (age(OLD.xmin) <= 0) EXECUTE FUNCTION {{guard_function}}();
     RAISE NOTICE 'created trigger %', {{guard_name}};
+  END IF;
+  IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = tab AND tgname = {{dead_guard_name}}) THEN
+    -- The guard lets a dead row be changed twice, if it had died before. So a transaction
+    -- does not say that of a row of its own. Marks write dead_at too: they set it to NULL.
+    CREATE TRIGGER {{dead_guard}} BEFORE UPDATE OF dead_at ON {{table}} FOR EACH ROW
+      WHEN (NEW.dead_at < transaction_timestamp() AND OLD.dead_at IS DISTINCT FROM NEW.dead_at AND age(OLD.xmin) <= 0)
+      EXECUTE FUNCTION {{guard_function}}();
+    RAISE NOTICE 'created trigger %', {{dead_guard_name}};
   END IF;
   IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = tab AND tgname = {{truncate_guard_name}}) THEN
     CREATE TRIGGER {{truncate_guard}} BEFORE TRUNCATE ON {{table}} FOR EACH STATEMENT EXECUTE FUNCTION {{guard_function}}();
@@ -326,9 +409,9 @@ BEGIN
   FOR f IN
     SELECT * FROM (VALUES
       ({{replay_call}}, 'replays dead rows: the relay sends them again, each under its message_id. Returns how many it has changed.',
-        'UPDATE %s SET dead_at = NULL, available_at = NULL, attempts = 0, first_attempt_at = NULL WHERE {{dead_rows}} AND id = ANY (ids)'),
+        'UPDATE %s SET dead_at = NULL, available_at = NULL, attempts = 0, first_attempt_at = NULL WHERE {{dead_condition}} AND id = ANY (ids)'),
       ({{discard_call}}, 'deletes dead rows for good. Returns how many it has deleted.',
-        'DELETE FROM %s WHERE {{dead_rows}} AND id = ANY (ids)')
+        'DELETE FROM %s WHERE {{dead_condition}} AND id = ANY (ids)')
     ) AS functions (call, purpose, statement)
   LOOP
     -- The relay is told at the commit. It looks at what the table says, and nothing else.
@@ -373,8 +456,9 @@ END $outbox$;
 -- is made later gets them when this is run again.
 DO $outbox$
 DECLARE
-  tab  oid := to_regclass({{table_text}});
-  part record;
+  tab    oid := to_regclass({{table_text}});
+  part   record;
+  locked boolean := false;
 BEGIN
   FOR part IN
   SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS name,
@@ -397,6 +481,10 @@ BEGIN
     SELECT FROM unnest(c.reloptions) AS o WHERE split_part(o, '=', 1) = want.name)
   GROUP BY c.oid, n.nspname, c.relname
   LOOP
+    IF NOT locked THEN
+      {{lock_out_vacuum}}
+      locked := true;
+    END IF;
     EXECUTE format('ALTER TABLE %s SET (%s)', part.name, part.missing);
     RAISE NOTICE 'set storage parameters of %', CASE WHEN part.oid = tab THEN {{table_text}} ELSE part.name END;
   END LOOP;
@@ -418,6 +506,7 @@ BEGIN
         USING ERRCODE = 'insufficient_privilege', HINT = format(
           'As its owner or a superuser run: GRANT CREATE ON DATABASE %I TO %I', current_database(), current_user);
     END IF;
+    {{lock_out_vacuum}}
     CREATE PUBLICATION {{publication}} FOR TABLE {{table}}
       WITH (publish = 'insert', publish_via_partition_root = true);
     RAISE NOTICE 'created publication %', {{publication_text}};
@@ -431,6 +520,7 @@ BEGIN
       USING HINT = format('Run: ALTER PUBLICATION %I SET (publish_via_partition_root = true), and then this again.', {{publication_name}});
   ELSIF NOT EXISTS (SELECT FROM pg_publication_tables WHERE pubname = pub.pubname
       AND schemaname = {{schema_name}} AND tablename = {{table_name}}) THEN
+    {{lock_out_vacuum}}
     ALTER PUBLICATION {{publication}} ADD TABLE {{table}};
     RAISE NOTICE 'added % to publication %', {{table_text}}, {{publication_text}};
   END IF;

@@ -15,7 +15,7 @@ import (
 //
 // conn must not be in a transaction, and stays the caller's.
 func GrantRole(ctx context.Context, conn *pgx.Conn, o RoleOptions, password string) error {
-	if err := runScript(ctx, conn, RoleSQL(o), o.Table); err != nil {
+	if err := runScript(ctx, conn, RoleSQL(o), o.Table, 0); err != nil {
 		return fmt.Errorf("grant role %s: %w", displayIdentifier(o.Role), err)
 	}
 	if password == "" {

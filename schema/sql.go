@@ -5,8 +5,10 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"fmt"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/outbox-relay/outbox-relay/schema/sqltext"
@@ -18,7 +20,10 @@ var outboxSQL string
 //go:embed role.sql
 var roleSQL string
 
-//go:embed blockers.sql
+//go:embed indexes.sql
+var indexesSQL string
+
+//go:embed lookup/*.sql
 var lookUps embed.FS
 
 // dollarTag opens and closes the blocks of the SQL files.
@@ -36,6 +41,12 @@ type Options struct {
 	// Publication is the real name, unquoted, of the publication that gets the
 	// table; it is made if missing. Empty: [DefaultPublication].
 	Publication string
+	// Patience is how long [Migrate] tries for a lock that others hold. Zero: until its
+	// context ends.
+	Patience time.Duration
+	// Tell is told by [Migrate] what takes long: which index it builds, how far it is,
+	// and for whom it waits. Nil: nobody is.
+	Tell func(message string)
 }
 
 // RoleOptions say what the relay's role may do.
@@ -47,8 +58,9 @@ type RoleOptions struct {
 	Delete bool
 }
 
-// SQL returns the whole migration as a script for psql or a migration tool:
-// what [Migrate] runs, its BEGIN and COMMIT included.
+// SQL returns the migration as a script for psql or a migration tool: what [Migrate] runs
+// first, its BEGIN and COMMIT included. For a table that is large already [IndexSQL] is the
+// rest.
 func SQL(o Options) string {
 	payload, expected := o.PayloadType, "{"+string(o.PayloadType)+"}"
 	if payload == "" {
@@ -63,17 +75,54 @@ func SQL(o Options) string {
 	}
 	values["replay_call"] = sqltext.Literal(o.Table.ReplayFunction() + "(bigint[])")
 	values["discard_call"] = sqltext.Literal(o.Table.DiscardFunction() + "(bigint[])")
+	values["is_small"], values["lock_out_vacuum"] = isSmall(o.Table), lockOutVacuum(o.Table)
+	values["dead_condition"] = Dead
 	values["wake_channel"] = sqltext.Literal(o.Table.WakeChannel())
 	addTable(values, o.Table)
 	addName(values, "publication", cmp.Or(o.Publication, DefaultPublication))
 	addName(values, "guard", o.Table.Guard())
+	addName(values, "dead_guard", o.Table.DeadGuard())
 	addName(values, "truncate_guard", o.Table.TruncateGuard())
+	addName(values, "attempts_check", o.Table.derive("attempts_check"))
 	for i, kind := range []string{"due", "scheduled", "dead", "dead_key"} {
 		index := o.Table.Indexes()[i]
 		addName(values, kind+"_index", index.Name)
-		values[kind+"_columns"], values[kind+"_rows"] = index.Columns, index.Rows
+		values[kind+"_columns"], values[kind+"_rows"] = sqltext.Literal(index.Columns), sqltext.Literal(index.Rows)
 	}
 	return expand(outboxSQL, values)
+}
+
+// IndexSQL returns the statements that build the indexes of a table which is not divided
+// into partitions, beside the application's writes. None of them may run in a transaction.
+func IndexSQL(t Table) string {
+	script := expand(indexesSQL, map[string]string{"table": t.Quoted()})
+	for _, index := range t.Indexes() {
+		script += index.create("CONCURRENTLY IF NOT EXISTS", t.Quoted()) + ";\n"
+	}
+	return script
+}
+
+// smallBytes is the size of a table whose indexes are built in the migration's transaction:
+// some thousand rows, and a moment.
+const smallBytes = 8 << 20
+
+// isSmall is SQL that says whether the table is.
+func isSmall(t Table) string {
+	return fmt.Sprintf(`(SELECT coalesce(sum(pg_relation_size(relid)), 0) < %d
+      FROM (SELECT to_regclass(%[2]s) UNION SELECT relid FROM pg_partition_tree(%[2]s)) AS parts (relid))`,
+		smallBytes, sqltext.Literal(t.Quoted()))
+}
+
+// lockOutVacuum comes before whatever needs a lock. Autovacuum has one that is in its way,
+// for as long as a large table takes, and gives it up only to who has waited for
+// deadlock_timeout; by then the application would have waited as long. To wait for this lock
+// keeps no statement of the application waiting, and once it is there no vacuum begins. Twice
+// deadlock_timeout would be too long: a CREATE INDEX CONCURRENTLY, which waits for this
+// transaction, would be taken for the victim of a deadlock.
+func lockOutVacuum(t Table) string {
+	return `PERFORM set_config('lock_timeout', (setting::integer * 3 / 2)::text, true) FROM pg_settings WHERE name = 'deadlock_timeout';
+    LOCK TABLE ` + t.Quoted() + ` IN SHARE UPDATE EXCLUSIVE MODE;
+    SET LOCAL lock_timeout = '500ms';`
 }
 
 // RoleSQL returns the script that makes the relay's role and grants it what it
@@ -87,6 +136,10 @@ func RoleSQL(o RoleOptions) string {
 
 // Guard is the name of the trigger that the migration puts on the table.
 func (t Table) Guard() string { return t.derive("guard") }
+
+// DeadGuard is the name of the trigger that keeps a row from being declared dead in the
+// past by the transaction that inserted it.
+func (t Table) DeadGuard() string { return t.derive("dead_guard") }
 
 // TruncateGuard is the name of the trigger that guards against TRUNCATE.
 func (t Table) TruncateGuard() string { return t.derive("truncate_guard") }
@@ -123,7 +176,7 @@ const (
 	// statement that asks for a key is never answered from the index of those.
 	DeadOfKeys = `CASE WHEN ` + Dead + ` THEN key IS NOT NULL ELSE false END`
 	// KeyHash is what the index of dead rows has of a key.
-	KeyHash = `hashtextextended(key COLLATE "C", 0)`
+	KeyHash = `pg_catalog.hashtextextended(key COLLATE pg_catalog."C", 0)`
 )
 
 // Index is a partial index of the migration.
@@ -131,6 +184,14 @@ type Index struct {
 	Name    string // unquoted
 	Columns string // a list, as SQL
 	Rows    string // the condition of the rows that it holds, as SQL
+}
+
+// create is the statement that builds it; on is the quoted table, with ONLY or without.
+func (i Index) create(how, on string) string {
+	if how != "" {
+		how += " "
+	}
+	return fmt.Sprintf("CREATE INDEX %s%s ON %s (%s) WHERE %s", how, sqltext.Identifier(i.Name), on, i.Columns, i.Rows)
 }
 
 // Indexes are the migration's partial indexes: of the due rows, of the scheduled

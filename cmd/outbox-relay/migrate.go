@@ -18,8 +18,13 @@ import (
 )
 
 const migrateHelp = `Makes the outbox table (OUTBOX_TABLE) and the publication (OUTBOX_PUBLICATION) in
-the database OUTBOX_DATABASE_URL, or adds what they lack: in one transaction, at
-any time, also beside a running relay and application. It drops nothing.
+the database OUTBOX_DATABASE_URL, or adds what they lack: at any time, also beside a
+running relay and application. It drops nothing.
+
+All but new indexes of a table with many rows is done in one transaction, which waits
+for no lock for long. Those indexes are built afterwards, while the application goes
+on. That may take as long as there are rows, and as other transactions are open; it can
+be interrupted and run again.
 
 It needs a role that may create them; no superuser.`
 
@@ -31,16 +36,14 @@ func newMigrateCommand(env []string) *cobra.Command {
 	}
 	flags := addTableFlags(cmd)
 	asJSON := cmd.Flags().Bool("json", false, "print JSON")
-	timeout := addTimeout(cmd, time.Minute, "give up after this long; waiting for locks of other sessions counts")
+	timeout := addTimeout(cmd, time.Minute, "give up waiting for locks of other sessions after this long; building indexes has no limit")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := loadConfig(cmd, config.LoadMigration, env)
 		if err != nil {
 			return err
 		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), *timeout)
-		defer cancel()
 		told := &migrationTold{stdout: cmd.OutOrStdout(), stderr: cmd.ErrOrStderr(), asJSON: *asJSON}
-		if err := migrate(ctx, c, flags, told); err != nil {
+		if err := migrate(cmd.Context(), c, flags, *timeout, told); err != nil {
 			fmt.Fprintln(cmd.ErrOrStderr(), "outbox-relay:", lines(err))
 			return failed
 		}
@@ -49,7 +52,7 @@ func newMigrateCommand(env []string) *cobra.Command {
 	return cmd
 }
 
-func migrate(ctx context.Context, c config.Config, flags *tableFlags, told *migrationTold) error {
+func migrate(ctx context.Context, c config.Config, flags *tableFlags, patience time.Duration, told *migrationTold) error {
 	session, err := postgres.ParseURL(c.DatabaseURL.Reveal())
 	if err != nil {
 		return err
@@ -57,7 +60,9 @@ func migrate(ctx context.Context, c config.Config, flags *tableFlags, told *migr
 	session.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { told.notice(n) }
 	session.RuntimeParams["application_name"] = "outbox-relay migrate"
 	session.RuntimeParams["client_encoding"] = "UTF8"
-	conn, err := pgx.ConnectConfig(ctx, session)
+	soon, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(soon, session)
 	if err != nil {
 		return fmt.Errorf("connect to OUTBOX_DATABASE_URL: %w", err)
 	}
@@ -70,12 +75,16 @@ func migrate(ctx context.Context, c config.Config, flags *tableFlags, told *migr
 		return fmt.Errorf("set session parameters: %w", err)
 	}
 
-	if err := schema.Migrate(ctx, conn, flags.options(c)); err != nil {
+	options := flags.options(c)
+	options.Patience, options.Tell = patience, told.progress
+	if err := schema.Migrate(ctx, conn, options); err != nil {
 		return err
 	}
 	if flags.role.name == "" {
 		return nil
 	}
+	ctx, cancel = context.WithTimeout(ctx, patience)
+	defer cancel()
 	return schema.GrantRole(ctx, conn, flags.roleOptions(c), "")
 }
 
@@ -116,6 +125,15 @@ func (t *migrationTold) notice(n *pgconn.Notice) {
 	default:
 		fmt.Fprintln(t.stdout, message)
 	}
+}
+
+// progress takes what takes long. It is no part of the JSON.
+func (t *migrationTold) progress(message string) {
+	to := t.stdout
+	if t.asJSON {
+		to = t.stderr
+	}
+	fmt.Fprintln(to, relay.OneLine(message))
 }
 
 func (t *migrationTold) upToDate(table string) error {

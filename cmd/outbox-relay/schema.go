@@ -13,6 +13,10 @@ import (
 const schemaHelp = `Prints the SQL that "outbox-relay migrate" runs, for the application's own
 migration tool. It reads OUTBOX_TABLE and OUTBOX_PUBLICATION, and needs no database.
 
+Where the table has many rows already, that SQL builds no new indexes: "outbox-relay
+schema --indexes" prints the statements for them, which must run outside of any
+transaction.
+
 With --inbox it prints another table instead, for the database of a consumer: the ids of
 the messages that it has processed, by which it knows a copy.`
 
@@ -22,6 +26,7 @@ func newSchemaCommand(env []string) *cobra.Command {
 		Args: noArguments, ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	flags := addTableFlags(cmd)
+	indexes := cmd.Flags().Bool("indexes", false, "print only the statements that build the indexes of a table with many rows")
 	inbox := addInboxFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := inbox.check(cmd); err != nil {
@@ -33,6 +38,10 @@ func newSchemaCommand(env []string) *cobra.Command {
 		}
 		c, err := loadConfig(cmd, config.LoadNames, env)
 		if err != nil {
+			return err
+		}
+		if *indexes {
+			_, err = io.WriteString(cmd.OutOrStdout(), schema.IndexSQL(c.Table))
 			return err
 		}
 		script := schema.SQL(flags.options(c))
@@ -64,7 +73,7 @@ func (f *inboxFlags) check(cmd *cobra.Command) error {
 	if !f.wanted && cmd.Flags().Changed("name") {
 		return fmt.Errorf("--name is for --inbox; OUTBOX_TABLE names the outbox table")
 	}
-	for _, other := range []string{"payload-type", "role"} {
+	for _, other := range []string{"payload-type", "role", "indexes"} {
 		if f.wanted && cmd.Flags().Changed(other) {
 			return fmt.Errorf("--%s is for the outbox table, and --inbox prints another one: leave one of them out", other)
 		}

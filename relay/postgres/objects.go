@@ -62,11 +62,9 @@ func (s *session) examineIndexes(ctx context.Context, t tableFacts) (relay.Check
 		case !is && divided:
 			missing = true
 			found = append(found, sqltext.Identifier(name)+" is missing on some partitions")
-			fixes = append(fixes, fmt.Sprintf("DROP INDEX %s.%s;  -- it is built again, on all partitions",
-				sqltext.Identifier(s.table.Schema), sqltext.Identifier(name)))
 		case !is:
+			missing = true
 			found = append(found, sqltext.Identifier(name)+" is not valid")
-			fixes = append(fixes, fmt.Sprintf("REINDEX INDEX %s.%s;", sqltext.Identifier(s.table.Schema), sqltext.Identifier(name)))
 		}
 	}
 	if missing {
@@ -100,7 +98,7 @@ func (s *session) indexes(ctx context.Context, t tableFacts) ([]indexFacts, erro
 func (s *session) examineGuard(ctx context.Context, t tableFacts) (relay.Check, error) {
 	check := relay.Check{Name: checkGuard, Found: "present"}
 	var found, fixes []string
-	for _, guard := range []string{s.table.Guard(), s.table.TruncateGuard()} {
+	for _, guard := range []string{s.table.Guard(), s.table.DeadGuard(), s.table.TruncateGuard()} {
 		trigger, err := sqltext.One[struct{ Enabled bool }](ctx, sqltext.On(s.conn), triggerStatement, sqltext.Args{"table": t.OID, "trigger": guard})
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):

@@ -1,7 +1,5 @@
 -- Which sessions hold locks on the table, the oldest transaction first, in words.
-SELECT format('%s (%s, in a transaction for %s s)', coalesce('session ' || a.pid, 'a prepared transaction'),
-	coalesce(nullif(a.application_name, ''), 'no application_name'),
-	coalesce(extract(epoch FROM now() - min(a.xact_start))::bigint, 0)) AS session
+SELECT {{template "session"}} AS session
 FROM pg_locks AS l LEFT JOIN pg_stat_activity AS a USING (pid)
 WHERE l.granted AND l.relation = to_regclass(@table)
 	AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())

@@ -1,0 +1,9 @@
+-- The indexes of the outbox table, for one that has many rows already. Printed by
+-- "outbox-relay schema --indexes", after "outbox-relay schema".
+--
+-- Each statement is built beside the application's writes, and must run outside of any
+-- transaction: have your migration tool run this file without one. It waits for all
+-- transactions that are older than it. If one was interrupted, run the first script again,
+-- which drops what is left of it, and then this one.
+--
+-- For a table that is divided into partitions run "outbox-relay migrate" instead.
