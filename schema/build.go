@@ -188,10 +188,10 @@ func (b *builder) interrupt(done <-chan error) {
 	defer cancel()
 	_ = b.conn.PgConn().CancelRequest(ctx)
 	select {
-	case <-done:
+	case _ = <-done: // whatever it says, it has ended
 	case <-ctx.Done(): // nobody answers
 		_ = b.conn.PgConn().Conn().Close()
-		<-done
+		_ = <-done
 	}
 }
 

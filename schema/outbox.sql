@@ -274,8 +274,9 @@ BEGIN
     -- Another function of that name is no business of ours, and an error below.
     WHERE p.prosrc LIKE '%outbox-relay:%' AND c.oid = to_regclass({{table_text}})
   LOOP
-    IF NOT f.trusted AND NOT pg_has_role(f.proowner, 'USAGE') THEN
-      RAISE EXCEPTION 'the function % belongs to %, who could make it do anything', f.call, quote_ident(f.owner)
+    IF NOT (f.trusted AND NOT f.changed OR pg_has_role(f.proowner, 'USAGE')) THEN
+      RAISE EXCEPTION 'the function % %', f.call, format(CASE WHEN f.trusted THEN 'is out of date and belongs to %I: %I may not change it'
+          ELSE 'belongs to %I, who could make it do anything' END, f.owner, current_user)
         USING ERRCODE = 'insufficient_privilege', HINT = format(
           'As a superuser run: ALTER FUNCTION %s OWNER TO %I', f.call, f.table_owner);
     END IF;

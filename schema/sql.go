@@ -95,11 +95,12 @@ func SQL(o Options) string {
 // IndexSQL returns the statements that build the indexes of a table which is not divided
 // into partitions, beside the application's writes. None of them may run in a transaction.
 func IndexSQL(t Table) string {
-	script := expand(indexesSQL, map[string]string{"table": t.Quoted()})
+	var script strings.Builder
+	script.WriteString(indexesSQL)
 	for _, index := range t.Indexes() {
-		script += index.create("CONCURRENTLY IF NOT EXISTS", t.Quoted()) + ";\n"
+		fmt.Fprintf(&script, "%s;\n", index.create("CONCURRENTLY IF NOT EXISTS", t.Quoted()))
 	}
-	return script
+	return script.String()
 }
 
 // smallBytes is the size of a table whose indexes are built in the migration's transaction:

@@ -85,3 +85,11 @@ func TestTableCommandsRefuseWrongUsage(t *testing.T) {
 		}
 	}
 }
+
+func TestSchemaPrintsTheIndexesOfALargeTable(t *testing.T) {
+	got := do(t, []string{`OUTBOX_TABLE="Shop".outbox`}, "schema", "--indexes")
+	if got.status != 0 || got.stdout != schema.IndexSQL(schema.Table{Schema: "Shop", Name: "outbox"}) ||
+		!strings.Contains(got.stdout, "\nCREATE INDEX CONCURRENTLY IF NOT EXISTS \"outbox_due_idx\" ON \"Shop\".\"outbox\" (id) WHERE ") {
+		t.Errorf("%+v", got)
+	}
+}
