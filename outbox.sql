@@ -367,6 +367,50 @@ $function$, format(f.statement, '"public"."outbox"'), 'outbox_relay_wake_f042d75
   END LOOP;
 END $outbox$;
 
+-- For one-liners in the transaction that they tell of:
+-- SELECT outbox_send('orders.created', '{"total": 9.90}', key => '42'). It returns the
+-- message_id. It runs with the caller's rights, who needs INSERT on the table as for the
+-- statement in it, and nothing else: so, unlike the functions above, everyone may call it.
+DO $outbox$
+DECLARE
+  kind text := (SELECT format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = to_regclass('"public"."outbox"') AND attname = 'payload');
+  call text := '"public"."outbox_send"' || '(text, ' || kind || ', text, jsonb, timestamptz)';
+  old  text;
+  own  name; -- who owns the function
+  -- The caller need not be able to read the id from the table, so it is made here.
+  body text := format($function$
+#variable_conflict use_variable
+-- outbox-relay: made by its migration
+DECLARE
+  message_id uuid := gen_random_uuid();
+BEGIN
+  INSERT INTO %s (message_id, topic, key, payload, headers, available_at)
+    VALUES (message_id, topic, key, payload, coalesce(headers, '{}'), available_at);
+  RETURN message_id;
+END
+$function$, '"public"."outbox"');
+BEGIN
+  SELECT prosrc, pg_get_userbyid(proowner) INTO old, own FROM pg_proc WHERE oid = to_regprocedure(call);
+  IF old = body THEN
+    RETURN;
+  END IF;
+  IF old NOT LIKE '%outbox-relay:%' THEN
+    RAISE EXCEPTION 'the function % exists and is not the one of outbox-relay', call
+      USING ERRCODE = 'duplicate_function', HINT = 'Rename that function, and run this again.';
+  END IF;
+  IF old IS NOT NULL AND NOT pg_has_role(own, 'USAGE') THEN
+    RAISE EXCEPTION 'the function % is out of date and belongs to %: % may not replace it', call, quote_ident(own), quote_ident(current_user)
+      USING ERRCODE = 'insufficient_privilege', HINT = format(
+        'As %I or a superuser run: ALTER FUNCTION %s OWNER TO %I', own, call, current_user);
+  END IF;
+  EXECUTE format('CREATE OR REPLACE FUNCTION %s(topic text, payload %s, key text DEFAULT NULL, headers jsonb DEFAULT NULL, '
+    'available_at timestamptz DEFAULT NULL) RETURNS uuid LANGUAGE plpgsql SECURITY INVOKER '
+    'SET search_path = pg_catalog, pg_temp AS %L', '"public"."outbox_send"', kind, body);
+  EXECUTE format('COMMENT ON FUNCTION %s IS %L', call,
+    'outbox-relay inserts a row. The relay publishes it once the transaction has committed. Returns the message_id.');
+  RAISE NOTICE 'wrote function %', call;
+END $outbox$;
+
 -- Autovacuum for a queue: every row is updated or deleted soon after its INSERT.
 -- A value that somebody has set stays.
 -- A partitioned table has no storage of its own: its partitions get the values. One that

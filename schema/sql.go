@@ -77,6 +77,7 @@ func SQL(o Options) string {
 	values["discard_call"] = sqltext.Literal(o.Table.DiscardFunction() + "(bigint[])")
 	values["is_small"], values["lock_out_vacuum"] = isSmall(o.Table), lockOutVacuum(o.Table)
 	values["dead_condition"] = Dead
+	values["send_function"] = sqltext.Literal(o.Table.SendFunction())
 	values["wake_channel"] = sqltext.Literal(o.Table.WakeChannel())
 	addTable(values, o.Table)
 	addName(values, "publication", cmp.Or(o.Publication, DefaultPublication))
@@ -150,6 +151,9 @@ func (t Table) ReplayFunction() string { return t.function("replay") }
 
 // DiscardFunction is the function that deletes dead rows, for SQL.
 func (t Table) DiscardFunction() string { return t.function("discard") }
+
+// SendFunction is the function that inserts a row, for SQL.
+func (t Table) SendFunction() string { return t.function("send") }
 
 func (t Table) function(suffix string) string {
 	return sqltext.Identifier(t.Schema) + "." + sqltext.Identifier(t.derive(suffix))

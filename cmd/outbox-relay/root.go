@@ -21,6 +21,8 @@ func commands(env []string) []*cobra.Command {
 		newSchemaCommand(env),
 		newDoctorCommand(env),
 		newStatusCommand(env),
+		newSendCommand(env),
+		newWatchCommand(env),
 		newDeadCommand(env),
 		newHealthCommand(env),
 		newVersionCommand(),

@@ -14,8 +14,8 @@ import (
 
 // brokers has the sink of each broker that OUTBOX_SINK_URL may name.
 var brokers = [...]broker{
-	config.NATS:     newBroker(natsOptions, natsjs.Open, natsjs.Examine),
-	config.RabbitMQ: newBroker(rabbitMQOptions, rabbitmq.Open, rabbitmq.Examine),
+	config.NATS:     newBroker(natsOptions, natsjs.Open, natsjs.Examine, natsjs.WatchMessages),
+	config.RabbitMQ: newBroker(rabbitMQOptions, rabbitmq.Open, rabbitmq.Examine, rabbitmq.WatchMessages),
 }
 
 // broker is what the commands need of one: the relay opens a sink, doctor has it
@@ -23,11 +23,13 @@ var brokers = [...]broker{
 type broker struct {
 	open    func(c config.Config, o link.SinkOptions) (relay.Sink, error)
 	examine func(ctx context.Context, c config.Config, o link.SinkOptions, topics []string) []relay.Check
+	watch   func(ctx context.Context, c config.Config, o link.SinkOptions, w relay.Watch) error
 }
 
 // newBroker joins the functions of a sink's package. O is its options.
 func newBroker[O any, S relay.Sink](
 	options func(config.Config, link.SinkOptions) O, open func(O) (S, error), examine func(context.Context, O, []string) []relay.Check,
+	watch func(context.Context, O, relay.Watch) error,
 ) broker {
 	return broker{
 		open: func(c config.Config, o link.SinkOptions) (relay.Sink, error) {
@@ -39,6 +41,9 @@ func newBroker[O any, S relay.Sink](
 		},
 		examine: func(ctx context.Context, c config.Config, o link.SinkOptions, topics []string) []relay.Check {
 			return examine(ctx, options(c, o), topics)
+		},
+		watch: func(ctx context.Context, c config.Config, o link.SinkOptions, w relay.Watch) error {
+			return watch(ctx, options(c, o), w)
 		},
 	}
 }
@@ -61,6 +66,14 @@ func examineSink(ctx context.Context, c config.Config, host string, topics []str
 		return nil, err
 	}
 	return brokers[c.Broker()].examine(ctx, c, o, topics), nil
+}
+
+func watchSink(ctx context.Context, c config.Config, host string, w relay.Watch) error {
+	o, err := sinkOptions(c, host, nil)
+	if err != nil {
+		return err
+	}
+	return brokers[c.Broker()].watch(ctx, c, o, w)
 }
 
 // sinkOptions are the options that do not depend on the broker. log may be nil, for

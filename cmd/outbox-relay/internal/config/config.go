@@ -142,6 +142,11 @@ func LoadNames(environ []string) (Config, error) {
 	return load(environ)
 }
 
+// LoadSink is [Load] for what works on the broker only: it does not ask for a database.
+func LoadSink(environ []string) (Config, error) {
+	return load(environ, sinkURL)
+}
+
 // LoadTable is [Load] for what works on the table alone, and has to work where the
 // broker's part is what is wrong: other variables are not looked at.
 func LoadTable(environ []string) (Config, error) {
