@@ -42,7 +42,7 @@ func newAddress(u *url.URL) (address, error) {
 		a.user = u.User.Username()
 		a.password, _ = u.User.Password()
 	}
-	// The path less its slash, decoded: %2F is the virtual host /.
+	// The path without its slash, decoded: %2F is the virtual host /.
 	if path := strings.TrimPrefix(u.Path, "/"); path != "" {
 		a.vhost = path
 	}

@@ -17,12 +17,12 @@ const asideLook = 100 * time.Millisecond
 
 var errMainLost = errors.New("the connection of the other topics was lost")
 
-// aside holds the messages of late topics, and writes them to a connection of their own,
-// a few at a time. What is more is postponed. One goroutine writes.
+// aside holds the messages of late topics, and writes them to a connection of their
+// own, a few at a time. Further messages are postponed. One goroutine writes.
 type aside struct {
 	sink   *Sink
 	lanes  []*lane
-	topics map[string]int // the lane of each topic that was written since it is late; only run uses it
+	topics map[string]int // by late topic: its lane, once a message was written; only run uses it
 	link   *link.Link[*session]
 	wake   chan struct{} // holds one: there is something to do
 
@@ -32,7 +32,8 @@ type aside struct {
 	closed bool
 }
 
-// held is a message that waits for its turn, and counts as one of its topic.
+// held is a message that waits for its turn. It counts as one of its topic's few
+// messages.
 type held struct {
 	item
 	since time.Time
@@ -51,12 +52,12 @@ func newAside(s *Sink, servers string) *aside {
 	return a
 }
 
-// put takes a message, or postpones it if enough of its topic wait already, or of all
-// late topics. It does not block.
+// put takes a message, or postpones it if enough messages of its topic, or of all late
+// topics, wait already. It does not block.
 func (a *aside) put(it item) {
 	topic := it.message.Topic
 	switch late, taken := a.sink.late.take(topic); {
-	case !late: // it works again
+	case !late: // the topic works again
 		a.sink.laneOf(it.message).put(it)
 	case !taken:
 		it.done(crowds(topic))
@@ -68,7 +69,7 @@ func (a *aside) put(it item) {
 	}
 }
 
-// hold returns false once nothing more is written.
+// hold keeps a message. It returns false once nothing more is written.
 func (a *aside) hold(it item) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -85,7 +86,7 @@ func (a *aside) tell() {
 	}
 }
 
-// close has run end.
+// close makes run end.
 func (a *aside) close() {
 	a.mu.Lock()
 	a.closed = true
@@ -110,7 +111,8 @@ func (a *aside) run() {
 	}
 }
 
-// turn deals with each message that is held. It returns true when nothing more will be.
+// turn deals with each message that is held. It returns true if none is left and none
+// will come.
 func (a *aside) turn(now time.Time) (ended bool) {
 	a.mu.Lock()
 	all, closed := a.held, a.closed
@@ -136,7 +138,8 @@ func (a *aside) turn(now time.Time) (ended bool) {
 	return closed && len(a.held) == 0
 }
 
-// laneOf is the lane of a late topic: as long as there are few, each has one of its own.
+// laneOf returns the lane of a late topic. As long as there are few late topics, each
+// has a lane of its own.
 func (a *aside) laneOf(topic string) *lane {
 	if n, known := a.topics[topic]; known {
 		return a.lanes[n]
@@ -176,7 +179,7 @@ var dealtNames = [...]string{"waits", "gone", "written"}
 // String returns it in lower case.
 func (d dealt) String() string { return dealtNames[d] }
 
-// deal writes the message, or reports it, or gives it to another lane, or has it wait.
+// deal writes the message, reports it, gives it to another lane, or makes it wait.
 func (a *aside) deal(sess *session, h *held, now time.Time) dealt {
 	s, topic := a.sink, h.message.Topic
 	main, err := s.link.Current()
@@ -189,7 +192,7 @@ func (a *aside) deal(sess *session, h *held, now time.Time) dealt {
 		h.reportNotTaken(relay.ErrorTypeNotReady, main.obstacle())
 	case s.suspects.has(topic):
 		s.suspectLane().put(h.item)
-	case !s.late.has(topic): // it works again
+	case !s.late.has(topic): // the topic works again
 		s.laneOf(h.message).put(h.item)
 	case now.Sub(h.since) >= s.options.AckTimeout && !a.isDue(h.message.Ref):
 		h.done(crowds(topic))
@@ -201,17 +204,17 @@ func (a *aside) deal(sess *session, h *held, now time.Time) dealt {
 	return heldGone
 }
 
-// isDue returns whether the message is a suspect that waits for those in flight only. It
-// waits longer than others then: messages of stopped queues are in flight for all their
-// time, and it would never get its turn.
+// isDue returns whether the message is a suspect that waits only for the messages in
+// flight. Such a message may wait longer than its time: messages of stopped queues are
+// in flight for their whole time, so it would never get its turn otherwise.
 func (a *aside) isDue(r relay.Ref) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.losses.isDue(r)
 }
 
-// waits returns whether the message has to be alone on the connection and is not, or
-// another one has to.
+// waits returns whether the message has to wait, because it has to be alone on the
+// connection, or because another message has to.
 func (a *aside) waits(r relay.Ref) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -259,8 +262,8 @@ func (a *aside) write(sess *session, h *held) dealt {
 	return heldWaits
 }
 
-// reportLost reports what was in flight when this connection of the late topics ended, and
-// that of the others did not. That counts no attempt, unless a message was alone.
+// reportLost reports what was in flight when this connection of the late topics ended,
+// and the main connection did not. That counts no attempt, unless a message was alone.
 func (a *aside) reportLost(of *session, left []entry, why error) {
 	a.mu.Lock()
 	guilty := a.losses.lost(of, left)
@@ -278,15 +281,16 @@ func (a *aside) reportLost(of *session, left []entry, why error) {
 	}
 }
 
-// cut ends the connection of the late topics. The relay waits for all outcomes before it
-// goes on after a loss.
+// cut ends the connection of the late topics, because after a loss the relay waits for
+// all outcomes before it goes on.
 func (a *aside) cut(cause error) {
 	if sess, _ := a.link.Current(); sess != nil {
 		sess.cut(cause)
 	}
 }
 
-// asideBroker connects the late topics. It makes no connection before there are some.
+// asideBroker makes the connection for late topics. It makes none while there are no
+// late topics.
 type asideBroker struct {
 	*broker
 	aside *aside

@@ -14,10 +14,11 @@ var _ link.Broker[*session] = (*broker)(nil)
 // broker connects the sink's link to RabbitMQ, to one node after the other.
 type broker struct {
 	sink  *Sink
-	first int // node to try first, modulo their number of the moment
+	first int // which node to try first, modulo the number of nodes
 }
 
-// maxNodes is more than anybody has, so that each is as likely to be the first.
+// maxNodes is far more than anybody has, so that each node is equally likely to be the
+// first.
 const maxNodes = 1 << 20
 
 func newBroker(s *Sink) *broker { return &broker{sink: s, first: rand.IntN(maxNodes)} }
@@ -26,7 +27,7 @@ func newBroker(s *Sink) *broker { return &broker{sink: s, first: rand.IntN(maxNo
 func (b *broker) Connect(ctx context.Context) (*session, error) {
 	s, err := b.connect(ctx, b.sink.lanes)
 	if err == nil {
-		b.sink.limit.Store(0) // it may have been raised
+		b.sink.limit.Store(0) // the broker's limit may have been raised
 	}
 	return s, err
 }

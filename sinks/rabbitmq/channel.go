@@ -9,26 +9,26 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// entry is a message in flight. An entry that was refused for lateness stays, without
-// its message, because the broker still owes the confirm.
+// entry is a message in flight. If the message was refused because it was late, the
+// entry stays without it, because the broker still owes the confirm.
 type entry struct {
 	item
 	topic   string
 	confirm *amqp.DeferredConfirmation
 	written time.Time
-	slow    bool // its topic was found to be late because of it
+	slow    bool // because of this message its topic was noted as late
 }
 
-// channel is one channel of a connection. A lane writes to it, and a follower takes
-// what comes back. An entry goes from the lane to the follower when the library is done
-// with the message, so that nobody reports a message while it is being written.
+// channel is one channel of a connection. A lane writes to it, and a follower reads the
+// confirms and returns. The lane hands an entry to the follower when the library is
+// done with the message, so that nobody reports a message while it is being written.
 type channel struct {
 	amqp    *amqp.Channel
 	closes  chan *amqp.Error
 	returns chan amqp.Return
 	window  int32
 	used    atomic.Int32  // confirms that the broker owes
-	room    chan struct{} // holds one: used has gone down
+	room    chan struct{} // holds one: used has become smaller
 	done    chan struct{} // closed when the follower takes no more entries
 
 	// writing is held while a message is written and handed over, so that whoever
@@ -36,7 +36,7 @@ type channel struct {
 	// or nothing.
 	writing  sync.Mutex
 	retired  bool      // guarded by writing: no more messages
-	question bool      // guarded by writing: a question is open, between whose frames and its answer nothing is written
+	question bool      // guarded by writing: a question is open, and nothing is written before its answer
 	passed   time.Time // guarded by writing: the broker has taken all that was written until then
 
 	asking sync.Mutex // held while a question or a request to close waits for its answer
@@ -71,7 +71,7 @@ func openChannel(conn *amqp.Connection, window int) (*channel, error) {
 
 func (c *channel) full() bool { return c.used.Load() >= c.window }
 
-// Reasons why nothing of a message was written.
+// Errors after which nothing of a message was written.
 var (
 	errRetired = errors.New("the channel takes no more messages")
 	errOver    = errors.New("the channel is closed")
@@ -105,8 +105,9 @@ func (c *channel) publish(exchange string, it item, p amqp.Publishing) error {
 }
 
 // ask puts a question to the broker on the channel, and returns when it was answered or
-// the channel has ended. The answer shows that the broker has taken all that was written
-// before. To confirm.select a second time changes nothing.
+// the channel has ended. The answer shows that the broker has taken everything that was
+// written before. The question is confirm.select, which changes nothing when it is
+// repeated.
 func (c *channel) ask() error {
 	c.asking.Lock()
 	defer c.asking.Unlock()
@@ -132,7 +133,8 @@ func (c *channel) busy() bool {
 	return c.question
 }
 
-// passedUntil is the time until which all that was written is known to be taken.
+// passedUntil returns a time: the broker has taken everything that was written until
+// then.
 func (c *channel) passedUntil() time.Time {
 	c.writing.Lock()
 	defer c.writing.Unlock()
@@ -141,12 +143,12 @@ func (c *channel) passedUntil() time.Time {
 
 // close closes the channel.
 func (c *channel) close() error {
-	c.asking.Lock() // the library would take one answer for the other
+	c.asking.Lock() // the library would mix up two answers
 	defer c.asking.Unlock()
 	return c.amqp.Close()
 }
 
-// retire ends writing to the channel. What was written is still followed.
+// retire ends writing to the channel. Its follower still waits for the confirms.
 func (c *channel) retire() {
 	c.writing.Lock()
 	defer c.writing.Unlock()

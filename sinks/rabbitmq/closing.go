@@ -14,11 +14,12 @@ import (
 	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
-// settleClosedChannel settles the messages that were in flight when the broker closed
-// a channel of a living connection. The broker does that because of one message: it
-// took those before it, and none after it. The culprit is refused. It is found by the
-// broker's reason or, if that does not name it, by sending the suspects one at a time.
-// The others are sent again under the same id, and nothing is reported of that.
+// settleClosedChannel settles the messages that were in flight when the broker closed a
+// channel of a living connection. The broker closes a channel because of one message,
+// the culprit: it took the messages before the culprit, and none after it. The culprit
+// is refused. It is found by the broker's reason or, if that does not name it, by
+// sending the suspects one at a time. The others are sent again under the same id,
+// without an outcome in between.
 func (s *session) settleClosedChannel(l *lane, ch *channel, left []entry, cause *amqp.Error) {
 	if cause == nil { // no message is to blame
 		sendAgain(l, left)
@@ -39,22 +40,23 @@ func (s *session) settleClosedChannel(l *lane, ch *channel, left []entry, cause 
 		s.settleSuspects(ch, left, cause)
 	case l.kind == lateLane:
 		for _, e := range left {
-			s.sink.suspects.add(e.topic) // else they would come back here
+			s.sink.suspects.add(e.topic) // otherwise they would come back to this lane
 		}
 		sendAgain(s.sink.suspectLane(), left)
 	default:
 		for _, e := range left {
 			if e.run != 0 {
-				s.sink.suspects.add(e.topic) // else they would come back here
+				s.sink.suspects.add(e.topic) // otherwise they would come back to this lane
 			}
 		}
 		sendAgain(s.sink.suspectLane(), left)
 	}
 }
 
-// settleSuspects refuses the message that the broker has not taken. On another lane the
-// last message in flight may be innocent: the culprit may have been late, and have had
-// its outcome before. The others wait for their confirms, and may wait for long.
+// settleSuspects refuses the message that the broker has not taken. (Only the lane of
+// suspects can do that. On another lane the culprit may have been late, and have had
+// its outcome already, and then the last message in flight is innocent.) The other
+// messages wait for their confirms, perhaps for long.
 func (s *session) settleSuspects(ch *channel, left []entry, cause *amqp.Error) {
 	passed := ch.passedUntil()
 	for _, e := range left {
@@ -63,7 +65,7 @@ func (s *session) settleSuspects(ch *channel, left []entry, cause *amqp.Error) {
 			continue
 		}
 		e.sent = true
-		// Not to this lane again: each culprit would have it sent once more.
+		// Not through this lane again: each culprit would make it be sent once more.
 		if time.Since(e.written) < link.Patience(s.options.AckTimeout) {
 			s.sink.laneOf(e.message).put(e.item)
 			continue
@@ -73,8 +75,8 @@ func (s *session) settleSuspects(ch *channel, left []entry, cause *amqp.Error) {
 	}
 }
 
-// faultOfAll is why the exchange takes no message at all, or nil if the broker closed
-// the channel because of one message.
+// faultOfAll returns why the exchange takes no message at all, or nil if the broker
+// closed the channel because of one message.
 func (s *session) faultOfAll(cause *amqp.Error) error {
 	switch {
 	case cause.Code == amqp.NotFound:
@@ -88,8 +90,8 @@ func (s *session) faultOfAll(cause *amqp.Error) error {
 }
 
 // reportFaultOfAll reports a fault that no message has caused, so no attempt is
-// counted. Only if a single confirm was owed is it certain that the broker did not take
-// that message: of several, it may have taken the first ones.
+// counted. If the broker owed a single confirm, it has certainly not taken that
+// message. If it owed several, it may have taken the first ones.
 func (s *session) reportFaultOfAll(ch *channel, left []entry, fault error) {
 	s.setFault(fault)
 	for _, e := range left {
@@ -101,11 +103,11 @@ func (s *session) reportFaultOfAll(ch *channel, left []entry, fault error) {
 	}
 }
 
-// sizeLimit is how RabbitMQ tells its max_message_size.
+// sizeLimit finds max_message_size in RabbitMQ's reason.
 var sizeLimit = regexp.MustCompile(`larger than (?:configured )?max size (?:of )?'?(\d+)`)
 
-// accessRefused is how RabbitMQ begins the reason. Later versions name the permission.
-// What follows may quote a topic, so it is not searched.
+// accessRefused is the beginning of RabbitMQ's reason. Later versions name the
+// permission. The rest of the reason may quote a topic, so it is not searched.
 var accessRefused = regexp.MustCompile(`^ACCESS_REFUSED - (?:(?:read|write|configure) )?`)
 
 // refusesExchange returns whether the reason is about the exchange as a whole.
@@ -124,9 +126,9 @@ func refusesTopic(reason, topic, exchange string) bool {
 	return strings.HasPrefix(accessRefused.ReplaceAllLiteralString(reason, ""), "access to topic '"+topic+"' in exchange '"+exchange+"'")
 }
 
-// refusedTopic is the topic that the reason is about. A topic may contain the rest of
-// a reason, so that the reason seems to be about a shorter topic too. The longest is
-// meant.
+// refusedTopic returns the topic that the reason is about. A topic may contain text
+// like the rest of a reason, so that the reason seems to be about a shorter topic too.
+// The longest topic is the right one.
 func refusedTopic(reason, exchange string, left []entry) (topic string, found bool) {
 	for _, e := range left {
 		if t := e.message.Topic; (!found || len(t) > len(topic)) && refusesTopic(reason, t, exchange) {
@@ -136,14 +138,14 @@ func refusedTopic(reason, exchange string, left []entry) (topic string, found bo
 	return topic, found
 }
 
-// findCulprits parts the messages that the broker's reason names from the rest. It
-// learns the broker's size limit if the reason tells it.
+// findCulprits separates the messages that the broker's reason names from the others.
+// If the reason tells the broker's size limit, it notes the limit.
 func (s *session) findCulprits(left []entry, cause *amqp.Error) (guilty, rest []entry) {
 	var accused func(m *relay.Message) bool
 	switch cause.Code {
 	case amqp.AccessRefused:
-		// All messages of the topic: they would be refused alike. The broker cuts long
-		// reasons, and then this finds none.
+		// All messages of the topic are culprits, because each would be refused. The
+		// broker cuts long reasons, and then no topic is found.
 		topic, found := refusedTopic(cause.Reason, s.options.Exchange, left)
 		if !found {
 			return nil, left
@@ -173,8 +175,8 @@ func (s *session) findCulprits(left []entry, cause *amqp.Error) (guilty, rest []
 	return guilty, rest
 }
 
-// refuseCulprit refuses a message that closed its channel. From now on, until one is
-// acknowledged, others of its topic go through the quarantine, where they disturb no
+// refuseCulprit refuses a message that closed its channel. Until a message of its topic
+// is taken, others of the topic go through the lane of suspects, where they disturb no
 // other topic.
 func (s *session) refuseCulprit(e entry, cause *amqp.Error) {
 	m := e.message
@@ -191,8 +193,9 @@ func (s *session) refuseCulprit(e entry, cause *amqp.Error) {
 	e.done(relay.RefusedOutcome(relay.ErrorTypeNacked, "the broker closed the channel because of %s: %w", relay.Quote(m.Topic), cause))
 }
 
-// sendAgain puts messages into the queue of a lane again. Those of a run are given back:
-// what is queued behind them must not be written before them.
+// sendAgain puts messages into the queue of a lane again. It gives back messages of a
+// run, because the messages that are queued behind them must not be written before
+// them.
 func sendAgain(l *lane, left []entry) {
 	for _, e := range left {
 		if e.run != 0 {

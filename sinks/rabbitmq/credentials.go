@@ -35,8 +35,8 @@ func (o Options) checkTLS(as addresses) error {
 	return err
 }
 
-// authentication is EXTERNAL, the certificate's own, where a client certificate
-// is set and the URL names no user.
+// authentication returns EXTERNAL (by certificate) if a client certificate is set and
+// the URL names no user.
 func (o Options) authentication(a address) []amqp.Authentication {
 	if a.tls && !a.named && o.TLS.CertFile != "" {
 		return []amqp.Authentication{&amqp.ExternalAuth{}}

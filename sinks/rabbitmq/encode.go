@@ -6,8 +6,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// encoder turns messages into the client library's form. The library copies what it is
-// given before it returns, so one table serves all messages.
+// encoder turns messages into the client library's form. The library copies its input
+// before it returns, so one table is used for all messages.
 type encoder struct{ headers amqp.Table }
 
 func newEncoder() encoder { return encoder{headers: amqp.Table{}} }
@@ -20,8 +20,8 @@ func (e encoder) encode(m *relay.Message) amqp.Publishing {
 		DeliveryMode: amqp.Persistent,
 		Body:         m.Payload,
 	}
-	// The protocol's timestamp has no sign. An earlier time would go out as one far in
-	// the future, which strict clients cannot read.
+	// The protocol's timestamp has no sign. A time before 1970 would go out as one far
+	// in the future, which strict clients cannot read.
 	if m.CreatedAt.Unix() >= 0 {
 		p.Timestamp = m.CreatedAt
 	}

@@ -13,8 +13,8 @@ import (
 )
 
 // Examine checks what the relay needs of RabbitMQ for the topics of the table. It
-// changes and publishes nothing. To a client that does not publish, AMQP shows neither
-// bindings nor topic permissions nor alarms. The checks say so.
+// changes and publishes nothing. AMQP does not show bindings, topic permissions and
+// alarms to a client that does not publish. The checks say so.
 func Examine(ctx context.Context, o Options, topics []string) []relay.Check {
 	o, as, err := o.complete()
 	if err != nil {
@@ -43,10 +43,10 @@ func Examine(ctx context.Context, o Options, topics []string) []relay.Check {
 		return checks
 	}
 	defer examiner.leave()
-	// The library heeds no context, but all its waiting ends with the connection.
+	// The library ignores contexts, but it stops waiting when the connection ends.
 	defer context.AfterFunc(ctx, func() { examiner.socket.cut(ctx.Err()) })()
 	if len(checks) > 1 {
-		for i := range checks { // if one of several nodes is down, that is only a risk
+		for i := range checks { // one of several nodes is down: that is only a risk
 			checks[i].Severity = min(checks[i].Severity, relay.Warning)
 		}
 	}
@@ -58,7 +58,7 @@ func Examine(ctx context.Context, o Options, topics []string) []relay.Check {
 	return append(checks, examiner.examineTopics(topics)...)
 }
 
-// newExaminer is a connection without channels.
+// newExaminer returns a session without channels.
 func newExaminer(o Options, a address) *session {
 	return &session{options: o, address: a, life: newLife(a)}
 }
@@ -122,13 +122,13 @@ func (s *session) examineExchange() relay.Check {
 	return c
 }
 
-// evalCommand is a shell command that has the broker evaluate an expression.
+// evalCommand returns a shell command that makes the broker evaluate an expression.
 func evalCommand(expression string) string { return "rabbitmqctl eval " + relay.ShellQuote(expression) }
 
-// erlangBinary is text as a term of Erlang, of plain letters alone. A topic is
-// written by anybody, and must not end its literal: what follows would be evaluated
-// by the broker. A text with other characters becomes a list of its bytes, which the
-// shell, the terminal and Erlang leave as they are.
+// erlangBinary writes a text as a term of Erlang, with plain characters only. Anybody
+// may write a topic, so a topic must not end its literal: the broker would evaluate the
+// rest. A text with other characters becomes a list of its bytes, which the shell, the
+// terminal and Erlang leave as they are.
 func erlangBinary(text string) string {
 	special := func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' || r == '\'' }
 	if !strings.ContainsFunc(text, special) {
@@ -141,7 +141,8 @@ func erlangBinary(text string) string {
 	return "<<" + strings.Join(bytes, ",") + ">>"
 }
 
-// mostTopics bounds the topics that are examined: more queues tell nothing new.
+// mostTopics bounds the topics that are examined. More of them would hardly find new
+// faults.
 const mostTopics = 50
 
 func (s *session) examineTopics(topics []string) []relay.Check {
@@ -166,7 +167,7 @@ func (s *session) examineTopics(topics []string) []relay.Check {
 	return checks
 }
 
-// examineQueue is about a topic of the default exchange.
+// examineQueue checks a topic of the default exchange: the queue of that name.
 func (s *session) examineQueue(topic string) relay.Check {
 	c := relay.Check{Name: "route", Found: fmt.Sprintf("topic %s has its queue", relay.Quote(topic))}
 	ch, err := s.conn.Channel()

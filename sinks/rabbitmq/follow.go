@@ -8,9 +8,9 @@ import (
 // channel is the channel of a lane, or nil while there is none.
 func (s *session) channel(lane int) *channel { return s.slots[lane].Load() }
 
-// follow takes what comes back to a lane on one channel after the other. It returns
-// when the connection has ended, or when another goroutine follows the lane's next
-// channel.
+// follow reads the confirms and returns for a lane, on one channel after the other. It
+// returns when the connection has ended, or when another goroutine follows the lane's
+// next channel.
 func (s *session) follow(lane int, ch *channel) {
 	for ch != nil {
 		f := newFollower(s, s.lanes[lane], ch)
@@ -35,9 +35,9 @@ func (s *session) follow(lane int, ch *channel) {
 }
 
 // replace gives the lane another channel and a follower for it. The old channel is
-// still followed to its end, which on a queue that never confirms takes as long as a
-// message may be late. Nothing waits for that. While another of the lane's channels is
-// being ended, replace does nothing and returns false, which bounds their number.
+// still followed to its end. If a queue never confirms, that takes until its messages
+// are late. Nothing waits for it. While another old channel of the lane has not ended,
+// replace does nothing and returns false, so a lane has two channels at most.
 func (s *session) replace(lane int, ch *channel) bool {
 	if !s.leaving[lane].CompareAndSwap(false, true) {
 		return false
@@ -68,8 +68,8 @@ func (s *session) nextChannel(lane int) *channel {
 	return next
 }
 
-// closeDrained closes a channel that nobody writes to any more. To close it between
-// the frames of a message would end the connection.
+// closeDrained closes a channel that nobody writes to any more. A close between the
+// frames of a message would end the connection.
 func (s *session) closeDrained(ch *channel) {
 	_ = s.bounded("close a channel", closeTimeout, ch.close) // it fails with the connection
 }
@@ -81,9 +81,8 @@ const (
 	closeTimeout = 30 * time.Second
 )
 
-// bounded waits for a request for which the library itself would wait for ever. If the
-// broker takes longer than the limit, the connection is given up, which ends the
-// request.
+// bounded waits for a request, for which the library would wait for ever. If the broker
+// takes longer than the limit, the connection is given up. That ends the request.
 func (s *session) bounded(what string, limit time.Duration, request func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- request() }()

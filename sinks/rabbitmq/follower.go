@@ -19,7 +19,8 @@ const look = 5 * time.Millisecond
 // closed.
 const mostOvertaken = 16_384
 
-// follower takes what comes back on a channel. One goroutine owns it.
+// follower reads the confirms and returns of a channel, and reports its messages. One
+// goroutine owns it.
 type follower struct {
 	session   *session
 	channel   *channel
@@ -30,7 +31,7 @@ type follower struct {
 	returned  returned
 	doubted   string // topic of the oldest message, while a question is open
 	late      int    // entries without their message
-	overtaken int    // confirms that came while a late one was missing
+	overtaken int    // confirms that came while the confirm of a late message was missing
 	retired   bool   // the lane has another channel
 	drained   bool   // the broker owes nothing but late confirms
 }
@@ -66,7 +67,7 @@ func (f *follower) run() (left []entry, cause *amqp.Error) {
 				return f.end(), cause
 			}
 		}
-		all := false // whether to look beyond the first one that is not confirmed
+		all := false // whether to look beyond the first message that is not confirmed
 		select {
 		case <-f.open[0].confirm.Done():
 		case now := <-tick.C:
@@ -110,8 +111,8 @@ func (f *follower) reportConfirmed(all bool) {
 	if len(done) == 0 {
 		return
 	}
-	// A return comes before its confirm, so the returns of all that was found confirmed
-	// are in the channel by now.
+	// A return comes before its confirm, so the returns of all confirmed messages are
+	// in the channel by now.
 	f.returned.drain(f.channel.returns)
 	kept := 0
 	now := time.Now()
@@ -134,7 +135,7 @@ func (f *follower) reportConfirmed(all bool) {
 	f.channel.release(freed)
 }
 
-// split parts the confirmed entries from the others, each in order.
+// split separates the confirmed entries from the others, both in order.
 func split(open []entry) (done, rest []entry) {
 	for _, e := range open {
 		if confirmed(e) {
@@ -156,9 +157,9 @@ func confirmed(e entry) bool {
 }
 
 // settle reports a confirmed entry. It returns false if the confirm may not be the
-// broker's: the library makes up a negative one for everything in flight when a channel
-// closes. It calls the channel closed before that, so a confirm is genuine if the
-// channel is open now.
+// broker's: when a channel closes, the library makes up a negative one for everything
+// in flight. Before that it marks the channel as closed, so the confirm is genuine if
+// the channel is open now.
 func (f *follower) settle(e entry, now time.Time) bool {
 	ack := e.confirm.Acked()
 	if !ack && f.channel.amqp.IsClosed() {
@@ -192,7 +193,8 @@ func (f *follower) settle(e entry, now time.Time) bool {
 	return true
 }
 
-// uncount makes room for another message of a late topic: no confirm is owed for this one.
+// uncount makes room for another message of a late topic, because the broker owes no
+// confirm for this one any more.
 func (f *follower) uncount(e entry) {
 	if f.lane.kind == lateLane {
 		f.session.sink.late.release(e.topic)

@@ -8,13 +8,13 @@ import (
 
 var errLostWriting = errors.New("the connection was lost while the message was written")
 
-// item is a message and where its outcome goes. Whoever holds the item reports it. It
+// item is a message and where its outcome goes. The holder of the item reports it. It
 // has one holder at any time: Publish, then a lane's queue, then the lane, then the
 // follower of the channel to which it was written.
 type item struct {
 	message *relay.Message
 	report  relay.Report
-	run     uint64 // that it has to go in; 0: it goes by itself
+	run     uint64 // the run that it belongs to; 0: none
 	sent    bool   // it was written before, so a queue may have it
 }
 
@@ -27,8 +27,9 @@ func (it item) reportNotTaken(t relay.ErrorType, err error) {
 	it.done(relay.UnavailableOutcome(t, err))
 }
 
-// withdraw gives back a message of a run that has ended. One that may end connections when
-// it is written is not hidden by that: it is unknown, so that the relay can find it.
+// withdraw gives back a message of a run that has ended. If the message was written
+// before, it may have ended the connection. Then it is unknown instead, so that the
+// relay can find it.
 func (it item) withdraw() {
 	if !it.sent {
 		it.done(relay.Outcome{Class: relay.Withdrawn})

@@ -7,9 +7,10 @@ import (
 	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
-// judgeOpen has the judge look at what is in flight. Messages that are late are refused,
-// and topics whose messages are slow get a connection of their own. The broker is asked
-// what it has taken if that cannot be told, and given up if it does not answer.
+// judgeOpen asks the judge about each message in flight. It refuses late messages, and
+// notes the topics of slow ones as late, so that they go to the second connection. If
+// the judge cannot tell what the broker has taken, it asks the broker, and gives the
+// connection up if no answer comes.
 func (f *follower) judgeOpen(now time.Time) {
 	s := f.session
 	f.judge.Hear(s.lastHeard())
@@ -34,7 +35,7 @@ func (f *follower) judgeOpen(now time.Time) {
 			oldest = e
 		}
 		if verdict == link.Waits {
-			break // the later ones wait as well
+			break // so do the later ones
 		}
 	}
 	if oldest != nil {
@@ -42,18 +43,18 @@ func (f *follower) judgeOpen(now time.Time) {
 	}
 }
 
-// noteSlow has later messages of the topic go to the connection for late topics, because
-// this one was overtaken for long.
+// noteSlow notes the topic as late, because this message was overtaken for long. The
+// topic's later messages then go to the connection of the late topics.
 func (f *follower) noteSlow(e *entry) {
 	if e.slow {
 		return
 	}
-	e.slow = true // once: the topic may have been found to work since
+	e.slow = true // only once per message: the topic may work again by now
 	f.session.sink.late.add(e.topic)
 }
 
-// refuseLate refuses a message, unless the broker has returned it: then its confirm
-// follows.
+// refuseLate refuses a message. It returns false if the broker has returned the
+// message: then the confirm follows.
 func (f *follower) refuseLate(e *entry) bool {
 	f.returned.drain(f.channel.returns)
 	if f.returned.has(e.message) {
@@ -66,7 +67,7 @@ func (f *follower) refuseLate(e *entry) bool {
 	return true
 }
 
-// step does what the judge says, where the oldest message that waits is of the topic.
+// step does what the judge says. topic is that of the oldest message that waits.
 func (f *follower) step(step link.Step, topic string, now time.Time) {
 	s := f.session
 	switch step {
@@ -86,17 +87,18 @@ func (f *follower) step(step link.Step, topic string, now time.Time) {
 }
 
 // noteStopped is called when the connection has ended while a question was open on the
-// channel. The broker takes what is written to a channel one after the other, so if a queue
-// has stopped it, that is the queue of the oldest message. Without this the next connection
-// would be stopped by the same topic, and the one after it. Where the broker has stopped as
-// a whole, the topic comes back with its first confirm.
+// channel. The broker takes the messages of a channel one after the other. So if a
+// queue has stopped the channel, it is the queue of the oldest message, whose topic is
+// now noted as late. Otherwise the same topic would stop each further connection. If
+// the whole broker has stopped, the topic is late only until its first confirm.
 func (f *follower) noteStopped() {
 	if f.doubted != "" {
 		f.session.sink.late.add(f.doubted)
 	}
 }
 
-// takeReply takes the answer to the question. Without one, the channel has ended.
+// takeReply handles the answer to the question. If there is no answer, the channel has
+// ended.
 func (f *follower) takeReply(err error) {
 	if err != nil && !isAnswer(err) {
 		f.judge.Withdraw()
@@ -108,10 +110,11 @@ func (f *follower) takeReply(err error) {
 	f.session.hear(now)
 }
 
-// refuseOverdue refuses late topics' messages whose time is over, although the channel
-// does not answer. The broker registers a channel with a quorum queue at the first message,
-// and waits there for a queue that takes no commands. Another connection would wait alike,
-// and would not hear the confirms of this one. A dead connection ends by itself.
+// refuseOverdue refuses messages of late topics whose time is over, although the
+// channel does not answer. At the first message the broker registers the channel with
+// the quorum queue, and if that queue takes no commands, the channel waits there. A new
+// connection would wait too, and would not get the confirms of this one. If the
+// connection is dead, other checks end it.
 func (f *follower) refuseOverdue(now time.Time) {
 	for i := range f.open {
 		e := &f.open[i]

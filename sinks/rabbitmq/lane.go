@@ -12,19 +12,20 @@ import (
 
 // lane is a queue of messages and the goroutine that writes them, one after the other,
 // to the lane's channel of the current connection. It outlives connections. It never
-// waits inside the client library, which only fills the socket's buffer.
+// waits inside the client library, because the library's writes only fill the socket's
+// buffer.
 type lane struct {
 	sink    *Sink
 	kind    laneKind
-	number  int // among those of its connection
+	number  int // among the lanes of its connection
 	window  int // of its channel
 	queue   *link.Queue[item]
 	encoder encoder
-	aside   *aside // of the lane of late topics, instead of a queue
+	aside   *aside // for a lane of late topics, instead of a queue
 	run     run
 }
 
-// laneKind is what messages a lane is for.
+// laneKind says which messages a lane is for.
 type laneKind uint8
 
 const (
@@ -38,7 +39,7 @@ var laneKinds = [...]string{"ordinary", "suspect", "late"}
 // String returns the kind in lower case.
 func (k laneKind) String() string { return laneKinds[k] }
 
-// put hands a message to the lane, or reports it when the lane has ended.
+// put hands a message to the lane. If the lane has ended, it reports the message.
 func (l *lane) put(it item) {
 	if l.aside != nil {
 		l.aside.put(it)
@@ -54,13 +55,13 @@ func (l *lane) work() {
 	l.queue.Run(func(items []item, _ bool) {
 		for i := range items {
 			l.handle(items[i])
-			items[i] = item{} // the next one may wait for long, and this one is reported
+			items[i] = item{} // drop the reference: the next message may wait for long
 		}
 	})
 }
 
-// handle publishes a message. If it is not written, its run has ended: what follows of its
-// key must not be written before it.
+// handle publishes a message. If the message is not written, its run ends: later
+// messages of its key must not be written before it.
 func (l *lane) handle(it item) {
 	if it.run != 0 && it.run != l.run.current() {
 		it.withdraw()
@@ -71,8 +72,8 @@ func (l *lane) handle(it item) {
 	}
 }
 
-// publish reports the message, or passes it on to the quarantine, or writes it and
-// passes it on to the channel's follower, and then returns true.
+// publish writes the message, hands it to the channel's follower, and returns true. Or
+// it reports the message, or passes it on to another lane, and returns false.
 func (l *lane) publish(it item) bool {
 	s := l.sink
 	for {
@@ -142,8 +143,8 @@ func (l *lane) divert(it item) bool {
 }
 
 // awaitPassed returns when the broker has taken the message, or has closed the channel
-// because of it. So each suspect is alone, and none waits for the confirm of another: a
-// queue may never send that.
+// because of it. So each suspect is alone. None waits for the confirm of another,
+// because a queue may never send it.
 func (l *lane) awaitPassed(sess *session, ch *channel, topic string) {
 	answers := make(chan error, 1)
 	if !sess.life.Start(func() { answers <- ch.ask() }) {
@@ -152,7 +153,7 @@ func (l *lane) awaitPassed(sess *session, ch *channel, topic string) {
 	for {
 		next := l.sink.changed.next()
 		if sess.obstacle() != nil {
-			return // nothing is read, and what waits here has to be reported
+			return // the broker reads nothing, and the lane has to report the messages that wait
 		}
 		select {
 		case err := <-answers:
@@ -197,11 +198,12 @@ func (l *lane) write(sess *session, ch *channel, it *item) bool {
 	case err == nil:
 		return true
 	case errors.Is(err, errRetired), errors.Is(err, errBusy):
-		return false // the lane has no channel until the next one is open, or until the answer
+		return false // the lane waits for its next channel, or for the answer to the question
 	case errors.Is(err, errOver):
 	default:
-		// The broker may have all of it. If not, the message may be what ended the
-		// connection, and must not be reported as one that was never tried.
+		// The broker may have the whole message. Or the message may have ended the
+		// connection. In both cases it must not be reported as one that was never
+		// tried.
 		it.sent = true
 		if !errors.Is(err, amqp.ErrClosed) {
 			sess.cut(fmt.Errorf("write to the broker: %w", err))

@@ -8,23 +8,25 @@ import (
 )
 
 const (
-	// asideWindow is below the number of unconfirmed messages at which RabbitMQ stops to
-	// read a channel, and then the connection (quorum_commands_soft_limit, 32). So the
-	// connection of the late topics never stops, however many queues do.
+	// asideWindow is below the number of unconfirmed messages at which RabbitMQ stops
+	// reading a channel, and then the connection (quorum_commands_soft_limit, 32). So
+	// the broker never stops reading the connection of the late topics, however many
+	// queues have stopped.
 	asideWindow = 24
-	// asideChannels are the channels of that connection. A queue that takes no commands
-	// stops its channel at the first message, with the other topics on it.
+	// asideChannels is how many channels that connection has. A queue that takes no
+	// commands stops its channel at the first message, with all topics on that channel.
 	asideChannels = 8
 	// asidePerTopic is how many messages may be of one topic, so that a topic that is
-	// never confirmed leaves room for others. Its late confirms are heard: with the first
-	// of them its next message goes.
+	// never confirmed leaves room for others. The topic's late confirms still count:
+	// with the first of them its next message is written.
 	asidePerTopic = 4
 )
 
-// lateTopics are the topics whose messages wait for their confirms for long. A queue
-// that takes no commands makes the broker stop reading the whole connection, once a few
-// dozen messages wait for it. So these topics have a connection of their own, and few
-// messages on it. A message counts until the broker owes no confirm for it any more.
+// lateTopics are the topics with messages that wait for their confirms for long. A
+// queue that takes no commands makes the broker stop reading the whole connection, once
+// a few dozen messages wait for it. So these topics have a connection of their own, and
+// few messages on it. A message counts until the broker owes no confirm for it any
+// more.
 type lateTopics struct {
 	count   atomic.Int32  // so that has takes no lock while there are none
 	some    chan struct{} // holds one: there are some
@@ -49,7 +51,7 @@ func (l *lateTopics) has(topic string) bool {
 
 func (l *lateTopics) add(topic string) {
 	if l.change(topic, l.shares.NoteLate) {
-		l.changed() // what waits for room on another lane need not
+		l.changed() // messages of the topic that wait for room on another lane go to aside
 	}
 	l.remind()
 }
@@ -61,7 +63,8 @@ func (l *lateTopics) clear(topic string) {
 	}
 }
 
-// change notes something of a topic, and returns whether it is late or not by that.
+// change notes something about a topic, and returns whether that changed if the topic
+// is late.
 func (l *lateTopics) change(topic string, note func(string)) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -71,7 +74,7 @@ func (l *lateTopics) change(topic string, note func(string)) bool {
 	return l.shares.IsLate(topic) != was
 }
 
-// remind has a connection made if there are late topics.
+// remind has the second connection made if there are late topics.
 func (l *lateTopics) remind() {
 	if l.count.Load() == 0 {
 		return

@@ -2,11 +2,11 @@ package rabbitmq
 
 import "github.com/outbox-relay/outbox-relay/relay"
 
-// losses finds the message that ends the connection of the late topics. When that
-// connection is lost and the other one is not, no attempt is counted, or the messages of
-// all late topics would be blamed for a network that fails. But then a message that ends
-// each connection would come back for ever. So one that was in flight at two losses in a
-// row is tried alone. If the connection is lost then too, it is the cause.
+// losses finds the message that ends the connection of the late topics. If only that
+// connection is lost, no attempt is counted: otherwise the messages of all late topics
+// would be blamed for a network that fails. But then a message that ends every
+// connection would come back for ever. So a message that was in flight at two losses in
+// a row is tried alone. If the connection is lost again, this message is the cause.
 //
 // Schedule that starves it: a suspect waits until nothing else is in flight. Messages of
 // other late topics come all the time, and something always is. So what comes after a
@@ -15,13 +15,13 @@ type losses struct {
 	flying   int                    // messages that were written and are not reported
 	alone    bool                   // one of these is a suspect, and there is no other
 	drains   bool                   // a suspect of this turn waits for those in flight
-	of       *session               // whose loss the last one was
-	last     map[relay.Ref]struct{} // were in flight at the last loss, and not reported since
-	before   map[relay.Ref]struct{} // the same of the loss before that
-	suspects map[relay.Ref]struct{} // are to be tried alone
+	of       *session               // the session that was lost last
+	last     map[relay.Ref]struct{} // messages that were in flight at the last loss, and not reported since
+	before   map[relay.Ref]struct{} // the same for the loss before that
+	suspects map[relay.Ref]struct{} // messages to be tried alone
 }
 
-// mostLost bounds the memory where rows that were lost never come again.
+// mostLost bounds the memory if rows that were lost never come again.
 const mostLost = 1000
 
 func newLosses() losses {
@@ -31,7 +31,7 @@ func newLosses() losses {
 // turnBegins is called before the messages that wait are dealt with, in their order.
 func (l *losses) turnBegins() { l.drains = false }
 
-// waits returns whether the message has to wait for those in flight. Where it is a
+// waits returns whether the message has to wait for those in flight. If it is a
 // suspect, those that follow in this turn wait for it.
 func (l *losses) waits(r relay.Ref) bool {
 	if l.isDue(r) {
@@ -47,7 +47,7 @@ func (l *losses) isDue(r relay.Ref) bool {
 	return suspect && l.flying > 0
 }
 
-// begin returns whether the message may be written now, and counts it then.
+// begin returns whether the message may be written now. If so, it counts the message.
 func (l *losses) begin(r relay.Ref) bool {
 	if l.waits(r) {
 		return false
@@ -61,8 +61,8 @@ func (l *losses) begin(r relay.Ref) bool {
 // withdraw takes back what begin has counted: the message was not written.
 func (l *losses) withdraw() { l.flying, l.alone = l.flying-1, false }
 
-// end notes that a message was reported. What was tried, and ended no connection, is no
-// suspect.
+// end notes that a message was reported. A message that was tried, and ended no
+// connection, is no suspect any more.
 func (l *losses) end(r relay.Ref, class relay.Class) {
 	l.flying, l.alone = l.flying-1, false
 	if class == relay.Postponed || class == relay.Unknown {
@@ -73,12 +73,12 @@ func (l *losses) end(r relay.Ref, class relay.Class) {
 	delete(l.suspects, r)
 }
 
-// blame has a message tried alone the next time too.
+// blame makes a message be tried alone the next time too.
 func (l *losses) blame(r relay.Ref) { l.suspects[r] = struct{}{} }
 
-// lost notes that the connection of a session was lost with these in flight on one of its
-// channels, and returns whether one that was alone is the cause. All channels of a session
-// are one loss.
+// lost notes that the connection of a session was lost, with left in flight on one of
+// its channels. It returns whether left is a message that was alone, and so is the
+// cause. The channels of one session count as one loss.
 func (l *losses) lost(of *session, left []entry) (guilty bool) {
 	if len(left) == 0 {
 		return false

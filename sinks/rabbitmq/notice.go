@@ -2,7 +2,7 @@ package rabbitmq
 
 import "sync"
 
-// notice tells all who wait that something has changed, but not what.
+// notice tells all waiting goroutines that something has changed, but not what.
 type notice struct {
 	mu sync.Mutex
 	ch chan struct{}
@@ -10,7 +10,8 @@ type notice struct {
 
 func newNotice() *notice { return &notice{ch: make(chan struct{})} }
 
-// next is closed at the next change. Take it before looking at what may change.
+// next returns a channel that is closed at the next change. Call it before you look at
+// what may change.
 func (n *notice) next() <-chan struct{} {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -15,8 +15,8 @@ type Topology = link.Topology
 const (
 	// Verify: the sink waits for the exchange, which somebody else declares.
 	Verify = link.Verify
-	// Create: a durable topic exchange is declared, and a quorum queue "outbox" bound
-	// to all of it. For development.
+	// Create: a durable topic exchange is declared, and a quorum queue "outbox" that
+	// gets all of its messages. For development.
 	Create = link.Create
 )
 
@@ -27,11 +27,11 @@ type TLS = link.TLS
 // Options of a sink. Only URLs is required: amqp:// or amqps://, each with an optional
 // user:password@ and virtual host.
 type Options struct {
-	// Window 0: 4096, which the channels share. MaxMessageBytes 0: 16 MiB, as long as the
-	// broker's own limit is not known to be lower. AckTimeout 0: 15 s.
+	// Window 0: 4096, which the channels share. MaxMessageBytes 0: 16 MiB, unless the
+	// broker's own limit is known to be lower. AckTimeout 0: 15 s.
 	link.SinkOptions
-	// Exchange that messages go to; empty: the default exchange, whose routing keys
-	// are names of queues.
+	// Exchange that messages go to; empty: the default exchange, which routes by the
+	// names of queues.
 	Exchange string
 	// Channels to publish on; 0: a measured default.
 	Channels int
@@ -43,7 +43,7 @@ const (
 	defaultAckTimeout      = 15 * time.Second
 	defaultMaxMessageBytes = 16 << 20
 	// mostPerChannel bounds a channel's window: for each confirm of several messages
-	// the library walks through all of it.
+	// the library walks through the whole window.
 	mostPerChannel = 2000
 )
 
@@ -81,7 +81,7 @@ func (o Options) perChannel() int {
 	return min(max(1, (o.Window-1)/o.Channels), mostPerChannel)
 }
 
-// check finds options that exclude each other, or mean nothing.
+// check finds options that exclude each other, or that make no sense.
 func (o Options) check() error {
 	if err := o.Check(); err != nil {
 		return err
