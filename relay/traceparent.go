@@ -5,11 +5,17 @@ import (
 	"strings"
 )
 
+// Traceparent is the header of W3C Trace Context that says of which trace a message is.
+const Traceparent = "traceparent"
+
+// IsTraceparent says whether the header is [Traceparent].
+func (h Header) IsTraceparent() bool { return strings.EqualFold(h.Name, Traceparent) }
+
 // TraceNote is the remark on a row whose trace context is malformed. It is
 // delivered as it is: what a consumer makes of it is not for the relay to say.
 func TraceNote(headers []Header) string {
 	for _, h := range headers {
-		if strings.EqualFold(h.Name, "traceparent") && !validTraceparent(h.Value) {
+		if h.IsTraceparent() && !validTraceparent(h.Value) {
 			return "traceparent header is malformed, it should be 00-<32 hex digits>-<16 hex digits>-<2 hex digits> " +
 				"in lower case: delivered as given"
 		}

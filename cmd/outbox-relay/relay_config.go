@@ -31,6 +31,7 @@ func relayConfig(c config.Config, database relay.Database, sink relay.Sink, log 
 			MaxMessageBytes: int64(c.MaxMessageBytes),
 		},
 		DeadLetterTopic: c.DeadLetterTopic,
+		LogRedact:       c.LogRedact,
 		AttemptLimit:    relay.AttemptLimit{Attempts: c.MaxAttempts, Age: c.DeadAfter},
 		Retry:           engine.Backoff{Min: c.RetryMin, Max: c.RetryMax},
 		Retention:       retention(c).Age,

@@ -172,6 +172,7 @@ func (d *dispatcher) pickAny() {
 func (d *dispatcher) reported(m *item) {
 	d.unreported.sub(m)
 	d.alone, m.withSink = false, false
+	m.trace = traceOf(m.Headers)
 	m.Payload, m.Headers = nil, nil
 	m.Key = m.KeyName()
 }

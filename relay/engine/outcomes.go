@@ -46,6 +46,7 @@ func (t *term) reported(m *item, o relay.Outcome) {
 // concluded acts on the outcome of a message that was not withdrawn.
 func (t *term) concluded(m *item, o relay.Outcome) {
 	alone := t.dispatcher.alone
+	t.logFailure(m, o)
 	t.dispatcher.reported(m)
 	t.topics.release(m)
 	switch o.Class {
@@ -82,7 +83,7 @@ func (t *term) acknowledge(m *item, o relay.Outcome) {
 	t.count.Published++
 	if o.Duplicate {
 		t.count.DuplicateAcks++
-		t.faults.report(faultDuplicate, slog.String("message_id", m.MessageID.String()))
+		t.faults.report(faultDuplicate, m.about()...)
 	}
 	t.suspects.cleared(m.Ref)
 	t.triedTopic(m, true)
@@ -99,9 +100,8 @@ func (t *term) refuse(m *item, o relay.Outcome) {
 	if t.dispatcher.ordered(m.Message) {
 		t.holds.await(m.KeyName(), 1)
 	}
-	t.faults.report(faultRefused,
-		slog.String("error_type", string(o.Type)), slog.Any("error", o.Err),
-		slog.Int64("id", m.ID), slog.Int("attempt", m.Attempts+1))
+	t.faults.report(faultRefused, m.about(
+		slog.String("error_type", string(o.Type)), slog.Any("error", o.Err), slog.Int("attempt", m.Attempts+1))...)
 	m.retry = t.config.Retry.full(m.Attempts + 1)
 	t.count.Refused++
 	t.outcomes = append(t.outcomes, outcome{mark: relay.Mark{Ref: m.Ref}, refusal: &relay.Refusal{
@@ -175,8 +175,7 @@ func (t *term) settle(s settlement) {
 	if s.fate == relay.Dead {
 		t.count.Dead++
 		t.copier.deaths.add(s.Ref)
-		t.faults.report(faultDead, slog.Int64("id", m.ID),
-			slog.String("message_id", m.MessageID.String()), slog.Int("attempts", s.attempts))
+		t.faults.report(faultDead, m.about(slog.Int("attempts", s.attempts))...)
 	}
 }
 
@@ -188,7 +187,7 @@ func (t *term) leaveWindow(s settlement) {
 		return
 	}
 	if s.place == setAside && m.place != setAside {
-		t.faults.report(faultUnmarkable, slog.Int64("id", m.ID), slog.String("message_id", m.MessageID.String()), slog.Any("error", s.err))
+		t.faults.report(faultUnmarkable, m.about(slog.Any("error", s.err))...)
 	}
 	if t.outside.move(m, s.place) {
 		t.done.written++

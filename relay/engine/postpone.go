@@ -21,7 +21,8 @@ func (t *term) postpone(m *item, o relay.Outcome) {
 	}
 	t.done.answered++ // the broker works: a topic that waits is told by itself
 	t.topics.postponed(m.Topic, now, o.Err)
-	t.faults.report(faultLateTopics, slog.String("topic", m.Topic), slog.Int("topics", len(t.topics.shares)), slog.Any("error", o.Err))
+	t.faults.report(faultLateTopics, m.about(
+		slog.String("topic", m.Topic), slog.Int("topics", len(t.topics.shares)), slog.Any("error", o.Err))...)
 	t.hold(m)
 	t.returnOne(m)
 }

@@ -33,6 +33,9 @@ type Config struct {
 	// with a window that is larger than MaxInFlight, by one.
 	DeadLetterTopic string
 
+	// LogRedact hides the values of headers in the log. Zero: of all.
+	LogRedact relay.Redacted
+
 	AttemptLimit  relay.AttemptLimit
 	Retry         Backoff
 	ShutdownGrace time.Duration

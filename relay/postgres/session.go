@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -71,10 +72,7 @@ func (d *Database) openAs(ctx context.Context, config *pgx.ConnConfig, prepare f
 	config.DialFunc = s.dialer.dial
 	config.RuntimeParams["application_name"] = d.applicationName()
 	config.RuntimeParams["client_encoding"] = "UTF8"
-	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
-		d.options.Logger.LogAttrs(context.Background(), slog.LevelDebug, "notice from PostgreSQL",
-			slog.String("severity", n.Severity), slog.String("message", n.Message))
-	}
+	config.OnNotice = d.logNotice
 	// The driver would collect all that come until somebody asks for them.
 	config.OnNotification = func(_ *pgconn.PgConn, n *pgconn.Notification) {
 		if n.PID != s.route.backend { // not this session's own, from Resign
@@ -137,4 +135,15 @@ func (s *session) close() {
 		cancel()
 	}
 	s.dialer.close()
+}
+
+// logNotice logs the server's words. Those of a function, such as an application's trigger,
+// may quote the row, so only its place is told.
+func (d *Database) logNotice(_ *pgconn.PgConn, n *pgconn.Notice) {
+	words := slog.String("message", n.Message)
+	if n.Where != "" {
+		place, _, _ := strings.Cut(n.Where, "\n")
+		words = slog.String("where", place)
+	}
+	d.options.Logger.LogAttrs(context.Background(), slog.LevelDebug, "notice from PostgreSQL", slog.String("severity", n.Severity), words)
 }

@@ -34,7 +34,7 @@ func (c TraceContext) String() string {
 
 // The headers of W3C Trace Context. Baggage is never touched.
 const (
-	traceparent = "traceparent"
+	traceparent = relay.Traceparent
 	tracestate  = "tracestate"
 )
 
@@ -44,7 +44,7 @@ func creationContext(headers []relay.Header) (creation trace.SpanContext, given 
 	parent, state := "", ""
 	for _, h := range headers {
 		switch {
-		case strings.EqualFold(h.Name, traceparent):
+		case h.IsTraceparent():
 			parent, given = h.Value, true
 		case strings.EqualFold(h.Name, tracestate):
 			state = h.Value
@@ -67,7 +67,7 @@ func creationContext(headers []relay.Header) (creation trace.SpanContext, given 
 func carrying(m *relay.Message, c trace.SpanContext) *relay.Message {
 	sent := *m
 	sent.Headers = slices.DeleteFunc(slices.Clone(m.Headers), func(h relay.Header) bool {
-		return strings.EqualFold(h.Name, traceparent) || strings.EqualFold(h.Name, tracestate)
+		return h.IsTraceparent() || strings.EqualFold(h.Name, tracestate)
 	})
 	sent.Headers = append(sent.Headers, relay.Header{
 		Name: traceparent, Value: fmt.Sprintf("00-%s-%s-%s", c.TraceID(), c.SpanID(), c.TraceFlags()),

@@ -120,8 +120,9 @@ type Telemetry struct {
 
 // Logging is how the relay logs.
 type Logging struct {
-	LogLevel  slog.Level `env:"OUTBOX_LOG_LEVEL" envDefault:"info" oneof:"debug|info|warn|error" doc:"debug, info, warn or error"`
-	LogFormat LogFormat  `env:"OUTBOX_LOG_FORMAT" envDefault:"auto" oneof:"auto|json|text" doc:"auto: text on a terminal, json elsewhere"`
+	LogLevel  slog.Level     `env:"OUTBOX_LOG_LEVEL" envDefault:"info" oneof:"debug|info|warn|error" doc:"debug, info, warn or error"`
+	LogFormat LogFormat      `env:"OUTBOX_LOG_FORMAT" envDefault:"auto" oneof:"auto|json|text" doc:"auto: text on a terminal, json elsewhere"`
+	LogRedact relay.Redacted `env:"OUTBOX_LOG_REDACT" envDefault:"*authorization*,*cookie*,*token*,*secret*,*password*,*credential*,*signature*,*api-key*,*apikey*" doc:"names of headers whose values the log does not show, in which * is any text; other values are shown at level debug alone"`
 }
 
 // Load reads the configuration of a relay. The error is of type [Faults].

@@ -93,7 +93,10 @@ func TestDefaults(t *testing.T) {
 	want.Pace = Pace{Retention: 24 * time.Hour, ShutdownGrace: 20 * time.Second}
 	want.NATSOptions = NATSOptions{NATSStream: "OUTBOX", NATSTLSFirst: TLSFirstOff, NATSFastIngest: FastIngestAuto}
 	want.Telemetry = Telemetry{TraceContext: TraceContextRow, MetricsTopic: Off}
-	want.Logging = Logging{LogFormat: LogAuto}
+	want.Logging = Logging{LogFormat: LogAuto, LogRedact: got.LogRedact}
+	if want.LogRedact == "" {
+		t.Error("the log shows all values of headers")
+	}
 	if got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
