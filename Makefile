@@ -51,6 +51,11 @@ examples: deps ## run the programs of the pages in docs in all languages; instal
 	$(GO) vet -tags examples ./e2e/examples
 	$(GO) test -tags examples -count=1 -timeout 30m -v ./e2e/examples
 
+.PHONY: trace-test
+trace-test: deps ## follow a trace from an application to a consumer, through the OpenTelemetry Collector's receiver, on both brokers
+	@.ci/trace
+	cd e2e/tracetest && $(GO) vet ./... && $(GO) test -count=1 -timeout 15m -v ./...
+
 .PHONY: release-dry-run
 release-dry-run: ## build archives, packages and SBOMs of a release into dist; PLATFORM=linux/amd64 for one; publishes nothing
 	@.ci/release-dry-run
