@@ -24,7 +24,7 @@ var sessionMutants = []mutant{
 		file: "relay/postgres/pooler.go",
 		old:  "r.backend == owned.backend || r.otherUsed {",
 		new:  "r.backend == owned.backend {",
-		pkg:  "./relay/postgres", test: "TestTransactionPoolerIsRecognisedUnderLoad",
+		pkg:  "./relay/postgres", test: "TestConnectionThatWasUsedIsNoClientsOwn",
 	},
 	{
 		rule: "20: a pooler that refuses transactions keeps no sessions",

@@ -192,3 +192,17 @@ func ExplainPurge(ctx context.Context, purging relay.Purger) (string, error) {
 	_, err = result.Close()
 	return plan.String(), err
 }
+
+// UsedSince says whether a transaction pooler is recognised by another client if the first
+// client's connection was used, or not, since that client asked.
+func UsedSince(ctx context.Context, first, other *pgx.Conn, use func() error) (bool, error) {
+	owned, err := askRoute(ctx, first.PgConn())
+	if err != nil {
+		return false, err
+	}
+	if err := use(); err != nil {
+		return false, err
+	}
+	shared, err := takesFrom(ctx, other.PgConn(), owned)
+	return shared, errors.Join(err, other.PgConn().Exec(ctx, "ROLLBACK").Close())
+}

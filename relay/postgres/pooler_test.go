@@ -12,6 +12,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgserver"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
 // through puts a pooler between the relay and the server, and returns the
@@ -100,6 +101,28 @@ func TestNothingIsSetThroughATransactionPooler(t *testing.T) {
 				t.Error("a relay on the direct URL cannot lead")
 			}
 		})
+	}
+}
+
+// A transaction pooler that is busy lends the connection that a client has asked about to
+// somebody else, before the next client looks. That one gets another connection, and
+// only the time of the last use tells.
+func TestConnectionThatWasUsedIsNoClientsOwn(t *testing.T) {
+	t.Parallel()
+	f := setup(t, shape{})
+	first, other := pgtest.Connect(t, f.url), pgtest.Connect(t, f.url)
+	somebody := func() error {
+		_, err := first.Exec(t.Context(), "SELECT 1", pgx.QueryExecModeSimpleProtocol)
+		return err
+	}
+	for _, c := range []struct {
+		use  func() error
+		want bool
+	}{{func() error { return nil }, false}, {somebody, true}} {
+		shared, err := postgres.UsedSince(t.Context(), first, other, c.use)
+		if err != nil || shared != c.want {
+			t.Errorf("shared: %t, %v; want %t", shared, err, c.want)
+		}
 	}
 }
 
