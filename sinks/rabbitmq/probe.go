@@ -13,8 +13,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
-// Probe implements [relay.Sink]. If there is no connection, it has one attempted at
-// once. If there is one, it checks the exchange.
+// Probe implements [relay.Sink]. If there is no connection, Probe has an attempt made
+// at once. If there is one, Probe checks the exchange.
 func (s *Sink) Probe(ctx context.Context) error {
 	sess, err := s.link.Await(ctx)
 	if err != nil {
@@ -25,7 +25,7 @@ func (s *Sink) Probe(ctx context.Context) error {
 
 func (s *session) probe(ctx context.Context) error {
 	if err := s.blocked.Load(); err != nil {
-		return *err // it would not read the question
+		return *err // the broker would not read the question
 	}
 	err := s.request(ctx, checkExchange)
 	if err == nil {
@@ -36,7 +36,8 @@ func (s *session) probe(ctx context.Context) error {
 	case isAnswer(err), errors.Is(err, errNoExchange):
 		s.setFault(err)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded) && s.blocked.Load() == nil:
-		// If nothing is in flight, no message is late, and heartbeats may continue.
+		// Nothing else may notice: if nothing is in flight, no message is late, and
+		// heartbeats may still come.
 		s.doubt()
 	}
 	return err
@@ -54,9 +55,9 @@ func ping(conn *amqp.Connection, _ Options) error {
 	return ch.Close()
 }
 
-// request puts a question and waits for the answer until ctx or the connection ends,
-// or the broker blocks. A question that nobody waits for any more stays open until it
-// is answered, and the next one waits for that.
+// request puts a question and waits for the answer until ctx or the connection ends, or
+// the broker blocks. If nobody waits for a question any more, it stays open until it is
+// answered, and the next question waits for that.
 func (s *session) request(ctx context.Context, q question) error {
 	ctx, release := s.untilBlocked(ctx)
 	defer release()
@@ -100,9 +101,9 @@ func (s *session) awaitTurn(ctx context.Context) error {
 	return fmt.Errorf("an earlier question to the broker is not answered: %w", ctx.Err())
 }
 
-// untilBlocked returns a context that ends with ctx, or when the broker blocks: the
-// broker does not read what it is asked then. Its cause is [errBlocked] in that
-// case. The caller calls release.
+// untilBlocked returns a context that ends with ctx, or when the broker blocks, because
+// then the broker does not read questions. In that case its cause is [errBlocked]. The
+// caller calls release.
 func (s *session) untilBlocked(ctx context.Context) (_ context.Context, release func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	s.life.Start(func() {
@@ -122,7 +123,7 @@ func (s *session) untilBlocked(ctx context.Context) (_ context.Context, release 
 	return ctx, func() { cancel(nil) }
 }
 
-// raise sets a time unless it is later already.
+// raise sets a time, unless that is already later.
 func raise(to *atomic.Int64, d time.Duration) {
 	n := int64(d)
 	for {
@@ -133,8 +134,8 @@ func raise(to *atomic.Int64, d time.Duration) {
 	}
 }
 
-// withAdvice adds the fix to an error of connecting, unless the fix is to wait. The
-// error shows no credentials, because the library's errors show none.
+// withAdvice adds the fix to an error of a connection attempt, unless the fix is to
+// wait. The error shows no credentials, because the library's errors show none.
 func withAdvice(err error, a address) error {
 	text := err.Error()
 	switch {

@@ -9,8 +9,8 @@ import (
 )
 
 // returned has the messages that the broker returned, until their confirms come. They
-// are matched by message id and routing key, and counted, because two rows may share
-// an id.
+// are matched by message id and routing key. Two rows may share an id, so equal returns
+// are counted.
 type returned struct {
 	texts map[returnKey][]string
 }

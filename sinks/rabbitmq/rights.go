@@ -13,8 +13,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// examineRights checks whether the exchange takes messages of this user, and those of
-// each topic.
+// examineRights checks whether this user may publish to the exchange, and which of the
+// topics.
 func (s *session) examineRights(ctx context.Context, topics []string) []relay.Check {
 	name := relay.Quote(s.options.Exchange)
 	if len(topics) == 0 {
@@ -31,7 +31,7 @@ func (s *session) examineRights(ctx context.Context, topics []string) []relay.Ch
 			continue
 		}
 		switch err := s.wouldRefuse(ctx, topic); {
-		case err == nil || err.Code != amqp.AccessRefused: // it takes the message, or cannot be asked
+		case err == nil || err.Code != amqp.AccessRefused: // the user may publish, or the broker did not answer
 		case isInternal(err.Reason):
 			return []relay.Check{{
 				Name: "exchange rights", Severity: relay.Fault,
@@ -59,10 +59,10 @@ func (s *session) examineRights(ctx context.Context, topics []string) []relay.Ch
 	return checks
 }
 
-// wouldRefuse returns why the broker closes a channel on which a message of the topic is
-// published. The message cannot be taken in any case, because of its expiration and its
-// user. The broker looks at these after it has looked at the rights, so nothing is ever
-// published. Nil: it did not answer.
+// wouldRefuse publishes a message of the topic, and returns why the broker closes the
+// channel. The broker never takes this message, because its expiration and its user are
+// invalid. It checks these after the rights, so its reason shows whether a right is
+// missing. Nil: the broker did not answer.
 func (s *session) wouldRefuse(ctx context.Context, topic string) *amqp.Error {
 	ch, err := s.conn.Channel()
 	if err != nil {
@@ -85,8 +85,8 @@ func (s *session) wouldRefuse(ctx context.Context, topic string) *amqp.Error {
 	return nil
 }
 
-// grantWrite is a command that adds the exchange to what the user may write to, and
-// leaves what it may do already: set_permissions would replace that.
+// grantWrite returns a command that adds the exchange to the user's right to write, and
+// keeps the other rights. The command set_permissions would replace them.
 func (a address) grantWrite(exchange string) string {
 	if exchange == "" {
 		exchange = "amq.default"
@@ -99,7 +99,8 @@ func (a address) grantWrite(exchange string) string {
 		`case W of <<>> -> N; _ -> <<W/binary, $|, N/binary>> end, R, <<"outbox-relay">>).`, user, vhost, pattern))
 }
 
-// quotePattern is a regular expression for a name. Brackets need no quotes of Erlang.
+// quotePattern returns a regular expression that matches a name. It puts special
+// characters in brackets, which need no quoting in Erlang.
 func quotePattern(name string) string {
 	var b strings.Builder
 	for _, r := range name {
@@ -112,11 +113,12 @@ func quotePattern(name string) string {
 	return b.String()
 }
 
-// notAllowed is what to do about a connection that the broker does not allow. It closes
-// one for several reasons.
+// notAllowed returns what to do about a connection that the broker does not allow,
+// which has several causes.
 func (a address) notAllowed(text string) string {
 	user, vhost := relay.ShellQuote(a.user), relay.ShellQuote(a.vhost)
-	// To grant replaces what was granted. Here that is nothing: else the host would not be refused.
+	// set_permissions replaces the rights of the user. Here there are none: otherwise
+	// the broker would not refuse the virtual host.
 	grant := fmt.Sprintf("rabbitmqctl set_permissions -p %s %s '' '.*' ''", vhost, user)
 	switch {
 	case strings.Contains(text, "number of channels"):
@@ -133,19 +135,21 @@ func (a address) notAllowed(text string) string {
 	return "see the log of RabbitMQ"
 }
 
-// channelsNeeded is how many channels a relay uses at the most: those of its lanes, twice
-// while they are replaced, those of late topics, and one for questions.
+// channelsNeeded is the largest number of channels that a relay uses: those of its
+// lanes (twice, while they are replaced), those of late topics, and those for
+// questions.
 const channelsNeeded = 2*(defaultChannels+1) + asideChannels + 2
 
 var limitPattern = regexp.MustCompile(`user limit of \((\d{1,9})\)`)
 
-// limitIn is the limit that the broker's reason names, or 0. All connections of the user
-// share it, those of other relays too. The next one needs its channels beside them.
+// limitIn returns the limit that the broker's reason names, or 0. All connections of
+// the user share this limit, also those of other relays. A further connection needs its
+// channels in addition.
 func limitIn(reason string) int {
 	m := limitPattern.FindStringSubmatch(reason)
 	if m == nil {
 		return 0
 	}
-	n, _ := strconv.Atoi(m[1]) // digits, and few
+	n, _ := strconv.Atoi(m[1]) // a few digits
 	return n
 }

@@ -30,9 +30,9 @@ type session struct {
 	address address
 	socket  *socket
 	conn    *amqp.Connection
-	frame   int // bytes, as agreed
+	frame   int // the frame size that was agreed with the broker, in bytes
 
-	lanes     []*lane                   // that write to it
+	lanes     []*lane                   // the lanes that write to it
 	slots     []atomic.Pointer[channel] // by lane; nil while one is being opened
 	leaving   []atomic.Bool             // by lane: a retired channel is not yet closed
 	followers sync.WaitGroup
@@ -45,7 +45,7 @@ type session struct {
 	blocked atomic.Pointer[error]
 	fault   atomic.Pointer[error] // why the exchange takes no message at all
 
-	// Times since began, which no step of the wall clock changes; 0 for never.
+	// Durations since began; 0: never. A step of the wall clock does not change them.
 	began   time.Time
 	heard   atomic.Int64 // when the broker last answered something
 	resumed atomic.Int64 // when the broker last unblocked
@@ -81,8 +81,8 @@ func openSession(ctx context.Context, sink *Sink, a address, lanes []*lane) (*se
 	return s, nil
 }
 
-// connect dials and shakes hands. The library heeds neither ctx nor a deadline, so
-// the socket is cut when one of them ends.
+// connect dials and makes the handshake. The library ignores ctx and deadlines, so the
+// socket is cut when ctx or the time ends.
 func (s *session) connect(ctx context.Context) error {
 	d := net.Dialer{Timeout: connectTimeout, KeepAlive: 15 * time.Second}
 	tcp, err := d.DialContext(ctx, "tcp", s.address.host)
@@ -131,8 +131,8 @@ func (s *session) shakeHands(ctx context.Context) error {
 	return err
 }
 
-// handshakeError returns the true cause if the broker did not answer. The library
-// calls that refused credentials, because a broker that refuses them may also end the
+// handshakeError returns the true cause if the broker did not answer. The library then
+// reports refused credentials, because a broker that refuses them may also end the
 // connection without an answer.
 func handshakeError(err, socket error) error {
 	if errors.Is(socket, errSilent) || errors.Is(socket, context.Canceled) || errors.Is(socket, context.DeadlineExceeded) {
@@ -141,8 +141,8 @@ func handshakeError(err, socket error) error {
 	return err
 }
 
-// prepare opens the channels and checks the exchange. A fault of the exchange is no
-// reason to end the connection.
+// prepare opens the channels and checks the exchange. If something is wrong with the
+// exchange, the connection stays.
 func (s *session) prepare(ctx context.Context) error {
 	s.frame = s.conn.Config.FrameSize
 	if s.frame <= 0 {
@@ -173,8 +173,8 @@ func (s *session) prepare(ctx context.Context) error {
 	return nil
 }
 
-// orCause returns why the broker or this side has ended the connection, if it has ended,
-// else err. The library tells whoever waits for an answer only that it has.
+// orCause returns why the connection has ended, or err if it has not. The library's own
+// error for a question says only that it has ended.
 func (s *session) orCause(err error) error {
 	if s.conn.IsClosed() {
 		if told := <-s.closes; told != nil && told.Server {
@@ -224,9 +224,9 @@ func (s *session) lossType() relay.ErrorType {
 	return relay.ErrorTypeDisconnected
 }
 
-// reportLost reports what was in flight when the connection ended. Where that was the
-// connection of the late topics alone, an unknown outcome would stop the others, which
-// are acknowledged.
+// reportLost reports what was in flight when the connection ended. If only the
+// connection of the late topics ended, the outcome is not unknown: that would stop the
+// other topics, whose messages are acknowledged.
 func (s *session) reportLost(l *lane, left []entry) {
 	if l.kind == lateLane {
 		if main, _ := s.sink.link.Current(); main != nil && !main.conn.IsClosed() {

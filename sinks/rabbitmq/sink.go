@@ -16,8 +16,9 @@ var (
 	_ relay.Pausing = (*Sink)(nil)
 )
 
-// Sink publishes to RabbitMQ. Each lane has a goroutine that writes, each of the two
-// connections has one that keeps it, and each channel has one that takes its confirms.
+// Sink publishes to RabbitMQ. Each lane has a goroutine that writes. Each of the two
+// connections has one that keeps the connection. Each channel has one that reads its
+// confirms.
 type Sink struct {
 	options  Options
 	lanes    []*lane // the last one is for suspects
@@ -25,12 +26,12 @@ type Sink struct {
 	suspects *suspects
 	late     *lateTopics
 	aside    *aside
-	changed  *notice      // tells lanes to look again at what they wait for
-	limit    atomic.Int64 // the broker's limit for payloads in bytes, told by a 406; 0: not known
+	changed  *notice      // tells lanes that something they wait for may have changed
+	limit    atomic.Int64 // the broker's limit for payloads in bytes, learned from a 406; 0: not known
 	closing  atomic.Bool
 	seed     maphash.Seed
 	runs     atomic.Uint64 // the number of the newest run
-	turn     int           // lane of the last message without a key; only Publish uses it
+	turn     int           // the lane of the last message without a key; only Publish uses it
 
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
@@ -73,8 +74,8 @@ func (s *Sink) addLane(kind laneKind, number, window int) {
 	s.lanes = append(s.lanes, l)
 }
 
-// Publish implements [relay.Sink]. It never blocks. Messages of a key take one
-// lane, the others take turns.
+// Publish implements [relay.Sink]. It never blocks. All messages of a key go to one
+// lane. Messages without a key go to each lane in turn.
 func (s *Sink) Publish(m *relay.Message, report relay.Report) {
 	n := s.options.Channels
 	l := s.laneOf(m)
@@ -85,8 +86,8 @@ func (s *Sink) Publish(m *relay.Message, report relay.Report) {
 	l.put(item{message: m, report: report})
 }
 
-// Lane implements [relay.Laned]: the run of the lane to which the messages of the key go.
-// There is none for topics that have a lane to themselves. A run is not strict.
+// Lane implements [relay.Laned]. It returns the current run of the key's lane. A run is
+// not strict. Suspect and late topics have lanes of their own and no run.
 func (s *Sink) Lane(m *relay.Message) relay.Lane {
 	sess, _ := s.link.Current()
 	if sess == nil || !m.Keyed || s.suspects.has(m.Topic) || s.late.has(m.Topic) {
@@ -100,10 +101,10 @@ func (s *Sink) PublishIn(l relay.Lane, m *relay.Message, report relay.Report) {
 	s.laneOf(m).put(item{message: m, report: report, run: l.Number})
 }
 
-// Flush implements [relay.Laned]: nothing waits for it.
+// Flush implements [relay.Laned]. It does nothing, because no message waits for it.
 func (s *Sink) Flush() {}
 
-// laneOf is the ordinary lane of a message: that of its key, or any.
+// laneOf returns the ordinary lane of a message: the lane of its key, or any lane.
 func (s *Sink) laneOf(m *relay.Message) *lane {
 	n := uint64(s.options.Channels)
 	if m.Keyed {
@@ -112,10 +113,10 @@ func (s *Sink) laneOf(m *relay.Message) *lane {
 	return s.lanes[uint64(m.ID)%n]
 }
 
-// suspectLane is the lane of messages that may close their channel.
+// suspectLane returns the lane of messages that may close their channel.
 func (s *Sink) suspectLane() *lane { return s.lanes[len(s.lanes)-1] }
 
-// suspectWindow is how many confirms of suspects may be outstanding, see [asideWindow].
+// suspectWindow is how many unconfirmed suspects there may be, see [asideWindow].
 const suspectWindow = 24
 
 // MaxMessageBytes implements [relay.Sink].
@@ -127,7 +128,7 @@ func (s *Sink) MaxMessageBytes() int64 {
 	return own
 }
 
-// Paused implements [relay.Pausing]: a memory or disk alarm.
+// Paused implements [relay.Pausing]. The cause of a pause is a memory or disk alarm.
 func (s *Sink) Paused() error {
 	sess, _ := s.link.Current()
 	if sess == nil {

@@ -18,8 +18,8 @@ const (
 	connectTimeout = 5 * time.Second
 )
 
-// bufferedBytes is how much may wait to be written before the lanes pause. They check
-// it before they write, so each may exceed it by one message.
+// bufferedBytes is how many bytes may wait to be written before the lanes pause. A lane
+// checks that before it writes, so each lane may exceed it by one message.
 const bufferedBytes = 1 << 20
 
 var (
@@ -29,9 +29,9 @@ var (
 
 // socket is the TCP connection below the client library. The library ignores contexts
 // while it reads and writes, and holds locks meanwhile. Here a write never blocks: it
-// fills a buffer that a goroutine empties. So nothing hangs while the broker does not
-// read, for example during a memory alarm, and many small messages become one system
-// call. The socket sets its own deadlines and ignores those of the library.
+// fills a buffer, and a goroutine empties the buffer. So nothing hangs while the broker
+// does not read, for example during a memory alarm. And many small messages become one
+// system call. The socket sets its own deadlines and ignores those of the library.
 type socket struct {
 	net.Conn
 	room *notice // tells that the buffer has room again
@@ -53,7 +53,7 @@ func newSocket(conn net.Conn) *socket {
 	return s
 }
 
-// Write implements net.Conn. What it takes is written soon, or never if the connection
+// Write implements net.Conn. The bytes are written soon, or never if the connection
 // ends first.
 func (s *socket) Write(p []byte) (int, error) {
 	s.mu.Lock()
@@ -102,8 +102,9 @@ func (s *socket) flush() {
 	}
 }
 
-// writeAll continues after a deadline if bytes were written since, or if the broker has
-// said that it does not read. Whether it lives is then seen by reading.
+// writeAll goes on after a deadline if bytes were written since then, or if the broker
+// has said that it does not read. In the second case only reads show whether the broker
+// is alive.
 func (s *socket) writeAll(b []byte) error {
 	moved := time.Now()
 	for len(b) > 0 {
@@ -126,9 +127,9 @@ func (s *socket) writeAll(b []byte) error {
 	return nil
 }
 
-// writeDeadline is the deadline of a write whose last byte was written then. After the
-// broker has said that it reads again, it has the whole time from that moment.
-// Otherwise, if it says so just before a deadline, it would have no time at all.
+// writeDeadline returns the deadline of a write that made its last progress at moved.
+// When the broker has said that it reads again, the whole time begins anew. Otherwise a
+// broker that says so just before a deadline would have no time at all.
 func (s *socket) writeDeadline(moved time.Time) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -199,8 +200,8 @@ func (s *socket) cause() error {
 	return s.err
 }
 
-// Close implements net.Conn for the library. What is buffered has a moment to be
-// written: it is the answer to the broker's request to close.
+// Close implements net.Conn for the library. The buffer still gets a moment to be
+// written, because it has the answer to the broker's request to close.
 func (s *socket) Close() error {
 	s.mu.Lock()
 	last := s.buffer
@@ -221,5 +222,5 @@ func (s *socket) SetDeadline(time.Time) error      { return nil }
 func (s *socket) SetReadDeadline(time.Time) error  { return nil }
 func (s *socket) SetWriteDeadline(time.Time) error { return nil }
 
-// cutLater ends the connection unless it has ended by then.
+// cutLater ends the connection after d.
 func (s *socket) cutLater(d time.Duration) { time.AfterFunc(d, func() { s.cut(errClosing) }) }

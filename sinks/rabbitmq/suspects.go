@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 )
 
-// mostSuspects bounds the memory of topics that closed a channel.
+// mostSuspects bounds the memory for topics of messages that closed a channel.
 const mostSuspects = 10_000
 
 // suspects has the topics of messages that closed a channel.
@@ -38,7 +38,7 @@ func (s *suspects) add(topic string) {
 	s.count.Store(int32(len(s.topics)))
 }
 
-// clear drops a topic, of which a message closed no channel.
+// clear drops a topic, because one of its messages was taken.
 func (s *suspects) clear(topic string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

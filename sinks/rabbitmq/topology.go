@@ -11,19 +11,19 @@ import (
 const (
 	// createdQueue is the queue that Create declares.
 	createdQueue = "outbox"
-	// deliveryLimit is how often a message of that queue may come back to it. The queue
-	// has no dead-letter exchange, so RabbitMQ drops what comes back more often, and
-	// its default from 4.0 on is 20: a consumer that is ill for a minute would lose
-	// messages that the relay has marked sent. This is as good as no limit; -1, which
-	// is none, is not known to RabbitMQ 3.13. A policy may lower it.
+	// deliveryLimit is how often a consumer may put a message of that queue back. The
+	// queue has no dead-letter exchange, so RabbitMQ drops messages that come back more
+	// often. From 4.0 on the default is 20: a consumer that fails for a minute would
+	// lose messages that the relay has marked sent. This value is as good as no limit.
+	// (-1 means no limit, but RabbitMQ 3.13 does not know it.) A policy may lower it.
 	deliveryLimit = math.MaxInt32
 )
 
 var errNoExchange = errors.New("does not exist")
 
-// checkExchange checks that the exchange exists, or creates it if the topology says
-// so. It takes a channel of its own, because the broker closes the channel if the
-// exchange does not exist.
+// checkExchange checks that the exchange exists, or creates it if the topology says so.
+// It uses a channel of its own, because the broker closes the channel if the exchange
+// does not exist.
 func checkExchange(conn *amqp.Connection, o Options) error {
 	ch, err := conn.Channel()
 	if err != nil {
@@ -32,7 +32,7 @@ func checkExchange(conn *amqp.Connection, o Options) error {
 	defer ch.Close() // after a refusal it is closed already
 	switch {
 	case o.Exchange == "":
-		return nil // it always exists; to open the channel was the question
+		return nil // the default exchange always exists; the open channel shows that the broker answers
 	case o.Topology == Create:
 		return create(conn, ch, o.Exchange)
 	}
@@ -67,7 +67,7 @@ func create(conn *amqp.Connection, ch *amqp.Channel, exchange string) error {
 
 // createQueue declares the queue unless there is one of that name, of whatever kind:
 // the broker refuses to declare a queue again with other arguments, and an earlier
-// relay, or the application, may have made it without a delivery limit.
+// relay, or the application, may have made the queue without a delivery limit.
 func createQueue(conn *amqp.Connection, ch *amqp.Channel) error {
 	look, err := conn.Channel()
 	if err != nil {

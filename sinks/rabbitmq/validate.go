@@ -10,7 +10,7 @@ import (
 const (
 	// headerKey is the header that carries a row's key.
 	headerKey = "Outbox-Key"
-	// headerDelay is what the delayed-message exchange of RabbitMQ's plugin reads.
+	// headerDelay is the header that the exchange of the delayed-message plugin reads.
 	headerDelay = "x-delay"
 	// replyTo begins the routing keys of direct reply-to. For a message with one, a broker
 	// closes the connection (541), or confirms the message and drops it.
@@ -22,16 +22,16 @@ const (
 	maxShortString = 255
 	// defaultFrame is the frame size that both sides propose, in bytes.
 	defaultFrame = 131072
-	// brokersRoom is left in the frame for the headers that the broker itself adds on the
-	// way (x-delivery-count, x-death). Without it a message that just fits here would
-	// end the connection of its consumer.
+	// brokersRoom is the room in the frame for the headers that the broker adds on the
+	// way (x-delivery-count, x-death). Without this room, a message that just fits here
+	// would end the connection of its consumer.
 	brokersRoom = 8192
 )
 
 // limits are what a message is measured against.
 type limits struct {
 	payload int64
-	frame   int // agreed with the broker; the properties have to fit one
+	frame   int // the frame size that was agreed with the broker; the properties have to fit in one frame
 }
 
 // validate checks that the message would arrive unchanged and would end neither its
@@ -58,11 +58,12 @@ func validate(m *relay.Message, l limits) error {
 		case len(h.Name) > maxShortString:
 			return invalidf("header name %s is too long: the limit is %d bytes", relay.Quote(h.Name), maxShortString)
 		case h.Name == "CC" || h.Name == "BCC":
-			// If it is a list, the broker routes by it, whatever the topic is. If it is a
-			// text, the broker closes the channel.
+			// If its value is a list, the broker routes by it, whatever the topic is.
+			// If it is a text, the broker closes the channel.
 			return invalidf("header %s is reserved: RabbitMQ takes it for routing keys; rename it", h.Name)
 		case h.Name == "x-death" || strings.HasPrefix(h.Name, "x-first-death-") || strings.HasPrefix(h.Name, "x-last-death-"):
-			// A queue takes it for the message's past, and drops what seems to go in a circle.
+			// A queue takes it for the message's history, and drops messages that seem
+			// to go in a circle.
 			return invalidf("header %s is reserved: RabbitMQ writes there which queues a message has died in; rename it", relay.Quote(h.Name))
 		case h.Name == headerDelay && !isDelay(h.Value):
 			return invalidf("header %s is %s: give milliseconds as a whole number; RabbitMQ's delayed-message exchange fails on anything else",
@@ -85,7 +86,7 @@ func validate(m *relay.Message, l limits) error {
 // to an integer unchecked (rabbit_delayed_message_utils), in the process of the
 // channel, and a channel that crashes ends its connection.
 func isDelay(value string) bool {
-	digits := strings.TrimPrefix(value, "-") // which the plugin puts before the value when it has delayed a message
+	digits := strings.TrimPrefix(value, "-") // the plugin puts a minus before the value of a message that it has delayed
 	return digits != "" && len(digits) <= 10 && strings.Trim(digits, "0123456789") == ""
 }
 
@@ -93,10 +94,10 @@ func invalidf(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", relay.ErrInvalid, fmt.Sprintf(format, args...))
 }
 
-// propertyBytes is the size of the content header's frame, as the client library
-// writes it: frame header and end, class, weight, body size and flags, the
-// properties, and a table whose entries are a short name, a kind, and a text with
-// its length in four bytes.
+// propertyBytes returns the size of the content header's frame, as the client library
+// writes it: frame header and end; class, weight, body size and flags; the properties;
+// and a table. Each entry of the table is a short name, a kind, and a text with its
+// length in four bytes.
 func propertyBytes(m *relay.Message) int {
 	n := 8 + 14 + 1 + len(m.ContentType) + 4 + 1 + 1 + 36 + 8
 	field := func(name, value string) { n += 1 + len(name) + 1 + 4 + len(value) }

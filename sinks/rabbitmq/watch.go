@@ -44,9 +44,9 @@ func (s *session) watch(ctx context.Context) {
 	}
 }
 
-// takeAnswer gives up the connection if a question was not answered. A question that
-// was cut short by a block, or by the end of the sink, proves nothing, even if the
-// block is over by now.
+// takeAnswer gives up the connection if a question was not answered. If a block, or the
+// end of the sink, cut the question short, that proves nothing, even if the block is
+// over by now.
 func (s *session) takeAnswer(err error) {
 	if err == nil || errors.Is(err, errBlocked) || errors.Is(err, context.Canceled) || s.blocked.Load() != nil {
 		return
@@ -75,9 +75,9 @@ func (s *session) awaitEnd() {
 }
 
 // setBlocked notes that the broker takes no messages from publishers because of a
-// memory or disk alarm, or that it takes them again. While it is blocked it does not
-// read from this connection, so nothing is written. What was written may be confirmed
-// later.
+// memory or disk alarm, or that it takes them again. While it blocks, it does not read
+// from this connection, so nothing is written. Messages that were written before may be
+// confirmed later.
 func (s *session) setBlocked(b amqp.Blocking) {
 	if b.Active {
 		err := fmt.Errorf("%w: %s: free memory or disk on the node, or raise its limit", errBlocked, b.Reason)
@@ -100,8 +100,9 @@ func (s *session) lastHeard() time.Time { return s.began.Add(time.Duration(s.hea
 
 func (s *session) lastResumed() time.Time { return s.began.Add(time.Duration(s.resumed.Load())) }
 
-// deadline is when the limit is over for what the broker was asked then, such as a
-// confirm. No time passes while the broker is blocked, because it does not read.
+// deadline returns when the limit is over for something that the broker was asked for
+// then, such as a confirm. While the broker blocks, no time counts, because it does not
+// read.
 func (s *session) deadline(asked time.Time, limit time.Duration) time.Time {
 	if s.blocked.Load() != nil {
 		return time.Now().Add(limit)
@@ -112,7 +113,7 @@ func (s *session) deadline(asked time.Time, limit time.Duration) time.Time {
 	return asked.Add(limit)
 }
 
-// doubt has watch ask the broker for a sign of life.
+// doubt makes watch ask the broker for a sign of life.
 func (s *session) doubt() { s.doubted.Store(true) }
 
 // ask puts a question to the broker when a probe was not answered. If there is no answer
