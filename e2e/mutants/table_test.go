@@ -20,6 +20,13 @@ var tableMutants = []mutant{
 		pkg:  "./relay/postgres", test: "TestScheduledRowsThatHaveGoneHideNoOthers",
 	},
 	{
+		rule: "1: what is read is not sorted",
+		file: "relay/postgres/settings.go",
+		old:  `unsorted = setting{"enable_sort", "off"}`,
+		new:  `unsorted = setting{"enable_sort", "on"}`,
+		pkg:  "./relay/postgres", test: "TestNoPlanDependsOnStatistics",
+	},
+	{
 		rule: "T1: a scheduled row is in the index of scheduled rows only",
 		file: "schema/sql.go",
 		old:  "Columns: \"id\", Rows: Due}",

@@ -93,7 +93,6 @@ func TestNoPlanDependsOnStatistics(t *testing.T) {
 	insert(500, "NULL", "NULL")
 	insert(500, "now() - interval '1 minute'", "NULL")
 	insert(500, "now() + interval '1 year'", "NULL")
-	onlyWrites := false
 	cases := []struct {
 		name    string
 		arrange func()
@@ -115,7 +114,7 @@ func TestNoPlanDependsOnStatistics(t *testing.T) {
 			f.exec(`UPDATE {t} SET sent_at = NULL`)
 			grow = func() {}
 		}},
-		{"small, and with the application's own index of sent_at", func() { f.exec(`CREATE INDEX ON {t} (sent_at)`); onlyWrites = true }},
+		{"small, and with the application's own index of sent_at", func() { f.exec(`CREATE INDEX ON {t} (sent_at)`) }},
 	}
 	for _, c := range cases {
 		c.arrange()
@@ -135,9 +134,6 @@ func TestNoPlanDependsOnStatistics(t *testing.T) {
 			var plan []struct{ Plan node }
 			if err := json.Unmarshal([]byte(text), &plan); err != nil {
 				t.Fatal(err)
-			}
-			if onlyWrites && !strings.HasPrefix(name, "mark") && !strings.HasPrefix(name, "refuse") && !strings.HasPrefix(name, "pending") {
-				continue
 			}
 			// A range is bounded by its ends, and not by a LIMIT.
 			for _, fault := range plan[0].Plan.faults(name == "mark_range", false, "") {

@@ -29,6 +29,7 @@ var purgeSettings = []setting{
 	{"lock_timeout", "100ms"},
 	{"idle_session_timeout", "0"},
 	{"synchronous_commit", "off"},
+	unsorted,
 }
 
 // purgeDeadline is for one step: a slow disk, or an index full of dead entries.

@@ -43,9 +43,9 @@ const (
 
 // readBlanks fill in the files of the reads.
 type readBlanks struct {
-	Table                             string // quoted
-	Pending, Due, ScheduledRows, Dead string // conditions
-	Payload                           payloadKind
+	Table                    string // quoted
+	Due, ScheduledRows, Dead string // conditions
+	Payload                  payloadKind
 	// The length of a key as it arrives here, and its bytes.
 	KeyLength, KeyBytes string
 	scanBlanks
@@ -84,8 +84,8 @@ func newReadBlanks(table schema.Table, payload payloadKind, encoding string) rea
 		length = `octet_length(` + bytes + `)`
 	}
 	return readBlanks{
-		Table:   table.Quoted(),
-		Pending: schema.Pending, Due: schema.Due, ScheduledRows: schema.Scheduled, Dead: schema.Dead,
+		Table: table.Quoted(),
+		Due:   schema.Due, ScheduledRows: schema.Scheduled, Dead: schema.Dead,
 		Payload: payload, KeyLength: length, KeyBytes: bytes,
 		scanBlanks: scanBlanks{Examined: examined},
 		sizeBlanks: sizeBlanks{

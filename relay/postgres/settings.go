@@ -90,7 +90,13 @@ var controlSettings = []setting{
 var readSettings = []setting{
 	{"lock_timeout", "10s"},
 	{"idle_session_timeout", "0"},
+	unsorted,
 }
+
+// unsorted: rows are read in the order of an index that has them so. An index of the
+// application's, of sent_at for example, has all unsent rows together, and a planner that
+// takes these for few would read and sort them all.
+var unsorted = setting{"enable_sort", "off"}
 
 type setting struct{ name, value string }
 

@@ -4,8 +4,9 @@ SELECT
 	coalesce((SELECT max(id) FROM {{.Table}}), 0) AS bound,
 	statement_timestamp() AS start,
 	{{template "due_scheduled" .}} AS scheduled,
-	(SELECT min(available_at) FROM {{.Table}}
-		WHERE {{.ScheduledRows}} AND available_at > statement_timestamp() AND available_at < 'infinity') AS next_scheduled,
+	(SELECT available_at FROM {{.Table}}
+		WHERE {{.ScheduledRows}} AND available_at > statement_timestamp() AND available_at < 'infinity'
+		ORDER BY available_at LIMIT 1) AS next_scheduled,
 	pg_current_snapshot()::text AS snapshot,
 	(pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint AS position,
 	current_setting('synchronous_standby_names') <> '' AS synchronous
