@@ -41,6 +41,9 @@ type TableStats struct {
 	// counted, only those with the lowest ids are considered, which are the oldest but
 	// for some retries.
 	OldestAge time.Duration
+	// Lacks says what the relay would use and the table of an older version has not, or
+	// its role may not write; empty if there is nothing. It works without.
+	Lacks string
 }
 
 // Census is what the last counting of the table found.

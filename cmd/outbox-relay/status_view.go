@@ -43,6 +43,8 @@ type rowsView struct {
 	Retrying         admin.Count `json:"retrying"`
 	Dead             admin.Count `json:"dead"`
 	OldestPendingAge float64     `json:"oldest_pending_age_seconds"`
+	// Lacks is what the table of an older version has not; empty if it has all.
+	Lacks string `json:"lacks"`
 }
 
 // askStatus asks both at once, so that one that does not answer does not delay the
@@ -83,7 +85,7 @@ func askDatabase(ctx context.Context, c config.Config) databaseView {
 	view.Reached, view.Rows = true, &rowsView{
 		CountedAt: time.Now(),
 		Pending:   admin.Count(stats.Due), Scheduled: admin.Count(stats.Scheduled), Retrying: admin.Count(stats.Retrying), Dead: admin.Count(stats.Dead),
-		OldestPendingAge: stats.OldestAge.Seconds(),
+		OldestPendingAge: stats.OldestAge.Seconds(), Lacks: stats.Lacks,
 	}
 	return view
 }
@@ -116,6 +118,9 @@ func (o overview) printText(w io.Writer) error {
 		line("  retrying", "%s", relay.Count(r.Retrying))
 		line("  dead", "%s", relay.Count(r.Dead))
 		line("  oldest pending", "%s", seconds(r.OldestPendingAge))
+		if r.Lacks != "" {
+			line("  lacks", "%s: run outbox-relay migrate", r.Lacks)
+		}
 		if age := since(&r.CountedAt); age > time.Second {
 			line("  counted", "%s ago", age)
 		}

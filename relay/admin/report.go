@@ -136,6 +136,8 @@ type Rows struct {
 	Retrying         Count     `json:"retrying"`
 	Dead             Count     `json:"dead"`
 	OldestPendingAge float64   `json:"oldest_pending_age_seconds"`
+	// Lacks is what the table of an older version has not; empty if it has all.
+	Lacks string `json:"lacks"`
 	// NotCounted says why the numbers are old; empty while they are not.
 	NotCounted string `json:"not_counted"`
 }
@@ -155,7 +157,7 @@ func NewRows(c relay.Census) *Rows {
 	}
 	r := &Rows{
 		CountedAt: c.At, Pending: Count(c.Due), Scheduled: Count(c.Scheduled), Retrying: Count(c.Retrying), Dead: Count(c.Dead),
-		OldestPendingAge: c.OldestAge.Seconds(),
+		OldestPendingAge: c.OldestAge.Seconds(), Lacks: c.Lacks,
 	}
 	if c.Err != nil {
 		r.NotCounted = c.Err.Error()

@@ -126,7 +126,10 @@ func (d *Database) Connect(ctx context.Context) (relay.Control, error) {
 		s.close()
 		return nil, err
 	}
-	d.tellLater(s, columns)
+	if err := d.tellLater(ctx, s); err != nil {
+		s.close()
+		return nil, err
+	}
 	if err := s.checkDeadPolicy(ctx, d.options.DeadPolicy); err != nil {
 		s.close()
 		return nil, err

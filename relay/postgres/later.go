@@ -1,8 +1,10 @@
 package postgres
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/outbox-relay/outbox-relay/schema/sqltext"
@@ -59,19 +61,48 @@ func (s *session) checkLater(t tableFacts, columns []column) error {
 	}
 }
 
-// tellLater logs once what is off.
-func (d *Database) tellLater(s *session, columns []column) {
-	var off []string
+// lacks names what the table of an older version has not, or the role may not write.
+func (s *session) lacks(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
+	defer cancel()
+	t, err := s.lookUpTable(ctx)
+	if err != nil {
+		return "", err
+	}
+	columns, err := s.lookUpColumns(ctx, t.OID)
+	if err != nil {
+		return "", err
+	}
+	indexes, err := s.indexes(ctx, t)
+	if err != nil {
+		return "", err
+	}
+	var lacking []string
 	for _, c := range columns {
-		if c.later && !c.writable() {
-			off = append(off, c.name)
+		switch {
+		case !c.later || c.writable():
+		case c.exists:
+			lacking = append(lacking, "the right to write "+c.name)
+		default:
+			lacking = append(lacking, "column "+c.name)
 		}
 	}
-	if len(off) == 0 {
-		return
+	for _, index := range s.table.Indexes() {
+		if !slices.ContainsFunc(indexes, func(i indexFacts) bool { return i.Name == index.Name && i.Valid }) {
+			lacking = append(lacking, "index "+index.Name)
+		}
 	}
-	d.toldLater.Do(func() {
-		d.options.Logger.Warn("the relay writes less than it could: the table is of an older version, or the role may not write its new columns",
-			slog.String("table", s.table.String()), slog.Any("columns", off), slog.String("fix", "outbox-relay migrate, or see outbox-relay doctor"))
-	})
+	return strings.Join(lacking, ", "), nil
+}
+
+// tellLater logs once what is off.
+func (d *Database) tellLater(ctx context.Context, s *session) error {
+	lacking, err := s.lacks(ctx)
+	if lacking != "" {
+		d.toldLater.Do(func() {
+			d.options.Logger.Warn("the table is older than the relay, which works without what it lacks: columns are not written, and without an index more is read",
+				slog.String("table", s.table.String()), slog.String("lacks", lacking), slog.String("fix", "outbox-relay migrate, or see outbox-relay doctor"))
+		})
+	}
+	return err
 }

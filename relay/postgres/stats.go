@@ -31,6 +31,9 @@ func (d *Database) Stats(ctx context.Context) (relay.TableStats, error) {
 	if err != nil {
 		return relay.TableStats{}, s.explain("count the rows", err)
 	}
+	if stats.Lacks, err = s.lacks(ctx); err != nil {
+		return relay.TableStats{}, err
+	}
 	return stats, nil
 }
 
