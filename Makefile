@@ -6,6 +6,7 @@ VERSION ?=
 LDFLAGS = -s -w $(if $(VERSION),-X main.release=$(VERSION))
 FUZZTIME ?= 30s
 FUZZ ?= ./...
+ROWS ?= 5000000
 CHAOS ?= 2m
 export CHAOS
 
@@ -71,6 +72,10 @@ bench: deps ## measure: the broker alone, the relay, the ratio; memory; takeover
 .PHONY: chaos
 chaos: deps ## random faults for as long as CHAOS says, such as CHAOS=10m; RabbitMQ killed ten times
 	$(GO) test -race -tags chaos -run '^TestChaos' -timeout 0 -v ./relay/engine ./e2e
+
+.PHONY: migration-load
+migration-load: deps ## measure what INSERTs wait for beside migrate, on a table of ROWS rows, such as ROWS=50000000
+	ROWS=$(ROWS) $(GO) test -tags chaos -run '^TestMigrationBesideWriters' -count=1 -timeout 0 -v ./schema
 
 .PHONY: matrix
 matrix: deps ## run the tests on other PostgreSQLs and on RabbitMQ 4, or on those of MATRIX, such as MATRIX="14 18 rabbitmq4"

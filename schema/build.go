@@ -153,7 +153,7 @@ func (b *builder) run(ctx context.Context, s step) error {
 	case stepAttach:
 		b.tell(fmt.Sprintf("attaching index %s of partition %s", name, table))
 	}
-	return runScript(ctx, b.conn, "BEGIN; SET LOCAL lock_timeout = '500ms'; "+s.sql+"; COMMIT", b.options.Table, b.options.Patience)
+	return runScript(ctx, b.conn, "BEGIN; SET LOCAL lock_timeout = '400ms'; "+s.sql+"; COMMIT", b.options.Table, b.options.Patience)
 }
 
 // build runs a statement that may take hours. It ends it when ctx does, and awaits that.

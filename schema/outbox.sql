@@ -21,7 +21,7 @@ SET LOCAL statement_timeout = 0;
 -- A statement that waits for a lock stops every INSERT that comes after it. Half
 -- a second is the most that an application is kept waiting; "canceling statement
 -- due to lock timeout" means that nothing was changed: run it again.
-SET LOCAL lock_timeout = '500ms';
+SET LOCAL lock_timeout = '400ms';
 
 -- Two migrations at once would race for the same names; one waits here.
 DO $outbox$ BEGIN

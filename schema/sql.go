@@ -124,7 +124,7 @@ func isSmall(t Table) string {
 func lockOutVacuum(t Table) string {
 	return `PERFORM set_config('lock_timeout', (setting::integer * 3 / 2)::text, true) FROM pg_settings WHERE name = 'deadlock_timeout';
     LOCK TABLE ` + t.Quoted() + ` IN SHARE UPDATE EXCLUSIVE MODE;
-    SET LOCAL lock_timeout = '500ms';`
+    SET LOCAL lock_timeout = '400ms';`
 }
 
 // RoleSQL returns the script that makes the relay's role and grants it what it

@@ -85,7 +85,7 @@ var tableMutants = []mutant{
 	{
 		rule: "T3: the migration waits for no lock for long",
 		file: "schema/outbox.sql",
-		old:  "SET LOCAL lock_timeout = '500ms';",
+		old:  "SET LOCAL lock_timeout = '400ms';",
 		new:  "SET LOCAL lock_timeout = 0;",
 		pkg:  "./schema", test: "TestMigrateWaitingForALockDoesNotStopInserts",
 	},

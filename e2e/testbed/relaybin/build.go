@@ -16,6 +16,9 @@ type Variant struct {
 	Race bool
 	// FaultPoints compiles in the points at which RELAY_FAULTPOINT kills it.
 	FaultPoints bool
+	// Revision is a commit whose sources are built, with its own dependencies; empty for
+	// those that are here.
+	Revision string
 }
 
 // The variants in use.
@@ -52,12 +55,34 @@ func Build(ctx context.Context, v Variant) (string, error) {
 	}
 	path := binaries.dir.Join(v.name())
 	args := append([]string{"build", "-o", path}, v.flags()...)
-	out, err := exec.CommandContext(ctx, "go", append(args, importPath)...).CombinedOutput()
+	cmd := exec.CommandContext(ctx, "go", append(args, importPath)...)
+	if v.Revision != "" {
+		cmd.Dir = binaries.dir.Join("src-" + v.Revision)
+		if err := export(ctx, v.Revision, cmd.Dir); err != nil {
+			return "", err
+		}
+	}
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build %s: %w\n%s", importPath, err, out)
 	}
 	binaries.paths[v] = path
 	return path, nil
+}
+
+// export writes the sources of a commit into a new directory.
+func export(ctx context.Context, revision, dir string) error {
+	root, err := exec.CommandContext(ctx, "git", "rev-parse", "--show-toplevel").Output()
+	if err != nil {
+		return fmt.Errorf("find the repository: %w", err)
+	}
+	// The archive of the whole, whatever directory this runs in.
+	script := exec.CommandContext(ctx, "sh", "-c", `mkdir "$2" && git -C "$1" archive "$3" | tar -x -C "$2"`, "sh",
+		strings.TrimSpace(string(root)), dir, revision)
+	if out, err := script.CombinedOutput(); err != nil {
+		return fmt.Errorf("export commit %s: %w\n%s", revision, err, out)
+	}
+	return nil
 }
 
 func (v Variant) flags() []string {
@@ -78,6 +103,9 @@ func (v Variant) name() string {
 	}
 	if v.FaultPoints {
 		name = append(name, "faultpoint")
+	}
+	if v.Revision != "" {
+		name = append(name, v.Revision)
 	}
 	return strings.Join(name, "-")
 }
