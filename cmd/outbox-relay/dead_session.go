@@ -26,7 +26,7 @@ func withDead(cmd *cobra.Command, env []string, access postgres.DeadAccess, do f
 	if err != nil {
 		return err
 	}
-	database, err := openDatabase(c, hostname(), nil)
+	database, err := openDatabase(c, hostname(), encryption(c, nil), nil)
 	if err != nil {
 		return fail(cmd, err)
 	}

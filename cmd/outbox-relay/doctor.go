@@ -63,7 +63,8 @@ func newDoctorCommand(env []string) *cobra.Command {
 // examine starts with the database: the broker is asked about the topics in the table.
 func examine(ctx context.Context, c config.Config) ([]relay.Check, error) {
 	host := hostname()
-	database, err := openDatabase(c, host, nil)
+	guard := encryption(c, nil)
+	database, err := openDatabase(c, host, guard, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +73,7 @@ func examine(ctx context.Context, c config.Config) ([]relay.Check, error) {
 	if found.Primary {
 		checks = append(checks, examineLog(ctx, c, host, database)...)
 	}
-	broker, err := examineSink(ctx, c, host, withDeadLetters(found.Topics, c))
+	broker, err := examineSink(ctx, c, host, guard, withDeadLetters(found.Topics, c))
 	checks = append(checks, broker...)
 	return append(checks, examineRelay(ctx, c)...), err
 }

@@ -57,6 +57,7 @@ func migrate(ctx context.Context, c config.Config, flags *tableFlags, patience t
 	if err != nil {
 		return err
 	}
+	postgres.Guard(&session.Config, encryption(c, nil))
 	session.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { told.notice(n) }
 	session.RuntimeParams["application_name"] = "outbox-relay migrate"
 	session.RuntimeParams["client_encoding"] = "UTF8"

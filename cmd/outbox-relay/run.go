@@ -47,11 +47,12 @@ func newRunCommand(env []string) *cobra.Command {
 // it from starting: a database or a broker that is not there yet is awaited.
 func relayRows(ctx context.Context, c config.Config, systemd supervisor, log *slog.Logger) error {
 	host := hostname()
-	database, err := openDatabase(c, host, log)
+	guard := encryption(c, log)
+	database, err := openDatabase(c, host, guard, log)
 	if err != nil {
 		return err
 	}
-	sink, err := openSink(c, host, log)
+	sink, err := openSink(c, host, guard, log)
 	if err != nil {
 		return err
 	}
@@ -87,7 +88,13 @@ func relayRows(ctx context.Context, c config.Config, systemd supervisor, log *sl
 	return mover.Run(ctx)
 }
 
-func openDatabase(c config.Config, host string, log *slog.Logger) (*postgres.Database, error) {
+// encryption judges all connections to the database and the broker. log may be nil, for
+// silence.
+func encryption(c config.Config, log *slog.Logger) *relay.Encryption {
+	return &relay.Encryption{Required: c.RequireTLS == config.On, Logger: log}
+}
+
+func openDatabase(c config.Config, host string, guard *relay.Encryption, log *slog.Logger) (*postgres.Database, error) {
 	afterSend := postgres.Mark
 	if c.AfterSend == config.DeleteSent {
 		afterSend = postgres.Delete
@@ -98,7 +105,8 @@ func openDatabase(c config.Config, host string, log *slog.Logger) (*postgres.Dat
 	}
 	database, err := postgres.New(postgres.Options{
 		URL: c.DatabaseURL.Reveal(), ReadURL: reread("OUTBOX_DATABASE_URL", c.DatabaseURL), Table: c.Table, Publication: string(c.Publication),
-		AfterSend: afterSend, DeadPolicy: deadPolicy, Retention: retention(c), Host: host, Logger: log,
+		AfterSend: afterSend, DeadPolicy: deadPolicy, Retention: retention(c), Host: host,
+		Encryption: guard, Logger: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("OUTBOX_DATABASE_URL: %w", err)

@@ -84,7 +84,7 @@ func (f *sendFlags) send(cmd *cobra.Command, env, args []string) error {
 	if draft.Payload, err = payloadOf(args, cmd.InOrStdin()); err != nil {
 		return fail(cmd, err)
 	}
-	database, err := openDatabase(c, hostname(), nil)
+	database, err := openDatabase(c, hostname(), encryption(c, nil), nil)
 	if err != nil {
 		return fail(cmd, err)
 	}

@@ -17,10 +17,10 @@ func TestAckTimeoutReachesBothSinks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := natsOptions(c, o).AckTimeout; got != want {
+		if got := natsOptions(c, o, nil).AckTimeout; got != want {
 			t.Errorf("%q: NATS waits %s, want %s", text, got, want)
 		}
-		if got := rabbitMQOptions(c, o).AckTimeout; got != want {
+		if got := rabbitMQOptions(c, o, nil).AckTimeout; got != want {
 			t.Errorf("%q: RabbitMQ waits %s, want %s", text, got, want)
 		}
 	}

@@ -91,7 +91,7 @@ func askDatabase(ctx context.Context, c config.Config) databaseView {
 }
 
 func countRows(ctx context.Context, c config.Config) (relay.TableStats, error) {
-	database, err := openDatabase(c, hostname(), nil)
+	database, err := openDatabase(c, hostname(), encryption(c, nil), nil)
 	if err != nil {
 		return relay.TableStats{}, err
 	}

@@ -66,6 +66,8 @@ type Options struct {
 	DeadPolicy DeadPolicy
 	// Host names this relay in pg_stat_activity.
 	Host string
+	// Encryption judges each connection; nil: all are well.
+	Encryption *relay.Encryption
 	// Logger gets the server's notices, at debug level. Nil: they are dropped.
 	Logger *slog.Logger
 }
@@ -94,6 +96,7 @@ func New(o Options) (*Database, error) {
 	if err != nil {
 		return nil, err
 	}
+	Guard(&config.Config, o.Encryption)
 	return &Database{options: o, config: config, lock: newLockKey(o.Table), standby: newStandbyKey(o.Table)}, nil
 }
 
@@ -112,6 +115,7 @@ func (d *Database) connConfig() (*pgx.ConnConfig, error) {
 	if err != nil {
 		return nil, setup(err, "connect to PostgreSQL")
 	}
+	Guard(&config.Config, d.options.Encryption)
 	return config, nil
 }
 

@@ -98,6 +98,7 @@ func (s *session) explain(doing string, err error) error {
 	case codeAdminShutdown:
 		err = fmt.Errorf("PostgreSQL ended the session: %w", err)
 	case "":
+		err = explainTLS(err)
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = fmt.Errorf("no answer from PostgreSQL in time: %w", err)
 		}

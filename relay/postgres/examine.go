@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -153,6 +154,8 @@ func (d *Database) examineConnection(ctx context.Context, e *Examination) bool {
 		Name:  checkConnection,
 		Found: fmt.Sprintf("PostgreSQL %s at %s as %s", server.Version, address(first.pg), d.config.User),
 	})
+	promised, fix := promise(&d.config.Config)
+	e.add(newPeer(first.pg.Conn(), promised, fix).Check())
 	if r.pooler == "" {
 		e.add(relay.Check{Name: checkPooler, Found: "none in between"})
 		return true
@@ -175,6 +178,10 @@ func (d *Database) connectPlain(ctx context.Context) (*session, error) {
 // unreachable says why there is no connection.
 func (d *Database) unreachable(err error) relay.Check {
 	check := relay.Check{Name: checkConnection, Severity: relay.Fault, Found: err.Error()}
+	if errors.As(err, new(*relay.PlaintextError)) {
+		check.Fix = verifyFull
+		return check
+	}
 	at := net.JoinHostPort(d.config.Host, strconv.Itoa(int(d.config.Port)))
 	switch sqltext.Code(err) {
 	case codeInvalidPassword, codeInvalidAuthorization:
@@ -184,7 +191,7 @@ func (d *Database) unreachable(err error) relay.Check {
 	case codeTooManyConnections:
 		check.Fix = "ALTER SYSTEM SET max_connections = 200;  -- as a superuser; then restart PostgreSQL, or end sessions that nobody needs"
 	case "":
-		check.Fix = "start PostgreSQL at " + at + ", or set OUTBOX_DATABASE_URL to where it listens"
+		check.Fix = cmp.Or(certificateFix(err), "start PostgreSQL at "+at+", or set OUTBOX_DATABASE_URL to where it listens")
 	}
 	return check
 }

@@ -84,7 +84,7 @@ func TestStreamIsPublishedToWhileNobodyLeadsTheCluster(t *testing.T) {
 	expect(t, s, messageTo(goodTopic, 4), relay.Acknowledged, "", "")
 
 	checks := natsjs.Examine(t.Context(), natsjs.Options{SinkOptions: link.SinkOptions{URLs: home.URL()}}, []string{goodTopic})
-	if len(checks) != 1 || checks[0].Severity != relay.Warning || !strings.Contains(checks[0].Found, "cannot be asked") {
+	if len(checks) != 2 || checks[0].Severity != relay.Warning || !strings.Contains(checks[0].Found, "cannot be asked") {
 		t.Errorf("%+v", checks)
 	}
 }

@@ -45,7 +45,10 @@ func Examine(ctx context.Context, o Options, topics []string) []relay.Check {
 	}
 	defer s.end()
 	x := &examination{session: s, as: as, streams: make(map[string]*examinedStream)}
-	if x.broker(ctx) {
+	examinable := x.broker(ctx)
+	_, noTLS := s.conn.TLSConnectionState()
+	x.add(newPeer(s.socket.conn, noTLS == nil).Check())
+	if examinable {
 		x.topics(ctx, topics)
 	}
 	return x.checks

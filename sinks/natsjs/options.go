@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
@@ -58,6 +59,8 @@ type Options struct {
 	// TLSFirst makes the TLS handshake before the server says anything, as servers with
 	// handshake_first want it. A connection without TLS is then refused.
 	TLSFirst bool
+	// Encryption judges each connection; nil: all are well.
+	Encryption *relay.Encryption
 
 	FastIngest FastIngest
 	StreamName string // for Create; empty: OUTBOX

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
@@ -58,6 +59,9 @@ func (s *session) roundTrip(ctx context.Context) error {
 // withAdvice adds the fix to an error of a connection attempt, unless the fix is to
 // wait. The error shows no credentials, because the library's errors show none.
 func withAdvice(err error, o Options) error {
+	if errors.As(err, new(*relay.PlaintextError)) {
+		return err // which says it
+	}
 	if advice := advise(err, o); advice != "" {
 		return fmt.Errorf("%w: %s", err, advice)
 	}
@@ -65,6 +69,9 @@ func withAdvice(err error, o Options) error {
 }
 
 func advise(err error, o Options) string {
+	if fix := relay.BrokerFix(err); fix != "" {
+		return fix
+	}
 	switch text := strings.ToLower(err.Error()); {
 	case errors.Is(err, nats.ErrAuthorization), strings.Contains(text, "authorization violation"):
 		return "the server does not take the user, password, token or key: check OUTBOX_SINK_URL and OUTBOX_NATS_*"

@@ -94,7 +94,7 @@ func openSessionWith(ctx context.Context, o Options, server server, q requeuing)
 	s := &session{
 		options: o,
 		server:  server,
-		socket:  &socket{ctx: ctx, timeout: connectTimeout},
+		socket:  &socket{ctx: ctx, timeout: connectTimeout, encryption: o.Encryption},
 		pending: newPending(o.Window),
 		denials: newDenials(),
 		requeue: q.put,
@@ -108,6 +108,9 @@ func openSessionWith(ctx context.Context, o Options, server server, q requeuing)
 	defer context.AfterFunc(ctx, s.socket.cut)()
 	conn, err := nats.Connect("", append(s.connOptions(), credentials...)...)
 	if err != nil {
+		if refusal := s.socket.refusal(); refusal != nil {
+			return nil, refusal
+		}
 		if dial := s.socket.dialError(); dial != nil {
 			return nil, unreachedError{fmt.Errorf("%w: %w", err, dial)}
 		}

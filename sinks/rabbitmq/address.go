@@ -2,9 +2,11 @@ package rabbitmq
 
 import (
 	"fmt"
+	"net"
 	"net/url"
 	"strings"
 
+	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
@@ -50,6 +52,16 @@ func newAddress(u *url.URL) (address, error) {
 		return a, fmt.Errorf("virtual host has %d bytes, the protocol takes %d", len(a.vhost), maxShortString)
 	}
 	return a, nil
+}
+
+// peer is the node at the other end. The certificate of one that encrypts is always
+// verified.
+func (a address) peer(conn net.Conn) relay.Peer {
+	protection := relay.Plaintext
+	if a.tls {
+		protection = relay.Verified
+	}
+	return relay.NewPeer("RabbitMQ", conn, protection, "enable TLS at the broker, and use amqps:// in OUTBOX_SINK_URL")
 }
 
 // String names the nodes without credentials.

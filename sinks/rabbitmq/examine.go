@@ -1,6 +1,7 @@
 package rabbitmq
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,7 @@ func Examine(ctx context.Context, o Options, topics []string) []relay.Check {
 	if err != nil {
 		return []relay.Check{{Name: "RabbitMQ connection", Severity: relay.Fault, Found: err.Error(), Fix: "correct OUTBOX_SINK_URL and OUTBOX_TLS_*"}}
 	}
-	var checks []relay.Check
+	var checks, encryption []relay.Check
 	var examiner *session
 	for _, a := range as {
 		s := newExaminer(o, a)
@@ -33,6 +34,7 @@ func Examine(ctx context.Context, o Options, topics []string) []relay.Check {
 			Name:  "RabbitMQ connection",
 			Found: fmt.Sprintf("connected to %s, RabbitMQ %s, virtual host %q, as %s", a.host, version, a.vhost, login(o, a)),
 		})
+		encryption = append(encryption, a.peer(s.socket).Check())
 		if examiner != nil {
 			s.leave()
 			continue
@@ -51,7 +53,7 @@ func Examine(ctx context.Context, o Options, topics []string) []relay.Check {
 		}
 	}
 	exchange := examiner.examineExchange()
-	checks = append(checks, exchange)
+	checks = append(append(checks, encryption...), exchange)
 	if exchange.Severity == relay.Fine {
 		checks = append(checks, examiner.examineRights(ctx, topics)...)
 	}
@@ -89,7 +91,7 @@ func unreachable(o Options, a address, err error) relay.Check {
 	case errors.Is(err, amqp.ErrVhost), strings.Contains(err.Error(), "NOT_ALLOWED"):
 		c.Fix = a.notAllowed(err.Error())
 	default:
-		c.Fix = "start RabbitMQ, or correct OUTBOX_SINK_URL"
+		c.Fix = cmp.Or(relay.BrokerFix(err), "start RabbitMQ, or correct OUTBOX_SINK_URL")
 	}
 	return c
 }

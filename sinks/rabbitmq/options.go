@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
@@ -35,6 +36,8 @@ type Options struct {
 	Exchange string
 	// Channels to publish on; 0: a measured default.
 	Channels int
+	// Encryption judges each connection; nil: all are well.
+	Encryption *relay.Encryption
 }
 
 const (

@@ -10,6 +10,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
@@ -138,6 +139,12 @@ func raise(to *atomic.Int64, d time.Duration) {
 // wait. The error shows no credentials, because the library's errors show none.
 func withAdvice(err error, a address) error {
 	text := err.Error()
+	if errors.As(err, new(*relay.PlaintextError)) {
+		return err // which says what to do
+	}
+	if fix := relay.BrokerFix(err); fix != "" {
+		return fmt.Errorf("%w: %s", err, fix)
+	}
 	switch {
 	case errors.Is(err, amqp.ErrSASL):
 		return fmt.Errorf("%w: the broker does not offer this way to authenticate: give a user in OUTBOX_SINK_URL, or enable the plugin rabbitmq_auth_mechanism_ssl and EXTERNAL there", err)

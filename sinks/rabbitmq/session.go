@@ -89,6 +89,10 @@ func (s *session) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.options.Encryption.Judge(s.address.peer(tcp)); err != nil {
+		_ = tcp.Close()
+		return err
+	}
 	s.socket = newSocket(tcp)
 	ctx, cancel := context.WithTimeout(ctx, 2*connectTimeout)
 	defer cancel()

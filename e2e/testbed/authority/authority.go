@@ -50,6 +50,12 @@ func (a *Authority) Issue(name string) (certFile, keyFile string) {
 	return a.issue(name, &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}})
 }
 
+// IssueAddress is [Authority.Issue] for another address.
+func (a *Authority) IssueAddress(name, address string) (certFile, keyFile string) {
+	a.t.Helper()
+	return a.issue(name, &x509.Certificate{IPAddresses: []net.IP{net.ParseIP(address)}})
+}
+
 // IssueHost is [Authority.Issue] for a host name, and no address.
 func (a *Authority) IssueHost(name string) (certFile, keyFile string) {
 	a.t.Helper()

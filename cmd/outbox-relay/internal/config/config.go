@@ -24,6 +24,7 @@ import (
 //	doc        the meaning, for help and docs/configuration.md alike
 type Config struct {
 	Servers
+	Encryption
 	LogReading
 	Flow
 	Outcomes
@@ -43,6 +44,11 @@ type Servers struct {
 	SinkURL     Secret       `env:"OUTBOX_SINK_URL,required" doc:"the broker: nats:// or tls:// for NATS JetStream, amqp:// or amqps:// for RabbitMQ (with a virtual host, if it is not /); commas separate hosts"`
 	Table       schema.Table `env:"OUTBOX_TABLE" envDefault:"public.outbox" doc:"the outbox table, in SQL identifier syntax (folding, quotes)"`
 	Publication Identifier   `env:"OUTBOX_PUBLICATION" envDefault:"outbox_relay" doc:"the publication that migrate makes or extends; several outbox tables may share it"`
+}
+
+// Encryption is of the connections to both.
+type Encryption struct {
+	RequireTLS Switch `env:"OUTBOX_REQUIRE_TLS" envDefault:"false" oneof:"true|false" doc:"true: connections to PostgreSQL and the broker that leave the host and are not encrypted are refused, before credentials are sent; false: a warning"`
 }
 
 // LogReading says whether and how the write-ahead log is read.

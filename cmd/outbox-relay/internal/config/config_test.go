@@ -92,6 +92,7 @@ func TestDefaults(t *testing.T) {
 	want.Outcomes = Outcomes{MaxAttempts: 10, DeadAfter: 24 * time.Hour, RetryMin: time.Second, RetryMax: 5 * time.Minute, DeadPolicy: DeadSkip, AfterSend: MarkSent}
 	want.Pace = Pace{Retention: 24 * time.Hour, ShutdownGrace: 20 * time.Second}
 	want.NATSOptions = NATSOptions{NATSStream: "OUTBOX", NATSTLSFirst: TLSFirstOff, NATSFastIngest: FastIngestAuto}
+	want.Encryption = Encryption{RequireTLS: Off}
 	want.Telemetry = Telemetry{TraceContext: TraceContextRow, MetricsTopic: Off}
 	want.Logging = Logging{LogFormat: LogAuto, LogRedact: got.LogRedact}
 	if want.LogRedact == "" {

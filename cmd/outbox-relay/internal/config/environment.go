@@ -114,8 +114,8 @@ func advise(name string, known []string) string {
 	return "outbox-relay help lists them"
 }
 
-// ofTable are the variables that say which table is meant.
-var ofTable = []string{databaseURL, databaseURL + fileSuffix, "OUTBOX_TABLE"}
+// ofTable are the variables that say which table is meant, and how it is reached.
+var ofTable = []string{databaseURL, databaseURL + fileSuffix, "OUTBOX_TABLE", "OUTBOX_REQUIRE_TLS"}
 
 // isOfOthers says whether an entry of the environment is for others than the table, as a
 // misspelled name of theirs is. A misspelled name of the table is not: a command that
