@@ -269,7 +269,7 @@ BEGIN
     SELECT p.oid::regprocedure::text AS call, p.proowner, pg_get_userbyid(p.proowner) AS owner, pg_get_userbyid(c.relowner) AS table_owner,
       pg_has_role(p.proowner, c.relowner, 'MEMBER') AS trusted,
       p.prosecdef OR p.proconfig IS DISTINCT FROM '{"search_path=pg_catalog, pg_temp"}' AS changed
-    FROM unnest(ARRAY[{{guard_call}}, {{replay_call}}, {{discard_call}}]) AS calls (call)
+    FROM unnest(ARRAY[{{guard_call}}, {{replay_call}}, {{discard_call}}, {{send_call}}]) AS calls (call)
       JOIN pg_proc p ON p.oid = to_regprocedure(calls.call), pg_class c
     -- Another function of that name is no business of ours, and an error below.
     WHERE p.prosrc LIKE '%outbox-relay:%' AND c.oid = to_regclass({{table_text}})
@@ -458,7 +458,7 @@ END $outbox$;
 DO $outbox$
 DECLARE
   kind text := (SELECT format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = to_regclass({{table_text}}) AND attname = 'payload');
-  call text := {{send_function}} || '(text, ' || kind || ', text, jsonb, timestamptz)';
+  call text := {{send_call}};
   old  text;
   own  name; -- who owns the function
   -- The caller need not be able to read the id from the table, so it is made here.

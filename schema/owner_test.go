@@ -10,7 +10,7 @@ import (
 
 // functionsOf lists who owns the migration's functions, and what else could change what they do.
 const functionsOf = `SELECT format('%s %s %s %s', proname, pg_get_userbyid(proowner), prosecdef, proconfig) FROM pg_proc
-	WHERE proname IN ('outbox_guard', 'outbox_replay', 'outbox_discard') AND pronamespace = 'public'::regnamespace ORDER BY 1`
+	WHERE proname IN ('outbox_guard', 'outbox_replay', 'outbox_discard', 'outbox_send') AND pronamespace = 'public'::regnamespace ORDER BY 1`
 
 // Who owns a function can put anything into it later, whatever it says now.
 func TestMigrateTrustsNoFunctionOfOthers(t *testing.T) {
@@ -24,7 +24,8 @@ func TestMigrateTrustsNoFunctionOfOthers(t *testing.T) {
 	migrate(t, conn, outbox)
 	want := strings.Join(values(t, admin, functionsOf), "\n")
 
-	spoil := "ALTER FUNCTION outbox_guard() OWNER TO " + mallory + "; ALTER FUNCTION outbox_replay(bigint[]) OWNER TO " + mallory
+	spoil := "ALTER FUNCTION outbox_guard() OWNER TO " + mallory + "; ALTER FUNCTION outbox_replay(bigint[]) OWNER TO " + mallory +
+		"; ALTER FUNCTION outbox_send OWNER TO " + mallory
 	script(t, admin, spoil)
 	err := schema.Migrate(t.Context(), conn, outbox)
 	if err == nil || !strings.Contains(err.Error(), "outbox_guard() belongs to mallory, who could make it do anything") ||
@@ -44,7 +45,7 @@ func TestMigrateTrustsNoFunctionOfOthers(t *testing.T) {
 func TestMigrateTakesRightsAndSettingsFromItsFunctions(t *testing.T) {
 	conn := migrated(t, outbox)
 	want := strings.Join(values(t, conn, functionsOf), "\n")
-	script(t, conn, "ALTER FUNCTION outbox_guard() SECURITY DEFINER SET search_path = public; ALTER FUNCTION outbox_discard(bigint[]) RESET ALL SET work_mem = '1MB'")
+	script(t, conn, "ALTER FUNCTION outbox_guard() SECURITY DEFINER SET search_path = public; ALTER FUNCTION outbox_discard(bigint[]) RESET ALL SET work_mem = '1MB'; ALTER FUNCTION outbox_send SECURITY DEFINER")
 	migrate(t, conn, outbox)
 	if got := strings.Join(values(t, conn, functionsOf), "\n"); got != want {
 		t.Errorf("the functions are\n%s\nwant\n%s", got, want)

@@ -78,6 +78,7 @@ func SQL(o Options) string {
 	values["is_small"], values["lock_out_vacuum"] = isSmall(o.Table), lockOutVacuum(o.Table)
 	values["dead_condition"] = Dead
 	values["send_function"] = sqltext.Literal(o.Table.SendFunction())
+	values["send_call"] = sendCall(o.Table)
 	values["wake_channel"] = sqltext.Literal(o.Table.WakeChannel())
 	addTable(values, o.Table)
 	addName(values, "publication", cmp.Or(o.Publication, DefaultPublication))
@@ -154,6 +155,13 @@ func (t Table) DiscardFunction() string { return t.function("discard") }
 
 // SendFunction is the function that inserts a row, for SQL.
 func (t Table) SendFunction() string { return t.function("send") }
+
+// sendCall is an expression for that function with the types of its arguments, of which
+// one is the payload's.
+func sendCall(t Table) string {
+	const payload = "(SELECT format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = 'payload')"
+	return sqltext.Literal(t.SendFunction()+"(text, ") + " || " + fmt.Sprintf(payload, sqltext.Literal(t.Quoted())) + " || ', text, jsonb, timestamptz)'"
+}
 
 func (t Table) function(suffix string) string {
 	return sqltext.Identifier(t.Schema) + "." + sqltext.Identifier(t.derive(suffix))

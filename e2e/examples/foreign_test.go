@@ -42,6 +42,14 @@ func foreign() []language {
 				return []string{"java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", path, class}
 			},
 		},
+		{
+			name: "Ruby", fence: "ruby",
+			build: func(_ *testing.T, dir *testbed.Dir, main string) []string { return []string{"ruby", dir.Join(main)} },
+		},
+		{
+			name: "PHP", fence: "php",
+			build: func(_ *testing.T, dir *testbed.Dir, main string) []string { return []string{"php", dir.Join(main)} },
+		},
 	}
 }
 

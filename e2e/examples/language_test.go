@@ -14,7 +14,8 @@ import (
 type language struct {
 	name  string
 	fence string // the first word of its blocks' info strings
-	// main is the file of the program with that name, such as consume_nats.
+	// main is the file of the program with that name, such as consume_nats; nil: there are
+	// only programs that write.
 	main func(program string) string
 	// build makes the program in dir, which has the page's files, and returns its command.
 	build func(t *testing.T, dir *testbed.Dir, main string) []string

@@ -2,15 +2,20 @@ package examples
 
 import (
 	"bytes"
+	"context"
 	"net/url"
 	"os"
 	"os/exec"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed"
 )
+
+// programDeadline bounds a program that is to end by itself.
+const programDeadline = 2 * time.Minute
 
 // runner runs a program of a page, as often as the test likes.
 type runner struct {
@@ -20,8 +25,8 @@ type runner struct {
 	out     output
 }
 
-// prepare writes the page's files of a language, and builds one of its programs.
-func prepare(t *testing.T, p page, l language, program string, env ...string) *runner {
+// prepare writes the page's files of a language, and builds the program with that main file.
+func prepare(t *testing.T, p page, l language, main string, env ...string) *runner {
 	t.Helper()
 	dir, err := testbed.NewDir("example-", nil)
 	if err != nil {
@@ -33,11 +38,10 @@ func prepare(t *testing.T, p page, l language, program string, env ...string) *r
 			t.Error(err)
 		}
 		if t.Failed() {
-			t.Logf("%s of the page said:\n%s", program, r.out.String())
+			t.Logf("%s of the page said:\n%s", main, r.out.String())
 		}
 	})
 	p.write(t, l.fence, dir.Path())
-	main := l.main(program)
 	if !exists(dir.Join(main)) {
 		t.Fatalf("the page has no file %s in %s", main, l.fence)
 	}
@@ -60,6 +64,16 @@ func (r *runner) start(t *testing.T) *testbed.Process {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// finish waits for the end of a program, which has to be a good one.
+func finish(t *testing.T, p *testbed.Process) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), programDeadline)
+	defer cancel()
+	if err := p.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // kill ends the program with no chance to say a word.
@@ -97,5 +111,8 @@ func databaseEnv(t *testing.T, address string) []string {
 	}
 	query := u.Query()
 	query.Set("user", u.User.Username())
-	return []string{"DATABASE_URL=" + address, "JDBC_URL=jdbc:postgresql://" + u.Host + u.Path + "?" + query.Encode()}
+	return []string{
+		"DATABASE_URL=" + address, "JDBC_URL=jdbc:postgresql://" + u.Host + u.Path + "?" + query.Encode(),
+		"PDO_DSN=pgsql:host=" + u.Hostname() + ";port=" + u.Port() + ";dbname=" + u.Path[1:] + ";user=" + u.User.Username(),
+	}
 }
