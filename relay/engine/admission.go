@@ -10,7 +10,7 @@ const (
 	rowInFlight                      // it is on its way already
 	rowHeld                          // its key is held, or parked
 	rowWaiting                       // it waits for its retry, or for its time
-	rowLate                          // the pass may have gone by another row of its key
+	rowLate                          // the pass may have missed an earlier row of its key
 	rowFull                          // its key's chain takes no more
 	rowLeft                          // its topic is full
 )
@@ -20,16 +20,15 @@ var admissionNames = [...]string{"", "taken", "in flight", "held", "waiting", "l
 // String returns the admission in lower case.
 func (a admission) String() string { return admissionNames[a] }
 
-// take hands one row to the dispatcher, unless it is on its way already or has to
-// wait for another row of its key. A row that waits, or is late, or is left because its
-// topic is full, holds its key. What
-// becomes of a row whose chain is full is up to the caller: a pass comes back to
-// it, and a survey does not.
+// take hands one row to the dispatcher, unless it is on its way already or has to wait
+// for another row of its key. A row that waits, or is late, or is left because its
+// topic is full, holds its key. If the chain is full, the caller decides what becomes
+// of the row: a pass comes back to it, and a survey does not.
 //
 // Schedule that reorders, which is why late rows are left to the next pass: a
-// transaction inserts rows 1 and 9 of a key while others insert 2 to 8 and 10,
-// and commit. The pass begins, bounded by 10, and its first chunk ends with 5. The
-// transaction commits. The second chunk brings 9, and the pass has gone by 1.
+// transaction inserts rows 1 and 9 of a key while others insert 2 to 8 and 10, and
+// commit. The pass begins, bounded by 10, and its first chunk ends with 5. The
+// transaction commits. The second chunk brings 9, and the pass has missed 1.
 func (in *intake) take(row relay.Row) admission {
 	m := row.Message
 	ordered := in.dispatcher.ordered(m)
@@ -37,7 +36,7 @@ func (in *intake) take(row relay.Row) admission {
 		return rowInFlight
 	}
 	if row.Wait == 0 {
-		in.topics.meet(m.Topic) // whatever it waits for
+		in.topics.meet(m.Topic) // also if the row waits for something else
 	}
 	switch {
 	case ordered && (in.parks(m.KeyName()) || in.holds.blocks(m.KeyName())):

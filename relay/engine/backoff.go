@@ -20,14 +20,14 @@ func (b Backoff) ceiling(n int) time.Duration {
 	return min(d, b.Max)
 }
 
-// full is the delay with full jitter, anywhere up to the ceiling: refused
-// messages do not come back in step with each other.
+// full is the delay with full jitter, anywhere between zero and the ceiling, so that
+// refused messages do not all come back at the same moment.
 func (b Backoff) full(n int) time.Duration {
 	return rand.N(b.ceiling(n) + 1)
 }
 
-// equal is the delay with equal jitter, the upper half of the ceiling: a
-// reconnect never comes at once.
+// equal is the delay with equal jitter, between half of the ceiling and the ceiling, so
+// that a reconnect never comes at once.
 func (b Backoff) equal(n int) time.Duration {
 	c := b.ceiling(n)
 	return c/2 + rand.N(c/2+1)

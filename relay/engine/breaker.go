@@ -10,20 +10,20 @@ import (
 
 // breaker is open while the sink takes no messages. When it opens, what was not
 // published returns to the table; a probe closes it. Each failure lengthens the pause
-// before the next probe, and only an acknowledgement resets it: a broker that answers
-// probes and takes no message is not asked in a tight loop.
+// before the next probe. Only an acknowledgement resets the pause, so that a broker
+// that answers probes and takes no message is not asked in a tight loop.
 type breaker struct {
 	open     bool
 	failures int // openings and failed probes since the last acknowledgement
-	// lost says that the sink has reported a message in flight as lost since it opened.
-	// All that it reports then are one loss.
+	// lost says that the sink has reported a message as lost since the breaker opened.
+	// All messages that it reports until the breaker closes belong to one loss.
 	lost bool
-	// since is when it opened; reason why it is still open.
+	// since is when it opened; reason says why it is still open.
 	since  time.Time
 	closed time.Time
 	reason string
-	// paused is when the broker asked the sink to pause, whether or not the breaker is
-	// open; zero while it does not ask that.
+	// paused is when the broker asked the sink to pause; zero while it does not ask for
+	// that. It does not depend on whether the breaker is open.
 	paused time.Time
 }
 
@@ -58,9 +58,9 @@ func (b *breaker) openFor(now time.Time) time.Duration {
 // most losses are a reconnect.
 var probePause = Backoff{50 * time.Millisecond, 5 * time.Second}
 
-// openBreaker notes that the sink took no message. A term begins with it open
-// and no error: the first probe tells whether there is a broker and how large a
-// message it takes, before any row is read.
+// openBreaker notes that the sink took no message. A term begins with an open breaker
+// and no error: before any row is read, the first probe shows whether there is a
+// broker, and how large a message may be.
 func (t *term) openBreaker(reason string, err error) {
 	if t.breaker.open {
 		return
@@ -76,7 +76,7 @@ func (t *term) openBreaker(reason string, err error) {
 
 // probed acts on the answer of a probe.
 func (t *term) probed(err error) {
-	t.takeReports() // they belong to the loss that the probe followed
+	t.takeReports() // they belong to the loss before the probe
 	if err == nil {
 		t.breaker.close(time.Now())
 		if t.breaker.failures == 0 {
@@ -95,8 +95,8 @@ func (t *term) breakerProved() {
 	t.faults.recovered(faultSink)
 }
 
-// prober asks the sink, when told to and after the pause given, whether it
-// takes messages. A goroutine of its own, because a probe waits for the broker.
+// prober asks the sink whether it takes messages: on request, and after the pause in
+// the request. It has a goroutine of its own, because a probe waits for the broker.
 type prober struct {
 	relay    *Relay
 	requests chan time.Duration
@@ -125,8 +125,8 @@ func (p *prober) run(ctx context.Context) {
 	}
 }
 
-// probe first lets the sink report what an earlier term left with it: the
-// window is the sink's, not the term's.
+// probe first waits until the sink has reported the messages of an earlier term,
+// because all terms share the sink's window.
 func (p *prober) probe(ctx context.Context) error {
 	for p.relay.withSink.Load() > 0 {
 		if err := relay.Sleep(ctx, 10*time.Millisecond); err != nil {

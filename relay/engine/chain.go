@@ -10,29 +10,30 @@ import (
 // chain is the messages of one key in memory.
 //
 // Those with the sink are all in one lane, so the broker stores them in the order in
-// which they were published. What the sink gives back waits until nothing of the key is
-// with the sink. Then it is published again, in order, and before anything new.
+// which they were published. Messages that the sink gives back wait until the sink has
+// no message of the key. Then they are published again, in order, and before anything
+// new.
 //
 // Schedule that reorders: rows 1 to 3 of a key are with the sink. It gives 1 back. If
 // 1 were published again at once, with 4 behind it in the new lane, and 2 and 3 came
 // back only then, the key would be delivered as 1, 4, 2, 3.
 type chain struct {
 	name      string
-	lane      relay.Lane  // of those with the sink
-	with      int         // with the sink, not reported
-	span      fifo[*item] // published, from the oldest one on that is with the sink
+	lane      relay.Lane  // the lane of the messages with the sink
+	with      int         // how many messages the sink has not reported
+	span      fifo[*item] // published messages, from the oldest one that is with the sink
 	withdrawn []*item     // given back, in any order, while others are with the sink
 	waiting   fifo[*item] // not published
 	hasTurn   bool        // it stands in the dispatcher's queue
-	otherLane bool        // the first that waits needs another lane than those with the sink
-	failed    bool        // one has failed: nothing more of the chain is published
+	otherLane bool        // the first message that waits needs another lane than those with the sink
+	failed    bool        // a message has failed: nothing more of the chain is published
 }
 
 // size is how many messages are in memory and neither acknowledged nor refused.
 func (c *chain) size() int { return c.with + len(c.withdrawn) + c.waiting.len }
 
-// mayGoOn says whether the first message that waits may be published, as far as that can
-// be told without its lane.
+// mayGoOn says whether the first message that waits may be published. It does not know
+// the message's lane yet.
 func (c *chain) mayGoOn(window int) bool {
 	switch {
 	case c.waiting.len == 0, c.failed, len(c.withdrawn) > 0:
@@ -44,13 +45,14 @@ func (c *chain) mayGoOn(window int) bool {
 	case c.lane.Strict:
 		return true
 	}
-	// Counted from the oldest one on: that one may be refused after a long time, and no
-	// more than a window of later ones may be stored before it.
+	// The window counts from the oldest message on. That one may be refused after a
+	// long time, and then the broker must not have stored more than a window of later
+	// ones.
 	return c.lane.Number != 0 && c.span.len < window
 }
 
-// joins says whether the message may go in that lane now: none is with the sink, or
-// all are in that lane.
+// joins says whether the next message may go in that lane now: the sink has no message
+// of the chain, or all that it has are in that lane.
 func (c *chain) joins(l relay.Lane) bool {
 	if c.with > 0 && (l != c.lane || l.Number == 0) {
 		c.otherLane = true
@@ -68,8 +70,8 @@ func (c *chain) publish() {
 	c.span.push(m)
 }
 
-// left notes that one is no longer with the sink. After the last one, what has been
-// given back waits in front again.
+// left notes that a message is no longer with the sink. After the last one, the
+// messages that were given back wait in front again.
 func (c *chain) left(m *item) {
 	m.isWithSink = false
 	c.with--

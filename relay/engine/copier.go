@@ -13,34 +13,36 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// copier publishes copies of dead rows to the dead-letter topic. One goroutine of a term
-// runs it, over a session of its own; the loop publishes for it, one copy at a time. What
-// is refused is tried again later and delays nothing: a copy takes no place in the window
-// and opens no breaker.
+// copier publishes copies of dead rows to the dead-letter topic. One goroutine of a
+// term runs it, over a session of its own. The loop publishes for it, one copy at a
+// time. A copy that is refused is tried again later and delays nothing: copies take no
+// place in the window and open no breaker.
 //
-// Which copies are owed stands in the table. A relay that is killed between a death and
-// its copy, or between that and its note, leaves the copy to the next term: it is
-// published at least once, under the same id.
+// The table says which rows still need a copy. If a relay is killed between a death and
+// its copy, or between the copy and the note of it, the next term publishes the copy:
+// at least once, always under the same id.
 type copier struct {
 	topic string // empty: there are no copies
 	limit func() int64
 	open  func(context.Context) (relay.DeadLetters, error)
 
 	copierPorts
-	// from is the row after which the next look at all rows begins: behind the one at which
-	// the last one gave up, so that no row keeps those behind it from being copied.
+	// from is the row after which the next look at all rows begins. That is the row at
+	// which the last look gave up, so that no row prevents the copies of those behind
+	// it.
 	from int64
-	// unnoted are the deaths whose copies were acknowledged, where that is not noted in the
-	// table: somebody has the row locked. They are not published once more in this term.
+	// unnoted are the deaths whose copies were acknowledged, but not noted in the
+	// table, because somebody has locked the row. Their copies are not published again
+	// in this term.
 	unnoted map[relay.Ref]time.Time
 }
 
-// copierPorts are where the loop and the copier speak to each other.
+// copierPorts are the channels and fields between the loop and the copier.
 type copierPorts struct {
 	offers   chan *relay.Message
-	outcomes chan relay.Outcome // of the one that is out
+	outcomes chan relay.Outcome // of the copy that is out
 	out      atomic.Bool        // a copy is with the sink
-	over     chan struct{}      // has an element when that one was reported
+	over     chan struct{}      // has an element when that copy was reported
 	deaths   deaths
 	told     atomic.Pointer[error]
 	hasTurn  bool // a row was published since the last copy; of the loop
@@ -48,10 +50,12 @@ type copierPorts struct {
 
 const (
 	copyRows = 1000 // dead rows that one statement looks at
-	// copyEvery is how often all dead rows are looked at; those of this term at once.
+	// copyEvery is how often all dead rows are looked at. Rows that die in this term
+	// are looked at at once.
 	copyEvery = 30 * time.Second
-	// copyRest is how much longer the pause after a statement is than the statement, so that
-	// a million dead rows take no more than a fifth of one of the database's cores.
+	// copyRest: the pause after a statement is so many times as long as the statement,
+	// so that a million dead rows take no more than a fifth of one of the database's
+	// cores.
 	copyRest = 4
 	// copyMisses is how many copies may fail before the rest is left for later.
 	copyMisses = 3
@@ -76,8 +80,8 @@ func newCopier(topic string, limit func() int64, open func(context.Context) (rel
 	}
 }
 
-// deaths are the rows that have died in this term and are not copied yet. Where they are
-// many, the next look at all dead rows finds them.
+// deaths are the rows that have died in this term and are not copied yet. If there are
+// too many, the next look at all dead rows finds the rest.
 type deaths struct {
 	came chan struct{} // has an element while there are some
 
@@ -105,8 +109,8 @@ func (d *deaths) take() []relay.Ref {
 	return rows
 }
 
-// run copies until ctx ends. It looks at all dead rows now and then, and at those that die
-// in this term at once.
+// run copies until ctx ends. It looks at all dead rows every copyEvery, and at rows
+// that die in this term at once.
 func (c *copier) run(ctx context.Context) {
 	if c.topic == "" {
 		return
@@ -128,7 +132,7 @@ func (c *copier) run(ctx context.Context) {
 		if failures++; err == nil {
 			failures = 0
 		} else {
-			// What has died meanwhile is found with the others.
+			// The next look at all dead rows finds the rows that have died meanwhile.
 			next, died = time.Now().Add(copyPause.equal(failures)), nil
 		}
 		timer := time.NewTimer(time.Until(next))
@@ -141,7 +145,7 @@ func (c *copier) run(ctx context.Context) {
 	}
 }
 
-// round does something over a session of its own.
+// round calls do with a session of its own.
 func (c *copier) round(ctx context.Context, do func(context.Context, *copyRound) error) error {
 	session, err := c.open(ctx)
 	if err != nil {
@@ -170,7 +174,7 @@ func (c *copier) copyDied(ctx context.Context, r *copyRound) error {
 	return r.failure
 }
 
-// copyAll looks at all dead rows, and copies those that owe it.
+// copyAll looks at all dead rows, and copies those that need it.
 func (c *copier) copyAll(ctx context.Context, r *copyRound) error {
 	after := c.from
 	c.from = math.MinInt64
@@ -203,8 +207,8 @@ func (c *copier) copyAll(ctx context.Context, r *copyRound) error {
 	}
 }
 
-// copyRow publishes the copy of one row, and notes that. It returns why the session is of
-// no more use, or the term over.
+// copyRow publishes the copy of one row, and notes it in the table. Its error says why
+// the session can no longer be used, or that the term is over.
 func (c *copier) copyRow(ctx context.Context, r *copyRound, row relay.Ref) error {
 	refused, err := c.copy(ctx, r, row)
 	switch {
@@ -219,9 +223,9 @@ func (c *copier) copyRow(ctx context.Context, r *copyRound, row relay.Ref) error
 	return nil
 }
 
-// copy publishes the copy of one row. refused is why the broker has not taken it, err why
-// the session is of no more use, or the term over. A copy that breaks the rules of the
-// wire goes without what may be the reason, one part after the other.
+// copy publishes the copy of one row. refused says why the broker has not taken it; err
+// says why the session can no longer be used, or that the term is over. If a copy
+// breaks the rules of the wire, it is tried again without one part after the other.
 func (c *copier) copy(ctx context.Context, r *copyRound, row relay.Ref) (refused, err error) {
 	letter, dead, err := r.session.Letter(ctx, row, c.limit())
 	if err != nil || !dead {
@@ -249,8 +253,8 @@ func (c *copier) copy(ctx context.Context, r *copyRound, row relay.Ref) (refused
 	return refused, nil
 }
 
-// note notes that the copy of this death was acknowledged. Where somebody has the row
-// locked, that is tried again with the next look at all rows.
+// note notes in the table that the copy of this death was acknowledged. If somebody has
+// locked the row, the next look at all rows tries that again.
 func (c *copier) note(ctx context.Context, r *copyRound, letter relay.DeadLetter) error {
 	c.unnoted[letter.Ref] = letter.DeadAt
 	noted, err := r.session.Copied(ctx, letter)

@@ -18,41 +18,41 @@ const (
 
 var orderingNames = [...]string{"key", "none"}
 
-// String returns the ordering as OUTBOX_ORDERING has it.
+// String returns the value of OUTBOX_ORDERING.
 func (o Ordering) String() string { return orderingNames[o] }
 
 // dispatcher decides which message may be published next. It is arithmetic:
 // no I/O, no clock, no goroutine.
 //
-// The messages of a key wait for each other in a chain. Where the sink names no lane,
-// one of them is on its way at a time; where all would go in one lane, many are. Chains
-// and the messages without a key take turns in one queue: a chain stands in it once,
-// and at its end again when it has published one. So a hot key starves nobody. Its
-// chain is capped, so that it cannot fill the memory that the others need.
+// The messages of a key wait for each other in a chain. If the sink names no lane, one
+// of them is on its way at a time. If all go in one lane, many are. Chains and the
+// messages without a key take turns in one queue. A chain is in the queue once; after
+// it has published a message it goes to the end. So a hot key starves nobody. Its chain
+// is capped, so that it cannot fill the memory that the others need.
 //
-// The life of a message: add (queued) → next (published) → reported, and release or
-// fail (its key goes on, or not) → committed (out of the window). Or it is withdrawn,
-// which makes it queued again.
+// The life of a message: add (queued) → next (published) → reported, and then release
+// (its key goes on) or fail (its key waits) → committed (out of the window). Or it is
+// withdrawn, and is queued again.
 type dispatcher struct {
 	limits
 	ordering Ordering
 
 	ready  fifo[candidate]   // may be published
 	chains map[string]*chain // one for each key with a message that waits or is with the sink
-	count  uint64            // messages of chains published
+	count  uint64            // how many messages of chains were published
 
 	queued      tally // not published, or withdrawn
 	unreported  tally // with the sink
 	uncommitted int   // published and not committed; at least unreported.rows
 	alone       bool  // a message published alone is unreported
-	// beside: the sink has a message that is none of these.
+	// beside says that the sink has a message that is counted nowhere here.
 	beside bool
 }
 
 // candidate has a turn in the queue: a chain, or a message without a key.
 type candidate struct {
 	item  *item  // nil for a chain
-	chain *chain // its first message that waits is meant, if it may still go
+	chain *chain // the turn is for its first message that waits, if that may still go
 }
 
 func newDispatcher(l limits, o Ordering) *dispatcher {
@@ -62,7 +62,7 @@ func newDispatcher(l limits, o Ordering) *dispatcher {
 // ordered says whether the message waits for others of its key.
 func (d *dispatcher) ordered(m *relay.Message) bool { return m.Keyed && d.ordering == OrderByKey }
 
-// add takes a message in, or returns false where its key's chain is full.
+// add adds a message. It returns false if the chain of its key is full.
 func (d *dispatcher) add(m *item) bool {
 	if !d.ordered(m.Message) {
 		d.queued.add(m)
@@ -114,9 +114,9 @@ func (d *dispatcher) popTurn() {
 	}
 }
 
-// next returns the message to publish now, with its lane, or nil while the window has no
-// room. A suspect goes alone: it waits until nothing else is unreported, and nothing
-// else goes until it has been reported.
+// next returns the message to publish now, with its lane, or nil if none may go or the
+// window has no room. A suspect goes alone: it waits until nothing else is unreported,
+// and nothing else goes until it has been reported.
 func (d *dispatcher) next(suspect func(relay.Ref) bool, laneOf func(*relay.Message) relay.Lane) *item {
 	for {
 		m := d.front()
@@ -131,7 +131,7 @@ func (d *dispatcher) next(suspect func(relay.Ref) bool, laneOf func(*relay.Messa
 		m.lane = d.lane(m, alone, laneOf)
 		if c := m.chain; c != nil {
 			if !c.joins(m.lane) {
-				continue // it has its turn again when those with the sink are reported
+				continue // it gets a turn when those with the sink are reported
 			}
 			c.publish()
 			d.count++
@@ -147,8 +147,8 @@ func (d *dispatcher) next(suspect func(relay.Ref) bool, laneOf func(*relay.Messa
 	}
 }
 
-// lane is the lane in which a message goes. One that is not strict is of use only for
-// several messages of a key.
+// lane returns the lane for a message. A lane that is not strict is used only if
+// several messages of a key may be on their way.
 func (d *dispatcher) lane(m *item, alone bool, laneOf func(*relay.Message) relay.Lane) relay.Lane {
 	if alone || m.Defect != nil {
 		return relay.Lane{}
@@ -184,8 +184,8 @@ func (d *dispatcher) release(m *item) {
 	}
 }
 
-// withdraw takes a message back that the sink gives back. It is published again, unless
-// a message of its key has failed.
+// withdraw queues a message again that the sink gives back, unless a message of its key
+// has failed.
 func (d *dispatcher) withdraw(m *item) {
 	d.unreported.sub(m)
 	d.alone, m.withSink = false, false
@@ -199,9 +199,9 @@ func (d *dispatcher) withdraw(m *item) {
 	d.left(m)
 }
 
-// fail ends the chain of m, which will not be acknowledged now, and returns the
-// messages that are in memory and not with the sink. The caller holds the key until the
-// others have been reported.
+// fail ends the chain of m, because m will not be acknowledged now. It returns the
+// chain's messages that the sink does not have. The caller holds the key until the sink
+// has reported the others.
 func (d *dispatcher) fail(m *item) []*item {
 	c := m.chain
 	if c == nil {
@@ -233,8 +233,9 @@ func (d *dispatcher) waiting(key string) int {
 	return c.size()
 }
 
-// returnQueued takes out everything that is not with the sink, for the table. Chains of
-// which something is with the sink stay, so that their keys keep their places.
+// returnQueued takes out all messages that the sink does not have; they return to the
+// table. A chain stays while the sink has one of its messages, so that later messages
+// of the key wait for it.
 func (d *dispatcher) returnQueued() []*item {
 	var returned []*item
 	for key, c := range d.chains {
@@ -268,8 +269,9 @@ func (d *dispatcher) returnChain(c *chain, to []*item) []*item {
 	return to
 }
 
-// returnTopic takes out the messages of a topic that are not with the sink, and what waits
-// behind them in the chains of their keys. The caller holds the keys.
+// returnTopic takes out the messages of a topic that the sink does not have, and the
+// messages that wait behind them in the chains of their keys. The caller holds the
+// keys.
 func (d *dispatcher) returnTopic(topic string) []*item {
 	var returned []*item
 	for n := d.ready.len; n > 0; n-- {
@@ -290,13 +292,14 @@ func (d *dispatcher) returnTopic(topic string) []*item {
 	return returned
 }
 
-// returnFrom takes out the messages of a chain that are not with the sink, from the first
-// one of the topic on.
+// returnFrom takes out the messages of a chain that wait, from the first one of the
+// topic on.
 //
-// Schedule that reorders: rows 1 and 2 of a key, of two topics, are with the sink. It gives
-// 1 back, and the topic of 1 is full. If 1 went to the table now, 2 would be given back,
-// published again and delivered before it. So what was given back stays: it is tried again
-// in order, and when 1 is postponed, what follows it goes to the table too.
+// Schedule that reorders: rows 1 and 2 of a key, of two topics, are with the sink. It
+// gives 1 back, and the topic of 1 is full. If 1 went to the table now, 2 would be
+// given back, published again and delivered before 1. So messages that were given back
+// stay. They are tried again in order, and when 1 is postponed, those behind it go to
+// the table too.
 func (d *dispatcher) returnFrom(c *chain, topic string, to []*item) []*item {
 	if slices.ContainsFunc(c.withdrawn, func(m *item) bool { return m.Topic == topic }) {
 		return to
@@ -318,7 +321,7 @@ func (d *dispatcher) returnFrom(c *chain, topic string, to []*item) []*item {
 	return to
 }
 
-// valid checks what is written at the fields, one message after the other.
+// valid checks for each message what the comments of the fields say.
 func (d *dispatcher) valid() bool {
 	queued, with := 0, 0
 	for i := range d.ready.len {

@@ -1,11 +1,11 @@
 // Package engine runs the relay: it moves the rows of an outbox table to a message
 // broker. Its contract is in package relay.
 //
-// The table is the only state: its unsent rows are the work. A relay that is killed at
-// any point loses only its place. The intake reads pending
-// rows, the dispatcher decides which may go next, a [relay.Sink] publishes them,
-// and the marker writes what became of them through the [relay.Control] session,
-// which also holds the lock that makes this relay the leader.
+// The table is the only state: its unsent rows are the work. So a relay that is killed
+// at any point loses nothing; the next one begins at the first unsent row. The intake
+// reads pending rows, the dispatcher decides which may go next, a [relay.Sink]
+// publishes them, and the marker writes what became of them through the [relay.Control]
+// session, which also holds the lock that makes this relay the leader.
 //
 //	log ───► tail ──┐
 //	       reader ──┴► intake ─► dispatcher ─► sink ─► broker
@@ -27,39 +27,47 @@
 //     the table when it never came into memory.
 //   - A topic is full while the sink takes no more of its messages, because they come
 //     late and enough of them wait already. Its rows are left to the table.
-//   - A row is late if the running pass may have gone by another row of its key.
+//   - A row is late if the running pass may have missed an earlier row of its key. (In
+//     the sinks, a message is late if it is not acknowledged in time.)
+//   - The head of a key is its first row that is neither sent nor dead.
+//   - A message is with the sink from when it is published until the sink has reported
+//     its outcome.
+//   - A refill reads rows of a parked key.
 //   - A suspect is a message that was in flight at two losses of the connection in a
 //     row, and may be their cause.
-//   - A stall is a time without progress, whatever the cause.
-//   - A breaker is open while something takes nothing: the sink's, the table's.
-//   - A chain is the messages of one key in memory; a lane is where the sink publishes
-//     many of them at once. One is withdrawn if the sink gives it back, unpublished.
+//   - A stall is a time in which there is work and no progress, whatever the cause.
+//   - The breaker of the sink is open while the sink takes no messages, that of the
+//     table while the table takes no outcomes.
+//   - A chain is the messages of one key in memory. The sink may publish many of them
+//     at once in a lane, in which the broker stores them in order. A message is
+//     withdrawn if the sink gives it back although nothing is wrong with it.
 //   - A row is unmarkable if the server refuses its outcome and takes those of others.
 //   - A tail is the life of one replication slot, from its creation to its end.
-//   - A statement, a request or a survey is out from when the loop has sent it until
-//     its answer has come.
-//   - To tell is to publish a copy of one's state for others; told is that copy.
+//   - A statement, a request or a survey is out while the loop waits for its answer.
+//   - A goroutine tells its state when it publishes a copy of it for others; told is
+//     that copy.
 //
 // # Concurrency
 //
-// One term of leadership is four goroutines, and a fifth while there is a tail.
-// The loop (term.go) owns all state: what is in flight, which keys are held, the
-// chains and the window, how far the tail has got. A read session and the
-// marker each own one database session and do what the loop asks; a stream owns the
-// session that reads the log. The prober asks a broken sink whether it is back. The sink has its
-// own. They speak through channels and mailboxes; nothing here is shared.
+// One term of leadership is four goroutines, and a fifth while there is a tail. The
+// loop (term.go) owns all state: what is in flight, which keys are held, the chains and
+// the window, how far the tail has got. A read session and the marker each own one
+// database session and do what the loop asks; a stream owns the session that reads the
+// log. The prober asks a broken sink whether it is back. The sink has its own. The
+// goroutines communicate through channels and mailboxes, and share no state but what
+// they have told.
 //
-// What can be decided without a server is plain arithmetic, stepped by tests: the
-// dispatcher, chain, holds, parkedKeys, horizon, surveyClock, lagWatch, pacer, progress,
-// tableBreaker. A whole term can be stepped too: testdata has a file for each
-// schedule, which can be read on its own.
+// The decisions that need no server are types without I/O, clock and goroutine, which
+// tests call step by step: the dispatcher, chain, holds, parkedKeys, horizon,
+// surveyClock, lagWatch, pacer, progress, tableBreaker. Tests can step a whole term
+// too: testdata has a readable file for each schedule.
 //
 // # Rules
 //
-// docs/rules.md has the rules of delivery by number, each with the schedule that
-// would lose, double or reorder a message without it. Several types close such a
-// schedule, and their comments tell it: inFlight, holds, intake.take, pass,
-// dispatcher, chain, suspects, marker, unmarkable, tableBreaker, horizon, gate and unconfirmed.
+// docs/rules.md has the rules of delivery by number, each with the schedule that would
+// lose, double or reorder a message without it. Several types prevent such a schedule,
+// and their comments describe it: inFlight, holds, intake.take, pass, dispatcher,
+// chain, suspects, marker, unmarkable, tableBreaker, horizon, gate and unconfirmed.
 //
 // This package imports no adapter.
 package engine

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// faultLog logs once that something is wrong, then at growing intervals that it
-// still is, and at its end how long it took. One goroutine owns it.
+// faultLog logs a fault once, then at growing intervals that it still lasts, and at its
+// end how long it took. One goroutine owns it.
 type faultLog struct {
 	log    *slog.Logger
 	faults map[string]*fault
@@ -26,8 +26,8 @@ type fault struct {
 const (
 	faultRepeatMin = 10 * time.Second
 	faultRepeatMax = 10 * time.Minute
-	// faultForgotten is how long a fault has to be unseen to count as a new one when
-	// it comes back. Some faults have no end that can be seen.
+	// faultForgotten: a fault that comes back after so long counts as a new one. The
+	// end of some faults cannot be noticed.
 	faultForgotten = 5 * time.Minute
 )
 
@@ -35,8 +35,8 @@ func newFaultLog(log *slog.Logger) *faultLog {
 	return &faultLog{log: log, faults: make(map[string]*fault)}
 }
 
-// report notes one occurrence of the fault of that name. The message is the
-// fault's name, so that a log is searched by what it says.
+// report notes one occurrence of the fault of that name. The log message is the fault's
+// name, so that people can search for it.
 func (l *faultLog) report(name string, attrs ...slog.Attr) {
 	now := time.Now()
 	f := l.faults[name]

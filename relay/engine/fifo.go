@@ -1,7 +1,7 @@
 package engine
 
-// fifo is a queue in a ring buffer, which, unlike a slice cut from the front,
-// keeps no pointer to what has left it. The zero value is empty.
+// fifo is a queue in a ring buffer. It keeps no pointer to elements that were removed,
+// as a slice that is cut from the front would. The zero value is empty.
 type fifo[T any] struct {
 	ring []T
 	head int
@@ -16,7 +16,7 @@ func (q *fifo[T]) push(v T) {
 	q.len++
 }
 
-// pushFront adds what goes before all others.
+// pushFront adds an element before all others.
 func (q *fifo[T]) pushFront(v T) {
 	if q.len == len(q.ring) {
 		q.grow()

@@ -18,7 +18,7 @@ const (
 // eventsPerTurn bounds what one turn of the loop takes from the stream.
 const eventsPerTurn = 64
 
-// follow takes in an event, and those that have come since.
+// follow handles an event of the log, and those that have come since.
 func (t *term) follow(ev relay.TailEvent) {
 	now := time.Now()
 	tail := t.tailing.tail

@@ -20,26 +20,26 @@ const (
 
 var gateNames = [...]string{"auto", "on", "off"}
 
-// String returns the setting as OUTBOX_VISIBILITY_GATE has it.
+// String returns the value of OUTBOX_VISIBILITY_GATE.
 func (g VisibilityGate) String() string { return gateNames[g] }
 
 // gate keeps back rows of the log that others cannot see yet.
 //
-// Schedule that invents a message: X commits and waits for the synchronous standby.
-// The log has X already, and the tail publishes its row. The primary is lost before
-// the standby has X, and the standby replaces it: X never happened. So a row passes
-// only once a statement sees its transaction, which PostgreSQL allows after the
-// standby has confirmed it.
+// Schedule that invents a message: X commits and waits for the synchronous standby. The
+// log has X already, and the tail publishes its row. The primary is lost before the
+// standby has X, and the standby becomes the primary: X never happened. So a row passes
+// the gate only once a statement sees its transaction. PostgreSQL shows a transaction
+// after the standby has confirmed it.
 //
-// It keeps back one event. The events after it wait in the stream.
+// The gate keeps back one event. The events after it wait in the stream.
 type gate struct {
 	setting     VisibilityGate
-	synchronous bool         // as the last survey found it
-	visible     wal.Snapshot // the newest known; the zero value sees nothing
+	synchronous bool         // the last survey found a synchronous standby configured
+	visible     wal.Snapshot // the newest snapshot that is known; the zero value sees nothing
 	waiting     *relay.TailEvent
-	next        time.Time // of the next look at what is visible
+	next        time.Time // when to look next at what is visible
 	pause       time.Duration
-	tried       wal.XID // the transaction that the pause has grown for
+	tried       wal.XID // the transaction for which the pause has grown
 }
 
 // The pauses between two looks at a transaction that is not visible.

@@ -2,9 +2,9 @@ package engine
 
 import "hash/maphash"
 
-// holds are the keys whose rows wait in the table: a row of the key was refused, has
-// returned, or waits for its retry, and has to go first; or the running pass may have
-// gone by one (see relay.Row.Late).
+// holds are the keys whose rows wait in the table. A key is held because one of its
+// rows was refused, has returned, or waits for its retry, and has to go first. Or it is
+// held because the running pass may have missed one of its rows (see relay.Row.Late).
 //
 // Schedule that reorders: rows 1 and 2 of a key are in memory, and a pass is reading.
 // 1 is refused and will be retried in a minute. The pass brings row 3 of the key and
@@ -14,14 +14,15 @@ import "hash/maphash"
 // may bring the key's rows again. That pass reads in id order, so it meets the first
 // one first. If that one is still waiting, the pass renews the hold.
 //
-// When a broker refuses everything, or a topic is full for a night, millions of keys can
-// be held. The first ones are kept as they are, so that chunks leave them out. Of the others
-// only a hash is kept, and their rows are skipped when they come. Two keys with the same
-// hash, once in 2^64, wait for each other. Of still more keys a filter is kept, which takes
-// some others for held, for the time of a pass.
+// When a broker refuses everything, or a topic is full for a night, millions of keys
+// can be held. The first ones are kept as text, so that chunks leave them out. Of
+// further ones only a hash is kept, and their rows are skipped when they come. Two keys
+// with the same hash (one pair in 2^64) wait for each other. Still more keys go into a
+// filter, which takes some other keys for held too, for the time of one pass.
 type holds struct {
-	// awaited counts what has to be over before the hold of a key may end: refusals that
-	// are not committed, and messages behind them that the sink has not reported.
+	// awaited counts, for each held key, what has to be over before its hold may end:
+	// refusals that are not committed, and messages behind them that the sink has not
+	// reported.
 	awaited map[string]int
 	more    map[uint64]struct{}
 	many    keyFilter
@@ -35,8 +36,9 @@ type holds struct {
 const (
 	// maxHeldKeys go with every chunk to the database.
 	maxHeldKeys = 20_000
-	// maxLeftKeys of them may wait for a row of a full topic. Of such rows a chunk brings
-	// the keys only, so there is little to leave out, unless the key is hot.
+	// maxLeftKeys of them may be held because of a row of a full topic. A chunk brings
+	// only the keys of such rows, so it gains little by leaving them out, unless the
+	// key is hot.
 	maxLeftKeys = 1000
 	// maxHashedKeys bounds the memory, to some 40 MiB.
 	maxHashedKeys = 2_000_000
@@ -79,15 +81,15 @@ func (h *holds) holdMore(key string) {
 	h.many.add(key)
 }
 
-// await holds the key until n things are over, and for the rest of the pass that is then
-// running: the refusal of a row is to be committed, others are with the sink.
+// await holds the key until n things are over (the commit of a refusal, the sink's
+// reports of later messages), and then for the rest of the running pass.
 func (h *holds) await(key string, n int) {
 	if n > 0 {
 		h.awaited[key] += n
 	}
 }
 
-// over notes that a thing is over for which the key was held.
+// over notes that one of the things is over for which the key was held.
 func (h *holds) over(key string) {
 	h.awaited[key]--
 	if h.awaited[key] == 0 && len(h.awaited) > maxHeldKeys {
@@ -96,9 +98,10 @@ func (h *holds) over(key string) {
 	}
 }
 
-// snapshotBegins is called before a pass takes its first snapshot, and before a
-// survey. It ends the holds whose reasons are in that snapshot: the rows are met in
-// the table. If the pass ends early, the next one begins at the lowest id again.
+// snapshotBegins is called before a pass takes its first snapshot, and before a survey.
+// It ends the holds whose reasons that snapshot sees, because the pass or survey will
+// meet the rows in the table. If the pass ends early, the next one begins at the lowest
+// id again.
 func (h *holds) snapshotBegins() {
 	clear(h.ended)
 	for key, n := range h.awaited {

@@ -13,7 +13,7 @@ type verdict uint8
 
 const (
 	eventSkip  verdict = iota + 1 // nothing: a survey has seen the row, or it is sent or in flight
-	eventWait                     // it waits until its transaction is visible, and the log with it
+	eventWait                     // it waits until its transaction is visible, and the events after it wait too
 	eventLeave                    // the row is left to the table, for a later survey
 	eventTake                     // the row may go to the dispatcher
 )
@@ -27,22 +27,22 @@ func (v verdict) String() string { return verdictNames[v] }
 // judges each event of the log by it. It is arithmetic, without I/O, clock and
 // goroutine.
 //
-// Joining. The slot is created beside the passes. When it is there, and all that
-// committed before it is visible, a survey reads all that is due as one snapshot
-// sees it. Then the log is read. A transaction that the snapshot sees was surveyed,
-// and its rows are skipped when they come by the log; all others are in the log.
-// So nothing is missed, and nothing is taken twice. While the log is read, further
-// surveys move the horizon on. From then on the log is judged by the newer snapshot,
-// row by row: a survey may come in the middle of a transaction.
+// Joining. The slot is created while passes go on. When it is there, and everything
+// that committed before it is visible, a survey reads all due rows as one snapshot sees
+// them. Then the log is read. If the snapshot sees a transaction, the survey has read
+// its rows, and they are skipped when they come by the log. All other transactions are
+// in the log. So nothing is missed, and nothing is taken twice. While the log is read,
+// further surveys move the horizon on. From then on the log is judged by the newer
+// snapshot, row by row: a survey may come in the middle of a transaction.
 //
 // Schedule that reorders, which is why only a complete survey moves the horizon:
 // rows 1 and 2 of a key are committed. The survey ends early, with 2 unread. Its
 // snapshot sees both, the log's 2 is skipped, and 3 goes before 2.
 //
-// Schedule that reorders, which is why it has to see all that was left to the table:
-// row 1 comes by the log a moment before its transaction is visible to others. Its
-// key is held, so the row is left to the next survey. That one does not see it yet,
-// and ends the hold. 2 goes before 1.
+// Schedule that reorders, which is why its snapshot has to see all rows that were left
+// to the table: row 1 comes by the log a moment before its transaction is visible to
+// others. Its key is held, so the row is left to the next survey. That survey does not
+// see row 1 yet, and ends the hold. 2 goes before 1.
 type horizon struct {
 	seen wal.Snapshot // of the newest complete survey
 	// left are the transactions of rows that came by the log since then and were left
@@ -54,8 +54,8 @@ type horizon struct {
 	// restores says that the next survey brings rows that were returned or left to the
 	// table. They may have come by the log before, and do not come again.
 	restores bool
-	// restored is restores as it was when the survey that is out began: what was left
-	// after that, another survey brings.
+	// restored is what restores was when the survey that is out began. Rows that were
+	// left after that come with the survey after it.
 	restored bool
 	// reconciles says that what the newest survey brought should come by the log too.
 	reconciles bool
@@ -85,11 +85,11 @@ func (h *horizon) judge(ev relay.TailEvent, inFlight, held bool) verdict {
 	return eventTake
 }
 
-// passed notes how far the log has been read, and returns how many rows it has
+// passed notes how far the log has been read, and returns how many rows the log has
 // missed up to there.
 func (h *horizon) passed(position wal.LSN) int { return h.unconfirmed.passed(position) }
 
-// confirmed notes that a row has come by the log, which is skipped.
+// confirmed notes that a row that a survey brought has come by the log too.
 func (h *horizon) confirmed(r relay.Ref) { h.unconfirmed.confirmed(r) }
 
 // keep keeps back an event that has to wait.
@@ -98,7 +98,7 @@ func (h *horizon) keep(ev relay.TailEvent, now time.Time) { h.gate.keep(ev, now)
 // leave notes that a row of the transaction is left to the table.
 func (h *horizon) leave(x wal.XID) {
 	if n := len(h.left); n > 0 && h.left[n-1] == x {
-		return // of one transaction, mostly
+		return // mostly the row before it was of the same transaction
 	}
 	h.left = append(h.left, x)
 }
@@ -113,7 +113,7 @@ func (h *horizon) leaveAll() {
 	h.unconfirmed.clear()
 }
 
-// covers says whether the snapshot sees all that was left to the table.
+// covers says whether the snapshot sees all rows that were left to the table.
 func (h *horizon) covers(s wal.Snapshot) bool {
 	return !slices.ContainsFunc(h.left, func(x wal.XID) bool { return !s.Sees(x) })
 }
@@ -121,8 +121,8 @@ func (h *horizon) covers(s wal.Snapshot) bool {
 // surveyBegins notes that a survey is asked for.
 func (h *horizon) surveyBegins() { h.restored = h.restores }
 
-// moveTo moves the horizon to a survey, which is complete and covers what was left
-// to the table.
+// moveTo moves the horizon to a survey. The survey is complete and covers the rows that
+// were left to the table.
 func (h *horizon) moveTo(s relay.Survey) {
 	h.reconciles = !h.seen.IsZero() && !h.restores
 	h.restores, h.left = h.restores && !h.restored, nil
@@ -137,7 +137,7 @@ func (h *horizon) brought(r relay.Ref, position wal.LSN) {
 	}
 }
 
-// valid checks what holds once an event that the gate gave out has been judged.
+// valid checks what is true once an event that the gate gave out has been judged.
 func (h *horizon) valid() bool {
 	if ev := h.gate.waiting; ev != nil && h.gate.passes(ev.XID) {
 		return false

@@ -7,9 +7,9 @@ import "github.com/outbox-relay/outbox-relay/relay"
 //
 // A row must not leave too early. Schedule that doubles a message: a statement that
 // reads the table takes its snapshot. The row's mark commits. The row leaves. The
-// statement's result arrives with the row, still unsent in that snapshot, and it is
-// published again. So a row whose outcome is committed lingers until the result
-// of the statement that was running then has been taken in. The next statement
+// statement's result arrives with the row, still unsent in that snapshot, and the row
+// is published again. So after its outcome is committed, a row lingers until the loop
+// has processed the result of the statement that was running then. The next statement
 // has a snapshot of its own, which sees the commit. (testdata/02_lingering.txt)
 //
 // Rows are known by (id, message id): after TRUNCATE … RESTART IDENTITY the same
@@ -30,8 +30,8 @@ func (f *inFlight) has(r relay.Ref) bool {
 
 func (f *inFlight) add(m *item) { f.rows[m.Ref] = m }
 
-// returned removes a row that returns to the table unpublished: the next pass or
-// survey is meant to bring it again.
+// returned removes a row that returns to the table unpublished, so that the next pass
+// or survey brings it again.
 func (f *inFlight) returned(r relay.Ref) { delete(f.rows, r) }
 
 // settle removes a row whose outcome is committed, as soon as no running
@@ -53,7 +53,7 @@ func (f *inFlight) settle(r relay.Ref) *item {
 // statementBegins is called before a statement that may bring rows is sent.
 func (f *inFlight) statementBegins() { f.reading = true }
 
-// statementEnded is called once the statement's rows have been taken in.
+// statementEnded is called once the loop has processed the statement's rows.
 func (f *inFlight) statementEnded() {
 	f.reading = false
 	for _, r := range f.lingering {
@@ -62,8 +62,8 @@ func (f *inFlight) statementEnded() {
 	f.lingering = f.lingering[:0]
 }
 
-// valid checks that what lingers is known to be settled, and lingers only while a
-// statement is running.
+// valid checks that rows that linger are settled, and that there are such rows only
+// while a statement is running.
 func (f *inFlight) valid() bool {
 	for _, r := range f.lingering {
 		if m, known := f.rows[r]; !known || m != nil {

@@ -53,9 +53,9 @@ func (in *intake) advance(now time.Time) {
 	}
 }
 
-// turnIsOver says whether the pass has to make way for the next one. Where only
-// parked keys are left, it makes way as soon as the next may begin: other keys wait
-// no longer for a pass than they would without the hot ones.
+// turnIsOver says whether the pass has to make way for the next one. If only parked
+// keys are left, it makes way as soon as the next may begin. So other keys wait no
+// longer for a pass than they would without the hot keys.
 func (in *intake) turnIsOver(now time.Time) bool {
 	age := now.Sub(in.pace.began)
 	if in.pass.scanned {
@@ -72,9 +72,9 @@ func (in *intake) begin(now time.Time) {
 	in.reader.ask(readRequest{kind: beginPass})
 }
 
-// readChunk asks for the next chunk when the buffer has room for one that is worth a
-// statement, and says whether it did. A row larger than the buffer is asked for when
-// nothing else is in memory.
+// readChunk asks for the next chunk if the buffer has enough room to make a statement
+// worthwhile, and says whether it did. It asks for a row that is larger than the buffer
+// when nothing else is in memory.
 func (in *intake) readChunk() bool {
 	p, memory := in.pass, in.dispatcher.memory()
 	rows := min(in.limits.rows-memory.rows, in.limits.window())
@@ -98,16 +98,16 @@ func (in *intake) refillParked() {
 	}
 }
 
-// refill is what to ask for a parked key whose chain is half empty, if there is one.
-// The chains of hot keys get no more than half of the buffer, so that others find
-// room. frame is the pass, or the survey, that has parked the key.
+// refill returns the request for rows of a parked key whose chain is half empty, if
+// there is such a key. The chains of hot keys get no more than half of the buffer, so
+// that others find room. frame is the pass, or the survey, that has parked the key.
 func (in *intake) refill(parked *parkedKeys, frame func(key string) relay.Pass) (relay.ChunkRequest, bool) {
 	memory := in.dispatcher.memory()
 	free := in.limits.bytes/2 - memory.bytes
 	overHalf := memory.rows > in.limits.rows/2 || free <= 0
 	if overHalf {
-		// The rest of the buffer may stay full for long, of rows that come by the log. A
-		// key of which nothing is in memory would wait for as long.
+		// Rows that come by the log may fill the rest of the buffer for long. A key
+		// without a row in memory would wait for as long.
 		free = in.limits.bytes - memory.bytes
 	}
 	if memory.rows >= in.limits.rows || free <= 0 {
@@ -117,8 +117,8 @@ func (in *intake) refill(parked *parkedKeys, frame func(key string) relay.Pass) 
 	if !found {
 		return relay.ChunkRequest{}, false
 	}
-	// A row that is larger than what is free is asked for nevertheless: there is only
-	// one, and its chain is short.
+	// A row that is larger than the free space is asked for all the same: it is only
+	// one row, and its chain is short.
 	req := in.request(frame(next.key), next.after, next.rows, max(free, parked.nextSize))
 	req.OnlyKey = &next.key
 	return req, true
@@ -131,8 +131,7 @@ func (in *intake) request(frame relay.Pass, after int64, rows int, bytes int64) 
 	}
 }
 
-// result takes in what a statement of the pass has brought. After an error the
-// pass ends.
+// result handles the result of a statement of the pass. After an error the pass ends.
 func (in *intake) result(res readResult, now time.Time) {
 	p := in.pass
 	if res.err != nil || p.abandoned {
@@ -153,7 +152,7 @@ func (in *intake) result(res readResult, now time.Time) {
 	}
 }
 
-// takeAll takes in the rows of a chunk and returns how many it took.
+// takeAll hands the rows of a chunk to the dispatcher, and returns how many went there.
 func (in *intake) takeAll(rows []relay.Row) int {
 	p, before := in.pass, in.pass.taken
 	for _, row := range rows {

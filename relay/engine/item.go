@@ -7,20 +7,22 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
-// item is a message in the relay's memory, with what only the engine needs of it.
+// item is a message in the relay's memory, with what only the engine needs to know of
+// it.
 type item struct {
 	*relay.Message
 	// xid is the transaction of a row that came by the log; 0 for one that a pass or a
 	// survey brought.
 	xid wal.XID
-	// retry is the pause that its refusal has been written with.
+	// retry is the pause before its retry, as its refusal was written to the table.
 	retry time.Duration
 	// chain has the messages of its key; nil for a message that waits for no other.
 	chain *chain
-	// lane is the one that it is published in, number grows with each one published.
+	// lane is the lane in which it is published; number grows with each published
+	// message.
 	lane       relay.Lane
 	number     uint64
-	isWithSink bool // of one in a chain: it has not been reported
+	isWithSink bool // for an item of a chain: it has not been reported
 	// trace outlives the headers that name it.
 	trace traceID
 	// place is where it waits for its outcome to be committed.

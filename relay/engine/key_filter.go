@@ -2,17 +2,17 @@ package engine
 
 import "hash/maphash"
 
-// keyFilter is a set of keys in a fixed amount of memory, however many there are. It knows
-// each key that was added. The more there are, the more others it takes for one of them:
-// one in fifty beside ten million. With each clear that is another one in fifty, so no key
-// is mistaken for long. The zero value is empty.
+// keyFilter is a set of keys in a fixed amount of memory, however many there are. It
+// knows each key that was added. It also takes some other keys for members: one in
+// fifty when it has ten million. After each clear that is a different one in fifty, so
+// no key is mistaken for long. The zero value is empty.
 type keyFilter struct {
 	bits []uint64
 	seed maphash.Seed
-	keys int // that were added
+	keys int // how many were added
 }
 
-// filterWords are 16 MiB.
+// filterWords is the size in words: 16 MiB.
 const filterWords = 1 << 21
 
 func (f *keyFilter) add(key string) {

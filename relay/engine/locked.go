@@ -8,13 +8,12 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// lockedRows are the rows that the writes left out, because somebody has them
-// locked.
+// lockedRows are the rows that the writes left out, because somebody has locked them.
 type lockedRows struct {
 	rows  []outcome
 	since time.Time // when the first of them came; zero while there are none
 	tries int       // in succession, without a row written
-	next  time.Time // to try again; the zero time where there are none
+	next  time.Time // when to try again; zero while there are none
 }
 
 // lockedRetry are the pauses before locked rows are tried again.
@@ -24,7 +23,7 @@ var lockedRetry = Backoff{100 * time.Millisecond, 2 * time.Second}
 // lock timeout, and the outcomes of other rows wait for that.
 const lockedBatch = 4 * markBatch
 
-// add takes in rows that were left out.
+// add adds rows that were left out.
 func (l *lockedRows) add(now time.Time, rows []outcome) {
 	if len(rows) == 0 {
 		return
@@ -82,10 +81,10 @@ func (k *marker) retryLocked(ctx context.Context) error {
 	return k.lookForBlockers(ctx, now, k.locked.since, k.locked.rows)
 }
 
-// blockers are those who have rows locked, or the table.
+// blockers are the sessions that have locked rows, or the table.
 type blockers struct {
 	found  []relay.Blocker
-	lookAt time.Time // again
+	lookAt time.Time // when to look again
 }
 
 const (
@@ -93,12 +92,13 @@ const (
 	// locks are gone by then.
 	blockersAfter = time.Second
 	blockersEvery = 5 * time.Second
-	// blockersRows is for how many locked rows the blockers are looked up.
+	// blockersRows is the largest number of locked rows for which the blockers are
+	// looked up.
 	blockersRows = 100
 )
 
-// lookForBlockers looks up, now and then, who keeps the rows from being written. since
-// is when they began to wait.
+// lookForBlockers looks up, now and then, which sessions block the writing of the rows.
+// since is when the rows began to wait.
 func (k *marker) lookForBlockers(ctx context.Context, now, since time.Time, rows []outcome) error {
 	if now.Sub(since) < blockersAfter || now.Before(k.blockers.lookAt) {
 		return nil

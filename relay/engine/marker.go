@@ -14,9 +14,9 @@ const (
 	// markLinger is how long the first outcome of a batch waits for others. It
 	// delays nobody but the mark itself: the key goes on with the acknowledgement.
 	markLinger = 3 * time.Millisecond
-	// markBatch rows are written at once without lingering, and never more: rows
-	// whose mark is not committed fill the window, and one large batch would stop
-	// the publishing until all of it is.
+	// markBatch rows are written at once without lingering, and never more. Rows whose
+	// mark is not committed fill the window, so one large batch would stop the
+	// publishing until all of it is committed.
 	markBatch = 1024
 	// heartbeatEvery keeps the control session from being ended as idle, and
 	// bounds how long a leader can believe in a session that is gone.
@@ -27,16 +27,17 @@ const (
 // lasts, so it also sends the heartbeat: a leader whose control session fails
 // learns it here, from run's error.
 //
-// A row that somebody has locked is left out by the session and tried again by
-// itself, so that it stops no other row's outcome. So is a row whose outcome the
-// server refuses. Where it refuses all of them, the table's breaker opens.
+// The session leaves out a row that somebody has locked. That row is tried again
+// separately, so that it delays no other row's outcome. The same happens to a row whose
+// outcome the server refuses. If the server refuses all outcomes, the table's breaker
+// opens.
 type marker struct {
 	control relay.Control
 	limit   relay.AttemptLimit
 	markerPorts
 	backlog
 
-	refusals int // of single rows that were set aside since an outcome was committed
+	refusals int // how many single rows were set aside since an outcome was last committed
 	table    tableBreaker
 	aside    unmarkable
 	locked   lockedRows
@@ -44,12 +45,12 @@ type marker struct {
 	timer    *time.Timer
 }
 
-// markerPorts are where the loop and the marker speak to each other.
+// markerPorts are the channels and fields between the loop and the marker.
 type markerPorts struct {
 	outcomes *mailbox[outcome]
 	settled  *mailbox[settlement]
 
-	// countStandbys has each heartbeat count the standbys.
+	// countStandbys makes each heartbeat count the standbys.
 	countStandbys atomic.Bool
 	standbys      atomic.Int64
 	// told is for the loop; changed has an element when the table's breaker has opened,
@@ -63,8 +64,8 @@ type backlog struct {
 	received  uint64    // outcomes taken from the mailbox
 	written   uint64    // outcomes committed
 	unwritten []outcome // not tried yet
-	// failed are the ones that the server has refused since the table's breaker opened,
-	// doubtful what is left of them once it has closed.
+	// failed are the outcomes that the server has refused since the table's breaker
+	// opened. doubtful are those that are left when the breaker has closed.
 	failed, doubtful []outcome
 }
 
@@ -85,7 +86,7 @@ func newMarker(c relay.Control, limit relay.AttemptLimit) *marker {
 	return k
 }
 
-// tell publishes what the loop is to know.
+// tell publishes the marker's state for the loop.
 func (k *marker) tell() {
 	before := k.told.Load()
 	k.told.Store(&writing{
@@ -101,9 +102,9 @@ func (k *marker) tell() {
 	}
 }
 
-// run writes until stop is closed or ctx ends, then returns nil, or until the
-// control session fails, then returns why. A stop leaves the session usable; a
-// ctx that ends in the middle of a write does not.
+// run writes until stop is closed or ctx ends, and returns nil. If the control session
+// fails, it returns why. After a stop the session can still be used; if ctx ends in the
+// middle of a write, it cannot.
 func (k *marker) run(ctx context.Context, stop <-chan struct{}) error {
 	heartbeat := time.NewTicker(heartbeatEvery)
 	defer heartbeat.Stop()
@@ -125,7 +126,8 @@ func (k *marker) run(ctx context.Context, stop <-chan struct{}) error {
 	}
 }
 
-// turn does the next thing: a write, a heartbeat, or to wait for one of them.
+// turn does the next thing: it writes, sends a heartbeat, or waits until one of them is
+// due.
 func (k *marker) turn(ctx context.Context, stop <-chan struct{}, heartbeat <-chan time.Time) error {
 	now := time.Now()
 	if worked, err := k.work(ctx, now); worked {
@@ -150,8 +152,8 @@ func (k *marker) turn(ctx context.Context, stop <-chan struct{}, heartbeat <-cha
 	return nil
 }
 
-// work writes what there is to write now, or tries again what is due, and says
-// whether there was anything.
+// work writes the outcomes that are there, or tries again those that are due, and says
+// whether there were any.
 func (k *marker) work(ctx context.Context, now time.Time) (worked bool, err error) {
 	due := k.dueAt()
 	switch {
@@ -166,8 +168,9 @@ func (k *marker) work(ctx context.Context, now time.Time) (worked bool, err erro
 	return false, nil
 }
 
-// probeNewest tries the row that was published to see whether its outcome can be
-// written, while the table's breaker is open. The mailbox may call without a row.
+// probeNewest is for the time while the table's breaker is open. Then a row is
+// published to see whether its outcome can be written, and probeNewest tries to write
+// it. The mailbox may wake the marker without a row.
 func (k *marker) probeNewest(ctx context.Context) error {
 	if !k.table.isOpen() || len(k.unwritten) == 0 {
 		return nil
@@ -175,7 +178,7 @@ func (k *marker) probeNewest(ctx context.Context) error {
 	return k.probe(ctx, time.Now(), &k.unwritten, len(k.unwritten)-1, true)
 }
 
-// beat is one round trip, whose answer may be of use.
+// beat sends the heartbeat; the answer may have the number of standbys.
 func (k *marker) beat(ctx context.Context) error {
 	if !k.countStandbys.Load() {
 		k.standbys.Store(0)
@@ -186,7 +189,7 @@ func (k *marker) beat(ctx context.Context) error {
 	return err
 }
 
-// linger takes outcomes in, and gives a batch a few milliseconds to fill.
+// linger receives outcomes, and gives a batch a few milliseconds to fill.
 func (k *marker) linger(ctx context.Context) {
 	k.take()
 	timer := time.NewTimer(markLinger)
@@ -220,7 +223,7 @@ func cutBatch(unwritten *[]outcome) []outcome {
 	return batch
 }
 
-// dueAt is when something has to be tried again; the zero time for never.
+// dueAt returns when something has to be tried again; the zero time means never.
 func (k *marker) dueAt() time.Time {
 	if k.canProbe() {
 		return earlier(k.aside.next, k.table.retryAt())
@@ -228,7 +231,7 @@ func (k *marker) dueAt() time.Time {
 	return earlier(k.aside.next, k.locked.next)
 }
 
-// earlier is the earlier of two times, of which the zero time is none.
+// earlier returns the earlier of two times. The zero time means none.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b

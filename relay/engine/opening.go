@@ -2,8 +2,8 @@ package engine
 
 import "time"
 
-// opening is the window of a term until its first outcome is committed: one row. If
-// the table takes no marks and the relay is restarted again and again, each start
+// opening is the window of a term until its first outcome is committed: one row. So if
+// the table takes no marks, and the relay is restarted again and again, each start
 // publishes one row, and not a whole window.
 type opening struct {
 	full   int
@@ -14,8 +14,8 @@ type opening struct {
 // prove notes that an outcome was committed.
 func (o *opening) prove() { o.proven = true }
 
-// widen notes that a row has left the window because somebody has it locked, which
-// says nothing about the others. Without it, locked rows at the front would be tried
+// widen notes that a row has left the window because somebody has locked it. That says
+// nothing about the other rows. Without widen, locked rows at the front would be tried
 // one by one.
 func (o *opening) widen() { o.rows = min(2*o.rows, o.full) }
 
@@ -27,9 +27,10 @@ func (o *opening) size() int {
 	return o.rows
 }
 
-// room is how many published rows without a committed outcome there may be now. While
-// the table's breaker is open, there is room for one row more whenever another is to be
-// tried: a full window of bad rows must not stop the good ones behind them.
+// room returns how many published rows without a committed outcome there may be now.
+// While the table's breaker is open, there is room for one more row whenever another is
+// to be tried, so that a full window of bad rows does not stop the good rows behind
+// them.
 func (t *term) room(now time.Time) int {
 	w := t.marker.told.Load()
 	if !w.table.isOpen() {
@@ -42,7 +43,7 @@ func (t *term) room(now time.Time) int {
 	return t.dispatcher.uncommitted + 1
 }
 
-// untilProbe is how long it is until another row is to be tried.
+// untilProbe returns how long it is until another row is to be tried.
 func (t *term) untilProbe(now time.Time) time.Duration {
 	w := t.marker.told.Load()
 	if !w.table.isOpen() || t.dispatcher.queued.rows == 0 || !now.Before(w.table.probeAt()) {

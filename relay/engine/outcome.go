@@ -2,10 +2,10 @@ package engine
 
 import "github.com/outbox-relay/outbox-relay/relay"
 
-// outcome is what became of a published row, as it is to be written: it was
-// acknowledged or refused.
+// outcome is what has to be written for a published row: a mark if it was acknowledged,
+// or a refusal.
 type outcome struct {
-	mark    relay.Mark     // of a refused row only the Ref
+	mark    relay.Mark     // for a refused row only its Ref is set
 	refusal *relay.Refusal // nil for an acknowledged row
 }
 
@@ -53,16 +53,16 @@ func (p place) String() string { return placeNames[p] }
 // settlement says that the outcome of a row is committed, or why it is not yet.
 type settlement struct {
 	relay.Ref
-	place    place      // where it goes on waiting; inWindow: it is committed
-	err      error      // of setAside
+	place    place      // where the row goes on waiting; inWindow: it is committed
+	err      error      // for setAside
 	fate     relay.Fate // 0 for a row that was marked
 	attempts int
 }
 
-// outside counts the rows that have left the window without a committed outcome,
-// so that rows that cannot be written stop no others. It is bounded, since each of
-// them is published again by the next term; further ones stay in the window, and
-// stop the publishing when they fill it.
+// outside counts the rows that have left the window without a committed outcome, so
+// that rows that cannot be written stop no others. It is bounded, because the next term
+// publishes each of them again. Further ones stay in the window, and stop the
+// publishing when they fill it.
 type outside struct {
 	limit tally
 	sum   tally
@@ -79,7 +79,7 @@ func newOutside(bytes int64) *outside { return &outside{limit: tally{maxOutside,
 
 func weight(m *item) int64 { return outsideBytes + int64(len(m.Key)+len(m.Topic)) }
 
-// move notes where a row waits, and says whether it has left the window by that.
+// move notes where a row waits, and says whether that takes it out of the window.
 func (o *outside) move(m *item, to place) (left bool) {
 	if m.place == inWindow {
 		if o.sum.rows >= o.limit.rows || o.sum.bytes+weight(m) > o.limit.bytes {

@@ -24,7 +24,7 @@ const (
 
 // reported acts on the outcome of a published message.
 func (t *term) reported(m *item, o relay.Outcome) {
-	// Others of the chain that fail after the first one held the key for each of these.
+	// If the chain had failed before, its key is held for this message too.
 	held := m.chain != nil && m.chain.failed
 	switch {
 	case o.Class != relay.Withdrawn:
@@ -59,7 +59,7 @@ func (t *term) concluded(m *item, o relay.Outcome) {
 	case relay.Unavailable:
 		t.openBreaker(string(o.Type), o.Err)
 		t.returnOne(m)
-	default: // Unknown, and what a sink forgot to classify
+	default: // Unknown, and outcomes that a sink forgot to classify
 		t.openBreaker(string(o.Type), o.Err)
 		if !t.breaker.lost {
 			t.breaker.lost = true
@@ -115,18 +115,18 @@ func (t *term) refuse(m *item, o relay.Outcome) {
 	}})
 }
 
-// returnOne leaves the row, which the sink has not taken, to the next pass: it was not
-// this message's fault. Either the breaker is open, so that the running pass has been
-// abandoned and brings no later row of the key, or the key is held.
+// returnOne returns a row to the table that the sink has not taken, through no fault of
+// the message. No later row of its key overtakes it: either the breaker is open, and
+// the running pass was abandoned, or the key is held.
 func (t *term) returnOne(m *item) {
 	t.fail(m)
 	t.dispatcher.committed()
 	t.returned(m)
 }
 
-// fail leaves the messages of m's key that are in memory to the table. Until those that
-// are with the sink have been reported, the key is held: a pass or a survey that came
-// before that would bring what follows them.
+// fail returns the messages of m's key that are in memory to the table. The key is held
+// until the sink has reported those that it has. An earlier pass or survey would bring
+// the rows that follow them.
 func (t *term) fail(m *item) {
 	first := m.chain != nil && !m.chain.failed
 	for _, other := range t.dispatcher.fail(m) {
@@ -137,7 +137,8 @@ func (t *term) fail(m *item) {
 	}
 }
 
-// returned notes that a row has left memory unpublished: it is the table's again.
+// returned notes that a row has left memory unpublished, and is only in the table
+// again.
 func (t *term) returned(m *item) {
 	t.flight.returned(m.Ref)
 	t.topics.returned(m)
@@ -179,8 +180,8 @@ func (t *term) settle(s settlement) {
 	}
 }
 
-// leaveWindow has a row wait for its outcome outside the window. It stays in
-// flight, so that no pass brings it again in this term.
+// leaveWindow makes a row wait outside the window until its outcome is written. It
+// stays in flight, so that no pass brings it again in this term.
 func (t *term) leaveWindow(s settlement) {
 	m := t.flight.rows[s.Ref]
 	if m == nil {

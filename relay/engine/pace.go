@@ -2,28 +2,28 @@ package engine
 
 import "time"
 
-// pacer decides when the next pass begins: one poll interval after the last one
-// began, and later where passes cost more than they bring.
+// pacer decides when the next pass begins: one poll interval after the last one began,
+// or later if passes cost more than they bring.
 //
-// A pass that reads a million rows, all of which wait for their retries, takes a
-// second of the database's time and finds nothing. The next pass then waits for four
-// times the wasted time, so passes never take more than a fifth of one of the
-// database's cores. Time counts as wasted if the rows taken in do not account for it,
-// and if the pass has read all there is: one that was cut short in a backlog is
-// followed by the next at once.
+// A pass that reads a million rows, all of which wait for their retries, takes a second
+// of the database's time and finds nothing. The next pass then waits for four times the
+// wasted time, so passes never take more than a fifth of one of the database's cores.
+// Time counts as wasted if the rows that came into memory do not account for it, and if
+// the pass was complete. A pass that was cut short in a backlog is followed by the next
+// one at once.
 type pacer struct {
 	interval time.Duration
 	began    time.Time
-	reading  time.Duration // spent in the statements of this pass
+	reading  time.Duration // time spent in the statements of this pass
 	taken    int           // rows this pass brought into memory
 	next     time.Time
 }
 
-// worthPerRow is the reading time that one row taken in accounts for. 20 µs is slow: a
+// worthPerRow is the reading time that one row in memory accounts for. 20 µs is slow: a
 // row of 370 bytes takes 1 to 2 µs.
 const worthPerRow = 20 * time.Microsecond
 
-// restFactor is how much longer than the wasted time the pause is.
+// restFactor: the pause is so many times as long as the wasted time.
 const restFactor = 4
 
 func (p *pacer) passBegins(now time.Time) {

@@ -6,16 +6,16 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// parkedKeys are the keys that a pass or a survey leaves out as it reads on, because
-// their chains are full. As a chain empties, more rows of its key are read, from where
-// the key was parked up to the bound of the pass or survey. So for that key it is an
-// ordinary pass, only slow. The zero value has no keys.
+// parkedKeys are the keys that a pass or a survey leaves out when it reads on, because
+// their chains are full. When a chain empties, more rows of its key are read (a
+// refill), from where the key was parked up to the bound of the pass or survey. So for
+// that key it is an ordinary pass, only slow. The zero value has no keys.
 type parkedKeys struct {
-	after map[string]int64 // of each key, the id to go on after
+	after map[string]int64 // by key: the id after which to go on
 	// refilling is the key whose rows are being read.
 	refilling string
-	// nextSize is the size of the row that did not fit into the last refill, in
-	// bytes; 0 where there was none.
+	// nextSize is the size of the row that did not fit into the last refill, in bytes;
+	// 0 if there was none.
 	nextSize int64
 }
 
@@ -26,7 +26,7 @@ func (p *parkedKeys) has(key string) bool {
 	return parked
 }
 
-// park leaves the row, and those of its key that follow, to a refill.
+// park leaves the row, and the later rows of its key, to a refill.
 func (p *parkedKeys) park(m *relay.Message) {
 	p.parkAfter(m.KeyName(), m.ID-1)
 }
@@ -53,9 +53,8 @@ type refill struct {
 	rows  int   // at most so many
 }
 
-// next picks a key whose chain is half empty, if there is one, or only one whose chain is
-// empty. On the way it takes out keys that are held by now: they are left to the next
-// pass.
+// next picks a key whose chain is half empty (with onlyEmpty: empty), if there is one.
+// On the way it takes out keys that are held by now: the next pass reads them.
 func (p *parkedKeys) next(d *dispatcher, h *holds, onlyEmpty bool) (refill, bool) {
 	for key, after := range p.after {
 		switch waiting := d.waiting(key); {
@@ -78,8 +77,8 @@ func (p *parkedKeys) unparkHeld(h *holds) {
 // unpark takes out the key that was refilled, so that its rows can be taken in.
 func (p *parkedKeys) unpark() { delete(p.after, p.refilling) }
 
-// refilled parks the key again, after the last row that was read, unless there are
-// no more. Where the chain filled up before that, the key is parked already.
+// refilled parks the key again, after the last row that was read, unless there are no
+// more rows. If the chain filled up before that, the key is parked already.
 func (p *parkedKeys) refilled(c relay.Chunk, h *holds) {
 	p.nextSize = c.NextSize
 	if !p.has(p.refilling) && !c.Done && !h.blocks(p.refilling) {

@@ -19,17 +19,17 @@ var tailPhaseNames = [...]string{"opening", "joining", "starting", "reading", "c
 // String returns the phase in lower case.
 func (p tailPhase) String() string { return tailPhaseNames[p] }
 
-// polls says whether passes may run beside the tail. In the other phases surveys
-// do.
+// polls says whether passes may run beside the tail. In the other phases surveys run
+// instead.
 func (p tailPhase) polls() bool { return p == tailOpening || p >= tailClosing }
 
-// tailEdge is a way from one phase to another.
+// tailEdge is an allowed change from one phase to another.
 type tailEdge struct {
 	from, to tailPhase
 	when     string
 }
 
-// tailEdges are all there are. The diagram in docs/architecture.md is made of them.
+// tailEdges are all allowed changes. The diagram in docs/architecture.md shows them.
 var tailEdges = []tailEdge{
 	{tailOpening, tailJoining, "the slot is there, and all that committed before it is visible"},
 	{tailJoining, tailStarting, "a survey was complete"},
@@ -51,6 +51,6 @@ func (p tailPhase) leadsTo(to tailPhase) bool {
 	return false
 }
 
-// errNoEdge is a mistake in this package. It costs the tail and not the process:
-// the relay polls, and the log says why. The tests fail.
+// errNoEdge is a bug in this package. It ends the tail and not the process: the relay
+// polls, and the log says why. The tests fail.
 var errNoEdge = errors.New("this is a bug, please report it: the tail cannot change its phase")

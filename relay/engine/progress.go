@@ -2,7 +2,7 @@ package engine
 
 import "time"
 
-// part is one of the three things that a leader does over and over.
+// part is one of the three things that a leader does again and again.
 type part uint8
 
 const (
@@ -21,9 +21,9 @@ func (p part) String() string { return partNames[p] }
 // privileges, locks, marks. Others are the broker's.
 func (p part) isOwn() bool { return p != partPublishing }
 
-// progress judges by results and not by causes: a part that has work and gets none of
-// it done stalls. It outlives terms, since a relay that fails in each of its terms
-// stalls too.
+// progress judges by results and not by causes: a part stalls if it has work and gets
+// none of it done. progress outlives terms, because a relay that fails in each of its
+// terms stalls too.
 //
 // It is arithmetic: look is given whether a part has work, and how much it has done.
 type progress [parts]watch
@@ -32,8 +32,8 @@ type progress [parts]watch
 type watch struct {
 	done   uint64
 	awaits bool
-	seen   time.Time // when there was last something to do
-	since  time.Time // when something was last done, or there was first something to do
+	seen   time.Time // when the part last had something to do
+	since  time.Time // when the part last did something, or began to have something to do
 }
 
 // watchForgets: a part that had nothing to do for this long starts afresh. A shorter
@@ -52,7 +52,7 @@ func (p *progress) look(now time.Time, of part, awaits bool, done uint64) {
 	w.awaits = awaits
 }
 
-// stalledFor is for how long a part with something to do has done nothing.
+// stalledFor returns for how long a part with something to do has done nothing.
 func (w *watch) stalledFor(now time.Time) time.Duration {
 	if !w.awaits {
 		return 0
@@ -60,8 +60,8 @@ func (w *watch) stalledFor(now time.Time) time.Duration {
 	return now.Sub(w.since)
 }
 
-// stall returns the part that has stalled for longer than the limit, the relay's own
-// ones first: where nothing can be marked, nothing is published either.
+// stall returns a part that has stalled for longer than the limit. It looks at the
+// relay's own parts first, because nothing is published if nothing can be marked.
 func (p *progress) stall(now time.Time, limit time.Duration) (of part, since time.Time) {
 	for of := range parts {
 		if w := &p[of]; w.stalledFor(now) > limit {

@@ -14,17 +14,20 @@ import (
 const (
 	// purgeRows is how many rows one step looks at: some milliseconds of work.
 	purgeRows = 2000
-	// purgeRest is how long the purge rests after a step, in durations of that step: it
-	// takes at most a third of one backend's time, and leaves the rest to traffic.
+	// purgeRest: after a step the purge rests for so many times as long as the step
+	// took. So it takes at most a third of one backend's time.
 	purgeRest = 2
-	// A round of steps begins this often, more often where rows are kept only for minutes.
+	// A round of steps begins every purgeEvery, or more often (up to every purgeOften)
+	// if rows are kept only for minutes.
 	purgeEvery, purgeOften = time.Minute, time.Second
-	// purgeAgain is when a purge that may not delete looks again whether it may.
+	// purgeAgain is how long a purge without the right to delete waits before it tries
+	// again.
 	purgeAgain = 5 * time.Minute
 	// purgeAnew is how often a round begins with the lowest id of all. Ids begin again after
 	// TRUNCATE … RESTART IDENTITY, and a low id may have been committed late.
 	purgeAnew = time.Hour
-	// purgeSkips is how many rows that cannot be deleted a round goes by before it gives up.
+	// purgeSkips is how many rows that cannot be deleted a round skips before it gives
+	// up.
 	purgeSkips = 100
 )
 
@@ -42,8 +45,8 @@ type purge struct {
 
 // purging is the purge's state, as the loop sees it.
 type purging struct {
-	rows  uint64 // deleted in this term
-	off   error  // why sent rows stay; nil while they do not
+	rows  uint64 // how many were deleted in this term
+	off   error  // why sent rows are not deleted; nil while they are
 	since time.Time
 }
 
@@ -90,7 +93,8 @@ func (p *purge) tell(err error) {
 	p.told.Store(&told)
 }
 
-// round deletes what is old, from the first row that an earlier round has left.
+// round deletes old rows, beginning with the first row that an earlier round did not
+// delete.
 func (p *purge) round(ctx context.Context) error {
 	session, err := p.open(ctx)
 	if err != nil {
@@ -120,7 +124,7 @@ type purgeRound struct {
 	left    int64 // the lowest row that was not deleted
 	empty   bool  // there was no row at all
 	skipped int   // rows that cannot be deleted
-	refused error // the last of them
+	refused error // why the last of them cannot be deleted
 }
 
 func (r *purgeRound) run(ctx context.Context) error {
@@ -147,8 +151,8 @@ func (r *purgeRound) run(ctx context.Context) error {
 	}
 }
 
-// refuse looks for the row that cannot be deleted by halving the step, and goes by it, so
-// that it keeps no other.
+// refuse halves the step until it has found the row that cannot be deleted, and skips
+// that row, so that the others are deleted.
 func (r *purgeRound) refuse(past relay.Purged, err error) {
 	r.refused = err
 	if r.rows > 1 {

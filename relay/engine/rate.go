@@ -10,11 +10,11 @@ import (
 // Rate is how many messages may be published.
 type Rate struct {
 	PerSecond float64 // 0: no limit
-	Burst     int     // at once; 0: a tenth of PerSecond, one at least
+	Burst     int     // how many at once; 0: a tenth of PerSecond, at least one
 }
 
-// throttle lets messages go at a rate. The loop owns it, and it outlives terms. A nil one
-// lets everything go.
+// throttle limits the rate of messages. The loop owns it, and it outlives terms. A nil
+// throttle lets every message go.
 type throttle struct {
 	limiter *rate.Limiter
 }
@@ -40,7 +40,7 @@ func (t *throttle) went(now time.Time) {
 	}
 }
 
-// until is how long it takes until a message may go.
+// until returns how long it is until a message may go.
 func (t *throttle) until(now time.Time) time.Duration {
 	if t == nil {
 		return turn

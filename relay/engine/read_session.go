@@ -22,8 +22,8 @@ type readSession struct {
 
 	requests chan readRequest
 	results  chan readResult
-	// woken has an element when somebody has said that rows are due. It is heard while the
-	// session has nothing to do for a tail.
+	// woken has an element after a notification that rows are due. The session listens
+	// while it has nothing to do for a tail.
 	woken chan struct{}
 	idle  idleWait
 }
@@ -51,8 +51,8 @@ func (w *idleWait) over() {
 // readRequest asks for one thing.
 type readRequest struct {
 	kind  statement
-	chunk relay.ChunkRequest // of readChunk, the refills and readSurvey
-	tail  relay.Tail         // of inspectTail
+	chunk relay.ChunkRequest // for readChunk, the refills and readSurvey
+	tail  relay.Tail         // for inspectTail
 }
 
 // readResult answers a request. After an error the session has been closed;
@@ -79,8 +79,8 @@ func newReadSession(db relay.Database, c relay.Control) *readSession {
 	}
 }
 
-// ask sends a request. No second one may be sent before the first one's result has
-// come, so neither channel ever blocks.
+// ask sends a request. The caller sends no second request before the result of the
+// first has come, so neither channel ever blocks.
 func (s *readSession) ask(req readRequest) {
 	s.requests <- req
 	s.idle.over()
@@ -102,9 +102,9 @@ func (s *readSession) run(ctx context.Context) {
 	}
 }
 
-// awaitWakes hears who says that rows are due, until the next request. Passes come so
-// often that they need nobody to say so; a row that is replayed while the log is read
-// would wait for the next survey.
+// awaitWakes listens for notifications that rows are due, until the next request.
+// Passes come often enough without them. But a row that is replayed while the log is
+// read would wait for the next survey.
 func (s *readSession) awaitWakes(ctx context.Context) {
 	idle, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -1,14 +1,14 @@
 package engine
 
-// statement is what the loop has run on the session that reads the table.
+// statement is what the loop can ask of the session that reads the table.
 type statement uint8
 
 const (
 	noStatement statement = iota
 	beginPass             // the beginning of a pass
-	readChunk             // a chunk of one
+	readChunk             // a chunk of a pass
 	refillKey             // rows of one parked key
-	refillTail            // from here on for the tail: rows of one parked key
+	refillTail            // rows of one parked key, for the tail, as all statements below
 	readSurvey
 	readSnapshot
 	inspectTail
@@ -19,10 +19,10 @@ var statementNames = [...]string{"none", "begin pass", "chunk", "refill", "refil
 // String returns the statement in lower case.
 func (s statement) String() string { return statementNames[s] }
 
-// ofTail says whether the tail asked, and not a pass.
+// ofTail says whether the tail asked for it, and not a pass.
 func (s statement) ofTail() bool { return s >= refillTail }
 
-// bringsRows says whether the answer may have a row as it was when the statement
+// bringsRows says whether the answer may have rows, as they were when the statement
 // began.
 func (s statement) bringsRows() bool { return s >= beginPass && s <= readSurvey }
 
@@ -30,15 +30,15 @@ func (s statement) bringsRows() bool { return s >= beginPass && s <= readSurvey 
 // the others succeed.
 func (s statement) readsRows() bool { return s >= readChunk && s <= readSurvey }
 
-// reader is the loop's side of the session that reads the table: it asks for one
-// statement after the other and knows which one is out. Passes and the tail share
-// it, as they share the session.
+// reader is the loop's side of the session that reads the table. It asks for one
+// statement after the other and knows which one is out. Passes and the tail share the
+// session, and so share the reader.
 type reader struct {
 	session  *readSession
 	flight   *inFlight
 	out      statement
-	failures int   // in succession, since rows were last read
-	err      error // of the last one
+	failures int   // how many in a row since rows were last read
+	err      error // the last one
 }
 
 // busy says whether a statement is out.
@@ -53,8 +53,8 @@ func (r *reader) ask(req readRequest) {
 	r.session.ask(req)
 }
 
-// answered notes that the statement has ended, with an error or not. Its rows are
-// still to be taken in.
+// answered notes that the statement has ended, with an error or not. Its rows are not
+// processed yet.
 func (r *reader) answered(err error) {
 	kind := r.out
 	r.out = noStatement
@@ -67,5 +67,5 @@ func (r *reader) answered(err error) {
 	}
 }
 
-// takenIn notes that the rows of the answer have been taken in.
+// takenIn notes that the rows of the answer have been processed.
 func (r *reader) takenIn() { r.flight.statementEnded() }

@@ -11,8 +11,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// Config is what a relay works with. All fields are required, except where a
-// zero value is explained.
+// Config is what a relay works with. All fields are required, unless their zero value
+// is explained.
 type Config struct {
 	Database relay.Database
 	// Sink has been opened with a window of at least MaxInFlight messages.
@@ -29,8 +29,8 @@ type Config struct {
 	// Retention is how long sent rows are kept. Zero: for ever.
 	Retention time.Duration
 
-	// DeadLetterTopic gets a copy of each dead row; empty: none. The sink has been opened
-	// with a window that is larger than MaxInFlight, by one.
+	// DeadLetterTopic gets a copy of each dead row; empty: none does. If it is set, the
+	// sink has been opened with a window of MaxInFlight + 1.
 	DeadLetterTopic string
 
 	// LogRedact hides the values of headers in the log. Zero: of all.
@@ -46,32 +46,32 @@ type Config struct {
 
 // Limits bound what is in memory and on its way.
 type Limits struct {
-	MaxInFlight int // messages published whose outcome is not committed
-	// KeyWindow is how many messages of one key may be with the sink where its lane is not
-	// strict. Zero: 1.
+	MaxInFlight int // published messages whose outcome is not committed
+	// KeyWindow is how many messages of one key may be with the sink in a lane that is
+	// not strict. Zero: 1.
 	KeyWindow   int
 	BufferBytes int64 // of messages in memory, those in flight included
 	// MaxMessageBytes is a limit below the broker's; 0 for the broker's.
 	MaxMessageBytes int64
 }
 
-// Patience says after how long a relay does something about what does not move.
+// Patience says after how long a relay acts if there is no progress.
 type Patience struct {
-	// StallAfter is how long rows may be due, and nothing read, acknowledged or marked,
-	// before that is told as a stall. Zero: 30 s.
+	// StallAfter is how long rows may be due, while nothing is read, acknowledged or
+	// marked, before that is reported as a stall. Zero: 30 s.
 	StallAfter time.Duration
-	// StepDownAfter is how long a leader that stalls so goes on where others stand by.
-	// Zero: 1 min.
+	// StepDownAfter is how long a leader with a stall goes on if others stand by. Zero:
+	// 1 min.
 	StepDownAfter time.Duration
 	// HolderAfter is how long a standby waits for the leadership lock before it looks
-	// who holds it. Zero: 30 s.
+	// up who holds it. Zero: 30 s.
 	HolderAfter time.Duration
 }
 
-// TailConfig is what a relay does about the write-ahead log.
+// TailConfig says whether and how a relay reads the write-ahead log.
 type TailConfig struct {
-	// Wanted: the log is read where that is possible. Otherwise the relay polls, and the
-	// other fields mean nothing.
+	// Wanted: the log is read if that is possible. If it is false, the relay polls, and
+	// the other fields mean nothing.
 	Wanted bool
 	// ReconcileInterval is how often the table is surveyed while the log is read.
 	ReconcileInterval time.Duration
@@ -107,10 +107,10 @@ type Relay struct {
 	// withSink counts the messages that the sink has not reported yet, of all terms of
 	// leadership together.
 	withSink atomic.Int64
-	// done and progress are of the goroutine in Run, and outlive terms.
+	// done and progress belong to the goroutine in Run, and outlive terms.
 	done     doneCounts
 	progress progress
-	throttle *throttle // of the goroutine in Run, too
+	throttle *throttle // belongs to the goroutine in Run, too
 	// yields is the time until which the relay leaves the lead to others.
 	yields time.Time
 
@@ -135,10 +135,10 @@ const yieldFor = 10 * time.Second
 
 const faultDatabase = "cannot work with the database"
 
-// Run works until ctx ends: stands by, leads, and comes back from every fault.
-// Then it awaits and marks what is in flight, hands over to a standby and
-// returns nil, or an error that counts the rows for which that failed. It is
-// called once. It leaves no goroutine behind.
+// Run works until ctx ends: it stands by, leads, and comes back from every fault. When
+// ctx ends, it waits for the rows in flight, marks them and hands over to a standby. It
+// returns nil, or an error that counts the rows for which that failed. It is called
+// once. It leaves no goroutine behind.
 func (r *Relay) Run(ctx context.Context) error {
 	failures := 0
 	for {
@@ -166,7 +166,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	}
 }
 
-// serve is one control session: connect, stand by, lead.
+// serve connects a control session, stands by, and leads.
 func (r *Relay) serve(ctx context.Context) error {
 	r.enter(relay.Connecting, r.status.Reason)
 	control, err := r.config.Database.Connect(ctx)

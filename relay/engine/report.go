@@ -2,7 +2,7 @@ package engine
 
 import "github.com/outbox-relay/outbox-relay/relay"
 
-// report is what the sink said of one message.
+// report is the outcome that the sink gave for one message.
 type report struct {
 	relay.Ref
 	outcome relay.Outcome
@@ -21,7 +21,7 @@ func (t *term) takeReports() {
 	t.handOver()
 }
 
-// handOver gives the marker the outcomes that have come about.
+// handOver gives the marker the outcomes that were collected.
 func (t *term) handOver() {
 	if len(t.outcomes) > 0 {
 		t.handed += uint64(len(t.outcomes))

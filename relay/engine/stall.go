@@ -20,8 +20,8 @@ type doneCounts struct {
 	answered uint64 // messages acknowledged or refused
 }
 
-// lookAtProgress notes what there is to do and what was done. While the sink is down no
-// rows are read, so publishing is taken to have work.
+// lookAtProgress notes what there is to do and what was done. While the sink is down,
+// no rows are read, so publishing counts as having work.
 func (t *term) lookAtProgress(now time.Time) {
 	waits := t.dispatcher.uncommitted - t.dispatcher.unreported.rows
 	t.progress.look(now, partWriting, waits > 0, t.done.written)
@@ -31,7 +31,7 @@ func (t *term) lookAtProgress(now time.Time) {
 	t.progress.look(now, partPublishing, down != "" || t.dispatcher.unreported.rows > 0 || canPublish, t.done.answered)
 }
 
-// stallReason says what is known of why a part has stalled.
+// stallReason says why a part has stalled, as far as that is known.
 func (t *term) stallReason(of part, now time.Time) string {
 	down, _ := t.sinkDown(now)
 	w := t.marker.told.Load()
@@ -64,8 +64,8 @@ func (t *term) tellStall(now time.Time) {
 	t.faults.report(faultStalled, slog.String("part", of.String()), slog.Time("since", since), slog.String("reason", t.status.Stalled))
 }
 
-// stepsDown returns an error if the relay has stalled for long and others stand by:
-// they may do better. Whose fault it is does not matter.
+// stepsDown returns an error if the relay has stalled for long and others stand by,
+// because they may do better. It does not matter whose fault the stall is.
 func (t *term) stepsDown(now time.Time) error {
 	of, since := t.progress.stall(now, t.config.StepDownAfter)
 	if since.IsZero() || t.marker.standbys.Load() == 0 {
@@ -74,7 +74,8 @@ func (t *term) stepsDown(now time.Time) error {
 	return fmt.Errorf("%w for %v: %s", errSteppedDown, now.Sub(since).Round(time.Second), t.stallReason(of, now))
 }
 
-// mayStepDown says whether it is time to know whether others stand by.
+// mayStepDown says whether the relay has stalled for so long that it should know
+// whether others stand by.
 func (t *term) mayStepDown(now time.Time) bool {
 	_, since := t.progress.stall(now, t.config.StepDownAfter/2)
 	return !since.IsZero()

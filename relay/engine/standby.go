@@ -9,12 +9,12 @@ import (
 )
 
 const (
-	// standbyPoll is how often a standby tries for the lock. It is woken at once
-	// when a leader resigns; the polling is for leaders that are killed. It is also
-	// the longest pause, since the server ends a control session that is silent for
-	// some seconds.
+	// standbyPoll is how often a standby tries to take the lock. When a leader resigns,
+	// the standby is woken at once; the polling is for leaders that are killed. It is
+	// also the longest pause, because the server ends a control session that is silent
+	// for some seconds.
 	standbyPoll = time.Second
-	// holderEvery is how often a standby looks who holds the lock.
+	// holderEvery is how often a standby looks up who holds the lock.
 	holderEvery = 5 * time.Second
 )
 
@@ -25,7 +25,7 @@ type standby struct {
 	*Relay
 	control relay.Control
 	since   time.Time
-	looked  time.Time // when it last looked who holds the lock
+	looked  time.Time // when it last looked up who holds the lock
 	holder  relay.LockHolder
 	logged  bool
 }
@@ -39,7 +39,7 @@ func (r *Relay) standBy(ctx context.Context, control relay.Control) error {
 		if err != nil || leads {
 			return err
 		}
-		r.progress = progress{} // it is the leader's to make
+		r.progress = progress{} // only a leader has to make progress
 		if err := s.look(ctx); err != nil {
 			return err
 		}
@@ -77,7 +77,8 @@ func (s *standby) try(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// look finds out who holds the lock, once the relay has waited for it for long.
+// look finds out who holds the lock, once the relay has waited for the lock for
+// HolderAfter.
 func (s *standby) look(ctx context.Context) error {
 	now := time.Now()
 	if now.Sub(s.since) < s.config.HolderAfter || now.Sub(s.looked) < min(holderEvery, s.config.HolderAfter) {
@@ -99,7 +100,8 @@ func (s *standby) look(ctx context.Context) error {
 	return nil
 }
 
-// lockAstray says that somebody else holds the lock, so that no relay can lead.
+// lockAstray says that somebody who is no relay holds the lock, so that no relay can
+// lead.
 func (s *standby) lockAstray() bool { return !s.holder.Nobody() && !s.holder.Relay }
 
 func (s *standby) tell() {

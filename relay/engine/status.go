@@ -13,7 +13,7 @@ func (r *Relay) Status() relay.Status { return *r.told.Load() }
 // enter notes the mode, and why it is not another.
 func (r *Relay) enter(m relay.Mode, reason string) { r.note(m, reason, false) }
 
-// enterStandby notes that the relay stands by, and whether for no relay at all.
+// enterStandby notes that the relay stands by, and whether no relay leads.
 func (r *Relay) enterStandby(reason string, noRelayLeads bool) {
 	r.note(relay.StandingBy, reason, noRelayLeads)
 }
@@ -36,8 +36,8 @@ func (r *Relay) publishStatus(now time.Time) {
 	r.told.Store(&told)
 }
 
-// tellEvery is how old a leader's status may be. The loop may turn many thousand
-// times a second, and does not make a new status each time.
+// tellEvery is how old a leader's status may be. The loop may run many thousand times a
+// second, and does not make a new status each time.
 const tellEvery = 100 * time.Millisecond
 
 // tell publishes the status of a leader.
@@ -51,7 +51,7 @@ func (t *term) tell(now time.Time) {
 	}
 	switch {
 	case t.breaker.open || t.stopping || !t.breaker.paused.IsZero():
-		t.tailing.pollingSince = now // nobody looks for a tail now, or could have one
+		t.tailing.pollingSince = now // at the moment no tail is tried, or none is possible
 	case t.tailing.pollsTooLong(now):
 		t.tailing.pollingSince = now
 		t.faults.report(faultTail, slog.String("reason", reason))
@@ -76,8 +76,8 @@ func (t *term) tell(now time.Time) {
 	t.publishStatus(now)
 }
 
-// lockedTold is after how long locked rows are told although it is not known who has
-// them locked.
+// lockedTold is after how long locked rows are reported although it is not known who
+// has locked them.
 const lockedTold = 5 * time.Second
 
 // tellTable tells what the marker cannot write.
@@ -103,8 +103,9 @@ func (t *term) tellTable() {
 	}
 }
 
-// sinkDown says why and since when the sink takes no messages. It asks the sink too:
-// one that the broker has paused may have everything in flight, and reports nothing.
+// sinkDown says why and since when the sink takes no messages. It asks the sink too: if
+// the broker has paused the sink while the whole window is in flight, no report says
+// so.
 func (t *term) sinkDown(now time.Time) (string, time.Time) {
 	var pause error
 	if p, ok := t.config.Sink.(relay.Pausing); ok {
@@ -137,7 +138,7 @@ func (t *term) modeChanged(mode relay.Mode, reason string) {
 	t.enter(mode, reason)
 }
 
-// faultPurge is not about delivery.
+// faultPurge does not concern delivery.
 const faultPurge = "sent rows are not deleted, so the table grows; delivery goes on"
 
 // tellPurge tells what the purge has deleted, and why it does not.

@@ -9,8 +9,8 @@ import (
 )
 
 // stream reads the log for one tail, from the creation of its slot to its end, on a
-// goroutine of its own. The loop owns these fields, and asks for the end by cancel.
-// The end always comes, as the last step.
+// goroutine of its own. The loop owns these fields, and asks for the end by cancel. The
+// last step is always streamEnded.
 type stream struct {
 	cancel context.CancelFunc
 	steps  chan streamStep
@@ -19,7 +19,7 @@ type stream struct {
 	events chan relay.TailEvent
 	// room is for the bytes of messages in events.
 	room  *semaphore.Weighted
-	bytes int64 // the whole of room
+	bytes int64 // the size of room
 	// tail is set with the step streamOpened.
 	tail relay.Tail
 }
@@ -27,14 +27,14 @@ type stream struct {
 // streamStep tells the loop how far a stream has got.
 type streamStep struct {
 	kind stepKind
-	tail relay.Tail // of streamOpened
-	err  error      // of streamEnded
+	tail relay.Tail // for streamOpened
+	err  error      // for streamEnded
 }
 
 type stepKind uint8
 
 const (
-	streamOpened  stepKind = iota + 1 // the slot is there, and all before it visible
+	streamOpened  stepKind = iota + 1 // the slot is there, and everything that committed before it is visible
 	streamStarted                     // events follow
 	streamEnded                       // the goroutine has ended
 )
@@ -48,8 +48,8 @@ func (k stepKind) String() string { return stepNames[k] }
 // goroutines need not meet for each row.
 const eventsAhead = 256
 
-// newStream makes a stream that is at most so many bytes ahead of the loop. A message
-// that is larger comes alone.
+// newStream makes a stream that may be at most so many bytes ahead of the loop. A
+// larger message comes alone.
 func newStream(cancel context.CancelFunc, bytes int64) *stream {
 	return &stream{
 		room:   semaphore.NewWeighted(bytes),
@@ -107,5 +107,5 @@ func (s *stream) size(ev relay.TailEvent) int64 {
 	return min(ev.Message.Size, s.bytes)
 }
 
-// taken makes room: the loop has the event.
+// taken makes room for further events, because the loop has this one.
 func (s *stream) taken(ev relay.TailEvent) { s.room.Release(s.size(ev)) }

@@ -6,9 +6,10 @@ import "time"
 // the poll interval. It is much shorter than unreadLimit, so the tail is not left.
 const overdueAfter = unreadLimit / 5
 
-// surveyClock says when the next survey is due: after the reconcile interval, or
-// when a row that waits in the table is due, or a hold can end; and at once where
-// the log waits for it. It is arithmetic, without a clock of its own.
+// surveyClock says when the next survey is due: after the reconcile interval, or when a
+// row that waits in the table is due, or a hold can end. If the log waits for the
+// survey, it is due as soon as it is affordable. It is arithmetic, without a clock of
+// its own.
 //
 // Surveys take no more than a fifth of the time.
 type surveyClock struct {
@@ -21,7 +22,8 @@ type surveyClock struct {
 	overdue bool
 }
 
-// begins notes that a survey begins, which will see all that was wanted of it.
+// begins notes that a survey begins. It will see everything for which a survey was
+// wanted.
 func (c *surveyClock) begins(now time.Time) {
 	c.began, c.wake, c.overdue = now, now.Add(c.reconcile), false
 }
@@ -36,11 +38,11 @@ func (c *surveyClock) wakeAt(at time.Time) {
 	}
 }
 
-// demand makes the log wait for the next survey. One that is out does not count: it
-// may have begun too early.
+// demand makes the log wait for the next survey. A survey that is out does not count,
+// because it may have begun too early.
 func (c *surveyClock) demand() { c.overdue = true }
 
-// due is when the next survey is wanted and affordable.
+// due returns when the next survey is wanted and affordable.
 func (c *surveyClock) due(now time.Time) time.Time {
 	wanted, pause := c.wake, c.interval
 	if c.overdue {

@@ -2,12 +2,12 @@ package engine
 
 import "github.com/outbox-relay/outbox-relay/relay"
 
-// suspects finds the message that kills connections. When a connection is lost,
-// nobody can tell which message in flight was the cause, and mostly none was. So a
-// message that was in flight at two losses in a row becomes a suspect: it is tried
-// alone. If the connection is lost then too, the message takes an attempt like any
-// refused one, and in the end it is dead. Without this the relay would reconnect for
-// ever. Other suspects are acknowledged, one by one.
+// suspects finds the message that kills connections. When a connection is lost, nobody
+// knows which message in flight was the cause, and mostly none was. So a message that
+// was in flight at two losses in a row becomes a suspect: it is tried alone. If the
+// connection is lost again, an attempt is counted, as for a refused message, and in the
+// end the message is dead. Without this the relay would reconnect for ever. Innocent
+// suspects are acknowledged, one by one.
 //
 // Suspects live in memory. A new term of leadership finds the message again.
 type suspects struct {
@@ -44,7 +44,7 @@ func (s *suspects) lost(r relay.Ref) {
 	}
 }
 
-// cleared forgets a row: it was acknowledged, or is out of the queue.
+// cleared forgets a row, because it was acknowledged, or its outcome is committed.
 func (s *suspects) cleared(r relay.Ref) {
 	if len(s.lossNow)+len(s.lastLoss)+len(s.suspected) == 0 {
 		return // nearly always

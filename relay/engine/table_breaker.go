@@ -3,20 +3,20 @@ package engine
 import "time"
 
 // tableBreaker is open while no outcome can be written: a full disk, a trigger that
-// fails for every row, a privilege that is gone. While it is open nothing is
-// published but one row at a time, to see whether its outcome can be written: else
-// each row would be published and forgotten, and published again by the next term.
+// fails for every row, a privilege that is gone. While it is open, only one row at a
+// time is published, to see whether its outcome can be written. Otherwise each row
+// would be published, not marked, and published again by the next term.
 //
-// It is arithmetic: the marker tells it what became of a try, and asks it when the
-// next one is due.
+// It has no I/O and no clock: the marker tells it the result of each try, and asks it
+// when the next one is due.
 type tableBreaker struct {
 	since time.Time // the zero time while it is closed
-	err   error     // of the last try
-	tries int       // since it opened
-	rows  int       // of these, with rows that had not been tried before
-	last  time.Time // of the tries
-	// probed is when a row was tried last that had not been tried before. Known rows are
-	// tried more often, and must not put that off.
+	err   error     // the error of the last try
+	tries int       // how many since it opened
+	rows  int       // how many of these tried a row for the first time
+	last  time.Time // when the last try was
+	// probed is when a row was last tried for the first time. Known rows are tried more
+	// often, and must not delay that.
 	probed time.Time
 }
 
@@ -42,7 +42,7 @@ func (b *tableBreaker) fail(now time.Time, rowIsNew bool, err error) {
 	b.last, b.err = now, err
 }
 
-// waits notes a try that told nothing, because somebody has the row locked.
+// waits notes a try that showed nothing, because somebody has locked the row.
 func (b *tableBreaker) waits(now time.Time) {
 	if b.isOpen() {
 		b.tries++

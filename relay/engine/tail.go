@@ -9,8 +9,8 @@ import (
 
 // Bounds of a tail.
 const (
-	// unreadLimit is how long a stream may stay unread: PostgreSQL cannot shut down
-	// while it waits for us to read.
+	// unreadLimit is how long a stream may stay unread, because PostgreSQL cannot shut
+	// down while it waits for the relay to read.
 	unreadLimit = 5 * time.Second
 	// tailProved: after a tail that was read for this long, the next one is tried soon.
 	tailProved = time.Minute
@@ -29,8 +29,8 @@ type tail struct {
 	horizon horizon
 	surveys surveyClock
 	// parked are keys of which a survey has left rows in the table, and frames what
-	// those surveys saw. Until these rows are read, what the log brings of the keys is
-	// left there too.
+	// those surveys saw. Until these rows are read, rows of the keys that come by the
+	// log are left in the table too.
 	parked parkedKeys
 	frames map[string]relay.Pass
 	// blocked are the keys that dead rows block, as the newest survey saw them, each with
@@ -39,12 +39,12 @@ type tail struct {
 	lag     lagWatch
 	maxWAL  int64 // bytes of its log that the server may keep for the slot
 
-	began  time.Time // of reading
+	began  time.Time // when it began to read the log
 	unread time.Time // when the log was last read; zero while it is read
 	missed int       // rows that the log has missed, since the loop last asked
 }
 
-// enter is the one place where the phase changes.
+// enter changes the phase; nothing else does.
 func (t *tail) enter(to tailPhase, now time.Time) {
 	if !t.phase.leadsTo(to) {
 		t.leave(now, "", fmt.Errorf("%w from %s to %s", errNoEdge, t.phase, to))
@@ -85,7 +85,7 @@ func (t *tail) ask(now time.Time) {
 	}
 }
 
-// result takes in the answer to a statement. The loop judges the session's errors.
+// result handles the answer to a statement. The loop handles the session's errors.
 func (t *tail) result(res readResult, now time.Time) {
 	switch {
 	case t.phase.polls(): // left meanwhile
@@ -112,7 +112,7 @@ func (t *tail) inspected(res readResult, now time.Time) {
 	case res.lag.Retained > t.maxWAL:
 		t.leave(now, fmt.Sprintf("the server keeps %d bytes of its log for the slot, more than OUTBOX_MAX_WAL=%d: "+
 			"look for a transaction that is open or prepared for long (outbox-relay doctor)", res.lag.Retained, t.maxWAL), nil)
-	case !t.unread.IsZero(): // then it is no wonder that the tail is behind
+	case !t.unread.IsZero(): // the relay does not read the log, so of course the tail is behind
 	default:
 		if t.lag.inspected(res.lag, now); t.lag.fallsBehind() {
 			t.leave(now, "the log is written faster than the server decodes it, as in a bulk load", nil)
@@ -120,7 +120,7 @@ func (t *tail) inspected(res readResult, now time.Time) {
 	}
 }
 
-// stepped takes in how far the stream has got.
+// stepped handles a step of the stream.
 func (t *tail) stepped(step streamStep, now time.Time) {
 	switch step.kind {
 	case streamOpened:
@@ -141,7 +141,7 @@ func (t *tail) stepped(step streamStep, now time.Time) {
 	}
 }
 
-// readable says whether the loop may take in more of the log.
+// readable says whether the loop may read more of the log.
 func (t *tail) readable(sinkDown bool) bool {
 	memory, limits := t.intake.dispatcher.memory(), t.intake.limits
 	return t.phase == tailReading && !sinkDown &&
@@ -176,9 +176,9 @@ func (t *tail) leaveIfUnread(now time.Time) {
 	t.leave(now, reason, nil)
 }
 
-// leave gives the tail up, for the reason given or the error. The log is not read
-// from here on, and the owner awaits the stream's last step. A tail that was left
-// already stays as it is.
+// leave gives the tail up, for a reason or because of an error. From here on the log is
+// not read, and the owner waits for the stream's last step. If the tail was left
+// already, leave does nothing.
 func (t *tail) leave(now time.Time, reason string, cause error) {
 	if !t.phase.leadsTo(tailClosing) {
 		return
@@ -189,8 +189,8 @@ func (t *tail) leave(now time.Time, reason string, cause error) {
 	t.intake.pace.next = now
 }
 
-// next is when the tail has to be advanced again; the zero time if only an event can
-// change it.
+// next returns when advance has to be called again; the zero time if only an event can
+// change the tail.
 func (t *tail) next(now time.Time) time.Time {
 	if t.phase != tailReading {
 		return time.Time{}
@@ -209,7 +209,7 @@ func (t *tail) next(now time.Time) time.Time {
 	return at
 }
 
-// sooner is the earlier of two times, of which the first may be none.
+// sooner returns the earlier of two times. The first one may be zero, which means none.
 func sooner(a, b time.Time) time.Time {
 	if a.IsZero() || b.Before(a) {
 		return b

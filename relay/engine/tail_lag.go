@@ -12,20 +12,21 @@ import (
 // commits than one process can decode, keeps it busy for minutes, and new rows wait
 // behind that. A pass would see them at once.
 //
-// A tail that catches up stays: it began behind, or was not read for a moment.
+// A tail that catches up stays. It was behind when it began, or was not read for a
+// moment.
 type lagWatch struct {
 	requested time.Time // when the last inspection was asked for
 	end       wal.LSN   // of the log, at the last inspection
-	gap       wal.LSN   // between that and what the tail had read
-	at        time.Time // of that; zero before the first
+	gap       wal.LSN   // between end and what the tail had read
+	at        time.Time // when the last inspection was; zero before the first
 	behind    int       // inspections in a row that found the tail behind
 	from      wal.LSN   // the gap at the first of them
 	retained  int64     // bytes of the log that the server keeps, at the last inspection
 }
 
-// behindLimit is how many inspections in a row have to find the tail behind: it has
-// not read what was written at the inspection before. A transaction that takes a few
-// seconds to decode is no reason to leave.
+// behindLimit is how many inspections in a row have to find the tail behind before it
+// is left. Behind means: it has not read what was written before the previous
+// inspection. A transaction that takes a few seconds to decode is no reason to leave.
 const behindLimit = 3
 
 const (
@@ -36,7 +37,7 @@ const (
 	// soon be gone.
 	catchUp = 4
 	// inspectBehind is how often a tail that may be falling behind is inspected. It is
-	// longer than a second, by which TailLag.Read may be late.
+	// longer than a second, because TailLag.Read may be a second old.
 	inspectBehind = inspectEvery / 2
 	// behindAfter is the shortest time that a tail gets to read what was written.
 	behindAfter = inspectBehind * 3 / 4
@@ -51,7 +52,7 @@ func (w *lagWatch) request(now time.Time) { w.requested = now }
 // inspectNow makes the next inspection due at once.
 func (w *lagWatch) inspectNow() { w.requested = time.Time{} }
 
-// pause until the next inspection.
+// pause returns the time from one inspection to the next.
 func (w *lagWatch) pause() time.Duration {
 	if w.behind > 0 {
 		return inspectBehind
@@ -64,7 +65,7 @@ func (w *lagWatch) fallsBehind() bool {
 	return w.behind >= behindLimit
 }
 
-// inspected takes in the answer to an inspection.
+// inspected handles the answer to an inspection.
 func (w *lagWatch) inspected(lag relay.TailLag, now time.Time) {
 	gap := lag.End - min(lag.Read, lag.End)
 	w.retained = lag.Retained
@@ -72,7 +73,7 @@ func (w *lagWatch) inspected(lag relay.TailLag, now time.Time) {
 	case w.at.IsZero(), lag.Read >= w.end:
 		w.behind = 0
 	case now.Sub(w.at) < behindAfter:
-		return // an inspection out of turn
+		return // too soon after the last inspection to judge
 	case gap < w.gap-w.gap/catchUp && (w.behind == 0 || gap < w.from):
 		w.behind = 0
 	default:

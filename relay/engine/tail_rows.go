@@ -35,8 +35,8 @@ func (t *tail) read(ev relay.TailEvent, now time.Time) {
 	}
 }
 
-// blocks says whether a dead row blocks the row's key, as the newest survey saw it. What
-// has died since then holds its key until the next survey.
+// blocks says whether a dead row blocks the row's key, as the newest survey saw it. A
+// row that has died since then holds its key until the next survey.
 func (t *tail) blocks(m *relay.Message) bool {
 	after, blocked := t.blocked[m.KeyName()]
 	return blocked && m.ID > after
@@ -96,7 +96,7 @@ func (t *tail) leaveOfTopic(m *item, now time.Time) {
 	}
 }
 
-// survey asks for all that is due, as one snapshot sees it.
+// survey asks for all due rows, as one snapshot sees them.
 func (t *tail) survey(now time.Time) {
 	t.surveys.begins(now)
 	t.horizon.surveyBegins()
@@ -118,8 +118,8 @@ func (t *tail) survey(now time.Time) {
 	t.reader.ask(readRequest{kind: readSurvey, chunk: req})
 }
 
-// takeSurvey takes in the rows of a survey and moves the horizon to it, or has
-// another one made.
+// takeSurvey handles the rows of a survey, and moves the horizon to it or has another
+// survey made.
 func (t *tail) takeSurvey(s relay.Survey, now time.Time) {
 	switch {
 	case !s.Complete:
@@ -157,8 +157,8 @@ func (t *tail) takeSurvey(s relay.Survey, now time.Time) {
 // and returns the others.
 func (t *tail) holdLeft(left []relay.LeftRow, upTo int64) []relay.LeftRow {
 	for len(left) > 0 && left[0].ID <= upTo {
-		// Where the key is parked, a row before this one found its chain full. The refills
-		// come to this one.
+		// If the key is parked, an earlier row of it found the chain full. The refills
+		// will come to this row.
 		if !t.parked.has(left[0].Key) {
 			t.intake.holds.leave(left[0].Key)
 		}
@@ -174,7 +174,7 @@ func (t *tail) takeRow(row relay.Row, s relay.Survey, now time.Time) {
 		return // behind a row that found its key's chain full
 	}
 	wasHeld := in.dispatcher.ordered(row.Message) && in.holds.wasHeld(row.KeyName())
-	wasLeft := in.topics.has(row.Topic) // perhaps, when it came by the log
+	wasLeft := in.topics.has(row.Topic) // perhaps the row was left when it came by the log
 	admitted := in.take(row)
 	switch {
 	case row.Wait > 0:
@@ -207,11 +207,12 @@ func (t *tail) refillParked() {
 	}
 }
 
-// refilled takes in rows of a parked key. When all are read that the survey saw, the
-// key is held until another survey has seen what the log brought of it meanwhile.
+// refilled handles rows of a parked key. When all rows that the survey saw are read,
+// the key is held until another survey has seen the rows that came by the log
+// meanwhile.
 //
-// Schedule that reorders: rows 1 to 2000 of a key are in the table; a survey brings
-// 1 to 1000, and the log row 2001, which goes before 1001.
+// Schedule that reorders: rows 1 to 2000 of a key are in the table. A survey brings 1
+// to 1000. Row 2001 comes by the log, and is published before 1001.
 func (t *tail) refilled(c relay.Chunk, now time.Time) {
 	in, key := t.intake, t.parked.refilling
 	if !t.parked.has(key) {
@@ -251,14 +252,15 @@ func (t *tail) returned(m *item) {
 func (t *tail) allReturned(now time.Time) {
 	switch t.phase {
 	case tailReading:
-		t.surveys.demand() // also where one is out: it has begun too early
+		t.surveys.demand() // also if a survey is out, because it has begun too early
 		for key := range t.parked.after {
 			t.intake.holds.hold(key)
 		}
 		t.parked = parkedKeys{}
 		t.horizon.leaveAll()
 	case tailOpening, tailJoining, tailStarting:
-		// A slot that is not used would retain the log for as long as the broker is down.
+		// A slot that nobody reads makes PostgreSQL keep the log for as long as the
+		// broker is down.
 		t.leave(now, "the broker takes no messages", nil)
 	case tailClosing, tailEnded:
 	}

@@ -17,7 +17,8 @@ type tailing struct {
 	tail     *tail     // nil while there is none
 	failures int       // tries in a row that brought no lasting tail
 	next     time.Time // of the next try
-	// left is why there is no tail, for people; cause the error, if it was one.
+	// left says why there is no tail, as text for people. cause is the error, if there
+	// was one.
 	left  string
 	cause error
 	// pollingSince is when the tail stopped, or when the relay last logged why there is
@@ -26,7 +27,7 @@ type tailing struct {
 }
 
 // lag is how much of its log the server keeps for the tail, and how much of it the tail
-// has not read, in bytes, as of the last inspection; 0 where there is no tail.
+// has not read, in bytes, at the last inspection; 0 if there is no tail.
 func (t *tailing) lag() (retained, unread int64) {
 	if t.tail == nil {
 		return 0, 0
@@ -34,8 +35,8 @@ func (t *tailing) lag() (retained, unread int64) {
 	return t.tail.lag.retained, int64(t.tail.lag.gap) //nolint:gosec // no log is so long
 }
 
-// polls says whether passes may run. An answer that the last tail has asked for
-// comes first.
+// polls says whether passes may run. They wait for the answer to a statement that the
+// last tail has asked for.
 func (t *tailing) polls() bool {
 	return (t.tail == nil || t.tail.phase.polls()) && !t.intake.reader.out.ofTail()
 }
@@ -50,7 +51,8 @@ func (t *tailing) advance(now time.Time) {
 	case t.tail != nil:
 		t.tail.advance(now)
 	case t.intake.reader.out.ofTail():
-		// Asked for by the last tail: the answer is older than the next slot.
+		// The last tail has asked for a statement. Wait for the answer, because it is
+		// older than the next slot.
 	case t.config.Wanted && !now.Before(t.next) && t.intake.keepsUp():
 		t.tail = t.newTail()
 	}
@@ -75,7 +77,7 @@ func (t *tailing) result(res readResult, now time.Time) {
 	}
 }
 
-// stepped takes in how far the stream has got. With its last step the tail is gone.
+// stepped handles a step of the stream. After the last step there is no tail.
 func (t *tailing) stepped(step streamStep, now time.Time) {
 	if t.tail.stepped(step, now); t.tail.phase == tailEnded {
 		t.tail = nil
@@ -85,8 +87,8 @@ func (t *tailing) stepped(step streamStep, now time.Time) {
 // joined notes that the log is read.
 func (t *tailing) joined() { t.left, t.cause = "", nil }
 
-// lost notes that the tail was left. It read the log since began; never, if that is
-// zero.
+// lost notes that the tail was left. began is when it began to read the log; zero: it
+// never did.
 func (t *tailing) lost(now, began time.Time, reason string, cause error) {
 	if !began.IsZero() {
 		t.pollingSince = now
@@ -118,7 +120,7 @@ func (t *tailing) wakeAt(at time.Time) {
 	}
 }
 
-// restores notes that the next survey brings rows that the log has told of before.
+// restores notes that the next survey brings rows that came by the log before.
 func (t *tailing) restores() {
 	if t.tail != nil {
 		t.tail.horizon.restores = true
@@ -132,7 +134,7 @@ func (t *tailing) returned(m *item) {
 	}
 }
 
-// allReturned notes that all that was not published has left memory.
+// allReturned notes that all rows that were not published have left memory.
 func (t *tailing) allReturned(now time.Time) {
 	if t.tail != nil {
 		t.tail.allReturned(now)
@@ -179,7 +181,7 @@ func (t *tailing) events(sinkDown bool) <-chan relay.TailEvent {
 	return t.tail.stream.events
 }
 
-// until is how long the tail lets the loop sleep, at most.
+// until returns how long the loop may sleep before it has to call advance again.
 func (t *tailing) until(now time.Time, most time.Duration) time.Duration {
 	var at time.Time
 	switch {

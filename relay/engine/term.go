@@ -12,8 +12,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// term is one term of leadership. It starts with nothing in flight and ends
-// with leadership, whatever ended it. The goroutine in loop owns all of it.
+// term is one term of leadership. It starts with nothing in flight, and ends when the
+// relay no longer leads, whatever the cause. The goroutine in loop owns all of it.
 type term struct {
 	*Relay
 	memory
@@ -33,8 +33,8 @@ type term struct {
 
 	stopping bool
 	outcomes []outcome // for the marker, collected until they are handed over
-	handed   uint64    // to the marker
-	purged   *purging  // what the purge has told last
+	handed   uint64    // how many outcomes the marker was given
+	purged   *purging  // the state of the purge that was last told
 }
 
 func newTerm(r *Relay, control relay.Control) *term {
@@ -73,7 +73,7 @@ func newTerm(r *Relay, control relay.Control) *term {
 	return t
 }
 
-// streams returns how a tail is opened: on a goroutine that ends with hard.
+// streams returns a function that opens a tail, on a goroutine that ends with hard.
 func (t *term) streams(hard context.Context, control relay.Control) func() *stream {
 	return func() *stream {
 		ctx, cancel := context.WithCancel(hard)
@@ -94,8 +94,8 @@ func (r *Relay) lead(ctx context.Context, control relay.Control) error {
 	t := newTerm(r, control)
 	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	// Whatever hangs at the end, such as a database that does not answer, is cut off
-	// soon after the grace period.
+	// If something hangs at the end, such as a database that does not answer, it is cut
+	// off soon after the grace period.
 	defer context.AfterFunc(ctx, func() {
 		if relay.Sleep(hard, r.config.ShutdownGrace+cutOff) == nil {
 			cancel()
@@ -125,7 +125,7 @@ func (r *Relay) lead(ctx context.Context, control relay.Control) error {
 	return err
 }
 
-// cutOff after the grace period, everything is cancelled.
+// cutOff is how long after the grace period everything is cancelled.
 const cutOff = time.Second
 
 // loop does the work of a term. Nothing is published after it has returned.
@@ -178,13 +178,13 @@ func (t *term) loop(ctx context.Context, markerDone <-chan error) error {
 	}
 }
 
-// finished says whether the relay is stopping and nothing of what it published waits
-// for an outcome or a mark that may still come.
+// finished says whether the relay is stopping, and none of its published rows waits for
+// an outcome or a mark that may still come.
 func (t *term) finished() bool {
 	return t.stopping && t.dispatcher.uncommitted+t.outside.rows[behindALock] == 0
 }
 
-// turn is how often the loop turns at least, so that others see that it does.
+// turn is how often the loop runs at least, so that others see that it lives.
 const turn = time.Second
 
 // advance asks for rows and publishes what may go, and sets the timer for what
@@ -218,7 +218,7 @@ func (t *term) advance(wake *time.Timer) {
 // idle says whether nothing new is read or published.
 func (t *term) idle() bool { return t.breaker.open || t.stopping }
 
-// publish hands the sink what the window has room for.
+// publish hands the sink messages, as long as the window has room.
 func (t *term) publish() {
 	for !t.breaker.open {
 		now := time.Now()
@@ -247,11 +247,11 @@ func (t *term) publish() {
 		faultpoint("after-publish")
 	}
 	if t.laned != nil {
-		t.laned.Flush() // also where a lane was only asked for
+		t.laned.Flush() // also if the sink was only asked for a lane
 	}
 }
 
-// handToSink has the sink publish the message, in its lane if it has one.
+// handToSink makes the sink publish the message, in its lane if it has one.
 func (t *term) handToSink(m *item) {
 	t.withSink.Add(1)
 	if m.lane.Number == 0 {
@@ -276,7 +276,7 @@ func defectType(err error) relay.ErrorType {
 	return relay.ErrorTypeInvalid
 }
 
-// answered takes in the answer to a statement. It returns the errors that end a term.
+// answered handles the answer to a statement. It returns the errors that end a term.
 func (t *term) answered(res readResult) error {
 	now := time.Now()
 	t.reader.answered(res.err)
@@ -316,13 +316,13 @@ var (
 	errCutOff  = errors.New("cut off after the grace period")
 	// errUnwritten: the server has refused the outcomes of some rows.
 	errUnwritten = errors.New("PostgreSQL refuses to have them marked")
-	// errSteppedDown: a relay that gets nowhere has left the lead to others.
+	// errSteppedDown: a relay that made no progress has left the lead to others.
 	errSteppedDown = errors.New("no progress")
 )
 
-// returnAll returns all that has not been published, and ends the running pass. The
-// rows are in the table, and the next pass, which starts again at the lowest id,
-// brings them in order, behind what is still with the sink.
+// returnAll returns all rows that were not published to the table, and ends the running
+// pass. The next pass starts at the lowest id again. So it brings them in order, behind
+// the rows that are still with the sink.
 func (t *term) returnAll() {
 	for _, m := range t.dispatcher.returnQueued() {
 		t.returned(m)

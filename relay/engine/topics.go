@@ -9,14 +9,15 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// fullTopics are the topics of which the sink takes no more messages for now: they come
-// late, and enough of them wait already. Their rows are left to the table, where they
-// cost nothing. Only as many of a topic are in memory as the sink has taken at once. A
-// row with a key that is left holds its key, as one that waits for its retry does.
+// fullTopics are the topics of which the sink takes no more messages for now, because
+// they are late and enough of them wait already. Their rows are left to the table,
+// where they cost nothing. Only as many rows of a topic are in memory as the sink has
+// taken at once. A row that is left holds its key, if it has one, as a row that waits
+// for its retry does.
 //
-// How many the sink takes of a topic is found out: it postpones what is too much. Each
+// The sink postpones messages that are too many; that shows how many it takes. Each
 // message that is acknowledged doubles the number, until the topic has the whole window
-// again and is full no more. It is arithmetic, without I/O and clock.
+// again and is full no more. fullTopics has no I/O and no clock.
 type fullTopics struct {
 	window int
 	shares map[string]*topicShare
@@ -26,25 +27,26 @@ type fullTopics struct {
 
 // topicShare is what is known of a full topic.
 type topicShare struct {
-	limit  int // of its messages in memory, from 1
-	memory int // its messages in memory that the sink has not reported
-	// tries counts the messages that were postponed in a row while no other of the topic
-	// was in memory. Then the next one waits until again.
+	limit  int // how many of its messages may be in memory, from 1
+	memory int // how many of its messages are in memory and not reported
+	// tries counts the messages that were postponed in a row while no other message of
+	// the topic was in memory. After each, the next one waits until again.
 	tries int
 	again time.Time // zero: it does not wait
 	since time.Time
 	why   string
-	// asked says that the running pass or survey looks for rows of it, and met that it
-	// has met one.
+	// asked says that the running pass or survey looks for rows of the topic; met says
+	// that it has met one.
 	asked, met bool
 }
 
-// maxFullTopics bounds the topics that go with each statement. Messages of further ones
-// are refused when the sink postpones them, so that they wait in the table by their retry.
+// maxFullTopics bounds the topics that are sent with each statement. If the sink
+// postpones a message of a further topic, the message counts as refused, so that it
+// waits in the table for its retry.
 const maxFullTopics = 1000
 
-// postponeRetry are the pauses before a topic is tried again of which the sink took
-// nothing at all.
+// postponeRetry are the pauses before a topic is tried again, if the sink took none of
+// its messages.
 var postponeRetry = Backoff{time.Second, 15 * time.Second}
 
 func newFullTopics(window int) *fullTopics {
@@ -60,8 +62,8 @@ func (f *fullTopics) has(topic string) bool {
 	return full
 }
 
-// fill notes that the topic is full. The items are what the sink has of it. It returns
-// false where there are too many full topics.
+// fill notes that the topic is full. withSink are the topic's messages that the sink
+// has. It returns false if there are too many full topics.
 func (f *fullTopics) fill(topic string, now time.Time, withSink []*item) bool {
 	if len(f.shares) >= maxFullTopics {
 		return false
@@ -90,7 +92,8 @@ func (s *topicShare) room() int {
 	return s.limit - s.memory
 }
 
-// wanted is how many rows are worth a statement: none before half of the room is free.
+// wanted returns how many rows a statement should bring: none until half of the room is
+// free.
 func (s *topicShare) wanted() int {
 	if room := s.room(); 2*room >= s.limit {
 		return room
@@ -143,8 +146,8 @@ func (f *fullTopics) note(s *topicShare) {
 	f.roomy = f.roomy || s != nil && s.wanted() > 0
 }
 
-// postponed notes that the sink takes no more of the topic, and why. The message has been
-// released.
+// postponed notes that the sink takes no more messages of the topic, and why. The
+// caller has released the message that was postponed.
 func (f *fullTopics) postponed(topic string, now time.Time, why error) {
 	s := f.shares[topic]
 	s.limit = max(1, min(s.limit, s.memory))
@@ -156,7 +159,7 @@ func (f *fullTopics) postponed(topic string, now time.Time, why error) {
 }
 
 // answered notes that the sink has tried a message of the topic, and whether it was
-// acknowledged. It returns true where the topic is full no more.
+// acknowledged. It returns true if the topic is full no more.
 func (f *fullTopics) answered(topic string, acknowledged bool) (ended bool) {
 	s := f.shares[topic]
 	if s == nil {
@@ -174,8 +177,8 @@ func (f *fullTopics) answered(topic string, acknowledged bool) (ended bool) {
 	return ended
 }
 
-// advance has topics be tried whose pause is over, and says whether one has got room
-// since the last call.
+// advance lets topics be tried whose pause is over, and says whether a topic has got
+// room since the last call.
 func (f *fullTopics) advance(now time.Time) (roomy bool) {
 	for _, s := range f.shares {
 		if !s.again.IsZero() && !now.Before(s.again) {
@@ -187,7 +190,7 @@ func (f *fullTopics) advance(now time.Time) (roomy bool) {
 	return roomy
 }
 
-// until is how long it is until a topic is to be tried, at most so long.
+// until returns how long it is until a topic is to be tried, and never more than most.
 func (f *fullTopics) until(now time.Time, most time.Duration) time.Duration {
 	for _, s := range f.shares {
 		if !s.again.IsZero() {
@@ -197,7 +200,8 @@ func (f *fullTopics) until(now time.Time, most time.Duration) time.Duration {
 	return most
 }
 
-// rows is how many rows a statement may bring of each full topic; nil where none is.
+// rows returns how many rows a statement may bring of each full topic; nil if no topic
+// is full.
 func (f *fullTopics) rows() map[string]int {
 	if len(f.shares) == 0 {
 		return nil
@@ -209,8 +213,9 @@ func (f *fullTopics) rows() map[string]int {
 	return rows
 }
 
-// rowsBeside is rows for a survey. What is in memory of a topic is in the table too, and is
-// what waits there longest: a survey brings it once more, before others.
+// rowsBeside does what rows does, for a survey. A topic's rows in memory are in the
+// table too, and are the oldest ones there. A survey brings them once more, before
+// others.
 //
 // Schedule that starves a topic: row 1 of it is acknowledged and locked by somebody, so
 // that it is not marked. Each survey that wants one row of the topic brings row 1.
@@ -234,8 +239,8 @@ func (f *fullTopics) snapshotBegins() {
 	}
 }
 
-// complete forgets the topics of which no row waits: the pass or the survey, which was
-// complete, has looked for them.
+// complete forgets the topics without waiting rows. The pass or survey was complete,
+// and has looked for such rows.
 func (f *fullTopics) complete() {
 	maps.DeleteFunc(f.shares, func(_ string, s *topicShare) bool { return s.asked && !s.met && s.memory == 0 })
 }
@@ -252,7 +257,7 @@ func (f *fullTopics) told() []relay.LateTopic {
 	return told[:min(len(told), relay.MaxLateTopicsTold)]
 }
 
-// valid checks what is written at the fields.
+// valid checks what the comments of the fields say.
 func (f *fullTopics) valid() bool {
 	for _, s := range f.shares {
 		if s.limit < 1 || s.memory < 0 {

@@ -9,10 +9,10 @@ import (
 
 // unconfirmed are rows that a survey brought before they came by the log. Mostly the
 // survey was just faster. If the log has been read past the survey's position and the
-// row has not come, it never will: the log has missed it. This finds a log from which
-// rows are missing: PostgreSQL sends nothing of a table that its publication has lost.
+// row has not come, it never will: the log has missed it. This finds a log that lacks
+// rows: PostgreSQL sends no rows of a table that was taken out of the publication.
 type unconfirmed struct {
-	rows map[relay.Ref]wal.LSN // the position of the survey
+	rows map[relay.Ref]wal.LSN // by row: the position of the survey
 	// least is not above any position in rows. Most events of the log are before it,
 	// and cost no search.
 	least wal.LSN
@@ -55,7 +55,7 @@ func (u *unconfirmed) clear() {
 	u.least = math.MaxUint64
 }
 
-// valid checks what is written at the fields.
+// valid checks what the comments of the fields say.
 func (u *unconfirmed) valid() bool {
 	for _, survey := range u.rows {
 		if survey < u.least {

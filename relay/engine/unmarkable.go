@@ -7,15 +7,15 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// unmarkable are the rows whose outcome the server refuses, while it takes those of
-// others. Each is tried again by itself, after pauses that grow.
+// unmarkable are the rows whose outcomes the server refuses, while it takes those of
+// others. Each is tried again alone, after pauses that grow.
 //
-// Schedule that stops everything: a CHECK constraint that is not valid forbids the
-// mark of one row; the batch with it fails, and its neighbours are published again by
-// each term.
+// Schedule that stops everything: a CHECK constraint (NOT VALID, so older rows may
+// break it) forbids the mark of one row. Each batch with that row fails, and each term
+// publishes its neighbours again.
 type unmarkable struct {
 	rows []refusedOutcome
-	next time.Time // a row is due; the zero time where there are none
+	next time.Time // when the next row is due; zero if there is none
 }
 
 type refusedOutcome struct {
@@ -30,18 +30,18 @@ type refusedOutcome struct {
 var unmarkableRetry = Backoff{time.Second, 5 * time.Minute}
 
 const (
-	// unmarkableTries rows are tried at most at once, so that others' outcomes do not
-	// wait for them, and no sooner than unmarkablePause after the last ones.
+	// At most unmarkableTries rows are tried at once, so that other outcomes do not
+	// wait for them, and not before unmarkablePause has passed since the last ones.
 	unmarkableTries = 16
 	unmarkablePause = 100 * time.Millisecond
 )
 
-// add takes in a row that was refused.
+// add adds a row whose outcome was refused.
 func (u *unmarkable) add(now time.Time, o outcome, err error) {
 	u.again(now, refusedOutcome{outcome: o, since: now}, err)
 }
 
-// again takes in a row that was refused once more.
+// again adds a row whose outcome was refused once more.
 func (u *unmarkable) again(now time.Time, r refusedOutcome, err error) {
 	r.tries++
 	r.err, r.due = err, now.Add(unmarkableRetry.ceiling(r.tries))
@@ -72,8 +72,8 @@ func (u *unmarkable) take(now time.Time) []refusedOutcome {
 	return due
 }
 
-// takeAll removes all rows: one has been written, and what was in the way may be
-// gone for the others too.
+// takeAll removes all rows. One was written, so the obstacle may be gone for the others
+// too.
 func (u *unmarkable) takeAll() []outcome {
 	all := make([]outcome, len(u.rows))
 	for i, r := range u.rows {
@@ -83,7 +83,7 @@ func (u *unmarkable) takeAll() []outcome {
 	return all
 }
 
-// hurry has the first rows tried at once: the table takes outcomes again.
+// hurry makes the first rows be tried at once, because the table takes outcomes again.
 func (u *unmarkable) hurry(now time.Time) {
 	for i := range min(len(u.rows), unmarkableTries) {
 		u.rows[i].due, u.next = now, now

@@ -12,15 +12,16 @@ import (
 
 // How the marker writes, and finds the rows whose outcomes the server refuses.
 
-// samples is how many rows of a refused batch are tried alone, until one is written. If
-// all of them are refused, the table takes nothing.
+// samples is how many rows of a refused batch are tried alone before one is written. If
+// all of them are refused, the table takes no outcomes.
 const samples = 8
 
-// maxSamples bounds the samples where most rows are locked, which costs a lock timeout
-// each. Halves cost one timeout each, however many rows they have.
+// maxSamples bounds the samples if most rows are locked, because each locked row costs
+// a lock timeout. A half costs one timeout, however many rows it has.
 const maxSamples = 2 * samples
 
-// write writes what it can of a batch. After an error the session is of no use.
+// write writes as much of a batch as it can. After an error the session cannot be used
+// any more.
 func (k *marker) write(ctx context.Context, batch []outcome) error {
 	wasOpen := k.table.isOpen()
 	marks, refusals := byKind(batch)
@@ -44,9 +45,10 @@ func (k *marker) write(ctx context.Context, batch []outcome) error {
 	return nil
 }
 
-// try writes outcomes of one kind and reports what is settled. It returns the
-// others: without an error somebody has them locked, with [relay.ErrWriteRefused]
-// the server refuses one of them at least, and another error is the session's.
+// try writes outcomes of one kind, and reports those that are settled. It returns the
+// others. Without an error, somebody has locked them. With [relay.ErrWriteRefused], the
+// server refuses at least one of them. Any other error means that the session has
+// failed.
 func (k *marker) try(ctx context.Context, part []outcome) ([]outcome, error) {
 	if len(part) == 0 {
 		return nil, nil
@@ -66,7 +68,7 @@ func (k *marker) try(ctx context.Context, part []outcome) ([]outcome, error) {
 	return without(part, settled), err
 }
 
-// committed notes that outcomes were written, so that the table takes them.
+// committed notes that outcomes were written, which shows that the table takes them.
 func (k *marker) committed(n int) {
 	k.written += uint64(n)
 	k.refusals = 0
@@ -135,9 +137,9 @@ type refusedOne struct {
 // them aside; if no row can be written, it opens the table's breaker. written is how
 // many outcomes were committed before the batch was tried.
 //
-// One row that is refused alone could mean either. In a term that has written
-// outcomes the first few are taken for bad rows, so that one bad row of a quiet table
-// stops nothing.
+// A row that is refused alone may be a bad row, or a sign of a bad table. In a term
+// that has written outcomes, the first few are taken for bad rows, so that one bad row
+// of a quiet table stops nothing.
 func (k *marker) divide(ctx context.Context, batch []outcome, cause error, written uint64) error {
 	if errors.Is(cause, relay.ErrTableLocked) {
 		k.awaitTable(batch, cause)
@@ -229,14 +231,14 @@ func (k *marker) openTable(refused []refusedOne, rest []outcome) {
 	k.unwritten = slices.Concat(rest, k.unwritten)
 }
 
-// awaitTable keeps outcomes that cannot be written because somebody has the whole table
-// locked. None of their rows is to blame, so none is set aside.
+// awaitTable keeps outcomes that cannot be written because somebody has locked the
+// whole table. None of their rows is to blame, so none is set aside.
 func (k *marker) awaitTable(rows []outcome, err error) {
 	k.table.fail(time.Now(), true, err)
 	k.failed = append(k.failed, rows...)
 }
 
-// retry tries what is due to be tried again.
+// retry tries one outcome, or one group of outcomes, that is due again.
 func (k *marker) retry(ctx context.Context, now time.Time) error {
 	isDue := func(t time.Time) bool { return !t.IsZero() && !t.After(now) }
 	switch {
@@ -254,8 +256,8 @@ func (k *marker) retry(ctx context.Context, now time.Time) error {
 // canProbe says whether the table's breaker is open and there is a row to try.
 func (k *marker) canProbe() bool { return k.table.isOpen() && len(k.unwritten)+len(k.failed) > 0 }
 
-// probe tries the i-th row of a list while the table's breaker is open. A new row is one
-// that was published for it.
+// probe tries the i-th row of a list while the table's breaker is open. isNew says that
+// the row was published for this try.
 func (k *marker) probe(ctx context.Context, now time.Time, from *[]outcome, i int, isNew bool) error {
 	list := *from
 	one := list[i]
@@ -276,8 +278,8 @@ func (k *marker) probe(ctx context.Context, now time.Time, from *[]outcome, i in
 	return nil
 }
 
-// retryAside tries rows that were set aside. When one is written, the others are
-// due too: whatever was in the way may be gone.
+// retryAside tries rows that were set aside. If one is written, the others are due too,
+// because the obstacle may be gone.
 func (k *marker) retryAside(ctx context.Context, now time.Time) error {
 	before := k.written
 	for _, r := range k.aside.take(now) {
