@@ -57,6 +57,12 @@ trace-test: deps ## follow a trace from an application to a consumer, through th
 	@.ci/trace
 	cd e2e/tracetest && $(GO) vet ./... && $(GO) test -count=1 -timeout 15m -v ./...
 
+.PHONY: alert-test
+alert-test: ## have each alert fire from its fault, through Prometheus and Alertmanager, and resolve; and Grafana's schema judge the dashboard
+	@.ci/deps prometheus-alertmanager
+	cd e2e/grafanatest && $(GO) vet ./... && $(GO) test -count=1 ./...
+	$(GO) test -race -tags alerts -run '^TestEachAlert' -count=1 -timeout 15m -v ./e2e
+
 .PHONY: release-dry-run
 release-dry-run: ## build archives, packages and SBOMs of a release into dist; PLATFORM=linux/amd64 for one; publishes nothing
 	@.ci/release-dry-run
