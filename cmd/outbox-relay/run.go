@@ -68,7 +68,11 @@ func relayRows(ctx context.Context, c config.Config, systemd supervisor, log *sl
 		return err
 	}
 	defer closeTelemetry(ctx, observed, log)
-	mover := engine.New(relayConfig(c, database, observed.Observe(relay.Allow(sink, c.TopicsAllow)), log))
+	takes := relay.Allow(sink, c.TopicsAllow)
+	if observing {
+		takes = observed.Observe(takes)
+	}
+	mover := engine.New(relayConfig(c, database, takes, log))
 	census, stopCensus := takeCensus(ctx, database)
 	defer stopCensus()
 	if err := observed.Watch(mover.Status, census.Latest); err != nil {

@@ -46,6 +46,8 @@ func takeCensus(ctx context.Context, database *postgres.Database) (census *postg
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	census = database.NewCensus()
 	var task sync.WaitGroup
-	task.Go(func() { census.Run(ctx) })
+	if observing {
+		task.Go(func() { census.Run(ctx) })
+	}
 	return census, func() { cancel(); task.Wait() }
 }

@@ -19,6 +19,8 @@ type Variant struct {
 	// Revision is a commit whose sources are built, with its own dependencies; empty for
 	// those that are here.
 	Revision string
+	// Unobserved builds without metrics and traces of messages, for comparison.
+	Unobserved bool
 }
 
 // The variants in use.
@@ -27,6 +29,8 @@ var (
 	Tested = Variant{Race: true, FaultPoints: true}
 	// Released is what users run.
 	Released = Variant{}
+	// Unobserved is Released, and sees nothing.
+	Unobserved = Variant{Unobserved: true}
 )
 
 const importPath = "github.com/outbox-relay/outbox-relay/cmd/outbox-relay"
@@ -90,10 +94,20 @@ func (v Variant) flags() []string {
 	if v.Race {
 		flags = append(flags, "-race")
 	}
-	if v.FaultPoints {
-		flags = append(flags, "-tags=faultpoint")
+	if tags := v.tags(); len(tags) > 0 {
+		flags = append(flags, "-tags="+strings.Join(tags, ","))
 	}
 	return flags
+}
+
+func (v Variant) tags() (tags []string) {
+	if v.FaultPoints {
+		tags = append(tags, "faultpoint")
+	}
+	if v.Unobserved {
+		tags = append(tags, "unobserved")
+	}
+	return tags
 }
 
 func (v Variant) name() string {
@@ -101,9 +115,7 @@ func (v Variant) name() string {
 	if v.Race {
 		name = append(name, "race")
 	}
-	if v.FaultPoints {
-		name = append(name, "faultpoint")
-	}
+	name = append(name, v.tags()...)
 	if v.Revision != "" {
 		name = append(name, v.Revision)
 	}

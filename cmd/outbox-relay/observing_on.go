@@ -1,0 +1,6 @@
+//go:build !unobserved
+
+package main
+
+// observing: messages are counted, timed and traced, and the table is counted.
+const observing = true
