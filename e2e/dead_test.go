@@ -10,6 +10,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/outbox-relay/outbox-relay/e2e/oracle"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/faultproxy"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/relaybin"
 )
 
@@ -18,6 +19,7 @@ import (
 type deadWorld struct {
 	*world
 	repair func()
+	proxy  func() *faultproxy.Proxy                     // put between relays and broker
 	peek   func(topic string, each func(amqp.Delivery)) // of RabbitMQ's queue
 }
 
@@ -30,7 +32,7 @@ func onBothBrokers(t *testing.T, test func(t *testing.T, w *deadWorld)) {
 	t.Run("NATS", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, worldOptions{})
-		test(t, &deadWorld{world: w, repair: func() {
+		test(t, &deadWorld{world: w, proxy: w.proxyBroker, repair: func() {
 			stream, err := w.js.Stream(t.Context(), streamName)
 			if err != nil {
 				t.Fatal(err)
@@ -50,7 +52,8 @@ func onBothBrokers(t *testing.T, test func(t *testing.T, w *deadWorld)) {
 			repair: func() {
 				w.admin(func(ch *amqp.Channel) error { return ch.QueueBind(w.queue, "lost.#", w.exchange, false, nil) })
 			},
-			peek: w.peek,
+			proxy: func() *faultproxy.Proxy { return w.proxyNode("guest", "guest") },
+			peek:  w.peek,
 		})
 	})
 }

@@ -177,6 +177,8 @@ type Refusal struct {
 	Delay time.Duration
 	// Final makes the row dead whatever the limit says.
 	Final bool
+	// Uncounted says that the row was not published, so that this is no attempt.
+	Uncounted bool
 }
 
 // Fate is the state of a row after a refusal was written.

@@ -50,7 +50,7 @@ func (c Class) String() string {
 // cardinality: fit for a metric's label.
 type ErrorType string
 
-// The error types that sinks report. A sink adds none without adding it here.
+// The error types that sinks report, and one of the relay's own. A sink adds none without adding it here.
 const (
 	ErrorTypeInvalid      ErrorType = "invalid"      // a row that breaks the rules of the wire
 	ErrorTypeTooLarge     ErrorType = "too_large"    // over the broker's size limit
@@ -62,6 +62,7 @@ const (
 	ErrorTypeDisconnected ErrorType = "disconnected" // no connection, or lost with the message in flight
 	ErrorTypeNotReady     ErrorType = "not_ready"    // connected, but the broker takes no messages (no JetStream, no leader)
 	ErrorTypeUnresponsive ErrorType = "unresponsive" // connected, and nothing comes back
+	ErrorTypeExpired      ErrorType = "expired"      // the relay's own: it waited for the broker for too long
 	ErrorTypeOther        ErrorType = "other"        // a sink that did not say
 )
 

@@ -123,6 +123,7 @@ type Counters struct {
 	DuplicateAcks uint64 // of these, the ones that the broker had already
 	Refused       uint64 // attempts counted against a row
 	Dead          uint64 // rows given up
+	Expired       uint64 // of these, the ones that had waited for the broker for too long
 	Reconciled    uint64 // rows that the log has missed, and a survey found
 	Purged        uint64 // sent rows deleted
 }

@@ -32,6 +32,8 @@ func relayConfig(c config.Config, database relay.Database, sink relay.Sink, log 
 		},
 		DeadLetterTopic: c.DeadLetterTopic,
 		LogRedact:       c.LogRedact,
+		DeadBlocks:      c.DeadPolicy == config.DeadBlock,
+		Patience:        engine.Patience{MaxDefer: c.MaxDefer},
 		AttemptLimit:    relay.AttemptLimit{Attempts: c.MaxAttempts, Age: c.DeadAfter},
 		Retry:           engine.Backoff{Min: c.RetryMin, Max: c.RetryMax},
 		Retention:       retention(c).Age,

@@ -124,6 +124,7 @@ type Totals struct {
 	DuplicateAcksTotal uint64 `json:"duplicate_acks_total"`
 	RefusedTotal       uint64 `json:"refused_total"`
 	DeadTotal          uint64 `json:"dead_total"`
+	ExpiredTotal       uint64 `json:"expired_total"` // of these, those that had waited for the broker for too long
 	ReconciledTotal    uint64 `json:"reconciled_total"`
 	PurgedTotal        uint64 `json:"purged_total"`
 }
@@ -218,7 +219,7 @@ func (s *Server) report(c caller, now time.Time) Report {
 		WAL:        WAL{RetainedWAL: st.RetainedWAL, UnreadWAL: st.UnreadWAL},
 		Totals: Totals{
 			PublishedTotal: st.Published, DuplicateAcksTotal: st.DuplicateAcks, RefusedTotal: st.Refused,
-			DeadTotal: st.Dead, ReconciledTotal: st.Reconciled, PurgedTotal: st.Purged,
+			DeadTotal: st.Dead, ExpiredTotal: st.Expired, ReconciledTotal: st.Reconciled, PurgedTotal: st.Purged,
 		},
 	}
 	r.Rows = NewRows(s.census(c))

@@ -93,6 +93,7 @@ func (t *term) probed(err error) {
 func (t *term) breakerProved() {
 	t.breaker.failures, t.breaker.reason = 0, ""
 	t.faults.recovered(faultSink)
+	t.faults.recovered(faultExpired)
 }
 
 // prober asks the sink whether it takes messages: on request, and after the pause in

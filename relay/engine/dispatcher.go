@@ -177,6 +177,14 @@ func (d *dispatcher) reported(m *item) {
 	m.Key = m.KeyName()
 }
 
+// giveUp takes a message into the window that is not published: its outcome is known, and
+// is to be committed.
+func (d *dispatcher) giveUp(m *item) {
+	d.uncommitted++
+	m.Payload, m.Headers = nil, nil
+	m.Key = m.KeyName()
+}
+
 // release lets the next messages of the key go: m has been acknowledged.
 func (d *dispatcher) release(m *item) {
 	if m.chain != nil {

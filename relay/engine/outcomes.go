@@ -49,6 +49,9 @@ func (t *term) concluded(m *item, o relay.Outcome) {
 	t.logFailure(m, o)
 	t.dispatcher.reported(m)
 	t.topics.release(m)
+	if mayHave(o) {
+		t.deferral.lost(m.Ref)
+	}
 	switch o.Class {
 	case relay.Acknowledged:
 		t.acknowledge(m, o)
@@ -86,6 +89,7 @@ func (t *term) acknowledge(m *item, o relay.Outcome) {
 		t.faults.report(faultDuplicate, m.about()...)
 	}
 	t.suspects.cleared(m.Ref)
+	t.deferral.settled(m.Ref)
 	t.triedTopic(m, true)
 	t.dispatcher.release(m)
 	t.outcomes = append(t.outcomes, outcome{mark: relay.Mark{Ref: m.Ref, XID: m.xid, CreatedAt: m.CreatedAt, Note: m.Note}})
@@ -173,6 +177,7 @@ func (t *term) settle(s settlement) {
 	}
 	t.tailing.wakeAt(time.Now()) // its key goes on
 	t.suspects.cleared(s.Ref)
+	t.deferral.settled(s.Ref)
 	if s.fate == relay.Dead {
 		t.count.Dead++
 		t.copier.deaths.add(s.Ref)

@@ -51,7 +51,7 @@ func (w *idleWait) over() {
 // readRequest asks for one thing.
 type readRequest struct {
 	kind  statement
-	chunk relay.ChunkRequest // for readChunk, the refills and readSurvey
+	chunk relay.ChunkRequest // for readChunk, the refills, readExpired and readSurvey
 	tail  relay.Tail         // for inspectTail
 }
 
@@ -135,9 +135,9 @@ func (s *readSession) answer(ctx context.Context, req readRequest) readResult {
 		}
 	}
 	switch req.kind {
-	case beginPass:
+	case noteFrame, beginPass:
 		res.pass, res.err = s.session.Begin(ctx)
-	case readChunk, refillKey, refillTail:
+	case readChunk, refillKey, readExpired, refillTail:
 		res.chunk, res.err = s.session.Chunk(ctx, req.chunk)
 		faultpoint("during-pass")
 	case readSurvey:

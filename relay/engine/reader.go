@@ -5,22 +5,27 @@ type statement uint8
 
 const (
 	noStatement statement = iota
+	noteFrame             // what the table has while the broker is down
 	beginPass             // the beginning of a pass
 	readChunk             // a chunk of a pass
 	refillKey             // rows of one parked key
+	readExpired           // rows that may have waited for the broker for too long
 	refillTail            // rows of one parked key, for the tail, as all statements below
 	readSurvey
 	readSnapshot
 	inspectTail
 )
 
-var statementNames = [...]string{"none", "begin pass", "chunk", "refill", "refill beside the log", "survey", "snapshot", "inspection"}
+var statementNames = [...]string{"none", "frame", "begin pass", "chunk", "refill", "expired rows", "refill beside the log", "survey", "snapshot", "inspection"}
 
 // String returns the statement in lower case.
 func (s statement) String() string { return statementNames[s] }
 
 // ofTail says whether the tail asked for it, and not a pass.
 func (s statement) ofTail() bool { return s >= refillTail }
+
+// ofExpiry says whether it is about rows that wait for the broker.
+func (s statement) ofExpiry() bool { return s == noteFrame || s == readExpired }
 
 // bringsRows says whether the answer may have rows, as they were when the statement
 // began.

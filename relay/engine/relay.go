@@ -32,6 +32,8 @@ type Config struct {
 	// DeadLetterTopic gets a copy of each dead row; empty: none does. If it is set, the
 	// sink has been opened with a window of MaxInFlight + 1.
 	DeadLetterTopic string
+	// DeadBlocks says that the rows behind a dead row of their key wait until it is replayed.
+	DeadBlocks bool
 
 	// LogRedact hides the values of headers in the log. Zero: of all.
 	LogRedact relay.Redacted
@@ -66,6 +68,9 @@ type Patience struct {
 	// HolderAfter is how long a standby waits for the leadership lock before it looks
 	// up who holds it. Zero: 30 s.
 	HolderAfter time.Duration
+	// MaxDefer is how long a row may wait for a broker that takes nothing; then it is dead.
+	// Zero: for ever.
+	MaxDefer time.Duration
 }
 
 // TailConfig says whether and how a relay reads the write-ahead log.
@@ -111,6 +116,7 @@ type Relay struct {
 	done     doneCounts
 	progress progress
 	throttle *throttle // belongs to the goroutine in Run, too
+	deferral *deferral // belongs to it, too
 	// yields is the time until which the relay leaves the lead to others.
 	yields time.Time
 
@@ -122,7 +128,7 @@ type Relay struct {
 
 // New makes a relay. The caller keeps and closes the sink.
 func New(c Config) *Relay {
-	r := &Relay{config: c.withDefaults(), log: c.Logger, faults: newFaultLog(c.Logger), throttle: newThrottle(c.Rate)}
+	r := &Relay{config: c.withDefaults(), log: c.Logger, faults: newFaultLog(c.Logger), throttle: newThrottle(c.Rate), deferral: newDeferral(c.MaxDefer)}
 	r.enter(relay.Connecting, "")
 	return r
 }
@@ -155,6 +161,7 @@ func (r *Relay) Run(ctx context.Context) error {
 			continue
 		}
 		r.enter(relay.Connecting, err.Error())
+		r.deferral.forget()
 		if time.Since(began) > reconnect.Max {
 			failures = 0
 		}

@@ -94,13 +94,15 @@ func (s *scenario) ofTable(name string, c command, input string) bool {
 	switch name {
 	case "pass":
 		s.answer(readResult{kind: beginPass, pass: relay.Pass{Bound: 1000}})
+	case "frame":
+		s.answer(readResult{kind: noteFrame, pass: relay.Pass{Bound: 1000}})
 	case "chunk":
 		rows := s.table(input)
 		chunk := relay.Chunk{Rows: rows, Done: !c.has("more")}
 		if len(rows) > 0 {
 			chunk.Cursor = rows[len(rows)-1].ID
 		}
-		s.answer(readResult{kind: s.outOf(readChunk, refillKey, refillTail), chunk: chunk, took: c.duration("took", 0)})
+		s.answer(readResult{kind: s.outOf(readChunk, refillKey, readExpired, refillTail), chunk: chunk, took: c.duration("took", 0)})
 	case "survey":
 		cut := make(map[string]int64)
 		for one := range c.list("cut") {
@@ -126,7 +128,7 @@ func (s *scenario) ofTable(name string, c command, input string) bool {
 			Position: wal.LSN(c.number("position", 1<<32)), NextScheduled: c.duration("next", 0), Synchronous: c.has("synchronous"),
 		}})
 	case "fails": // the statement that is out
-		s.answer(readResult{kind: s.outOf(beginPass, readChunk, refillKey, refillTail, readSurvey, readSnapshot, inspectTail), err: errors.New(strings.Join(c.args[0].Vals, " "))})
+		s.answer(readResult{kind: s.outOf(noteFrame, beginPass, readChunk, refillKey, readExpired, refillTail, readSurvey, readSnapshot, inspectTail), err: errors.New(strings.Join(c.args[0].Vals, " "))})
 	case "commit", "write":
 		s.write(c)
 	default:

@@ -85,6 +85,7 @@ func (s *scenario) begin(c command) {
 		s.lanes = &lanedRecorder{s.sink, relay.Lane{Number: 1, Strict: !c.has("loose")}}
 		config.Sink, config.KeyWindow = s.lanes, c.number("keywindow", 1)
 	}
+	config.MaxDefer, config.DeadBlocks = c.duration("defer", 0), c.has("blocks")
 	config.Tail.Gate = VisibilityGate(max(0, slices.Index(gateNames[:], c.text("gate", "auto"))))
 	if c.has("unordered") {
 		config.Ordering = OrderNone
@@ -215,6 +216,10 @@ func describe(req readRequest) string {
 	switch req.kind {
 	case beginPass:
 		return "begins a pass"
+	case noteFrame:
+		return "notes what the table has"
+	case readExpired:
+		text = "looks for rows that have waited for too long" + describeAfter(req.chunk.After)
 	case readChunk:
 		text = "reads a chunk" + describeAfter(req.chunk.After)
 	case refillKey, refillTail:
@@ -246,7 +251,7 @@ func describeAfter(id int64) string {
 // validate checks what has to hold between two events.
 func (s *scenario) validate() {
 	t := s.term
-	valid := t.dispatcher.valid() && t.holds.valid() && t.flight.valid() && t.topics.valid()
+	valid := t.dispatcher.valid() && t.holds.valid() && t.flight.valid() && t.topics.valid() && t.deferral.valid()
 	if tail := t.tailing.tail; tail != nil {
 		valid = valid && tail.horizon.valid() && tail.surveys.valid()
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay"
@@ -28,11 +29,43 @@ type standby struct {
 	looked  time.Time // when it last looked up who holds the lock
 	holder  relay.LockHolder
 	logged  bool
+
+	brokerDown atomic.Bool // as it was when last looked at, if anybody wants to know
+}
+
+// watchEvery is how often a standby looks whether the broker takes messages, where rows are
+// not to wait for that for long. Relays that cannot reach the broker take turns: each has to
+// know of all of an outage.
+const watchEvery = 5 * time.Second
+
+// watchBroker looks at the broker until the caller calls stop.
+func (s *standby) watchBroker(ctx context.Context) (stop func()) {
+	if s.config.MaxDefer == 0 {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			probe, end := context.WithTimeout(ctx, probeTimeout)
+			s.brokerDown.Store(s.config.Sink.Probe(probe) != nil)
+			end()
+			if relay.Sleep(ctx, watchEvery) != nil {
+				return
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 // standBy returns nil when this relay has become the leader.
 func (r *Relay) standBy(ctx context.Context, control relay.Control) error {
 	s := standby{Relay: r, control: control, since: time.Now()}
+	defer s.watchBroker(ctx)()
 	for {
 		began := time.Now()
 		leads, err := s.try(ctx)
@@ -44,6 +77,7 @@ func (r *Relay) standBy(ctx context.Context, control relay.Control) error {
 			return err
 		}
 		s.tell()
+		r.deferral.look(time.Now(), s.brokerDown.Load())
 		// Anyone who may connect can send notifications, as many as they like. (Rule 6.)
 		rest := min(max(r.config.PollInterval, 4*time.Since(began)), standbyPoll)
 		if err := control.AwaitHandover(ctx, rest, standbyPoll); err != nil {

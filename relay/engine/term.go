@@ -26,6 +26,7 @@ type term struct {
 	breaker  breaker
 	intake   *intake
 	tailing  *tailing
+	expiry   *expiry
 	reports  *mailbox[report]
 	purge    *purge
 	tasks    sync.WaitGroup
@@ -205,10 +206,12 @@ func (t *term) advance(wake *time.Timer) {
 		now = time.Now()
 		pause = min(t.tailing.until(now, pause), t.untilProbe(now), t.throttle.until(now))
 		pause = t.topics.until(now, pause)
-		if t.tailing.polls() && !t.intake.running() {
+		if t.tailing.polls() && !t.intake.running() && !t.reader.busy() {
 			pause = min(pause, t.intake.pace.until(now))
 		}
 	}
+	t.lookAtBroker(now)
+	t.expire(now)
 	t.tailing.noteUnread(now, t.idle())
 	t.lookAtProgress(now)
 	t.marker.countStandbys.Store(t.mayStepDown(now))
@@ -280,10 +283,13 @@ func defectType(err error) relay.ErrorType {
 func (t *term) answered(res readResult) error {
 	now := time.Now()
 	t.reader.answered(res.err)
-	if res.kind.ofTail() {
+	switch {
+	case res.kind.ofTail():
 		t.tailing.result(res, now)
 		t.reconciled()
-	} else {
+	case res.kind.ofExpiry():
+		t.expired(res)
+	default:
 		t.intake.result(res, now)
 	}
 	t.reader.takenIn()

@@ -68,7 +68,7 @@ func Explain(ctx context.Context, leader relay.Control, reading relay.Reader) (m
 		finals.bool(false)
 	}
 	batch["notes"], batch["reasons"], batch["types"] = textArray(texts), textArray(texts), textArray(texts)
-	batch["delays"], batch["finals"] = ints, finals.buf
+	batch["delays"], batch["finals"], batch["attempted"] = ints, finals.buf, finals.buf
 	batch["limit"], batch["age"], batch["before"] = int8Param(1), int8Param(1), ints
 	batch["start"], batch["longest"], batch["bytes"] = instantParam(time.Now()), int8Param(1<<20), int8Param(1<<20)
 	batch["lowest"], batch["highest"] = int8Param(5000), int8Param(7000)

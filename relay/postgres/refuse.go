@@ -62,15 +62,17 @@ func (c *control) refuseAgain(
 
 func (c *control) refuseArgs(limit relay.AttemptLimit, refusals []relay.Refusal) args {
 	n := len(refusals)
-	reasons, types, delays, finals := newArray(oidText, n, 80), newArray(oidText, n, 16), newArray(oidInt8, n, 8), newArray(oidBool, n, 1)
+	reasons, types, delays := newArray(oidText, n, 80), newArray(oidText, n, 16), newArray(oidInt8, n, 8)
+	finals, attempts := newArray(oidBool, n, 1), newArray(oidBool, n, 1)
 	for _, r := range refusals {
 		reasons.text(c.clean(r.Reason))
 		types.text(string(r.Type))
 		delays.int8(max(0, min(r.Delay, maxInterval)).Microseconds())
 		finals.bool(r.Final)
+		attempts.bool(!r.Uncounted)
 	}
 	batch := batchArgs(n, func(i int) relay.Ref { return refusals[i].Ref })
-	batch["reasons"], batch["types"], batch["delays"], batch["finals"] = reasons.buf, types.buf, delays.buf, finals.buf
+	batch["reasons"], batch["types"], batch["delays"], batch["finals"], batch["attempted"] = reasons.buf, types.buf, delays.buf, finals.buf, attempts.buf
 	if c.layout.partitioned {
 		batch.addLocation(n, func(i int) int64 { return refusals[i].ID }, func(i int) time.Time { return refusals[i].CreatedAt })
 	}

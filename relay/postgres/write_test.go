@@ -242,6 +242,26 @@ func TestRefuseWritesTheRetry(t *testing.T) {
 	}
 }
 
+// A row that is given up without having been published keeps its attempts, and the time for
+// which it was scheduled.
+func TestRowThatWasNotPublishedIsGivenUpWithoutAnAttempt(t *testing.T) {
+	t.Parallel()
+	f := setup(t, shape{})
+	f.insert(2)
+	f.exec(`UPDATE {t} SET available_at = '2026-01-01Z' WHERE id = 2`)
+	c, s := f.lead()
+	for _, r := range refs(f.readPass(s)) {
+		v := refuse(t, c, never, relay.Refusal{Ref: r, Reason: "expired: x", Type: relay.ErrorTypeExpired, Final: true, Uncounted: true, Delay: time.Hour})
+		if len(v) != 1 || v[0].Fate != relay.Dead || v[0].Attempts != 0 {
+			t.Errorf("%+v", v)
+		}
+	}
+	if n := f.count(`attempts = 0 AND first_attempt_at IS NULL AND dead_at IS NOT NULL AND error_type = 'expired' AND last_error = 'expired: x'
+		AND available_at IS NOT DISTINCT FROM CASE id WHEN 2 THEN timestamptz '2026-01-01Z' END`); n != 2 {
+		t.Errorf("%d rows are as given up", n)
+	}
+}
+
 func TestRefusedRowsDie(t *testing.T) {
 	t.Parallel()
 	f := setup(t, shape{})

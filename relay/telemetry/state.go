@@ -70,6 +70,7 @@ func (s *state) addRelay(status func() relay.Status) {
 	})
 	s.counter("outbox.refused", "attempts counted against a row", func() uint64 { return status().Refused })
 	s.counter("outbox.dead", "rows given up", func() uint64 { return status().Dead })
+	s.counter("outbox.expired", "of the rows given up, those that had waited for the broker for too long", func() uint64 { return status().Expired })
 	s.counter("outbox.duplicate_acks", "acknowledgements of a message id that the broker had already", func() uint64 { return status().DuplicateAcks })
 	s.counter("outbox.purged", "sent rows deleted", func() uint64 { return status().Purged })
 	s.gauge("outbox.purge_failing", "", "1 while sent rows are to be deleted and are not", func() float64 { return one(status().NotPurged != "") })

@@ -1,10 +1,11 @@
--- Counts a refusal. A row that is dead already stays dead.
+-- Counts a refusal, or gives up a row that was not published. A row that is dead already
+-- stays dead.
 --
 -- The commit has to be durable, on a session where others are not: set_config with
 -- is_local does for this transaction what SET LOCAL would in another round trip.
 WITH batch AS (
-	SELECT * FROM unnest((SELECT @ids::bigint[]), (SELECT @message_ids::uuid[]), (SELECT @reasons::text[]), (SELECT @types::text[]), (SELECT @delays::bigint[]), (SELECT @finals::boolean[]){{template "and_times" .}})
-		AS b (id, message_id, reason, type, delay, final{{template "and_time" .}})
+	SELECT * FROM unnest((SELECT @ids::bigint[]), (SELECT @message_ids::uuid[]), (SELECT @reasons::text[]), (SELECT @types::text[]), (SELECT @delays::bigint[]), (SELECT @finals::boolean[]), (SELECT @attempted::boolean[]){{template "and_times" .}})
+		AS b (id, message_id, reason, type, delay, final, attempted{{template "and_time" .}})
 )
 {{- if .Patient}}, free AS MATERIALIZED (
 	SELECT m.* FROM batch AS m JOIN {{.Table}} AS o ON {{template "same_row"}}{{template "in_partition" .}} AND {{template "unsent"}}
@@ -12,13 +13,13 @@ WITH batch AS (
 )
 {{- end}}
 UPDATE {{.Table}} AS o
-SET attempts = least(coalesce(o.attempts, 0), 2147483646) + 1,
+SET attempts = least(coalesce(o.attempts, 0), 2147483646) + CASE WHEN m.attempted THEN 1 ELSE 0 END,
 	last_error = m.reason,
 	{{- if .ErrorType}}
 	error_type = m.type,
 	{{- end}}
-	first_attempt_at = coalesce(o.first_attempt_at, now()),
-	available_at = now() + m.delay * interval '1 microsecond',
+	first_attempt_at = coalesce(o.first_attempt_at, CASE WHEN m.attempted THEN now() END),
+	available_at = CASE WHEN m.attempted THEN now() + m.delay * interval '1 microsecond' ELSE o.available_at END,
 	dead_at = CASE
 		WHEN o.dead_at IS NOT NULL THEN o.dead_at
 		WHEN m.final THEN now()

@@ -82,6 +82,9 @@ func (j *judge) bounds(c Config) {
 	if c.Retention != 0 {
 		within(j, "OUTBOX_RETENTION", c.Retention, time.Second, 100*365*24*time.Hour)
 	}
+	if c.MaxDefer != 0 {
+		within(j, "OUTBOX_MAX_DEFER", c.MaxDefer, time.Second, 10*365*24*time.Hour)
+	}
 	if c.RateLimit != 0 {
 		within(j, "OUTBOX_RATE_LIMIT", c.RateLimit, 0.001, 1_000_000)
 	}

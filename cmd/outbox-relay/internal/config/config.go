@@ -74,6 +74,7 @@ type Outcomes struct {
 	AckTimeout      time.Duration `env:"OUTBOX_ACK_TIMEOUT" envDefault:"0" shown:"the sink's" doc:"how long a message may wait for its acknowledgement; then it counts as refused, and may arrive twice (NATS: 5s, RabbitMQ: 15s)"`
 	MaxAttempts     int           `env:"OUTBOX_MAX_ATTEMPTS" envDefault:"10" doc:"refusals after which a row is given up, if OUTBOX_DEAD_AFTER is over too"`
 	DeadAfter       time.Duration `env:"OUTBOX_DEAD_AFTER" envDefault:"24h" doc:"time since a row's first refusal before it may be given up"`
+	MaxDefer        time.Duration `env:"OUTBOX_MAX_DEFER" envDefault:"0" doc:"how long a row may wait for a broker that takes nothing before it is dead, for events that are worthless late; 0: for ever"`
 	RetryMin        time.Duration `env:"OUTBOX_RETRY_MIN" envDefault:"1s" doc:"the first pause after a refusal; doubled each time, with jitter"`
 	RetryMax        time.Duration `env:"OUTBOX_RETRY_MAX" envDefault:"5m" doc:"the longest pause"`
 	DeadLetterTopic string        `env:"OUTBOX_DEAD_LETTER_TOPIC" doc:"each dead row is also published there, with its error and origin in headers, under a message id of its own; empty: it is not"`

@@ -1,0 +1,65 @@
+package e2e_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
+)
+
+// With OUTBOX_MAX_DEFER rows that have waited for the broker for too long are dead, while
+// it is still away, and what was committed later is not. Their copies go when it is back. A
+// replay brings them too.
+func TestRowsThatWaitTooLongForTheBrokerAreDead(t *testing.T) {
+	onBothBrokers(t, func(t *testing.T, w *deadWorld) {
+		const rows = 300
+		proxy := w.proxy()
+		relay := w.relay("OUTBOX_MAX_DEFER", "10s", "OUTBOX_DEAD_LETTER_TOPIC", "oracle.dead")
+		w.exec(`INSERT INTO {outbox} (topic, payload) VALUES ('oracle.orders', '0')`)
+		w.await("the broker is seen to work", func() bool { return w.marked() == 1 })
+		proxy.Refuse(true)
+		proxy.Cut()
+		w.exec(`INSERT INTO {outbox} (topic, payload) VALUES ('oracle.orders', '0')`) // by which the outage is seen; the broker may have it
+		w.await("the outage is told", func() bool { return w.status(relay).SinkDown != "" })
+
+		w.exec(`INSERT INTO {outbox} (topic, key, payload) SELECT 'oracle.orders', 'k' || n % 7, to_json(n) FROM generate_series(1, $1) AS n`, rows)
+		w.exec(`INSERT INTO {outbox} (topic, payload, available_at) VALUES ('oracle.orders', '0', now() + interval '1 hour')`)
+		late, err := pgtest.Connect(t, w.url).Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Its transaction begins behind those of the others, and ends half way.
+		if _, err := late.Exec(t.Context(), w.sql(`INSERT INTO {outbox} (topic, key, payload) VALUES ('oracle.orders', 'late', '0')`)); err != nil {
+			t.Fatal(err)
+		}
+		w.letPass(5 * time.Second)
+		var committed time.Time
+		w.row(`SELECT clock_timestamp()`, nil, &committed)
+		if err := late.Commit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.await("what has waited is dead", func() bool {
+			return w.count(`SELECT count(*) FROM {outbox} WHERE key LIKE 'k%' AND dead_at IS NOT NULL`) == rows
+		})
+		proxy.Refuse(false)
+		if n := w.count(`SELECT count(*) FROM {outbox} WHERE key = 'late' AND dead_at < $1`, committed.Add(10*time.Second)); n > 0 {
+			t.Error("a row whose transaction has ended later is dead too soon")
+		}
+		if n := w.count(`SELECT count(*) FROM {outbox} WHERE error_type = 'expired' AND key LIKE 'k%' AND attempts = 0 AND first_attempt_at IS NULL
+			AND last_error LIKE 'expired: the broker took no messages for 10s%'`); n != rows {
+			t.Errorf("%d rows say why they are dead", n)
+		}
+		w.await("the dead rows are copied", func() bool {
+			return w.count(`SELECT count(*) FROM {outbox} WHERE dead_at IS NOT NULL AND dead_letter_at IS NULL`) == 0
+		})
+		if n := w.status(relay).ExpiredTotal; n < rows {
+			t.Errorf("the status tells of %d", n)
+		}
+		if said := w.dead("replay", "--type", "expired", "--yes"); !strings.Contains(said, "replayed 30") {
+			t.Errorf("dead replay says %q", said)
+		}
+		w.await("all but the scheduled one are sent", func() bool { return w.marked() == rows+3 })
+		relay.Terminate()
+	})
+}

@@ -1,0 +1,149 @@
+package engine
+
+import (
+	"fmt"
+	"log/slog"
+	"math"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+// What the loop does, while the broker takes nothing, with rows that have waited for it
+// for too long.
+
+const faultExpired = "rows have waited for the broker for longer than OUTBOX_MAX_DEFER and are dead"
+
+// expiry is a pass over the rows of a frame that is due. It is like any pass, but what it
+// takes is declared dead. nil while there is none.
+type expiry struct {
+	frame relay.Pass
+	after int64
+	bytes int64 // what a chunk may have; more, where a row has more
+}
+
+// afterFirst is a cursor behind the very first id. In a pass no row of the first chunk is
+// late, because the pass has gone by none. Here a row is late, wherever it is, if it was
+// committed after the frame.
+const afterFirst = math.MinInt64 + 1
+
+// lookAtBroker notes whether the broker is down. A term begins without knowing.
+func (t *term) lookAtBroker(now time.Time) {
+	if t.breaker.open && t.breaker.failures == 0 {
+		return
+	}
+	t.deferral.look(now, t.breaker.open)
+}
+
+// expire notes a frame, or reads rows of the one that is due. One batch is written before
+// the next is read, so that each statement sees which keys dead rows block.
+func (t *term) expire(now time.Time) {
+	d := t.deferral
+	switch {
+	case d.most == 0 || t.stopping || t.reader.busy() || !t.breaker.open:
+		return
+	case t.reader.failures > 0 && now.Before(t.intake.pace.next):
+		return
+	case d.wantsFrame():
+		t.reader.ask(readRequest{kind: noteFrame})
+		return
+	case t.expiry == nil && !t.beginExpiry():
+		return
+	}
+	rows := min(t.room(now), markBatch)
+	if t.dispatcher.uncommitted > 0 || len(t.outcomes) > 0 || rows == 0 {
+		return
+	}
+	e := t.expiry
+	req := t.intake.request(e.frame, e.after, rows, e.bytes)
+	req.ExcludeKeys, req.TopicRows = t.holds.excluded(), nil
+	req.MaxMessageBytes = 1 // the payload is of no use
+	t.reader.ask(readRequest{kind: readExpired, chunk: req})
+}
+
+func (t *term) beginExpiry() bool {
+	frame, due := t.deferral.due()
+	if !due {
+		return false
+	}
+	t.holds.snapshotBegins() // as in a pass, which meets what waits once more
+	t.expiry = &expiry{frame: frame, after: afterFirst, bytes: t.intake.limits.bytes / readAhead}
+	return true
+}
+
+// expired takes in the answer to a statement of these.
+func (t *term) expired(res readResult) {
+	switch {
+	case res.err != nil || !t.breaker.open || t.stopping:
+		t.expiry = nil // it begins again
+	case res.kind == noteFrame:
+		t.deferral.note(res.pass)
+	case t.expiry != nil:
+		e, c := t.expiry, res.chunk
+		for _, row := range t.doomed(c.Rows) {
+			t.giveUp(row)
+		}
+		t.handOver()
+		if e.after, e.bytes = c.Cursor, max(e.bytes, c.NextSize); c.Done {
+			t.deferral.done()
+			t.expiry = nil
+		}
+	}
+}
+
+// doomed are the rows that have waited for the broker since the frame, and for nothing
+// else. Where a dead row blocks its key, those behind it wait for a person.
+func (t *term) doomed(rows []relay.Row) []relay.Row {
+	var doomed []relay.Row
+	blocked := make(map[string]bool)
+	for _, row := range rows {
+		ordered, key := t.dispatcher.ordered(row.Message), row.KeyName()
+		switch {
+		case t.flight.has(row.Ref), row.Late, t.deferral.isUnknown(row.Ref):
+		case row.Wait > 0:
+			if ordered {
+				t.holds.hold(key) // those behind it wait for it
+			}
+		case ordered && (t.holds.blocks(key) || blocked[key]):
+		default:
+			blocked[key] = ordered && t.config.DeadBlocks
+			doomed = append(doomed, row)
+		}
+	}
+	return doomed
+}
+
+// giveUp has the row declared dead, as if it had been published and refused for good.
+func (t *term) giveUp(row relay.Row) {
+	it := &item{Message: row.Message}
+	t.flight.add(it)
+	t.dispatcher.giveUp(it)
+	if t.dispatcher.ordered(it.Message) {
+		t.holds.await(it.KeyName(), 1)
+	}
+	t.count.Expired++
+	t.faults.report(faultExpired, slog.Int64("id", it.ID), slog.String("message_id", it.MessageID.String()))
+	t.outcomes = append(t.outcomes, outcome{mark: relay.Mark{Ref: it.Ref}, refusal: &relay.Refusal{
+		Ref:       it.Ref,
+		CreatedAt: it.CreatedAt,
+		Reason: fmt.Sprintf("%s: the broker took no messages for %v while this row was due: %s",
+			relay.ErrorTypeExpired, t.deferral.most, t.breaker.reason),
+		Type:      relay.ErrorTypeExpired,
+		Final:     true,
+		Uncounted: true,
+	}})
+}
+
+// mayHave says whether the broker may have a message with that outcome.
+func mayHave(o relay.Outcome) bool {
+	switch o.Class {
+	case relay.Unknown:
+		return true
+	case relay.Refused:
+		return o.Type == relay.ErrorTypeTimeout || o.Type == relay.ErrorTypeDisconnected
+	case relay.Postponed:
+		return o.Type == relay.ErrorTypeDisconnected
+	case relay.Acknowledged, relay.Rejected, relay.Unavailable, relay.Withdrawn:
+	}
+	return false
+}
