@@ -56,9 +56,9 @@ func newChangeCommand(env []string, d deed, short string) *cobra.Command {
 // run counts the rows, asks, and changes them.
 func (c *change) run(ctx context.Context, config config.Config) error {
 	rows := c.filter.rows(c.cmd)
-	if rows.Until.IsZero() && rows.IDs == nil {
+	if now := c.dead.Now(); rows.IDs == nil && (rows.Until.IsZero() || rows.Until.After(now)) {
 		// What dies from now on has not been asked about.
-		rows.Until = c.dead.Now()
+		rows.Until = now
 	}
 	found, err := count(ctx, c.dead, rows, c.filter.limit, newProgress(c.cmd.ErrOrStderr()))
 	if err != nil {

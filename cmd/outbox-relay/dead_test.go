@@ -198,6 +198,22 @@ func TestInterruptedReplayCountsWhatItChangedAndGoesOnLater(t *testing.T) {
 	}
 }
 
+// What dies after the question was asked is left alone, also where --before says a time to
+// come.
+func TestReplayLeavesAloneWhatDiesAfterTheQuestion(t *testing.T) {
+	t.Parallel()
+	for _, filter := range [][]string{{"--all"}, {"--before", "2099-01-01"}} {
+		p := newPatient(t)
+		p.sql(`INSERT INTO outbox (topic, payload, dead_at) VALUES ('t', '1', now())`)
+		var stderr strings.Builder
+		stdout := &onWrite{when: "ROWS", do: func() { p.sql(`INSERT INTO outbox (topic, payload, dead_at) VALUES ('t', '2', now())`) }}
+		status := dispatch(t.Context(), []string{"OUTBOX_DATABASE_URL=" + p.url}, append([]string{"dead", "replay", "--yes"}, filter...), stdout, &stderr)
+		if status != 0 || !strings.Contains(stdout.String(), "replayed 1 row\n") {
+			t.Errorf("%v: status %d, %s%s", filter, status, stdout.String(), stderr.String())
+		}
+	}
+}
+
 // onWrite does something when a text is written.
 type onWrite struct {
 	strings.Builder

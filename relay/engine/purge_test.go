@@ -46,6 +46,42 @@ func TestSentRowsArePurgedAroundOneThatCannotBe(t *testing.T) {
 	}
 }
 
+// Dead rows are replayed, and sent, while those that were replayed before are purged: each
+// is delivered, and nothing stays.
+func TestPurgeAndReplayAtOnceLoseNothing(t *testing.T) {
+	t.Parallel()
+	const rows, batch = 3000, 100
+	h := keeping(t, nil)
+	h.exec(`INSERT INTO outbox (topic, key, payload, dead_at, attempts, last_error)
+		SELECT 'orders.created', 'k' || n % 50, to_json(n), now() - interval '1 day', 3, 'full: it was' FROM generate_series(1, 3000) AS n`)
+	database, err := postgres.New(postgres.Options{URL: h.conn.Config().ConnString(), Table: schema.Table{Schema: "public", Name: "outbox"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead, err := database.OpenDead(t.Context(), postgres.ReplayDead)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dead.Close()
+	stop := h.run()
+	page := postgres.DeadPage{After: postgres.BeforeAllIDs, Rows: batch, Most: batch}
+	for replayed := int64(0); replayed < rows; {
+		done, err := dead.Replay(t.Context(), page)
+		if err != nil || done.Changed != batch {
+			t.Fatalf("after %d rows: %+v, %v", replayed, done, err)
+		}
+		page.After, replayed = done.Cursor, replayed+done.Changed
+		if replayed == rows/2 { // so that the rest is replayed beside a purge
+			h.until("some are purged", func() bool { return h.relay.Status().Purged > 0 })
+		}
+	}
+	h.until("all are purged", func() bool { return h.int(`SELECT count(*) FROM outbox`) == 0 })
+	stop()
+	if n := len(h.stored()); n != rows {
+		t.Errorf("%d messages, want %d", n, rows)
+	}
+}
+
 // Ids begin again, and the purge with them.
 func TestPurgeFollowsIDsThatBeginAgain(t *testing.T) {
 	t.Parallel()
