@@ -78,7 +78,7 @@ func advise(err error, o Options) string {
 	case errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAccountAuthExpired), strings.Contains(text, "authentication expired"):
 		return "issue new credentials"
 	case strings.Contains(text, "certificate required"), strings.Contains(text, "after tls handshake"):
-		return "the server may want a client certificate: set OUTBOX_TLS_CERT_FILE and OUTBOX_TLS_KEY_FILE"
+		return "the server may want a client certificate, or does not trust the one that it has got: set OUTBOX_TLS_CERT_FILE and OUTBOX_TLS_KEY_FILE"
 	case !o.TLSFirst && saidNothing(err):
 		return "if the server has handshake_first in its tls, set OUTBOX_NATS_TLS_FIRST=on"
 	case o.TLSFirst && strings.Contains(text, "first record does not look like a tls handshake"):

@@ -47,7 +47,7 @@ func (b *broker) connect(ctx context.Context, lanes []*lane) (*session, error) {
 			b.first += i + 1 // the next time, another one
 			return sess, nil
 		}
-		errs = append(errs, withAdvice(err, a))
+		errs = append(errs, withAdvice(err, s.options, a))
 		if ctx.Err() != nil {
 			break
 		}

@@ -38,8 +38,11 @@ func (o Options) checkTLS(as addresses) error {
 // authentication returns EXTERNAL (by certificate) if a client certificate is set and
 // the URL names no user.
 func (o Options) authentication(a address) []amqp.Authentication {
-	if a.tls && !a.named && o.TLS.CertFile != "" {
+	if o.external(a) {
 		return []amqp.Authentication{&amqp.ExternalAuth{}}
 	}
 	return []amqp.Authentication{&amqp.PlainAuth{Username: a.user, Password: a.password}}
 }
+
+// external returns whether the certificate authenticates.
+func (o Options) external(a address) bool { return a.tls && !a.named && o.TLS.CertFile != "" }

@@ -73,7 +73,7 @@ func (s *session) leave() {
 }
 
 func login(o Options, a address) string {
-	if _, external := o.authentication(a)[0].(*amqp.ExternalAuth); external {
+	if o.external(a) {
 		return "the user of the client certificate"
 	}
 	return fmt.Sprintf("user %q", a.user)
@@ -84,7 +84,9 @@ func unreachable(o Options, a address, err error) relay.Check {
 	switch {
 	case errors.Is(err, amqp.ErrSASL):
 		c.Fix = "rabbitmq-plugins enable rabbitmq_auth_mechanism_ssl, and auth_mechanisms.1 = EXTERNAL in rabbitmq.conf; or give a user in OUTBOX_SINK_URL"
-	case errors.Is(err, amqp.ErrCredentials), strings.Contains(err.Error(), "ACCESS_REFUSED"):
+	case o.external(a) && isRefusedLogin(err):
+		c.Fix = refusedCertificate
+	case isRefusedLogin(err):
 		c.Found = fmt.Sprintf("%s does not take %s and its password", a.host, login(o, a))
 		user := relay.ShellQuote(a.user)
 		c.Fix = fmt.Sprintf("rabbitmqctl add_user %s \"$PASSWORD\" || rabbitmqctl change_password %s \"$PASSWORD\"", user, user)

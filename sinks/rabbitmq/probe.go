@@ -137,7 +137,7 @@ func raise(to *atomic.Int64, d time.Duration) {
 
 // withAdvice adds the fix to an error of a connection attempt, unless the fix is to
 // wait. The error shows no credentials, because the library's errors show none.
-func withAdvice(err error, a address) error {
+func withAdvice(err error, o Options, a address) error {
 	text := err.Error()
 	if errors.As(err, new(*relay.PlaintextError)) {
 		return err // which says what to do
@@ -148,7 +148,9 @@ func withAdvice(err error, a address) error {
 	switch {
 	case errors.Is(err, amqp.ErrSASL):
 		return fmt.Errorf("%w: the broker does not offer this way to authenticate: give a user in OUTBOX_SINK_URL, or enable the plugin rabbitmq_auth_mechanism_ssl and EXTERNAL there", err)
-	case errors.Is(err, amqp.ErrCredentials), strings.Contains(text, "ACCESS_REFUSED"):
+	case o.external(a) && isRefusedLogin(err):
+		return fmt.Errorf("%w: %s", err, refusedCertificate)
+	case isRefusedLogin(err):
 		return fmt.Errorf("%w: the broker does not take user %q and its password, or lets guest in from its own host only: check OUTBOX_SINK_URL", err, a.user)
 	case errors.Is(err, amqp.ErrVhost), strings.Contains(text, "NOT_ALLOWED"):
 		return fmt.Errorf("%w: %s", err, a.notAllowed(text))
@@ -159,3 +161,13 @@ func withAdvice(err error, a address) error {
 	}
 	return err
 }
+
+// isRefusedLogin returns whether the broker does not take who the client says it is.
+func isRefusedLogin(err error) bool {
+	return errors.Is(err, amqp.ErrCredentials) || strings.Contains(err.Error(), "ACCESS_REFUSED")
+}
+
+// refusedCertificate: a client shows no certificate of an authority that the broker does
+// not name.
+const refusedCertificate = "the broker does not take the client certificate for a login: it has to trust its authority, " +
+	"and to have a user of the name in it (ssl_cert_login_from); or set OUTBOX_TLS_CERT_FILE to another one"

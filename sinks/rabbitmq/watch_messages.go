@@ -43,7 +43,7 @@ func WatchMessages(ctx context.Context, o Options, w relay.Watch) error {
 	for _, a := range as {
 		s := newExaminer(o, a)
 		if err := s.connect(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("connect to RabbitMQ at %s: %w", a.host, withAdvice(err, a)))
+			errs = append(errs, fmt.Errorf("connect to RabbitMQ at %s: %w", a.host, withAdvice(err, o, a)))
 			continue
 		}
 		defer s.leave()
