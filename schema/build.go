@@ -175,23 +175,26 @@ func (b *builder) build(ctx context.Context, s step) error {
 		case <-ticker.C:
 			b.tell(fmt.Sprintf("index %s: %s", displayIdentifier(s.index), b.progress(ctx)))
 		case <-ctx.Done():
-			b.interrupt(done)
+			if err := b.interrupt(done); err == nil {
+				return ctx.Err() // it was just built
+			}
 			return fmt.Errorf("index %s is not built, and what there is of it costs each INSERT: migrate again, which drops it and begins anew: %w",
 				displayIdentifier(s.index), ctx.Err())
 		}
 	}
 }
 
-// interrupt ends the statement that conn runs.
-func (b *builder) interrupt(done <-chan error) {
+// interrupt ends the statement that conn runs, and returns what became of it.
+func (b *builder) interrupt(done <-chan error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), interruptDeadline)
 	defer cancel()
 	_ = b.conn.PgConn().CancelRequest(ctx)
 	select {
-	case _ = <-done: // whatever it says, it has ended
+	case err := <-done:
+		return err
 	case <-ctx.Done(): // nobody answers
 		_ = b.conn.PgConn().Conn().Close()
-		_ = <-done
+		return <-done
 	}
 }
 
