@@ -13,7 +13,7 @@ type history struct {
 	limit   time.Duration
 	answers []answerEvent
 	heard   []time.Time
-	asked   []time.Time // that are open: one at the most
+	asked   []time.Time // open questions: one at most
 	pauses  []pauseEvent
 }
 
@@ -181,8 +181,9 @@ func compareJudges(t *testing.T, j *Judge, h *history, waiting []time.Time, now 
 	}
 }
 
-// A queue takes no commands, and the broker stops reading. What was overtaken before
-// that is slow; what was not even read is not late, however long that lasts.
+// A queue takes no commands, and the broker stops reading. Messages that were overtaken
+// before that are slow. Messages that were not even read are not late, however long it
+// takes.
 func TestMessageBehindAStoppedQueueIsNotLate(t *testing.T) {
 	t.Parallel()
 	began := time.Unix(1_700_000_000, 0)
@@ -217,7 +218,7 @@ func TestMessageBehindAStoppedQueueIsNotLate(t *testing.T) {
 	}
 }
 
-// A broker that refuses to answer answers.
+// A refusal of the question is an answer too.
 func TestDeniedQuestionIsASignOfLife(t *testing.T) {
 	t.Parallel()
 	began := time.Unix(1_700_000_000, 0)

@@ -98,8 +98,9 @@ func TestPausesGrowAndStayBounded(t *testing.T) {
 // A minute of attempts at pauses of 2.5 to 5 seconds, and those before them.
 const fewest, most = 60/5 + 2, 60*2/5 + 7
 
-// Whoever asks for a connection while one is being made does not have the next one,
-// after a loss much later, made without a pause: many relays would come at once.
+// Somebody asks for a connection while one is being made. That request is over then:
+// after a loss much later, the next connection is made after a pause, because otherwise
+// many relays would connect at once.
 func TestQuestionDuringAnAttemptIsAnsweredByIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		// The first lives long enough for no growing pause, the second for ever.

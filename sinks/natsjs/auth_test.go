@@ -166,7 +166,7 @@ func TestWrongCredentialsAreTriedUntilTheyAreRight(t *testing.T) {
 			Logger:   slog.New(slog.NewTextHandler(log, nil)),
 		},
 	})
-	// More often than the client library would have tried on its own.
+	// The client library alone would have given up after fewer tries.
 	for range 5 {
 		err := probe(t, s)
 		if err == nil || !strings.Contains(err.Error(), "Authorization Violation") || !strings.Contains(err.Error(), "OUTBOX_SINK_URL") {
@@ -210,11 +210,11 @@ func TestPublishOnlyRightsSuffice(t *testing.T) {
 		{user: admin, password: a},
 		{user: relay, password: r, permissions: {publish: ["good.>", "nowhere.>"], subscribe: ["_INBOX.>"]}}]`, "admin:a")
 	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: "nats://relay:r@" + b.Addr(), AckTimeout: time.Second}})
-	reach(t, s) // cannot ask JetStream, and says that the broker is there
+	reach(t, s) // the probe may not ask JetStream, but sees that the broker is there
 	if got := await(t, s, messageTo(goodTopic, 1)); got.Class != relay.Acknowledged {
 		t.Fatalf("outcome is %s %q (%v)", got.Class, got.Type, got.Err)
 	}
-	// The stream cannot be looked up, so only another message's success tells.
+	// The stream cannot be looked up, so only the success of another message decides.
 	if got := await(t, s, messageTo(nowhereTopic, 2)); got.Class != relay.Unavailable || got.Type != relay.ErrorTypeNotReady {
 		t.Errorf("an unroutable message alone is %s %q (%v)", got.Class, got.Type, got.Err)
 	}
@@ -228,7 +228,7 @@ func TestPublishOnlyRightsSuffice(t *testing.T) {
 	}
 }
 
-// A question that is denied is no sign of death: the server was heard to deny it.
+// A denied question does not mean that the server is dead: the denial is an answer.
 func TestDeniedQuestionEndsNoConnection(t *testing.T) {
 	b := secured(t, `users: [
 		{user: admin, password: a},

@@ -74,7 +74,7 @@ func TestStreamIsPublishedToWhileNobodyLeadsTheCluster(t *testing.T) {
 		t.Fatalf("the probe fails, so nothing is published: %v", err)
 	}
 	expect(t, s, messageTo(goodTopic, 1), relay.Acknowledged, "", "")
-	// A topic that nobody has can be told by the others only.
+	// Only the acknowledgements of other messages show that no stream has a topic.
 	reports := make(chan relay.Outcome, 1)
 	s.Publish(messageTo(nowhereTopic, 2), func(_ *relay.Message, o relay.Outcome) { reports <- o })
 	expect(t, s, messageTo(goodTopic, 3), relay.Acknowledged, "", "")
@@ -89,8 +89,9 @@ func TestStreamIsPublishedToWhileNobodyLeadsTheCluster(t *testing.T) {
 	}
 }
 
-// TestLeaderOfAStreamStepsDownUnderLoad has the order of a key in mind: each of the
-// publishers waits for the acknowledgement of one message before it sends the next.
+// TestLeaderOfAStreamStepsDownUnderLoad publishes as the relay does for keys without
+// lanes: each publisher waits for the acknowledgement of one message before it sends
+// the next.
 func TestLeaderOfAStreamStepsDownUnderLoad(t *testing.T) {
 	t.Parallel()
 	c, _ := startCluster(t, 3)
@@ -170,7 +171,7 @@ func readCluster(t *testing.T, conn *nats.Conn) map[string][]string {
 	}
 }
 
-// stepDown has another server lead the stream, and returns when one does.
+// stepDown makes another server lead the stream, and returns when it leads.
 func stepDown(t *testing.T, conn *nats.Conn) {
 	t.Helper()
 	leader := func() (string, error) {

@@ -19,8 +19,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/sinks/sinktest"
 )
 
-// keyed publishes messages of one key as the relay does: many at a time while they go in
-// one lane, else one, and again from the first that is not acknowledged.
+// keyed publishes messages of one key as the relay does: many at a time while they go
+// in one lane, otherwise one at a time. After a failure it begins again with the first
+// message that is not acknowledged.
 type keyed struct {
 	*testing.T
 	sink    *natsjs.Sink
@@ -106,7 +107,8 @@ func (k *keyed) take() bool {
 	return true
 }
 
-// awaitBatched returns when so many more messages were handed over beside others.
+// awaitBatched returns when so many more messages were handed over while others were in
+// flight.
 func (k *keyed) awaitBatched(n int64) {
 	k.Helper()
 	before := k.batched.Load()
@@ -217,9 +219,10 @@ func TestOneKeyKeepsItsOrderWhileTheLeaderOfItsStreamStepsDown(t *testing.T) {
 	}
 }
 
-// Two of the stream's three servers are gone, so what it takes is in process and stays
-// there. It answers a batch in which such a message comes again as if it had stored it.
-// If it is gone for good, nobody has the message.
+// Two of the stream's three servers are gone, so the messages that the third one takes
+// stay in process. If such a message comes again in a batch, that server answers as if
+// it had stored the message. If that server is then gone for good, nobody has the
+// message.
 func TestWhatIsInProcessIsNotAcknowledgedByABatch(t *testing.T) {
 	t.Parallel()
 	c, conn, js := startFastCluster(t)

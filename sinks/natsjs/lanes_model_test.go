@@ -13,7 +13,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
-// stream is a stream that takes batches, written to be seen right: gap: fail.
+// stream is a model of a stream that takes batches with gap: fail. It is so simple that
+// it is obviously right.
 type stream struct {
 	random  *rand.Rand
 	batches map[uint64]*streamBatch
@@ -105,7 +106,7 @@ func newSchedule(t *testing.T, seed uint64) *schedule {
 	return s
 }
 
-// handOver hands some messages over, and mostly says that no more follow.
+// handOver hands some messages over, and mostly calls flush after them.
 func (s *schedule) handOver() {
 	r := s.lanes.streams["S"]
 	r.fenced, r.paused, r.broke = true, time.Time{}, 0
@@ -240,7 +241,8 @@ func (s *schedule) step(fault bool) {
 	}
 }
 
-// newLeader loses what is on its way, and perhaps what is known of batches.
+// newLeader loses the messages that are on their way, and perhaps what the stream knows
+// about batches.
 func (s *schedule) newLeader() {
 	s.network = slices.DeleteFunc(s.network, func(written) bool { return s.random.IntN(2) == 0 })
 	s.answers = s.answers[:s.random.IntN(len(s.answers)+1)]

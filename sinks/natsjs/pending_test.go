@@ -12,7 +12,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// model is pending, written to be seen right.
+// model does what pending does. It is so simple that it is obviously right.
 type model struct {
 	flight map[ticket]*entry
 	again  []entry // taken out, to be published again
@@ -52,7 +52,8 @@ func (m *model) numbers(condition func(*entry) bool) []uint64 {
 	return all
 }
 
-// repeat has the message repeated before its time is over, which begins once.
+// repeat publishes the message again before its time is over. The time does not begin
+// anew.
 func (m *model) repeat(e *entry, now, until time.Time, otherwise phase) {
 	if e.until.IsZero() {
 		e.until = until

@@ -49,7 +49,7 @@ func TestRepliesAreTold(t *testing.T) {
 	}
 }
 
-// FuzzPubAck holds the quick way against the JSON parser.
+// FuzzPubAck compares the quick parser with the JSON parser.
 func FuzzPubAck(f *testing.F) {
 	for _, s := range []string{
 		`{"stream":"S","seq":1}`, `{"stream":"S","seq":0}`, `{"stream":"","seq":1}`, `{"stream":"S","seq":1,"duplicate":true}`,

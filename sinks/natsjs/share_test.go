@@ -14,8 +14,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/sinks/natsjs"
 )
 
-// publishAll publishes n messages to the topic, and returns how many became of each
-// class.
+// publishAll publishes n messages to the topic, and returns how many outcomes there
+// were of each class.
 func publishAll(t *testing.T, s relay.Sink, topic string, n, from int) map[relay.Class]int {
 	t.Helper()
 	reports := make(chan relay.Outcome, n)
@@ -60,7 +60,7 @@ func TestLateTopicHasASmallShareOfTheWindow(t *testing.T) {
 		t.Errorf("%d messages of a late topic were tried at once, want 10", n)
 	}
 	expect(t, s, messageTo("slow.topic", 2), relay.Refused, relay.ErrorTypeTimeout, "")
-	// The first acknowledgement shows that it is well.
+	// The first acknowledgement shows that the topic works again.
 	if _, err := b.admin(t).CreateStream(t.Context(), jetstream.StreamConfig{Name: "SLOW", Subjects: []string{"slow.>"}}); err != nil {
 		t.Fatal(err)
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// FuzzValidate writes what passes as the client library does, and reads it as
-// the server and consumers do: nothing may be lost or gained.
+// FuzzValidate writes each message that is valid as the client library does, and reads
+// it as the server and consumers do: nothing may be lost or added.
 func FuzzValidate(f *testing.F) {
 	f.Add("orders.new", "k", true, "application/json", "name", "value", []byte("{}"))
 	f.Add("orders.*", " k", true, "", "a:b", " v", []byte(nil))

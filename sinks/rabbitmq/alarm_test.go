@@ -36,7 +36,7 @@ func TestMemoryAlarmPausesAndResumes(t *testing.T) {
 	expect(t, s, messageTo("a", 1), relay.Acknowledged, "", "")
 	t.Cleanup(func() { setAlarm(t, false) })
 	setAlarm(t, true)
-	// The broker says so when something is published; that one waits.
+	// The broker blocks when something is published, so this message waits.
 	r := newResults(t)
 	s.Publish(messageTo("a", 2), r.report)
 	eventually(t, "the alarm is known", func() error {
@@ -67,8 +67,8 @@ func TestMemoryAlarmPausesAndResumes(t *testing.T) {
 	}
 }
 
-// One message is in flight and none waits to be written, so no outcome can tell the
-// relay of the alarm.
+// One message is in flight and none waits to be written, so no outcome tells the relay
+// about the alarm.
 func TestAlarmIsToldWhileAllIsInFlight(t *testing.T) {
 	p := newPlace(t, amqp.QueueTypeClassic)
 	p.queue("all", "#", nil)
@@ -98,8 +98,8 @@ func TestAlarmIsToldWhileAllIsInFlight(t *testing.T) {
 }
 
 // A whole window is handed over before the broker says that it is blocked. At least one
-// message is reported, or the relay would not learn why it waits. To close the sink
-// during the alarm is quick.
+// message is reported: otherwise the relay would not learn why it waits. The sink
+// closes quickly, also during the alarm.
 func TestCloseDuringAnAlarm(t *testing.T) {
 	p := newPlace(t, amqp.QueueTypeClassic)
 	p.queue("all", "#", nil)
@@ -140,8 +140,8 @@ func TestCloseDuringAnAlarm(t *testing.T) {
 	}
 }
 
-// A blocked broker does not read, so no time passes for any message. A message for
-// which a queue is slow is refused neither during the alarm nor at its end.
+// A blocked broker does not read, so no message's time passes. A message whose queue is
+// slow is not refused during the alarm, nor at its end.
 func TestNoTimePassesDuringAnAlarm(t *testing.T) {
 	p := newPlace(t, amqp.QueueTypeClassic)
 	p.queue("good", "good", nil)

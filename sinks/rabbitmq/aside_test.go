@@ -14,8 +14,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/sinks/rabbitmq"
 )
 
-// beside publishes messages one after the other, for a test beside which something else
-// goes on.
+// beside publishes messages one after the other, while the test does something else.
 type beside struct {
 	t    *testing.T
 	sink relay.Sink
@@ -41,7 +40,7 @@ func (b *beside) send(topic, payload string) relay.Outcome {
 	}
 }
 
-// good demands that a message to the topic good is acknowledged. Its connection may be
+// good checks that a message to the topic good is acknowledged. Its connection may be
 // given up once, before the late topics have their own.
 func (b *beside) good() {
 	b.t.Helper()
@@ -58,7 +57,7 @@ func (b *beside) good() {
 	})
 }
 
-// aside is a sink of which one topic is late, and has a connection of its own.
+// aside is a sink with one late topic, which has a connection of its own.
 func aside(t *testing.T) (p *place, s *rabbitmq.Sink, proxy *faultproxy.Proxy, b *beside, resume func()) {
 	t.Helper()
 	p = newPlace(t, amqp.QueueTypeQuorum)
@@ -94,8 +93,8 @@ func hasAside(t *testing.T, name string) bool {
 		lists:keymember(<<"`+name+`, late topics">>, 3, Ps)]).`) != "0"
 }
 
-// The connection of the late topics is lost with several of their messages, and the other
-// one is not. Nobody can tell that these are to blame.
+// The connection of the late topics is lost with several messages in flight, and the
+// main connection is not. Nobody knows whether these messages are to blame.
 func TestLossOfTheLateTopicsConnectionCountsNoAttempt(t *testing.T) {
 	t.Parallel()
 	_, s, proxy, b, resume := aside(t)
@@ -150,9 +149,9 @@ func TestMessageThatEndsTheLateTopicsConnectionTakesAnAttempt(t *testing.T) {
 	}
 }
 
-// Seven topics are late at once, each with a queue of its own that takes no commands, and
-// that stops its channel at the first message. The others go on, and when the queues do, so
-// do all topics.
+// Seven topics are late at once, each with a queue of its own that takes no commands,
+// and that stops its channel at the first message. The other topics go on. When the
+// queues take commands again, the seven topics go on too.
 func TestManyLateTopicsStopNoOther(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, amqp.QueueTypeQuorum)

@@ -10,8 +10,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
-// A retired channel may have no follower any more. What was written to it then would
-// never be reported.
+// A retired channel may have no follower any more. Messages that were written to it
+// would never be reported.
 func TestRetiredChannelTakesNoMessage(t *testing.T) {
 	t.Parallel()
 	var c channel // and nothing to write to

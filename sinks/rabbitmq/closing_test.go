@@ -6,8 +6,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// A reason quotes the topic, which comes from a row. Whatever text that is, it must not
-// be read as a part of the reason.
+// The broker's reason quotes the topic, which comes from a row. No topic, whatever its
+// text, may be read as a part of the reason.
 func TestReasonsAreReadFromTheirBeginning(t *testing.T) {
 	t.Parallel()
 	const where = " in vhost '/' refused for user 'u'"
@@ -38,7 +38,7 @@ func TestReasonsAreReadFromTheirBeginning(t *testing.T) {
 	}
 }
 
-// A topic that contains the end of a reason is not taken for the shorter topic with
+// A topic may contain the end of a reason. It is not taken for the shorter topic with
 // which it begins, and which may be in flight too.
 func TestReasonIsAboutTheLongestTopicItNames(t *testing.T) {
 	t.Parallel()

@@ -18,7 +18,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// Nothing is in flight, so only heartbeats tell.
+// Nothing is in flight, so only heartbeats show that the connection is dead.
 func TestHalfOpenIdleConnectionIsNoticed(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, amqp.QueueTypeClassic)
@@ -293,7 +293,8 @@ func TestIdleConnectionIsKept(t *testing.T) {
 	}
 }
 
-// A broker, or proxy, that ends each connection at once must not be flooded with them.
+// A broker, or proxy, that ends each connection at once must not be flooded with
+// connections.
 func TestConnectionsThatEndAtOnceAreMadeEverMoreSlowly(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, amqp.QueueTypeClassic)

@@ -9,9 +9,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// What the guarantees say about queues that drop what they acknowledge, and about a
-// queue that rejects beside one that does not. It is RabbitMQ's doing, and nothing tells
-// the sink.
+// The guarantees name queues that drop messages that they have acknowledged, and a
+// topic with a queue that rejects and one that does not. RabbitMQ does that by itself,
+// and does not tell the sink.
 func TestQueueWithoutTimeToLiveDropsWhatItAcknowledges(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, amqp.QueueTypeClassic)

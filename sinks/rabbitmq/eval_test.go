@@ -2,7 +2,7 @@ package rabbitmq
 
 import "testing"
 
-// The fix that doctor prints has topics in it, which are written by anybody.
+// The fix that doctor prints contains topics, and anybody may write a topic.
 func TestTopicStaysInsideItsLiteral(t *testing.T) {
 	for text, want := range map[string]string{
 		`orders`:                 `<<"orders">>`,

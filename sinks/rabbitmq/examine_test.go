@@ -25,7 +25,7 @@ func examine(t *testing.T, o rabbitmq.Options, topics ...string) []relay.Check {
 	return rabbitmq.Examine(ctx, o, topics)
 }
 
-// worst is the gravest check.
+// worst returns the check with the highest severity.
 func worst(checks []relay.Check) relay.Check {
 	w := checks[0]
 	for _, c := range checks {
@@ -80,8 +80,8 @@ func TestDoctorsFixesFix(t *testing.T) {
 	expect(t, direct, messageTo(queue, 1), relay.Acknowledged, "", "")
 }
 
-// A topic is written by anybody. The fix makes a queue of exactly that name, and
-// nothing of the name is run: neither by the shell nor by Erlang.
+// Anybody may write a topic. The fix makes a queue of exactly that name, and nothing of
+// the name is run: neither by the shell nor by Erlang.
 func TestDoctorsFixRunsNothingOfATopic(t *testing.T) {
 	t.Parallel()
 	o := rabbitmq.Options{SinkOptions: link.SinkOptions{URLs: server(t).URL()}}

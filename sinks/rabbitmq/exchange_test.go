@@ -156,7 +156,7 @@ func TestUserThatMayNotWriteToTheExchange(t *testing.T) {
 	o := p.options()
 	o.URLs = server(t).URLAs(user, "secret")
 	s := open(t, o)
-	reach(t, s) // who may not write may look all the same
+	reach(t, s) // a user without the right to write may still check the exchange
 	expect(t, s, messageTo("a", 1), relay.Unavailable, relay.ErrorTypeNotReady, "grant it: rabbitmqctl eval")
 	ctl(t, "set_permissions", "-p", "/", user, "", ".*", "")
 	eventually(t, "a message acknowledged", func() error {
@@ -180,7 +180,7 @@ func TestInternalExchangeIsNoMessagesFault(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := open(t, p.options())
-	reach(t, s) // who may not publish may look all the same
+	reach(t, s) // a user without the right to publish may still check the exchange
 	for i := range 3 {
 		reach(t, s)
 		expect(t, s, messageTo("a", i), relay.Unavailable, relay.ErrorTypeNotReady, "name another exchange in OUTBOX_RABBITMQ_EXCHANGE")
@@ -230,7 +230,7 @@ func TestTopologyIsCreated(t *testing.T) {
 	if got := ctl(t, "list_exchanges", "name", "type", "durable"); !strings.Contains(got, "created\ttopic\ttrue") {
 		t.Errorf("exchanges: %s", got)
 	}
-	// An exchange that is there and of another kind is not changed.
+	// An existing exchange of another kind is not changed.
 	if err := ch.ExchangeDelete("created", false, false); err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func TestForbiddenTopicIsRefusedAndTheOthersFlow(t *testing.T) {
 	o.URLs = server(t).URLAs(user, "secret")
 	s := open(t, o)
 	reach(t, s)
-	// The second one is so long that the broker's reason does not hold it.
+	// The second topic is so long that the broker's reason cuts it off.
 	long := "secret." + strings.Repeat("x", 248)
 	r := newResults(t)
 	const n = 3000
@@ -67,7 +67,7 @@ func TestForbiddenTopicIsRefusedAndTheOthersFlow(t *testing.T) {
 	if len(distinct) != good {
 		t.Errorf("%d messages are stored, want the %d permitted ones", len(distinct), good)
 	}
-	// Once granted, it flows again.
+	// Once the topic is granted, its messages are acknowledged again.
 	ctl(t, "set_topic_permissions", "-p", "/", user, p.exchange, ".*", ".*")
 	eventually(t, "the granted topic is acknowledged", func() error {
 		if o := await(t, s, messageTo(long, n)); o.Class != relay.Acknowledged {

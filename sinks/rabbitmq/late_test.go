@@ -39,8 +39,8 @@ func TestLateConfirmDoesNotSwallowTheReturnOfTheNextSending(t *testing.T) {
 	s.Publish(messageTo("good", 2), r.report) // by which the broker is seen to work
 	check(t, messageTo("moved", 1), r.await(1), relay.Refused, relay.ErrorTypeTimeout, "")
 
-	// The broker gives the second sending back, then refuses the first, and the sink
-	// hears of both in one moment.
+	// The broker returns the second sending, then refuses the first one, and the sink
+	// learns both at the same moment.
 	if err := p.ch.QueueUnbind(slow, "moved", p.exchange, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -79,8 +79,9 @@ func TestLateConfirmDoesNotSwallowTheReturnOfTheNextSending(t *testing.T) {
 	}
 }
 
-// A channel stands still within the broker, which answers elsewhere. What was written to
-// it was not taken, so it is not late, and no attempt is counted.
+// A channel stands still within the broker, and the broker answers on other channels.
+// The messages that were written to the channel were not taken. So they are not late,
+// and no attempt is counted.
 func TestChannelThatStandsStillRefusesNothing(t *testing.T) {
 	p := newPlace(t, amqp.QueueTypeClassic)
 	p.queue("good", "good", nil)
@@ -111,7 +112,7 @@ func suspendChannel(t *testing.T, name string) (resume func()) {
 // name.
 func owed(t *testing.T, name string) string { return owedBy(t, name, "{number, _}") }
 
-// owedBy is the same of the channels that match.
+// owedBy does what owed does, for the channels that match.
 func owedBy(t *testing.T, name, channel string) string {
 	t.Helper()
 	return ctl(t, "eval", `lists:sum([N || `+namedChannels(name, channel)+`,

@@ -54,8 +54,8 @@ func TestLossesFindTheMessageThatIsAlone(t *testing.T) {
 	}
 }
 
-// A session has several channels, each of which tells what was in flight on it, in any
-// order. A message is found, whichever channel it was on.
+// A session has several channels. Each reports what was in flight on it, in any order.
+// A message is found, whichever channel it was on.
 func TestLossesOfAllChannelsAreOne(t *testing.T) {
 	l := newLosses()
 	lose := func(channels ...int64) {
