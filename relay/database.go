@@ -104,6 +104,9 @@ type Leadership interface {
 	// Heartbeat is one round trip. It keeps idle_session_timeout from ending the
 	// session, and tells a leader that its session is gone.
 	Heartbeat(ctx context.Context) error
+	// Note reads what is noted beside the table; it is as good as a Heartbeat. An error
+	// that wraps [ErrForeign]: the relay may not publish, whoever holds the lock.
+	Note(ctx context.Context) (Note, error)
 }
 
 // Writer writes what became of rows. Each call is one batch and commits before

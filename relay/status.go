@@ -48,6 +48,7 @@ type Status struct {
 	// unless something hangs.
 	Turned time.Time
 
+	NoteStatus
 	StallStatus
 	SinkStatus
 	TableStatus
@@ -55,6 +56,14 @@ type Status struct {
 	LoadStatus
 	// Counters since the relay was started.
 	Counters
+}
+
+// NoteStatus is what is noted beside the table, as the relay has seen it last.
+type NoteStatus struct {
+	Note
+	// Foreign says why the relay publishes nothing of the table: it belongs to another
+	// environment. Empty while it may publish.
+	Foreign string
 }
 
 // StallStatus says whether due rows make progress.

@@ -535,6 +535,92 @@ BEGIN
   END LOOP;
 END $outbox$;
 
+-- The note: where this table belongs. A copy of the database has the rows that the
+-- original still has to send, and a relay beside the copy would send them again. So it is
+-- written down, by the first migration, where the table was made; the relay compares. It is
+-- a table, because a copy by pg_dump, pg_basebackup or CREATE DATABASE ... TEMPLATE takes it
+-- along. The relay's role may read it. Only its owner changes it: outbox-relay adopt.
+DO $outbox$
+DECLARE
+  tab   oid := to_regclass({{table_text}});
+  note  oid := to_regclass({{note_text}});
+  owner name := (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = tab);
+  other record;
+  given text := nullif({{environment}}, '');
+  here  bigint;
+BEGIN
+  IF note IS NULL THEN
+    IF NOT has_schema_privilege({{schema_name}}, 'CREATE') THEN
+      RAISE EXCEPTION '% may not create a table in schema %', quote_ident(current_user), {{schema_text}}
+        USING ERRCODE = 'insufficient_privilege', HINT = format(
+          'As its owner or a superuser run: GRANT USAGE, CREATE ON SCHEMA %I TO %I', {{schema_name}}, current_user);
+    END IF;
+    -- One row. Rows of another system's note that are restored into it stay beside it, and
+    -- are heeded too; therefore the key.
+    CREATE TABLE {{note}} (
+      noted_at          timestamptz PRIMARY KEY DEFAULT clock_timestamp(),
+      noted_by          text NOT NULL DEFAULT session_user,
+      system_identifier text, -- of the server; NULL where it does not tell
+      database          text NOT NULL,
+      environment       text  -- OUTBOX_ENVIRONMENT, if it was set
+    );
+    note := to_regclass({{note_text}});
+    COMMENT ON TABLE {{note}} IS 'outbox-relay: where the outbox belongs. Only its owner changes it: outbox-relay adopt';
+    -- Default privileges may have given others more than to read it.
+    FOR other IN
+      SELECT DISTINCT acl.grantee, acl.grantee::regrole::text AS role FROM pg_class c, aclexplode(c.relacl) AS acl
+      WHERE c.oid = note AND acl.grantee <> c.relowner
+    LOOP
+      EXECUTE format('REVOKE ALL ON TABLE %s FROM %s', {{note_text}}, CASE other.grantee WHEN 0 THEN 'PUBLIC' ELSE other.role END);
+    END LOOP;
+    -- Whoever may mark rows, as the relay's role does, may read it.
+    FOR other IN
+      SELECT DISTINCT acl.grantee, acl.grantee::regrole::text AS role
+      FROM (
+        SELECT relacl FROM pg_class WHERE oid = tab
+        UNION ALL SELECT attacl FROM pg_attribute WHERE attrelid = tab AND attname = 'sent_at'
+      ) AS granted (acl), aclexplode(granted.acl) AS acl
+      WHERE acl.privilege_type = 'UPDATE' AND acl.grantee::regrole::text <> quote_ident(owner)
+    LOOP
+      EXECUTE format('GRANT SELECT ON TABLE %s TO %s', {{note_text}}, CASE other.grantee WHEN 0 THEN 'PUBLIC' ELSE other.role END);
+    END LOOP;
+    IF owner <> current_user THEN
+      BEGIN
+        EXECUTE format('ALTER TABLE %s OWNER TO %I', {{note_text}}, owner);
+      EXCEPTION WHEN insufficient_privilege THEN
+        RAISE WARNING 'the note % belongs to %, and not to the owner of the table', {{note_text}}, quote_ident(current_user)
+          USING HINT = format('As a superuser run: ALTER TABLE %s OWNER TO %I', {{note_text}}, owner);
+      END;
+    END IF;
+    RAISE NOTICE 'created table %', {{note_text}};
+  ELSIF (SELECT count(*) FROM pg_attribute WHERE attrelid = note AND NOT attisdropped
+      AND attname IN ('noted_at', 'noted_by', 'system_identifier', 'database', 'environment')) < 5 THEN
+    RAISE EXCEPTION 'the table % exists and is not the note of outbox-relay', {{note_text}}
+      USING ERRCODE = 'duplicate_table', HINT = 'Rename that table, and run this again.';
+  END IF;
+  IF NOT has_table_privilege(note, 'SELECT') THEN
+    RETURN; -- who may not read it may not have made it
+  END IF;
+
+  IF EXISTS (SELECT FROM {{note}}) THEN
+    SELECT environment INTO other FROM {{note}} WHERE environment <> given LIMIT 1;
+    IF FOUND THEN
+      RAISE WARNING 'table % belongs to environment %, and OUTBOX_ENVIRONMENT is %: a relay with that publishes nothing of it',
+          {{table_text}}, quote_literal(other.environment), quote_literal(given)
+        USING HINT = 'If it is to belong here, its owner runs: outbox-relay adopt';
+    END IF;
+    RETURN;
+  END IF;
+  BEGIN
+    here := (SELECT system_identifier FROM pg_control_system());
+  EXCEPTION WHEN insufficient_privilege OR feature_not_supported OR undefined_function THEN
+    NULL;
+  END;
+  INSERT INTO {{note}} (system_identifier, database, environment) VALUES (here, current_database(), given);
+  RAISE NOTICE 'noted that % belongs to database %, %', {{table_text}}, quote_ident(current_database()),
+    coalesce('environment ' || quote_literal(given), 'no environment');
+END $outbox$;
+
 -- The publication, from which the relay reads new rows as they are committed.
 -- INSERT only: else the relay would decode its own marks. Several outbox tables of
 -- a database may share it.

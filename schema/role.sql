@@ -68,6 +68,12 @@ BEGIN
       ON {{table}} TO {{role}};
     RAISE NOTICE 'granted role % what it needs on %', {{role_text}}, {{table_text}};
   END IF;
+  -- Where the table belongs. To read it, and no more: this role must not be able to say
+  -- that a copy is the original.
+  IF NOT has_table_privilege({{role_name}}, to_regclass({{note_text}}), 'SELECT') THEN
+    GRANT SELECT ON {{note}} TO {{role}};
+    RAISE NOTICE 'granted role % to read %', {{role_text}}, {{note_text}};
+  END IF;
   -- Only where sent rows are deleted.
   IF {{delete}} AND NOT has_table_privilege({{role_name}}, tab, 'DELETE') THEN
     GRANT DELETE ON {{table}} TO {{role}};

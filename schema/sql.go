@@ -23,6 +23,9 @@ var roleSQL string
 //go:embed indexes.sql
 var indexesSQL string
 
+//go:embed adopt.sql
+var adoptSQL string
+
 //go:embed lookup/*.sql
 var lookUps embed.FS
 
@@ -47,6 +50,8 @@ type Options struct {
 	// Tell is told by [Migrate] what takes long: which index it builds, how far it is,
 	// and for whom it waits. Nil: nobody is.
 	Tell func(message string)
+	// Environment is noted beside the table by the first migration, see [Note]. Empty: none.
+	Environment string
 }
 
 // RoleOptions say what the relay's role may do.
@@ -68,6 +73,7 @@ func SQL(o Options) string {
 	}
 	guard := sqltext.Identifier(o.Table.Schema) + "." + sqltext.Identifier(o.Table.Guard())
 	values := map[string]string{
+		"environment":      sqltext.Literal(o.Environment),
 		"payload_type":     string(payload),
 		"payload_expected": sqltext.Literal(expected),
 		"guard_function":   guard,
@@ -243,6 +249,8 @@ func addTable(values map[string]string, t Table) {
 	values["table"] = t.Quoted()
 	values["table_text"] = sqltext.Literal(t.Quoted())
 	values["table_name"] = sqltext.Literal(t.Name)
+	values["note"] = t.Note().Quoted()
+	values["note_text"] = sqltext.Literal(t.Note().Quoted())
 	addName(values, "schema", t.Schema)
 }
 

@@ -92,17 +92,22 @@ func (c *change) confirm(ctx context.Context, rows int64) error {
 		return nil
 	}
 	what := fmt.Sprintf("%s %s of %s", c.verb, number(int(rows), "dead row"), c.table)
-	if !isTerminalInput(c.cmd.InOrStdin()) {
-		return fmt.Errorf("nobody can be asked whether to %s: give --yes, or --dry-run to look", what)
+	return confirm(ctx, c.cmd, what, "nothing was "+c.done, "give --yes, or --dry-run to look")
+}
+
+// confirm asks a person whether to do what the words say, where there is one.
+func confirm(ctx context.Context, cmd *cobra.Command, what, undone, otherwise string) error {
+	if !isTerminalInput(cmd.InOrStdin()) {
+		return fmt.Errorf("nobody can be asked whether to %s: %s", what, otherwise)
 	}
-	fmt.Fprintf(c.cmd.ErrOrStderr(), "%s%s? [y/N] ", strings.ToUpper(what[:1]), what[1:])
-	answer, err := ask(ctx, c.cmd.InOrStdin())
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s%s? [y/N] ", strings.ToUpper(what[:1]), what[1:])
+	answer, err := ask(ctx, cmd.InOrStdin())
 	switch {
 	case err != nil:
-		fmt.Fprintln(c.cmd.ErrOrStderr())
-		return fail(c.cmd, fmt.Errorf("nothing was %s: %w", c.done, err))
+		fmt.Fprintln(cmd.ErrOrStderr())
+		return fail(cmd, fmt.Errorf("%s: %w", undone, err))
 	case answer != "y" && answer != "yes":
-		return fail(c.cmd, fmt.Errorf("nothing was %s", c.done))
+		return fail(cmd, errors.New(undone))
 	}
 	return nil
 }

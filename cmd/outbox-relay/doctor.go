@@ -75,7 +75,7 @@ func examine(ctx context.Context, c config.Config) ([]relay.Check, error) {
 	}
 	broker, err := examineSink(ctx, c, host, guard, withDeadLetters(found.Topics, c))
 	checks = append(checks, broker...)
-	return append(checks, examineRelay(ctx, c)...), err
+	return append(checks, examineRelay(ctx, c, found.Place)...), err
 }
 
 func examineLog(ctx context.Context, c config.Config, host string, database *postgres.Database) []relay.Check {

@@ -23,7 +23,7 @@ const (
 // examineRelay asks the relay at OUTBOX_HTTP_ADDR for what the table does not show:
 // rows that were published and cannot be marked, locks in their way, and whether it
 // gets anywhere. Doctor may run where no relay does, so silence is no fault.
-func examineRelay(ctx context.Context, c config.Config) []relay.Check {
+func examineRelay(ctx context.Context, c config.Config, here relay.Place) []relay.Check {
 	report, err := askRelay(ctx, c.Serving)
 	if err != nil {
 		return []relay.Check{{
@@ -32,10 +32,10 @@ func examineRelay(ctx context.Context, c config.Config) []relay.Check {
 		}}
 	}
 	r := relayReport{report, c.HTTPAddr, c.Table}
-	if report.Table != c.Table.String() {
+	if other := r.elsewhere(here, string(c.Environment)); other != "" {
 		return []relay.Check{{
 			Name: checkRelay, Severity: relay.Warning,
-			Found: fmt.Sprintf("the one at %s works on table %s", c.HTTPAddr, report.Table),
+			Found: fmt.Sprintf("the one at %s works %s", c.HTTPAddr, other),
 			Fix:   "set OUTBOX_HTTP_ADDR to an address of this table's relay alone",
 		}}
 	}
@@ -51,6 +51,23 @@ type relayReport struct {
 	admin.Report
 	address string
 	table   schema.Table
+}
+
+// elsewhere says on what else the relay works, if it does: many databases have a table of
+// that name. What either side does not know is no difference.
+func (r relayReport) elsewhere(here relay.Place, environment string) string {
+	differ := func(a, b string) bool { return a != "" && b != "" && a != b }
+	switch {
+	case r.Table != r.table.String():
+		return "on table " + r.Table
+	case r.Environment != environment:
+		return fmt.Sprintf("in environment %q, and this is %q", r.Environment, environment)
+	case differ(r.Database, here.Database):
+		return fmt.Sprintf("on database %q, and this is %q", r.Database, here.Database)
+	case differ(r.SystemIdentifier, here.System):
+		return fmt.Sprintf("on the server with the system identifier %s, and this is %s", r.SystemIdentifier, here.System)
+	}
+	return ""
 }
 
 func (r relayReport) itself() relay.Check {

@@ -154,7 +154,14 @@ func TestDoctorTellsWhatTheRelaySays(t *testing.T) {
 		}
 	}
 
-	// A relay of another table knows nothing of this one.
+	// A relay of another database, or table, knows nothing of this one.
+	for _, place := range []relay.Place{{Database: "elsewhere"}, {System: "4711"}} {
+		_, p.env["OUTBOX_HTTP_ADDR"], _ = strings.Cut(saying(t, leading(func(s *relay.Status) { s.Place = place })), "=")
+		p.suffers(checkRelay, relay.Warning, place.Database+place.System)
+	}
+	p.env["OUTBOX_ENVIRONMENT"] = "test"
+	p.suffers(checkRelay, relay.Warning, `works in environment "", and this is "test"`)
+	delete(p.env, "OUTBOX_ENVIRONMENT")
 	p.env["OUTBOX_TABLE"] = "other"
 	p.suffers(checkRelay, relay.Warning, "works on table public.outbox")
 }

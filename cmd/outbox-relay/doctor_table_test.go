@@ -121,6 +121,27 @@ func TestDoctorFixesTheTable(t *testing.T) {
 			"",
 		},
 		{
+			"a database that was renamed, or a copy",
+			[]string{"UPDATE outbox_note SET database = 'shop', system_identifier = '4711'"},
+			"origin", relay.Warning,
+			[]string{`was noted elsewhere (database "shop", and this is `, "system 4711, and this is "},
+			"",
+		},
+		{
+			"an environment that is not noted",
+			nil,
+			"origin", relay.Warning,
+			[]string{`OUTBOX_ENVIRONMENT is "production", and no environment is noted beside table public.outbox`},
+			"OUTBOX_ENVIRONMENT=production",
+		},
+		{
+			"no note",
+			[]string{"DROP TABLE outbox_note"},
+			"origin", relay.Warning,
+			[]string{"nothing is noted of where table public.outbox belongs"},
+			"",
+		},
+		{
 			"message ids used twice",
 			[]string{
 				"INSERT INTO outbox (topic, payload, message_id) SELECT 'x', '1', ('00000000-0000-0000-0000-00000000000' || i % 2)::uuid FROM generate_series(1, 5) AS i",

@@ -40,7 +40,7 @@ func completeWith(cmd *cobra.Command, flag string, values ...cobra.Completion) {
 }
 
 func (f *tableFlags) options(c config.Config) schema.Options {
-	return schema.Options{Table: c.Table, PayloadType: f.payload.PayloadType, Publication: string(c.Publication)}
+	return schema.Options{Table: c.Table, PayloadType: f.payload.PayloadType, Publication: string(c.Publication), Environment: string(c.Environment)}
 }
 
 func (f *tableFlags) roleOptions(c config.Config) schema.RoleOptions {

@@ -7,13 +7,11 @@ import (
 	"io"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/spf13/cobra"
 
 	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
 	"github.com/outbox-relay/outbox-relay/relay"
-	"github.com/outbox-relay/outbox-relay/relay/postgres"
 	"github.com/outbox-relay/outbox-relay/schema"
 )
 
@@ -53,29 +51,13 @@ func newMigrateCommand(env []string) *cobra.Command {
 }
 
 func migrate(ctx context.Context, c config.Config, flags *tableFlags, patience time.Duration, told *migrationTold) error {
-	session, err := postgres.ParseURL(c.DatabaseURL.Reveal())
+	soon, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	conn, err := openOwner(soon, c, "outbox-relay migrate", told.notice)
 	if err != nil {
 		return err
 	}
-	postgres.Guard(&session.Config, encryption(c, nil))
-	session.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { told.notice(n) }
-	session.RuntimeParams["application_name"] = "outbox-relay migrate"
-	session.RuntimeParams["client_encoding"] = "UTF8"
-	soon, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	conn, err := pgx.ConnectConfig(soon, session)
-	if err != nil {
-		return fmt.Errorf("connect to OUTBOX_DATABASE_URL: %w", err)
-	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	// Any of these could have been set for the role or the database. A script is parsed
-	// as a whole before its own settings apply, a lock timeout must not end the session,
-	// and the notices say what was changed.
-	const pinned = "SET standard_conforming_strings = on; SET exit_on_error = off; SET client_min_messages = notice; SET statement_timeout = 0"
-	if _, err := conn.Exec(ctx, pinned, pgx.QueryExecModeSimpleProtocol); err != nil {
-		return fmt.Errorf("set session parameters: %w", err)
-	}
-
 	options := flags.options(c)
 	options.Patience, options.Tell = patience, told.progress
 	if err := schema.Migrate(ctx, conn, options); err != nil {

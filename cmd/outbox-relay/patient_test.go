@@ -221,6 +221,8 @@ func (p *patient) follow(line string) {
 		p.sql(statement)
 	case strings.HasSuffix(line, ";"):
 		p.sql(line)
+	case strings.HasPrefix(line, "outbox-relay adopt"):
+		p.run(command + " --yes") // as a person says, who is asked
 	case strings.HasPrefix(line, "outbox-relay "):
 		p.run(command)
 	case strings.HasPrefix(line, "nats stream "):

@@ -19,6 +19,7 @@ func commands(env []string) []*cobra.Command {
 		newRunCommand(env),
 		newMigrateCommand(env),
 		newSchemaCommand(env),
+		newAdoptCommand(env),
 		newDoctorCommand(env),
 		newStatusCommand(env),
 		newSendCommand(env),

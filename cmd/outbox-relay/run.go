@@ -109,7 +109,8 @@ func openDatabase(c config.Config, host string, guard *relay.Encryption, log *sl
 	}
 	database, err := postgres.New(postgres.Options{
 		URL: c.DatabaseURL.Reveal(), ReadURL: reread("OUTBOX_DATABASE_URL", c.DatabaseURL), Table: c.Table, Publication: string(c.Publication),
-		AfterSend: afterSend, DeadPolicy: deadPolicy, Retention: retention(c), Host: host,
+		Environment: string(c.Environment),
+		AfterSend:   afterSend, DeadPolicy: deadPolicy, Retention: retention(c), Host: host,
 		Encryption: guard, Logger: log,
 	})
 	if err != nil {

@@ -21,7 +21,7 @@ const statusCloseGrace = time.Second
 func serveStatus(ctx context.Context, c config.Config, o admin.Options) (*admin.Server, error) {
 	o.NeedsTail = c.Mode == config.ReplicationMode
 	o.Version, o.Table, o.WantedMode = version(), c.Table.String(), string(c.Mode)
-	o.Hosts = c.HTTPHosts
+	o.Environment, o.Hosts = string(c.Environment), c.HTTPHosts
 	if !c.AdminToken.IsZero() {
 		o.Token = reread("OUTBOX_ADMIN_TOKEN", c.AdminToken)
 	}

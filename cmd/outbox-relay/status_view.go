@@ -138,6 +138,9 @@ func printReport(line func(name, format string, args ...any), r relayView) {
 	if s.Reason != "" {
 		line("  reason", "%s", s.Reason)
 	}
+	if s.OriginDoubt != "" {
+		line("  origin", "%s", s.OriginDoubt)
+	}
 	ready := "yes"
 	if !s.Ready {
 		ready = "no: " + s.NotReady

@@ -477,8 +477,8 @@ var relayMutants = []mutant{
 	{
 		rule: "13: a heartbeat keeps the session of a leader that has nothing to do",
 		file: "relay/engine/marker.go",
-		old:  "return k.control.Heartbeat(ctx)",
-		new:  "return nil",
+		old:  "if k.note, err = k.control.Note(ctx); err != nil ||",
+		new:  "if err != nil ||",
 		pkg:  "./e2e", test: "TestIdleLeaderKeepsTheLead",
 	},
 	{

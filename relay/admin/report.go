@@ -10,6 +10,7 @@ import (
 type Report struct {
 	Identity
 	Doing
+	Origin
 	Stall
 	Broker
 	Unwritten
@@ -28,11 +29,16 @@ type Report struct {
 
 // Identity is who answers.
 type Identity struct {
-	Version       string    `json:"version"`
-	Table         string    `json:"table"`
-	Host          string    `json:"host"`
-	StartedAt     time.Time `json:"started_at"`
-	UptimeSeconds float64   `json:"uptime_seconds"`
+	Version string `json:"version"`
+	Table   string `json:"table"`
+	Host    string `json:"host"`
+	// Environment is OUTBOX_ENVIRONMENT. Database and SystemIdentifier are of the server
+	// that the relay has reached last, empty while it has reached none.
+	Environment      string    `json:"environment"`
+	Database         string    `json:"database"`
+	SystemIdentifier string    `json:"system_identifier"`
+	StartedAt        time.Time `json:"started_at"`
+	UptimeSeconds    float64   `json:"uptime_seconds"`
 }
 
 // Doing is what the relay is doing: connecting, standby, polling or tailing.
@@ -50,6 +56,15 @@ type Doing struct {
 	NotLive    string    `json:"not_live"` // why
 	Ready      bool      `json:"ready"`
 	NotReady   string    `json:"not_ready"` // why
+}
+
+// Origin says whether the table belongs where the relay is.
+type Origin struct {
+	// Foreign says why nothing of the table is published: it belongs to another
+	// environment. Empty while that is not so.
+	Foreign string `json:"foreign"`
+	// OriginDoubt says that the table may be a copy, and is published nevertheless.
+	OriginDoubt string `json:"origin_doubt"`
 }
 
 // Stall says whether due rows make progress.
@@ -200,12 +215,14 @@ func (s *Server) report(c caller, now time.Time) Report {
 		Identity: Identity{
 			Version: s.options.Version, Table: s.options.Table, Host: s.options.Host,
 			StartedAt: s.started, UptimeSeconds: now.Sub(s.started).Seconds(),
+			Environment: s.options.Environment, Database: st.Database, SystemIdentifier: st.System,
 		},
 		Doing: Doing{
 			Mode: st.Mode.String(), Leader: st.Mode.Leads(), Since: st.Since, ModeSeconds: now.Sub(st.Since).Seconds(),
 			Reason: st.Reason, WantedMode: s.options.WantedMode, TurnedAt: st.Turned,
 			NotLive: s.notLive(st, now), NotReady: s.notReady(st, now),
 		},
+		Origin: Origin{Foreign: st.Foreign, OriginDoubt: st.Doubt},
 		Stall:  Stall{Stalled: st.Stalled, StalledHere: st.StalledHere, StalledSince: known(st.StalledSince)},
 		Broker: Broker{SinkDown: st.SinkDown, SinkDownSince: known(st.SinkDownSince)},
 		Unwritten: Unwritten{
@@ -276,6 +293,8 @@ func (s *Server) notReady(st relay.Status, now time.Time) string {
 		return why
 	}
 	switch {
+	case st.Foreign != "":
+		return because("nothing is published", st.Foreign)
 	case st.Mode == relay.Connecting:
 		return because("no session with the database for "+brief(now.Sub(st.Since)), st.Reason)
 	case st.NoRelayLeads:

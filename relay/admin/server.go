@@ -33,7 +33,7 @@ type Options struct {
 	Hosts Hosts
 
 	// These are told by /status as they are.
-	Version, Table, Host, WantedMode string
+	Version, Table, Environment, Host, WantedMode string
 
 	Logger *slog.Logger // nil: silence
 }

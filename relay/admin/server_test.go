@@ -200,6 +200,7 @@ func TestStatusNamesAreStable(t *testing.T) {
 		unmarkable_rows unmarkable locked_rows locked_since locked_by late_topics late sink_down sink_down_since in_flight waiting held_keys published_total
 		duplicate_acks_total refused_total dead_total reconciled_total published_per_second rate_window_seconds
 		rows retained_wal_bytes unread_wal_bytes
+		environment database system_identifier foreign origin_doubt
 		expired_total purged_total not_purged not_purged_since`) {
 		if _, ok := fields[name]; !ok {
 			t.Errorf("%s is missing", name)

@@ -44,6 +44,9 @@
 //   - A row is unmarkable if the server refuses its outcome and takes those of others.
 //   - A tail is the life of one replication slot, from its creation to its end.
 //   - A statement, a request or a survey is out while the loop waits for its answer.
+//   - The note beside the table says where the table belongs. A table of another
+//     environment is foreign: nothing of it is published. A doubt is that the table may be
+//     a copy, and stops nothing.
 //   - A goroutine tells its state when it publishes a copy of it for others; told is
 //     that copy.
 //

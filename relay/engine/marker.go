@@ -37,6 +37,7 @@ type marker struct {
 	markerPorts
 	backlog
 
+	note     relay.Note
 	refusals int // how many single rows were set aside since an outcome was last committed
 	table    tableBreaker
 	aside    unmarkable
@@ -76,11 +77,12 @@ type writing struct {
 	written    uint64
 	unmarkable []relay.UnmarkableRow // the first ones
 	locked     time.Time             // when rows were first locked; zero while none is
+	note       relay.Note
 	blockers   []relay.Blocker
 }
 
-func newMarker(c relay.Control, limit relay.AttemptLimit) *marker {
-	k := &marker{control: c, limit: limit}
+func newMarker(c relay.Control, limit relay.AttemptLimit, note relay.Note) *marker {
+	k := &marker{control: c, limit: limit, note: note}
 	k.outcomes, k.settled, k.changed = newMailbox[outcome](), newMailbox[settlement](), make(chan struct{}, 1)
 	k.tell()
 	return k
@@ -91,7 +93,7 @@ func (k *marker) tell() {
 	before := k.told.Load()
 	k.told.Store(&writing{
 		table: k.table, received: k.received, written: k.written, unmarkable: k.aside.told(),
-		locked: k.locked.since, blockers: k.blockers.found,
+		locked: k.locked.since, blockers: k.blockers.found, note: k.note,
 	})
 	if before != nil && before.table.last.Equal(k.table.last) {
 		return
@@ -180,9 +182,10 @@ func (k *marker) probeNewest(ctx context.Context) error {
 
 // beat sends the heartbeat; the answer may have the number of standbys.
 func (k *marker) beat(ctx context.Context) error {
-	if !k.countStandbys.Load() {
+	var err error
+	if k.note, err = k.control.Note(ctx); err != nil || !k.countStandbys.Load() {
 		k.standbys.Store(0)
-		return k.control.Heartbeat(ctx)
+		return err
 	}
 	n, err := k.control.Standbys(ctx)
 	k.standbys.Store(int64(n))

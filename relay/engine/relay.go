@@ -160,13 +160,17 @@ func (r *Relay) Run(ctx context.Context) error {
 			r.yields = time.Now().Add(yieldFor)
 			continue
 		}
+		fault := faultDatabase
+		if errors.Is(err, relay.ErrForeign) {
+			fault, r.status.Foreign = faultForeign, err.Error()
+		}
 		r.enter(relay.Connecting, err.Error())
 		r.deferral.forget()
 		if time.Since(began) > reconnect.Max {
 			failures = 0
 		}
 		failures++
-		r.faults.report(faultDatabase, slog.Any("error", err))
+		r.faults.report(fault, slog.Any("error", err))
 		if relay.Sleep(ctx, reconnect.equal(failures)) != nil {
 			return nil
 		}

@@ -22,7 +22,7 @@ func (c *counted) Mark(ctx context.Context, marks []relay.Mark) ([]relay.Ref, er
 // locked rows, one of which is bad too, few rows are tried alone. (Rule 16.)
 func TestSamplesOfLockedRowsAreBounded(t *testing.T) {
 	control := &counted{answers: answers{locked: map[string]bool{"all": true}, refused: map[string]bool{"500": true}}}
-	k := newMarker(control, relay.AttemptLimit{})
+	k := newMarker(control, relay.AttemptLimit{}, relay.Note{})
 	batch := make([]outcome, 1000)
 	for i := range batch {
 		batch[i].mark.ID = int64(i + 1)

@@ -130,7 +130,7 @@ func (a *answers) Blockers(context.Context, []relay.Ref) ([]relay.Blocker, error
 	return []relay.Blocker{{PID: 4711, Application: "report"}}, nil
 }
 
-func (a *answers) Heartbeat(context.Context) error { return nil }
+func (a *answers) Note(context.Context) (relay.Note, error) { return relay.Note{}, nil }
 
 func (a *answers) Standbys(context.Context) (int, error) {
 	a.scenario.did("counts the standbys")

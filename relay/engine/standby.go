@@ -69,8 +69,17 @@ func (r *Relay) standBy(ctx context.Context, control relay.Control) error {
 	for {
 		began := time.Now()
 		leads, err := s.try(ctx)
-		if err != nil || leads {
+		if err != nil {
 			return err
+		}
+		// After the lock is taken: what was noted before that is seen.
+		note, err := control.Note(ctx)
+		if err != nil {
+			return err
+		}
+		r.noted(note)
+		if leads {
+			return nil
 		}
 		r.progress = progress{} // only a leader has to make progress
 		if err := s.look(ctx); err != nil {

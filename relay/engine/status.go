@@ -24,10 +24,26 @@ func (r *Relay) note(m relay.Mode, reason string, noRelayLeads bool) {
 		r.status.Mode, r.status.Since = m, now
 	}
 	if !m.Leads() {
-		r.status = relay.Status{Mode: m, Since: r.status.Since}
+		r.status = relay.Status{Mode: m, Since: r.status.Since, NoteStatus: r.status.NoteStatus}
 	}
 	r.status.Reason, r.status.NoRelayLeads = reason, noRelayLeads
 	r.publishStatus(now)
+}
+
+const (
+	faultForeign = "the outbox table belongs to another environment: nothing of it is published"
+	faultDoubt   = "the outbox table may be a copy, or nothing tells whether it is one"
+)
+
+// noted takes in what is noted beside the table.
+func (r *Relay) noted(n relay.Note) {
+	r.status.NoteStatus = relay.NoteStatus{Note: n}
+	r.faults.recovered(faultForeign)
+	if n.Doubt == "" {
+		r.faults.recovered(faultDoubt)
+		return
+	}
+	r.faults.report(faultDoubt, slog.String("reason", n.Doubt))
 }
 
 func (r *Relay) publishStatus(now time.Time) {
@@ -61,6 +77,7 @@ func (t *term) tell(now time.Time) {
 		return
 	}
 	t.status.SinkDown, t.status.SinkDownSince = t.sinkDown(now)
+	t.noted(t.marker.told.Load().note)
 	t.tellTable()
 	t.tellCopies()
 	t.tellTopics()

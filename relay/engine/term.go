@@ -47,7 +47,7 @@ func newTerm(r *Relay, control relay.Control) *term {
 			chain:       max(1, r.config.MaxInFlight/4),
 			keyWindow:   r.config.KeyWindow,
 		}, r.config.Ordering, r.config.BufferBytes/4),
-		marker:   newMarker(control, r.config.AttemptLimit),
+		marker:   newMarker(control, r.config.AttemptLimit, r.status.Note),
 		window:   opening{full: r.config.MaxInFlight, rows: 1, proven: r.config.openWindow},
 		suspects: newSuspects(),
 		reports:  newMailbox[report](),

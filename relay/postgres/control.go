@@ -15,6 +15,7 @@ type control struct {
 	server  server
 	layout  layout
 	writes  writes
+	noted   noted
 
 	blockers blockerReads
 

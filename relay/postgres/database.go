@@ -64,6 +64,9 @@ type Options struct {
 	Retention Retention
 	// DeadPolicy is [SkipDead] unless set.
 	DeadPolicy DeadPolicy
+	// Environment is where this relay works, compared with what is noted beside the table.
+	// Empty: it is not said.
+	Environment string
 	// Host names this relay in pg_stat_activity.
 	Host string
 	// Encryption judges each connection; nil: all are well.
@@ -148,12 +151,20 @@ func (d *Database) Connect(ctx context.Context) (relay.Control, error) {
 		s.close()
 		return nil, err
 	}
-	return &control{
+	c := &control{
 		session: s, lock: d.lock, standby: d.standby, server: server, layout: layout,
 		handover: listener{channel: d.lock.channel()},
 		writes:   newWrites(d.options.Table, d.options.AfterSend, newLater(columns), layout),
 		blockers: newBlockerReads(d.options.Table),
-	}, nil
+	}
+	if c.noted, err = s.lookHere(ctx, d.options.Environment); err == nil {
+		_, err = c.Note(ctx) // a relay that may not publish does not stand in the way of one that may
+	}
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	return c, nil
 }
 
 // OpenReader opens the session that reads rows beside a control session.

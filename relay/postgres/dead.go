@@ -190,6 +190,7 @@ func (s *session) checkDeadGrants(t tableFacts, columns []column, access DeadAcc
 			updates = append(updates, c.name)
 		}
 	}
+	t.NoteHidden = false // that is the relay's to read
 	return s.lacking(t, unreadable, updates, access == DiscardDead)
 }
 

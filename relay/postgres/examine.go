@@ -25,6 +25,7 @@ const (
 	checkLater      = "new columns"
 	checkPrivileges = "privileges"
 	checkSecurity   = "row-level security"
+	checkOrigin     = "origin"
 	checkIndexes    = "indexes"
 	checkPartitions = "partitions"
 	checkGuard      = "guard"
@@ -42,6 +43,8 @@ type Examination struct {
 	// Topics of pending rows, at most as many as asked for; of the newest rows where
 	// none is pending.
 	Topics []string
+	// Place is where the table is; of no value where that was not found out.
+	Place relay.Place
 	// Primary says that a server was reached on which the relay could work, and not
 	// through a pooler that forbids it: the log can be examined too.
 	Primary bool
@@ -88,6 +91,9 @@ func (d *Database) Examine(ctx context.Context, topics int) Examination {
 		return e
 	}
 	readable := s.examineTable(ctx, &e, t, d.options.AfterSend)
+	if !t.NoteHidden {
+		s.examineNote(ctx, &e, d.options.Environment)
+	}
 	s.examinePartitions(ctx, &e, t)
 	s.examineObjects(ctx, &e, t)
 	s.examineRetention(ctx, &e, d.options.Retention)

@@ -169,7 +169,7 @@ func (s *session) examineRepeats(ctx context.Context, e *Examination) {
 		const pending = `sent_at IS NULL AND dead_at IS NULL`
 		check.Fix = fmt.Sprintf("UPDATE %[1]s AS o SET message_id = gen_random_uuid() WHERE %[2]s AND EXISTS (SELECT FROM %[1]s AS e "+
 			"WHERE e.message_id = o.message_id AND e.id < o.id AND e.sent_at IS NULL AND e.dead_at IS NULL);  "+
-			"-- unless they are meant to be one event; and let the application give each row its own", table, pending)
+			"-- stop the relays first: what one has in memory has the old id; not if they are meant to be one event; and let the application give each row its own", table, pending)
 	}
 	e.add(check)
 }

@@ -87,10 +87,13 @@ type tableFacts struct {
 	Deletable   bool
 	RowSecurity bool // it applies to this role
 	Writers     bool // the role may see which transactions wrote the rows
+	NoteHidden  bool // the table has a note, and the role may not read it
 }
 
 func (s *session) lookUpTable(ctx context.Context) (tableFacts, error) {
-	t, err := sqltext.One[tableFacts](ctx, sqltext.On(s.conn), tableStatement, s.named())
+	t, err := sqltext.One[tableFacts](ctx, sqltext.On(s.conn), tableStatement, sqltext.Args{
+		"schema": s.table.Schema, "table": s.table.Name, "note": s.table.Note().Name,
+	})
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return t, s.missingTable(ctx)
@@ -268,6 +271,9 @@ func (s *session) lacking(t tableFacts, unreadable bool, updates []string, delet
 	}
 	if len(privileges) > 0 {
 		grants = append(grants, fmt.Sprintf("GRANT %s ON %s TO %s;", strings.Join(privileges, ", "), s.table.Quoted(), role))
+	}
+	if t.NoteHidden {
+		grants = append(grants, fmt.Sprintf("GRANT SELECT ON %s TO %s;", s.table.Note().Quoted(), role))
 	}
 	if len(grants) == 0 {
 		return nil

@@ -91,6 +91,7 @@ func TestMissingPrivilegesNameTheGrant(t *testing.T) {
 		{`REVOKE SELECT ON {t} FROM `, "GRANT SELECT ON"},
 		{`REVOKE UPDATE (dead_at), UPDATE (first_attempt_at) ON {t} FROM `, "GRANT UPDATE (first_attempt_at, dead_at) ON"},
 		{`REVOKE DELETE ON {t} FROM `, "GRANT DELETE ON"},
+		{`REVOKE ALL ON "My Shop"."Out Box_note" FROM `, `GRANT SELECT ON "My Shop"."Out Box_note" TO`},
 		{`REVOKE USAGE ON SCHEMA "My Shop" FROM `, `GRANT USAGE ON SCHEMA "My Shop" TO`},
 		{`REVOKE ALL ON {t} FROM `, "GRANT SELECT, UPDATE (available_at, sent_at, attempts, first_attempt_at, last_error, error_type, dead_at, dead_letter_at), DELETE ON"},
 	} {

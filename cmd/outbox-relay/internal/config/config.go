@@ -44,6 +44,7 @@ type Servers struct {
 	SinkURL     Secret       `env:"OUTBOX_SINK_URL,required" doc:"the broker: nats:// or tls:// for NATS JetStream, amqp:// or amqps:// for RabbitMQ (with a virtual host, if it is not /); commas separate hosts"`
 	Table       schema.Table `env:"OUTBOX_TABLE" envDefault:"public.outbox" doc:"the outbox table, in SQL identifier syntax (folding, quotes)"`
 	Publication Identifier   `env:"OUTBOX_PUBLICATION" envDefault:"outbox_relay" doc:"the publication that migrate makes or extends; several outbox tables may share it"`
+	Environment Environment  `env:"OUTBOX_ENVIRONMENT" doc:"where this is, such as production: migrate notes it beside a new table, and a relay elsewhere publishes nothing of a copy"`
 }
 
 // Encryption is of the connections to both.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/outbox-relay/outbox-relay/relay/engine"
 	"github.com/outbox-relay/outbox-relay/schema"
@@ -114,6 +115,24 @@ func (i *Identifier) UnmarshalText(text []byte) error {
 	name, err := schema.ParseIdentifier(string(text))
 	*i = Identifier(name)
 	return err
+}
+
+// Environment is the name of a place where software is deployed.
+type Environment string
+
+var errEnvironment = errors.New("expected one word of letters, digits and . _ -, such as production, of at most 63 bytes")
+
+// UnmarshalText takes a word: it stands in logs, metrics and errors.
+func (e *Environment) UnmarshalText(text []byte) error {
+	if len(text) > 63 || strings.ContainsFunc(string(text), isNoWord) {
+		return errEnvironment
+	}
+	*e = Environment(text)
+	return nil
+}
+
+func isNoWord(r rune) bool {
+	return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._-", r)
 }
 
 // Bytes is a size in bytes.

@@ -1,0 +1,68 @@
+package engine_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/schema"
+)
+
+func (h *harness) adopt(environment string) {
+	h.Helper()
+	if err := schema.Adopt(h.Context(), h.conn, schema.Table{Schema: "public", Name: "outbox"}, environment); err != nil {
+		h.Fatal(err)
+	}
+}
+
+func (h *harness) untilForeign() {
+	h.Helper()
+	h.until("the relay says that the table is foreign", func() bool {
+		s := h.relay.Status()
+		return s.Foreign != "" && s.Mode == relay.Connecting && strings.Contains(s.Reason, `environment "production"`)
+	})
+}
+
+// A table that is of another environment from the start, or from some moment on.
+func TestForeignTableIsNotPublished(t *testing.T) {
+	h := start(t, nil, func(h *harness) { h.adopt("production") })
+	h.run()
+	h.insert(1)
+	h.untilForeign()
+	h.untilLogged("the outbox table belongs to another environment: nothing of it is published")
+	if ids := h.sink.ids(); len(ids) > 0 {
+		t.Errorf("published %v", ids)
+	}
+	h.adopt("")
+	h.untilMarked(1)
+	if s := h.relay.Status(); s.Foreign != "" || s.Doubt != "" || s.Database == "" {
+		t.Errorf("adopted: %+v", s.NoteStatus)
+	}
+
+	h.adopt("production")
+	h.untilForeign()
+	before := h.sink.ids()
+	h.insert(1)
+	h.adopt("production") // a moment later
+	h.untilForeign()
+	if after := h.sink.ids(); !slices.Equal(before, after) {
+		t.Errorf("published %v after %v", after, before)
+	}
+	h.adopt("")
+	h.untilMarked(2)
+	h.untilLogged("recovered")
+}
+
+func TestDoubtIsToldAndStopsNothing(t *testing.T) {
+	h := start(t, nil, func(h *harness) { h.exec("DROP TABLE outbox_note") })
+	h.run()
+	h.insert(1)
+	h.untilMarked(1)
+	h.until("the doubt is told", func() bool { return strings.Contains(h.relay.Status().Doubt, "outbox-relay migrate") })
+	h.untilLogged("the outbox table may be a copy, or nothing tells whether it is one")
+	if err := schema.Migrate(t.Context(), h.conn, schema.Options{Table: schema.Table{Schema: "public", Name: "outbox"}}); err != nil {
+		t.Fatal(err)
+	}
+	h.until("it has gone", func() bool { return h.relay.Status().Doubt == "" })
+}
