@@ -166,3 +166,33 @@ func TestWatchShowsWhatAnExchangeGets(t *testing.T) {
 		t.Errorf("--all: %s", stored.stderr.String())
 	}
 }
+
+func TestWatchSaysWhichRightsItLacks(t *testing.T) {
+	t.Parallel()
+	broker := startBroker(t, natsserver.Options{Config: `authorization: { users: [
+		{user: admin, password: a},
+		{user: blind, password: b, permissions: {publish: ["orders.>"], subscribe: ["_INBOX.>"]}},
+		{user: halfblind, password: c, permissions: {publish: ["$JS.API.STREAM.>"], subscribe: ["_INBOX.>"]}}] }`})
+	url := func(user string) string { return strings.Replace(broker.URL(), "//", "//"+user+"@", 1) }
+	conn, err := nats.Connect(url("admin:a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "ORDERS", Subjects: []string{"orders.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	for user, want := range map[string]string{
+		"blind:b":     "the user may not look for streams: allow it to publish to $JS.API.STREAM.NAMES",
+		"halfblind:c": "the user may not read stream ORDERS: allow it to publish to $JS.API.CONSUMER.>",
+	} {
+		w := watch(t, url(user))
+		if status := <-w.status; status != 1 || !strings.Contains(w.stderr.String(), want) {
+			t.Errorf("%s: status %d, %s, want %q", user, status, w.stderr.String(), want)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/outbox-relay/outbox-relay/relay"
@@ -94,7 +95,7 @@ func (s *session) watchStreams(ctx context.Context, streams []string, w relay.Wa
 			}
 		}, failed)
 		if err != nil {
-			return fmt.Errorf("read stream %s: %w", name, err)
+			return s.explainUnread(name, err)
 		}
 		defer stop()
 	}
@@ -113,6 +114,15 @@ func (s *session) watchStreams(ctx context.Context, streams []string, w relay.Wa
 			return nil
 		}
 	}
+}
+
+// explainUnread says what to do about a stream that cannot be read. What is not permitted is
+// not answered: the server reports it beside the request, which then times out.
+func (s *session) explainUnread(stream string, err error) error {
+	if denied := s.conn.LastError(); errors.Is(denied, nats.ErrPermissionViolation) {
+		return fmt.Errorf("the user may not read stream %s: allow it to publish to $JS.API.CONSUMER.>: %w", stream, denied)
+	}
+	return fmt.Errorf("read stream %s: %w", stream, err)
 }
 
 // consume starts a consumer that keeps the stream's order. The first error that it does not
