@@ -1,11 +1,14 @@
 package e2e_test
 
 import (
+	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/nats-io/nkeys"
 
 	"github.com/outbox-relay/outbox-relay/e2e/oracle"
 )
@@ -156,4 +159,52 @@ func TestRotatedRabbitMQPasswordIsTakenUp(t *testing.T) {
 	relay.Terminate()
 	w.untouched()
 	w.verdict(oracle.Limits{Redeliveries: window})
+}
+
+func TestRotatedNKeyIsTakenUpUnderLoad(t *testing.T) {
+	t.Parallel()
+	first, second := newNKey(t), newNKey(t)
+	part := newSecretFile(t, natsUsers(first))
+	// The server looks for an included file below its own directory.
+	w := newWorld(t, worldOptions{broker: fmt.Sprintf("include %q", "../../../../../../.."+part.path)})
+	seed := newSecretFile(t, first.seed)
+	w.env["OUTBOX_NATS_NKEY_FILE"] = seed.path
+	load := w.load(oracle.Load{Rate: 100, Seed: 73})
+	relay := w.relay()
+	w.awaitStored(50)
+
+	part.write(natsUsers(second))
+	w.killBroker()
+	w.restartBroker()
+	relay.AwaitLog(`"level":"WARN"`, "Authorization Violation")
+	seed.write(second.seed)
+	w.awaitStored(w.stored() + 100)
+	w.stop(load, 100)
+	w.awaitDrained()
+	relay.Terminate()
+	w.verdict(oracle.Limits{Redeliveries: window})
+}
+
+type nkey struct{ public, seed string }
+
+func newNKey(t testing.TB) nkey {
+	t.Helper()
+	pair, err := nkeys.CreateUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed, err := pair.Seed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := pair.PublicKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return nkey{public, string(seed)}
+}
+
+// natsUsers lets the relay in by its key, and the test without one.
+func natsUsers(of nkey) string {
+	return fmt.Sprintf("accounts { A { jetstream: enabled, users: [{nkey: %s}, {user: admin, password: a}] } }\nno_auth_user: admin\n", of.public)
 }
