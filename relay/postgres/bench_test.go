@@ -1,7 +1,10 @@
 package postgres_test
 
 import (
+	"math"
+	"os"
 	"slices"
+	"strconv"
 	"testing"
 )
 
@@ -73,4 +76,39 @@ func BenchmarkRead(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(rows)/b.Elapsed().Seconds(), "rows/s")
+}
+
+// BenchmarkCensus prints the time of the database that one counting of a large backlog
+// takes, and how far the number is off. ROWS is how many are pending: a million, if it is
+// not set. A relay counts at most five times a minute; the bar is 50 ms a minute.
+func BenchmarkCensus(b *testing.B) {
+	pending := int64(1_000_000)
+	if text := os.Getenv("ROWS"); text != "" {
+		var err error
+		if pending, err = strconv.ParseInt(text, 10, 64); err != nil {
+			b.Fatal(err)
+		}
+	}
+	f := setup(b, shape{})
+	// Every fourth has been sent, so that they are to be estimated.
+	f.exec(`INSERT INTO {t} (topic, payload, sent_at) SELECT 'x', '1', CASE WHEN i % 4 = 0 THEN now() END FROM generate_series(1, $1::bigint * 4 / 3) AS i`, pending)
+	f.exec(`VACUUM ANALYZE {t}`)
+	f.stats() // warm
+	// Sessions report at their ends, and now and then.
+	active := func() (ms float64) {
+		if err := f.admin.QueryRow(b.Context(), `SELECT active_time FROM pg_stat_database WHERE datname = current_database()`).Scan(&ms); err != nil {
+			b.Fatal(err)
+		}
+		return ms
+	}
+	var off float64
+	before := active()
+	n := 0
+	for b.Loop() {
+		got := f.stats().Due
+		off = max(off, math.Abs(float64(got.Rows-pending))/float64(pending))
+		n++
+	}
+	b.ReportMetric((active()-before)/float64(n), "database-ms/op")
+	b.ReportMetric(100*off, "%-off-at-most")
 }

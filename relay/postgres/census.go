@@ -9,8 +9,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// censusInterval is how often the table is counted for those who look at it.
-const censusInterval = 15 * time.Second
+// censusInterval is how often the table is counted for those who look at it, and
+// censusOfMany how often while a large backlog makes that dearer.
+const censusInterval, censusOfMany = 15 * time.Second, 30 * time.Second
 
 // Census counts the table again and again, so that it costs the database the same,
 // however many ask.
@@ -39,7 +40,11 @@ func (c *Census) Run(ctx context.Context) {
 	for relay.Sleep(ctx, pause) == nil {
 		c.take(ctx)
 		// Not all relays of a table at once.
-		pause = censusInterval - rand.N(censusInterval/5)
+		pause = censusInterval
+		if c.Latest().Due.Estimated {
+			pause = censusOfMany
+		}
+		pause -= rand.N(pause / 5)
 	}
 }
 

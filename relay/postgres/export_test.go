@@ -79,7 +79,7 @@ func Explain(ctx context.Context, leader relay.Control, reading relay.Reader) (m
 			return nil, err
 		}
 	}
-	batch["most"] = int8Param(1000)
+	batch["most"], batch["read"] = int8Param(1000), int8Param(1000)
 	for _, st := range []statement{s.statements.begin, s.statements.frame, s.statements.scheduled, s.statements.fetch} {
 		if err := explain(s.session, st, batch); err != nil {
 			return nil, err

@@ -10,17 +10,21 @@ import (
 
 // Bounds of what counting may cost, however many rows there are.
 const (
-	// countCap is how many rows of a kind are counted one by one.
+	// countCap is how many rows of a kind are counted one by one, of those that the index
+	// alone counts: scheduled and dead ones.
 	countCap = 20_000
+	// dueCap is that of rows that are due or wait for a retry, each of which is read. Beyond
+	// it, a sample tells how many there are.
+	dueCap = 3_000
 	// countDeadline ends the counting if the indexes are full of dead entries, or
 	// missing.
 	countDeadline = 5 * time.Second
 )
 
 // Stats counts, in one or two short statements, over a session of its own that is
-// closed at the end. It reads the partial indexes, and at most countCap rows behind
-// each. If more rows are pending, a sample of the ids tells how many, to within some
-// percent, so that it takes some hundredths of a second with millions of rows too.
+// closed at the end. It reads the partial indexes, and few of the rows behind them. If
+// more rows are pending, a sample of the ids tells how many, to within some percent, so
+// that it takes some milliseconds with millions of rows too.
 func (d *Database) Stats(ctx context.Context) (relay.TableStats, error) {
 	s, err := d.open(ctx, readSettings)
 	if err != nil {
@@ -48,7 +52,7 @@ func (s *session) count(ctx context.Context) (relay.TableStats, error) {
 	var stats relay.TableStats
 	var found indexed
 	var reached int64
-	given := args{"most": int8Param(countCap + 1)}
+	given := args{"most": int8Param(countCap + 1), "read": int8Param(dueCap + 1)}
 	statement := newStatement("stats", "", newReadBlanks(s.table, payloadKind{}, ""))
 	err := s.query(ctx, countDeadline, statement, given, func(c *columns) func([][]byte) {
 		read, due, lowest, highest := readIndexed(c), c.at("reached"), c.at("lowest"), c.at("highest")
@@ -67,13 +71,13 @@ func (s *session) count(ctx context.Context) (relay.TableStats, error) {
 	if err != nil {
 		return relay.TableStats{}, err
 	}
-	estimated := found.rows > countCap
+	estimated := found.rows > dueCap
 	if estimated {
 		if found, err = s.estimate(ctx, found); err != nil {
 			return relay.TableStats{}, err
 		}
 	}
-	stats.Due = relay.Count{Rows: found.due + min(reached, countCap), Estimated: estimated, More: reached > countCap}
+	stats.Due = relay.Count{Rows: found.due + min(reached, dueCap), Estimated: estimated, More: reached > dueCap}
 	stats.Retrying = relay.Count{Rows: found.refused, Estimated: estimated}
 	return stats, nil
 }
@@ -91,14 +95,14 @@ func capped(n int64) relay.Count { return relay.Count{Rows: min(n, countCap), Mo
 // The sample: so many runs of so many ids.
 const (
 	sampleRuns  = 200
-	sampleWidth = 50
+	sampleWidth = 10
 )
 
 // estimate counts a sample of the ids between the lowest and the highest. They are cut
 // into equal parts, and a run of ids is counted in each, from a random one on: so it does
 // not matter that some parts are dense and others empty.
 func (s *session) estimate(ctx context.Context, counted indexed) (indexed, error) {
-	// More rows than countCap have more ids than the runs, but for a partitioned table, in
+	// More rows than dueCap have more ids than the runs, but for a partitioned table, in
 	// which two rows may have one id.
 	part := (uint64(counted.highest) - uint64(counted.lowest) + 1) / sampleRuns //nolint:gosec // the distance, also where the lowest id is negative
 	part = max(part, sampleWidth)
