@@ -155,15 +155,15 @@ var sessionMutants = []mutant{
 	{
 		rule: "F11: a row that the broker may have is not given up",
 		file: "relay/engine/expiry.go",
-		old:  ", t.deferral.isUnknown(row.Ref):",
-		new:  ":",
+		old:  "row.Late, t.deferral.isUnknown(row.Ref):",
+		new:  "row.Late:",
 		pkg:  "./relay/engine", test: "TestScenarios/F11_max_defer",
 	},
 	{
 		rule: "F11: a row that was committed later is not given up",
 		file: "relay/engine/expiry.go",
-		old:  "row.Late, t.deferral",
-		new:  "t.deferral",
+		old:  "case row.Late, t.deferral",
+		new:  "case t.deferral",
 		pkg:  "./relay/engine", test: "TestScenarios/F11_max_defer",
 	},
 	{
@@ -179,6 +179,13 @@ var sessionMutants = []mutant{
 		old:  "blocked[key] = ordered && t.config.DeadBlocks",
 		new:  "blocked[key] = false",
 		pkg:  "./relay/engine", test: "TestScenarios/F11_dead_blocks",
+	},
+	{
+		rule: "F11: a key may have more such rows than a batch takes",
+		file: "relay/engine/expiry.go",
+		old:  "\t\tt.holds.release(key)\n",
+		new:  "\t\t_ = key\n",
+		pkg:  "./relay/engine", test: "TestScenarios/F11_max_defer",
 	},
 	{
 		rule: "F11: a row is late in the first chunk too",

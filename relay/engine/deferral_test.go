@@ -1,8 +1,11 @@
 package engine
 
 import (
+	"context"
+	"errors"
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay"
@@ -78,4 +81,30 @@ func TestDeferralForgetsNoUnknownRow(t *testing.T) {
 	if _, due := d.due(); !due || d.isUnknown(relay.Ref{ID: 1}) || !d.isUnknown(relay.Ref{ID: 2}) {
 		t.Error("a row whose outcome is known now is still unknown")
 	}
+}
+
+// unreachable is a sink whose broker is away.
+type unreachable struct{ publisher }
+
+func (unreachable) Probe(context.Context) error { return errors.New("connection refused") }
+
+// Relays that cannot reach the broker take turns in leading. One that stands by looks at the
+// broker, or it would know of a part of the outage only.
+func TestStandbyLooksAtTheBroker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, c := range []struct {
+			sink relay.Sink
+			most time.Duration
+			down bool
+		}{{unreachable{}, time.Minute, true}, {publisher(nil), time.Minute, false}, {unreachable{}, 0, false}} {
+			s := &standby{Relay: New(Config{Sink: c.sink, Patience: Patience{MaxDefer: c.most}})}
+			stop := s.watchBroker(t.Context())
+			time.Sleep(watchEvery)
+			synctest.Wait()
+			if s.brokerDown.Load() != c.down {
+				t.Errorf("%T, %v: the broker is down: %t", c.sink, c.most, !c.down)
+			}
+			stop()
+		}
+	})
 }

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"log/slog"
 	"math"
 	"time"
 
@@ -20,6 +19,9 @@ type expiry struct {
 	frame relay.Pass
 	after int64
 	bytes int64 // what a chunk may have; more, where a row has more
+	// keys are those of the last batch. They wait only until it is written: a key may have
+	// more such rows than a batch takes.
+	keys []string
 }
 
 // afterFirst is a cursor behind the very first id. In a pass no row of the first chunk is
@@ -55,6 +57,10 @@ func (t *term) expire(now time.Time) {
 		return
 	}
 	e := t.expiry
+	for _, key := range e.keys {
+		t.holds.release(key)
+	}
+	e.keys = nil
 	req := t.intake.request(e.frame, e.after, rows, e.bytes)
 	req.ExcludeKeys, req.TopicRows = t.holds.excluded(), nil
 	req.MaxMessageBytes = 1 // the payload is of no use
@@ -99,11 +105,12 @@ func (t *term) doomed(rows []relay.Row) []relay.Row {
 	for _, row := range rows {
 		ordered, key := t.dispatcher.ordered(row.Message), row.KeyName()
 		switch {
-		case t.flight.has(row.Ref), row.Late, t.deferral.isUnknown(row.Ref):
-		case row.Wait > 0:
+		case t.flight.has(row.Ref):
+		case row.Wait > 0: // perhaps since a refusal after the frame, which makes it late too
 			if ordered {
 				t.holds.hold(key) // those behind it wait for it
 			}
+		case row.Late, t.deferral.isUnknown(row.Ref):
 		case ordered && (t.holds.blocks(key) || blocked[key]):
 		default:
 			blocked[key] = ordered && t.config.DeadBlocks
@@ -115,14 +122,15 @@ func (t *term) doomed(rows []relay.Row) []relay.Row {
 
 // giveUp has the row declared dead, as if it had been published and refused for good.
 func (t *term) giveUp(row relay.Row) {
-	it := &item{Message: row.Message}
+	it := &item{Message: row.Message, trace: traceOf(row.Headers)}
 	t.flight.add(it)
 	t.dispatcher.giveUp(it)
 	if t.dispatcher.ordered(it.Message) {
 		t.holds.await(it.KeyName(), 1)
+		t.expiry.keys = append(t.expiry.keys, it.KeyName())
 	}
 	t.count.Expired++
-	t.faults.report(faultExpired, slog.Int64("id", it.ID), slog.String("message_id", it.MessageID.String()))
+	t.faults.report(faultExpired, it.about()...)
 	t.outcomes = append(t.outcomes, outcome{mark: relay.Mark{Ref: it.Ref}, refusal: &relay.Refusal{
 		Ref:       it.Ref,
 		CreatedAt: it.CreatedAt,

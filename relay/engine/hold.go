@@ -98,6 +98,14 @@ func (h *holds) over(key string) {
 	}
 }
 
+// release ends the hold of a key, if what it waited for is over: nothing of it is left in
+// the table that has to go first.
+func (h *holds) release(key string) {
+	if n, held := h.awaited[key]; held && n == 0 {
+		delete(h.awaited, key)
+	}
+}
+
 // snapshotBegins is called before a pass takes its first snapshot, and before a survey.
 // It ends the holds whose reasons that snapshot sees, because the pass or survey will
 // meet the rows in the table. If the pass ends early, the next one begins at the lowest
