@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
+	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
@@ -18,8 +19,8 @@ import (
 type deed struct {
 	verb, done string // replay, replayed
 	help       string
-	access     postgres.DeadAccess
-	page       func(*postgres.DeadLetters, context.Context, postgres.DeadPage) (postgres.DeadDone, error)
+	access     relay.DeadAccess
+	page       func(*postgres.DeadLetters, context.Context, relay.DeadPage) (relay.DeadDone, error)
 }
 
 // change is a run of a command that changes dead rows.
@@ -64,23 +65,23 @@ func (c *change) run(ctx context.Context, config config.Config) error {
 	if err != nil {
 		return fail(c.cmd, err)
 	}
-	result := changeView{Action: c.verb, Matched: found.rows, DryRun: c.dryRun}
+	result := changeView{Action: c.verb, Matched: found.Rows, DryRun: c.dryRun}
 	switch {
-	case found.rows == 0 && !c.asJSON:
+	case found.Rows == 0 && !c.asJSON:
 		fmt.Fprintln(c.cmd.OutOrStdout(), nothing(config, c.cmd))
 		return nil
-	case found.rows == 0, c.dryRun && c.asJSON:
+	case found.Rows == 0, c.dryRun && c.asJSON:
 		return jsonLines(c.cmd.OutOrStdout()).Encode(result)
 	case !c.asJSON:
-		if err := found.printText(c.cmd.OutOrStdout()); err != nil {
+		if err := printTally(c.cmd.OutOrStdout(), found); err != nil {
 			return err
 		}
 	}
 	if c.dryRun {
-		fmt.Fprintf(c.cmd.OutOrStdout(), "dry run: %s would be %s\n", number(int(found.rows), "row"), c.done)
+		fmt.Fprintf(c.cmd.OutOrStdout(), "dry run: %s would be %s\n", number(int(found.Rows), "row"), c.done)
 		return nil
 	}
-	if err := c.confirm(ctx, found.rows); err != nil {
+	if err := c.confirm(ctx, found.Rows); err != nil {
 		return err
 	}
 	return c.changeAll(ctx, rows, result)
@@ -137,10 +138,10 @@ func ask(ctx context.Context, in io.Reader) (string, error) {
 
 // changeAll changes page after page. A signal is heeded between two: a page is changed as
 // a whole or not at all, and what is counted has been changed.
-func (c *change) changeAll(ctx context.Context, rows postgres.DeadFilter, result changeView) error {
+func (c *change) changeAll(ctx context.Context, rows relay.DeadFilter, result changeView) error {
 	told := newProgress(c.cmd.ErrOrStderr())
 	unbroken := context.WithoutCancel(ctx)
-	err := eachPage(ctx, c.filter.limit, postgres.DeadPage{Filter: rows, Rows: changePage}, func(p postgres.DeadPage) (int64, int64, bool, error) {
+	err := relay.EachDeadPage(ctx, c.filter.limit, relay.DeadPage{Filter: rows, Rows: changePage}, func(p relay.DeadPage) (int64, int64, bool, error) {
 		done, err := c.page(c.dead, unbroken, p)
 		result.Changed += done.Changed
 		result.Left += done.Matched - done.Changed

@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
@@ -14,6 +15,6 @@ short transactions; interrupted, it can be run again.`
 
 func newDeadDiscardCommand(env []string) *cobra.Command {
 	return newChangeCommand(env, deed{
-		verb: "discard", done: "discarded", help: deadDiscardHelp, access: postgres.DiscardDead, page: (*postgres.DeadLetters).Discard,
+		verb: "discard", done: "discarded", help: deadDiscardHelp, access: relay.DiscardDead, page: (*postgres.DeadLetters).Discard,
 	}, "delete dead rows")
 }

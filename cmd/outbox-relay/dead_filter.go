@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/outbox-relay/outbox-relay/relay/postgres"
+	"github.com/outbox-relay/outbox-relay/relay"
 )
 
 // deadFilter is the flags that choose dead rows.
@@ -44,9 +44,9 @@ func addDeadFilter(cmd *cobra.Command, limit int) *deadFilter {
 }
 
 // rows is what the flags choose.
-func (f *deadFilter) rows(cmd *cobra.Command) postgres.DeadFilter {
-	filter := postgres.DeadFilter{
-		IDs: f.ids.list, Topic: postgres.LikePattern(f.topic), Error: f.message, Type: f.errorType,
+func (f *deadFilter) rows(cmd *cobra.Command) relay.DeadFilter {
+	filter := relay.DeadFilter{
+		IDs: f.ids.list, Topic: f.topic, Error: f.message, Type: f.errorType,
 		Since: f.after.Time, Until: f.before.Time,
 	}
 	if cmd.Flags().Changed("key") {

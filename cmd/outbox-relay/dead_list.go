@@ -32,7 +32,7 @@ func newDeadListCommand(env []string) *cobra.Command {
 		if err := filter.check(cmd); err != nil {
 			return err
 		}
-		return withDead(cmd, env, postgres.ReadDead, func(ctx context.Context, c config.Config, d *postgres.DeadLetters) error {
+		return withDead(cmd, env, relay.ReadDead, func(ctx context.Context, c config.Config, d *postgres.DeadLetters) error {
 			if *summary {
 				if !cmd.Flags().Changed("limit") {
 					filter.limit = 0
@@ -65,12 +65,12 @@ func nothing(c config.Config, cmd *cobra.Command) string {
 }
 
 // listDead prints rows, and says whether there are more than limit.
-func listDead(ctx context.Context, d *postgres.DeadLetters, f postgres.DeadFilter, limit int, print func([]postgres.DeadRow) error) (found int, more bool, err error) {
+func listDead(ctx context.Context, d *postgres.DeadLetters, f relay.DeadFilter, limit int, print func([]relay.DeadRow) error) (found int, more bool, err error) {
 	ask := limit
 	if limit > 0 {
 		ask++
 	}
-	err = eachPage(ctx, ask, postgres.DeadPage{Filter: f, Rows: listPage}, func(p postgres.DeadPage) (int64, int64, bool, error) {
+	err = relay.EachDeadPage(ctx, ask, relay.DeadPage{Filter: f, Rows: listPage}, func(p relay.DeadPage) (int64, int64, bool, error) {
 		rows, cursor, end, err := d.List(ctx, p)
 		if err != nil {
 			return 0, 0, false, err
@@ -99,7 +99,7 @@ type deadRowView struct {
 	DeadAt         *time.Time `json:"dead_at"`
 }
 
-func viewDeadRow(r postgres.DeadRow) deadRowView {
+func viewDeadRow(r relay.DeadRow) deadRowView {
 	return deadRowView{
 		ID: r.ID, MessageID: r.MessageID.String(), Topic: r.Topic, Key: r.Key, ErrorType: r.ErrorType, LastError: r.LastError,
 		Attempts: r.Attempts, CreatedAt: timeOrNull(r.CreatedAt), FirstAttemptAt: timeOrNull(r.FirstAttemptAt), DeadAt: timeOrNull(r.DeadAt),
@@ -115,10 +115,10 @@ func timeOrNull(t time.Time) *time.Time {
 }
 
 // newRowPrinter prints page after page.
-func newRowPrinter(w io.Writer, asJSON bool) func([]postgres.DeadRow) error {
+func newRowPrinter(w io.Writer, asJSON bool) func([]relay.DeadRow) error {
 	if asJSON {
 		encoder := jsonLines(w)
-		return func(rows []postgres.DeadRow) error {
+		return func(rows []relay.DeadRow) error {
 			for _, r := range rows {
 				if err := encoder.Encode(viewDeadRow(r)); err != nil {
 					return err
@@ -128,7 +128,7 @@ func newRowPrinter(w io.Writer, asJSON bool) func([]postgres.DeadRow) error {
 		}
 	}
 	first := true
-	return func(rows []postgres.DeadRow) error {
+	return func(rows []relay.DeadRow) error {
 		var b strings.Builder
 		table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 		if first && len(rows) > 0 {

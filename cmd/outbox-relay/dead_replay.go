@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
@@ -16,6 +17,6 @@ short transactions; interrupted, it can be run again.`
 
 func newDeadReplayCommand(env []string) *cobra.Command {
 	return newChangeCommand(env, deed{
-		verb: "replay", done: "replayed", help: deadReplayHelp, access: postgres.ReplayDead, page: (*postgres.DeadLetters).Replay,
+		verb: "replay", done: "replayed", help: deadReplayHelp, access: relay.ReplayDead, page: (*postgres.DeadLetters).Replay,
 	}, "have dead rows sent again")
 }

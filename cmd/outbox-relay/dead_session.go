@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
+	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
@@ -17,11 +18,8 @@ const (
 	changePage  = 1000
 )
 
-// noLimit is more rows than a page has.
-const noLimit = 1 << 30
-
 // withDead runs a command on a session for dead rows.
-func withDead(cmd *cobra.Command, env []string, access postgres.DeadAccess, do func(ctx context.Context, c config.Config, d *postgres.DeadLetters) error) error {
+func withDead(cmd *cobra.Command, env []string, access relay.DeadAccess, do func(ctx context.Context, c config.Config, d *postgres.DeadLetters) error) error {
 	c, err := loadConfig(cmd, config.LoadTable, env)
 	if err != nil {
 		return err
@@ -36,29 +34,4 @@ func withDead(cmd *cobra.Command, env []string, access postgres.DeadAccess, do f
 	}
 	defer dead.Close()
 	return do(cmd.Context(), c, dead)
-}
-
-// eachPage asks for page after page until there are no more, or limit rows have been
-// found. ask returns how many it has found, the next cursor, and whether it was the last.
-func eachPage(ctx context.Context, limit int, page postgres.DeadPage, ask func(postgres.DeadPage) (found int64, cursor int64, end bool, err error)) error {
-	page.After = postgres.BeforeAllIDs
-	left := int64(noLimit)
-	if limit > 0 {
-		left = int64(limit)
-	}
-	for left > 0 {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		page.Most = int(min(left, int64(page.Rows)))
-		found, cursor, end, err := ask(page)
-		if err != nil || end {
-			return err
-		}
-		page.After = cursor
-		if limit > 0 {
-			left -= found
-		}
-	}
-	return nil
 }

@@ -39,14 +39,14 @@ func newDeadShowCommand(env []string) *cobra.Command {
 		return ids.Set(strings.Join(args, ","))
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return withDead(cmd, env, postgres.ReadDead, func(ctx context.Context, c config.Config, d *postgres.DeadLetters) error {
+		return withDead(cmd, env, relay.ReadDead, func(ctx context.Context, c config.Config, d *postgres.DeadLetters) error {
 			rows, err := d.Show(ctx, ids.list)
 			if err != nil {
 				return fail(cmd, err)
 			}
 			print := printRow
 			if *asJSON {
-				print = func(w io.Writer, r postgres.WholeRow, now time.Time) error {
+				print = func(w io.Writer, r relay.WholeRow, now time.Time) error {
 					return jsonLines(w).Encode(viewWholeRow(r, now))
 				}
 			}
@@ -62,10 +62,10 @@ func newDeadShowCommand(env []string) *cobra.Command {
 }
 
 // reportMissing names ids that no row has.
-func reportMissing(cmd *cobra.Command, c config.Config, ids []int64, rows []postgres.WholeRow) error {
+func reportMissing(cmd *cobra.Command, c config.Config, ids []int64, rows []relay.WholeRow) error {
 	var missing []string
 	for _, id := range ids {
-		if !slices.ContainsFunc(rows, func(r postgres.WholeRow) bool { return r.ID == id }) {
+		if !slices.ContainsFunc(rows, func(r relay.WholeRow) bool { return r.ID == id }) {
 			missing = append(missing, fmt.Sprint(id))
 		}
 	}
@@ -76,7 +76,7 @@ func reportMissing(cmd *cobra.Command, c config.Config, ids []int64, rows []post
 }
 
 // rowState is what the row is at that time.
-func rowState(r postgres.WholeRow, now time.Time) string {
+func rowState(r relay.WholeRow, now time.Time) string {
 	switch {
 	case !r.SentAt.IsZero():
 		return "sent"
@@ -88,7 +88,7 @@ func rowState(r postgres.WholeRow, now time.Time) string {
 	return "pending"
 }
 
-func printRow(w io.Writer, r postgres.WholeRow, now time.Time) error {
+func printRow(w io.Writer, r relay.WholeRow, now time.Time) error {
 	var b strings.Builder
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	line := func(name, value string) {
@@ -131,7 +131,7 @@ func printRow(w io.Writer, r postgres.WholeRow, now time.Time) error {
 
 // payloadText is the beginning of the payload, indented. Lines stay, since people write
 // JSON in lines.
-func payloadText(r postgres.WholeRow) string {
+func payloadText(r relay.WholeRow) string {
 	text := string(r.Payload)
 	if !utf8.ValidString(text) {
 		return "  (not text: --json has it in base64)\n"
@@ -165,7 +165,7 @@ type wholeRowView struct {
 	PayloadBase64 []byte  `json:"payload_base64,omitempty"`
 }
 
-func viewWholeRow(r postgres.WholeRow, now time.Time) wholeRowView {
+func viewWholeRow(r relay.WholeRow, now time.Time) wholeRowView {
 	v := wholeRowView{
 		deadRowView: viewDeadRow(r.DeadRow), State: rowState(r, now),
 		AvailableAt: timeOrNull(r.AvailableAt), SentAt: timeOrNull(r.SentAt), DeadLetterAt: timeOrNull(r.DeadLetterAt),

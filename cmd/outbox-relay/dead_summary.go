@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -13,64 +12,22 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
+	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
-// tally counts dead rows by topic and kind of error.
-type tally struct {
-	rows   int64
-	groups map[[2]string]*postgres.DeadGroup
-	others int64 // in groups beyond maxGroups
-}
-
-// maxGroups bounds what is kept and printed.
-const maxGroups = 1000
-
-func (t *tally) add(g postgres.DeadGroup) {
-	t.rows += g.Rows
-	name := [2]string{g.Topic, g.ErrorType}
-	known := t.groups[name]
-	switch {
-	case known != nil:
-		known.Rows += g.Rows
-		known.Error = g.Error
-		if g.First.Before(known.First) {
-			known.First = g.First
-		}
-		if g.Last.After(known.Last) {
-			known.Last = g.Last
-		}
-	case len(t.groups) < maxGroups:
-		t.groups[name] = &g
-	default:
-		t.others += g.Rows
-	}
-}
-
-// sorted is the groups, the largest first.
-func (t *tally) sorted() []*postgres.DeadGroup {
-	var list []*postgres.DeadGroup
-	for _, g := range t.groups {
-		list = append(list, g)
-	}
-	slices.SortFunc(list, func(a, b *postgres.DeadGroup) int {
-		return cmp.Or(cmp.Compare(b.Rows, a.Rows), cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.ErrorType, b.ErrorType))
-	})
-	return list
-}
-
 // count counts the rows of a filter, at most limit.
-func count(ctx context.Context, d *postgres.DeadLetters, f postgres.DeadFilter, limit int, progress *progress) (*tally, error) {
-	t := &tally{groups: make(map[[2]string]*postgres.DeadGroup)}
+func count(ctx context.Context, d *postgres.DeadLetters, f relay.DeadFilter, limit int, progress *progress) (*relay.DeadTally, error) {
+	t := &relay.DeadTally{}
 	defer progress.clear()
-	err := eachPage(ctx, limit, postgres.DeadPage{Filter: f, Rows: summaryPage}, func(p postgres.DeadPage) (int64, int64, bool, error) {
+	err := relay.EachDeadPage(ctx, limit, relay.DeadPage{Filter: f, Rows: summaryPage}, func(p relay.DeadPage) (int64, int64, bool, error) {
 		groups, cursor, end, err := d.Summarise(ctx, p)
-		before := t.rows
+		before := t.Rows
 		for _, g := range groups {
-			t.add(g)
+			t.Add(g)
 		}
-		progress.say("counted %d dead rows", t.rows)
-		return t.rows - before, cursor, end, err
+		progress.say("counted %d dead rows", t.Rows)
+		return t.Rows - before, cursor, end, err
 	})
 	return t, err
 }
@@ -81,24 +38,24 @@ func summarise(cmd *cobra.Command, c config.Config, d *postgres.DeadLetters, f *
 	case err != nil:
 		return fail(cmd, err)
 	case asJSON:
-		return t.printJSON(cmd.OutOrStdout())
-	case t.rows == 0:
+		return printTallyJSON(cmd.OutOrStdout(), t)
+	case t.Rows == 0:
 		fmt.Fprintln(cmd.OutOrStdout(), nothing(c, cmd))
 		return nil
 	}
-	return t.printText(cmd.OutOrStdout())
+	return printTally(cmd.OutOrStdout(), t)
 }
 
-func (t *tally) printText(w io.Writer) error {
+func printTally(w io.Writer, t *relay.DeadTally) error {
 	var b strings.Builder
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "ROWS\tTYPE\tTOPIC\tDEAD SINCE\tUNTIL\tTHE LAST ERROR")
-	for _, g := range t.sorted() {
+	for _, g := range t.Sorted() {
 		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%s\n", g.Rows, shown(cmp.Or(g.ErrorType, "-"), 20), shown(g.Topic, 60),
 			shortTime(g.First), shortTime(g.Last), shown(g.Error, 120))
 	}
-	if t.others > 0 {
-		fmt.Fprintf(table, "%d\t\tof other topics\n", t.others)
+	if t.Others > 0 {
+		fmt.Fprintf(table, "%d\t\tof other topics\n", t.Others)
 	}
 	table.Flush() // a strings.Builder takes everything
 	_, err := io.WriteString(w, b.String())
@@ -116,9 +73,9 @@ type deadGroupView struct {
 	LastError   string     `json:"last_error"`
 }
 
-func (t *tally) printJSON(w io.Writer) error {
+func printTallyJSON(w io.Writer, t *relay.DeadTally) error {
 	encoder := jsonLines(w)
-	for _, g := range t.sorted() {
+	for _, g := range t.Sorted() {
 		err := encoder.Encode(deadGroupView{
 			Topic: &g.Topic, ErrorType: &g.ErrorType, Rows: g.Rows, FirstDeadAt: timeOrNull(g.First), LastDeadAt: timeOrNull(g.Last), LastError: g.Error,
 		})
@@ -126,8 +83,8 @@ func (t *tally) printJSON(w io.Writer) error {
 			return err
 		}
 	}
-	if t.others > 0 {
-		return encoder.Encode(deadGroupView{Rows: t.others})
+	if t.Others > 0 {
+		return encoder.Encode(deadGroupView{Rows: t.Others})
 	}
 	return nil
 }

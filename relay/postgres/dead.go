@@ -6,29 +6,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/schema"
 )
 
-// DeadFilter chooses dead rows. Its zero value takes all.
-type DeadFilter struct {
-	// IDs of rows; none: all rows.
-	IDs []int64
-	// Topic is a pattern of LIKE, with the backslash as its escape.
-	Topic string
-	// Key, if not nil, is the key itself.
-	Key *string
-	// Error is a part of last_error, in lower or upper case.
-	Error string
-	// Type is the error_type.
-	Type string
-	// Since and Until bound dead_at; a zero time does not.
-	Since, Until time.Time
-}
-
-// args are the filter's parameters.
-func (f DeadFilter) args() args {
+// filterArgs are the filter's parameters.
+func filterArgs(f relay.DeadFilter) args {
 	given := args{
-		"topic": textParam(f.Topic), "key": nil, "error": textParam(f.Error), "type": textParam(f.Type),
+		"topic": textParam(likePattern(f.Topic)), "key": nil, "error": textParam(f.Error), "type": textParam(f.Type),
 		"since": timeParam(f.Since), "until": timeParam(f.Until),
 	}
 	if f.Key != nil {
@@ -55,21 +40,6 @@ func timeParam(t time.Time) []byte {
 	}
 	return instantParam(t)
 }
-
-// DeadAccess is what a session may do with dead rows.
-type DeadAccess uint8
-
-// What can be done with dead rows. Who replays or discards reads them first.
-const (
-	ReadDead DeadAccess = iota
-	ReplayDead
-	DiscardDead
-)
-
-var deadAccessNames = [...]string{"read", "replay", "discard"}
-
-// String returns the deed in lower case.
-func (a DeadAccess) String() string { return deadAccessNames[a] }
 
 // DeadLetters is a session that works on dead rows, beside any number of relays. One
 // goroutine at a time uses it; the caller closes it.
@@ -115,7 +85,7 @@ func newDeadStatements(blanks deadBlanks) deadStatements {
 
 // OpenDead opens a session for dead rows, and checks that it may do what is asked for.
 // An error that a person has to fix wraps [relay.ErrSetup].
-func (d *Database) OpenDead(ctx context.Context, access DeadAccess) (*DeadLetters, error) {
+func (d *Database) OpenDead(ctx context.Context, access relay.DeadAccess) (*DeadLetters, error) {
 	s, err := d.open(ctx, readSettings)
 	if err != nil {
 		return nil, err
@@ -128,10 +98,10 @@ func (d *Database) OpenDead(ctx context.Context, access DeadAccess) (*DeadLetter
 	return dead, nil
 }
 
-func (d *Database) newDeadLetters(ctx context.Context, s *session, access DeadAccess) (*DeadLetters, error) {
+func (d *Database) newDeadLetters(ctx context.Context, s *session, access relay.DeadAccess) (*DeadLetters, error) {
 	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
 	defer cancel()
-	if access != ReadDead {
+	if access != relay.ReadDead {
 		if err := s.checkWritable(ctx); err != nil {
 			return nil, err
 		}
@@ -177,10 +147,10 @@ func newDeadBlanks(table schema.Table, columns []column) deadBlanks {
 }
 
 // checkDeadGrants names the statements that give the role what it lacks.
-func (s *session) checkDeadGrants(t tableFacts, columns []column, access DeadAccess) error {
-	needs := map[DeadAccess][]string{
-		ReplayDead:  {"available_at", "attempts", "first_attempt_at", "dead_at"},
-		DiscardDead: {"dead_at"}, // without it the row cannot be locked
+func (s *session) checkDeadGrants(t tableFacts, columns []column, access relay.DeadAccess) error {
+	needs := map[relay.DeadAccess][]string{
+		relay.ReplayDead:  {"available_at", "attempts", "first_attempt_at", "dead_at"},
+		relay.DiscardDead: {"dead_at"}, // without it the row cannot be locked
 	}[access]
 	unreadable := false
 	var updates []string
@@ -191,7 +161,7 @@ func (s *session) checkDeadGrants(t tableFacts, columns []column, access DeadAcc
 		}
 	}
 	t.NoteHidden = false // that is the relay's to read
-	return s.lacking(t, unreadable, updates, access == DiscardDead)
+	return s.lacking(t, unreadable, updates, access == relay.DiscardDead)
 }
 
 // Now is when the session began, by PostgreSQL's clock.
@@ -200,54 +170,35 @@ func (d *DeadLetters) Now() time.Time { return d.now }
 // Close ends the session.
 func (d *DeadLetters) Close() { d.close() }
 
-func (d *DeadLetters) statements(f DeadFilter) deadStatements {
+func (d *DeadLetters) statements(f relay.DeadFilter) deadStatements {
 	if f.IDs != nil {
 		return d.byID
 	}
 	return d.all
 }
 
-// DeadPage asks for the next rows of a filter: statement after statement, each over a
-// bounded number of dead rows.
-type DeadPage struct {
-	Filter DeadFilter
-	After  int64 // rows with a larger id; [BeforeAllIDs] for the first page
-	Rows   int   // so many dead rows are examined
-	Most   int   // of those that the filter takes, no more
-}
-
-// BeforeAllIDs is the first page's cursor.
-const BeforeAllIDs = beforeAllIDs
-
-func (p DeadPage) args(channel string) args {
-	given := p.Filter.args()
+// pageArgs are the page's parameters.
+func pageArgs(p relay.DeadPage, channel string) args {
+	given := filterArgs(p.Filter)
 	given["after"], given["rows"], given["most"] = int8Param(p.After), int8Param(int64(p.Rows)), int8Param(int64(p.Most))
 	given["channel"] = []byte(channel)
 	return given
 }
 
-// DeadDone says what a page of replaying or discarding has done.
-type DeadDone struct {
-	Cursor  int64 // to continue after
-	End     bool  // there are no further dead rows
-	Matched int64 // rows that the filter takes
-	Changed int64 // rows that were changed; the others are locked, or are dead no more
-}
-
 // Replay has the rows of a page sent again: they are pending, as if they had never been
 // tried. It wakes the relay. All of the page is replayed, or nothing.
-func (d *DeadLetters) Replay(ctx context.Context, p DeadPage) (DeadDone, error) {
+func (d *DeadLetters) Replay(ctx context.Context, p relay.DeadPage) (relay.DeadDone, error) {
 	return d.change(ctx, "replay dead rows", d.statements(p.Filter).replay, p)
 }
 
 // Discard deletes the rows of a page: all of them, or nothing.
-func (d *DeadLetters) Discard(ctx context.Context, p DeadPage) (DeadDone, error) {
+func (d *DeadLetters) Discard(ctx context.Context, p relay.DeadPage) (relay.DeadDone, error) {
 	return d.change(ctx, "discard dead rows", d.statements(p.Filter).discard, p)
 }
 
-func (d *DeadLetters) change(ctx context.Context, doing string, st statement, p DeadPage) (DeadDone, error) {
-	done := DeadDone{Cursor: p.After}
-	err := d.query(ctx, readDeadline, st, p.args(d.channel), func(c *columns) func([][]byte) {
+func (d *DeadLetters) change(ctx context.Context, doing string, st statement, p relay.DeadPage) (relay.DeadDone, error) {
+	done := relay.DeadDone{Cursor: p.After}
+	err := d.query(ctx, readDeadline, st, pageArgs(p, d.channel), func(c *columns) func([][]byte) {
 		examined, cursor, wanted, changed := c.at("examined"), c.at("cursor"), c.at("wanted"), c.at("changed")
 		return func(row [][]byte) {
 			done.End = int64Of(row[examined]) < int64(p.Rows)
@@ -258,13 +209,13 @@ func (d *DeadLetters) change(ctx context.Context, doing string, st statement, p 
 		}
 	})
 	if err != nil {
-		return DeadDone{}, d.explain(doing, err)
+		return relay.DeadDone{}, d.explain(doing, err)
 	}
 	return done, nil
 }
 
-// LikePattern is the pattern of LIKE that means what a glob does: * is any text, ? any
+// likePattern is the pattern of LIKE that means what a glob does: * is any text, ? any
 // one character.
-func LikePattern(glob string) string {
+func likePattern(glob string) string {
 	return strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`, `*`, `%`, `?`, `_`).Replace(glob)
 }

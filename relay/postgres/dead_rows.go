@@ -7,26 +7,12 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// DeadRow is a dead row, for a person. Texts are cut after some thousand characters.
-type DeadRow struct {
-	relay.Ref
-	Topic string
-	// Key is nil where the row has none.
-	Key            *string
-	Attempts       int
-	CreatedAt      time.Time
-	FirstAttemptAt time.Time // zero for NULL, as other times
-	DeadAt         time.Time
-	ErrorType      string
-	LastError      string
-}
-
 // List returns the rows of a page, in the order of their ids, the cursor to continue
 // after, and whether there are no further dead rows.
-func (d *DeadLetters) List(ctx context.Context, p DeadPage) (rows []DeadRow, cursor int64, end bool, err error) {
+func (d *DeadLetters) List(ctx context.Context, p relay.DeadPage) (rows []relay.DeadRow, cursor int64, end bool, err error) {
 	cursor = p.After
 	examined := 0
-	err = d.query(ctx, readDeadline, d.statements(p.Filter).list, p.args(d.channel), func(c *columns) func([][]byte) {
+	err = d.query(ctx, readDeadline, d.statements(p.Filter).list, pageArgs(p, d.channel), func(c *columns) func([][]byte) {
 		read, id, matches := readDeadRow(c), c.at("id"), c.at("matches")
 		return func(row [][]byte) {
 			examined++
@@ -45,12 +31,12 @@ func (d *DeadLetters) List(ctx context.Context, p DeadPage) (rows []DeadRow, cur
 	return rows, cursor, examined < p.Rows, nil
 }
 
-func readDeadRow(c *columns) func([][]byte) DeadRow {
+func readDeadRow(c *columns) func([][]byte) relay.DeadRow {
 	ref, topic, key, attempts := readRef(c), c.at("topic"), c.at("key"), c.at("attempts")
 	created, first, dead := c.at("created_at"), c.at("first_attempt_at"), c.at("dead_at")
 	lastError, errorType := c.at("last_error"), c.at("error_type")
-	return func(row [][]byte) DeadRow {
-		r := DeadRow{
+	return func(row [][]byte) relay.DeadRow {
+		r := relay.DeadRow{
 			Ref: ref(row), Topic: string(row[topic]), Attempts: int(int32Of(row[attempts])),
 			CreatedAt: instantOf(row[created]), FirstAttemptAt: instantOf(row[first]), DeadAt: instantOf(row[dead]),
 			ErrorType: string(row[errorType]), LastError: string(row[lastError]),
@@ -71,19 +57,11 @@ func instantOf(b []byte) time.Time {
 	return instant(int64Of(b))
 }
 
-// DeadGroup counts dead rows of one topic with one kind of error.
-type DeadGroup struct {
-	Topic, ErrorType string
-	Rows             int64
-	First, Last      time.Time // the earliest and the latest dead_at
-	Error            string    // last_error of the row with the largest id
-}
-
 // Summarise counts the rows of a page by topic and kind of error. The sum of the groups
-// is at most [DeadPage.Most].
-func (d *DeadLetters) Summarise(ctx context.Context, p DeadPage) (groups []DeadGroup, cursor int64, end bool, err error) {
+// is at most [relay.DeadPage.Most].
+func (d *DeadLetters) Summarise(ctx context.Context, p relay.DeadPage) (groups []relay.DeadGroup, cursor int64, end bool, err error) {
 	cursor = p.After
-	err = d.query(ctx, readDeadline, d.statements(p.Filter).summary, p.args(d.channel), func(c *columns) func([][]byte) {
+	err = d.query(ctx, readDeadline, d.statements(p.Filter).summary, pageArgs(p, d.channel), func(c *columns) func([][]byte) {
 		examined, at := c.at("examined"), c.at("cursor")
 		topic, errorType, rows := c.at("topic"), c.at("error_type"), c.at("rows")
 		first, last, text := c.at("first"), c.at("last"), c.at("error")
@@ -93,7 +71,7 @@ func (d *DeadLetters) Summarise(ctx context.Context, p DeadPage) (groups []DeadG
 				cursor = int64Of(row[at])
 			}
 			if n := int64Of(row[rows]); n > 0 {
-				groups = append(groups, DeadGroup{
+				groups = append(groups, relay.DeadGroup{
 					Topic: string(row[topic]), ErrorType: string(row[errorType]), Rows: n,
 					First: instantOf(row[first]), Last: instantOf(row[last]), Error: string(row[text]),
 				})
@@ -106,24 +84,14 @@ func (d *DeadLetters) Summarise(ctx context.Context, p DeadPage) (groups []DeadG
 	return groups, cursor, end, nil
 }
 
-// WholeRow is a row, dead or not, with what it carries.
-type WholeRow struct {
-	DeadRow
-	AvailableAt, SentAt, DeadLetterAt time.Time
-	ContentType                       string
-	Headers                           []byte // JSON; nil for NULL
-	Payload                           []byte // its beginning; nil for NULL
-	PayloadBytes                      int64  // how long all of it is
-}
-
 // Show returns the rows with these ids, those that there are, dead or not.
-func (d *DeadLetters) Show(ctx context.Context, ids []int64) ([]WholeRow, error) {
-	var rows []WholeRow
-	err := d.query(ctx, readDeadline, d.show, DeadFilter{IDs: ids}.args(), func(c *columns) func([][]byte) {
+func (d *DeadLetters) Show(ctx context.Context, ids []int64) ([]relay.WholeRow, error) {
+	var rows []relay.WholeRow
+	err := d.query(ctx, readDeadline, d.show, filterArgs(relay.DeadFilter{IDs: ids}), func(c *columns) func([][]byte) {
 		read, available, sent, letter := readDeadRow(c), c.at("available_at"), c.at("sent_at"), c.at("dead_letter_at")
 		contentType, headers, payload, length := c.at("content_type"), c.at("headers"), c.at("payload"), c.at("payload_bytes")
 		return func(row [][]byte) {
-			r := WholeRow{
+			r := relay.WholeRow{
 				DeadRow:     read(row),
 				AvailableAt: instantOf(row[available]), SentAt: instantOf(row[sent]), DeadLetterAt: instantOf(row[letter]),
 				ContentType: string(row[contentType]), Headers: copied(row[headers]), Payload: copied(row[payload]),

@@ -12,7 +12,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
-func (f *fixture) dead(access postgres.DeadAccess) *postgres.DeadLetters {
+func (f *fixture) dead(access relay.DeadAccess) *postgres.DeadLetters {
 	f.t.Helper()
 	d, err := f.database().OpenDead(f.t.Context(), access)
 	if err != nil {
@@ -23,11 +23,11 @@ func (f *fixture) dead(access postgres.DeadAccess) *postgres.DeadLetters {
 }
 
 // page asks for everything.
-func page(filter postgres.DeadFilter) postgres.DeadPage {
-	return postgres.DeadPage{Filter: filter, After: postgres.BeforeAllIDs, Rows: 1000, Most: 1000}
+func page(filter relay.DeadFilter) relay.DeadPage {
+	return relay.DeadPage{Filter: filter, After: relay.BeforeAllIDs, Rows: 1000, Most: 1000}
 }
 
-func (f *fixture) listed(d *postgres.DeadLetters, filter postgres.DeadFilter) []int64 {
+func (f *fixture) listed(d *postgres.DeadLetters, filter relay.DeadFilter) []int64 {
 	f.t.Helper()
 	rows, _, end, err := d.List(f.t.Context(), page(filter))
 	if err != nil || !end {
@@ -55,32 +55,32 @@ func TestDeadFiltersChoose(t *testing.T) {
 	for sql := range strings.SplitSeq(insertDead, ";") {
 		f.exec(sql)
 	}
-	d := f.dead(postgres.ReadDead)
+	d := f.dead(relay.ReadDead)
 	a, empty := "a", ""
 	day := func(n int) time.Time { return time.Date(2026, 1, n, 0, 0, 0, 0, time.UTC) }
 	for _, c := range []struct {
 		name   string
-		filter postgres.DeadFilter
+		filter relay.DeadFilter
 		want   []int64
 	}{
-		{"all", postgres.DeadFilter{}, []int64{1, 2, 3, 4}},
-		{"topic", postgres.DeadFilter{Topic: postgres.LikePattern("orders.created")}, []int64{1}},
-		{"an underscore is one", postgres.DeadFilter{Topic: postgres.LikePattern("orders_created")}, []int64{3}},
-		{"glob", postgres.DeadFilter{Topic: postgres.LikePattern("orders.*")}, []int64{1, 2}},
-		{"question mark", postgres.DeadFilter{Topic: postgres.LikePattern("orders?created")}, []int64{1, 3}},
-		{"a percent is one", postgres.DeadFilter{Topic: postgres.LikePattern("o%")}, []int64{4}},
-		{"key", postgres.DeadFilter{Key: &a}, []int64{1}},
-		{"empty key", postgres.DeadFilter{Key: &empty}, []int64{3}},
-		{"error", postgres.DeadFilter{Error: "no STREAM"}, []int64{1}},
-		{"error with a percent", postgres.DeadFilter{Error: "0% o"}, []int64{2}},
-		{"type", postgres.DeadFilter{Type: "too_large"}, []int64{2}},
-		{"type of an older relay", postgres.DeadFilter{Type: "nacked"}, []int64{3}},
-		{"since", postgres.DeadFilter{Since: day(3)}, []int64{3, 4}},
-		{"until", postgres.DeadFilter{Until: day(3)}, []int64{1, 2}},
-		{"both", postgres.DeadFilter{Since: day(2), Until: day(3)}, []int64{2}},
-		{"ids", postgres.DeadFilter{IDs: []int64{4, 1, 4, 5, 6, 99}}, []int64{1, 4}},
-		{"ids and topic", postgres.DeadFilter{IDs: []int64{4, 1}, Topic: "orders%"}, []int64{1}},
-		{"none", postgres.DeadFilter{Type: "full"}, []int64{}},
+		{"all", relay.DeadFilter{}, []int64{1, 2, 3, 4}},
+		{"topic", relay.DeadFilter{Topic: "orders.created"}, []int64{1}},
+		{"an underscore is one", relay.DeadFilter{Topic: "orders_created"}, []int64{3}},
+		{"glob", relay.DeadFilter{Topic: "orders.*"}, []int64{1, 2}},
+		{"question mark", relay.DeadFilter{Topic: "orders?created"}, []int64{1, 3}},
+		{"a percent is one", relay.DeadFilter{Topic: "o%"}, []int64{4}},
+		{"key", relay.DeadFilter{Key: &a}, []int64{1}},
+		{"empty key", relay.DeadFilter{Key: &empty}, []int64{3}},
+		{"error", relay.DeadFilter{Error: "no STREAM"}, []int64{1}},
+		{"error with a percent", relay.DeadFilter{Error: "0% o"}, []int64{2}},
+		{"type", relay.DeadFilter{Type: "too_large"}, []int64{2}},
+		{"type of an older relay", relay.DeadFilter{Type: "nacked"}, []int64{3}},
+		{"since", relay.DeadFilter{Since: day(3)}, []int64{3, 4}},
+		{"until", relay.DeadFilter{Until: day(3)}, []int64{1, 2}},
+		{"both", relay.DeadFilter{Since: day(2), Until: day(3)}, []int64{2}},
+		{"ids", relay.DeadFilter{IDs: []int64{4, 1, 4, 5, 6, 99}}, []int64{1, 4}},
+		{"ids and topic", relay.DeadFilter{IDs: []int64{4, 1}, Topic: "orders*"}, []int64{1}},
+		{"none", relay.DeadFilter{Type: "full"}, []int64{}},
 	} {
 		if got := f.listed(d, c.filter); !slices.Equal(got, c.want) {
 			t.Errorf("%s: rows %v, want %v", c.name, got, c.want)
@@ -109,10 +109,10 @@ func TestReplayedRowsAreAsIfNeverTried(t *testing.T) {
 		if _, err := locker.Exec(t.Context(), f.sql(`SELECT FROM {t} WHERE id = 3 FOR UPDATE`)); err != nil {
 			t.Fatal(err)
 		}
-		d := f.dead(postgres.ReplayDead)
-		p := postgres.DeadPage{Filter: postgres.DeadFilter{Topic: "t1"}, After: postgres.BeforeAllIDs, Rows: 10, Most: 10}
+		d := f.dead(relay.ReplayDead)
+		p := relay.DeadPage{Filter: relay.DeadFilter{Topic: "t1"}, After: relay.BeforeAllIDs, Rows: 10, Most: 10}
 		var matched, changed int64
-		for done := (postgres.DeadDone{}); !done.End; p.After = done.Cursor {
+		for done := (relay.DeadDone{}); !done.End; p.After = done.Cursor {
 			if done, err = d.Replay(t.Context(), p); err != nil {
 				t.Fatal(err)
 			}
@@ -128,8 +128,8 @@ func TestReplayedRowsAreAsIfNeverTried(t *testing.T) {
 			t.Errorf("%d rows are dead still, want those of the other topic and the locked one", n)
 		}
 		_ = locker.Rollback(t.Context())
-		p.After, p.Rows, p.Most = postgres.BeforeAllIDs, 1000, 5
-		p.Filter = postgres.DeadFilter{}
+		p.After, p.Rows, p.Most = relay.BeforeAllIDs, 1000, 5
+		p.Filter = relay.DeadFilter{}
 		if done, err := d.Replay(t.Context(), p); err != nil || done.Changed != 5 || f.count(`dead_at IS NOT NULL`) != 8 {
 			t.Errorf("no more than 5: %+v, %v", done, err)
 		}
@@ -140,12 +140,12 @@ func TestDiscardedRowsAreGone(t *testing.T) {
 	t.Parallel()
 	f := setup(t, shape{after: postgres.Delete})
 	f.exec(`INSERT INTO {t} (topic, payload, dead_at) SELECT 't', '1', CASE WHEN n > 5 THEN now() END FROM generate_series(1, 20) AS n`)
-	d := f.dead(postgres.DiscardDead)
-	done, err := d.Discard(t.Context(), page(postgres.DeadFilter{IDs: []int64{1, 2, 6, 7}}))
+	d := f.dead(relay.DiscardDead)
+	done, err := d.Discard(t.Context(), page(relay.DeadFilter{IDs: []int64{1, 2, 6, 7}}))
 	if err != nil || done.Changed != 2 || !done.End {
 		t.Errorf("%+v, %v", done, err)
 	}
-	if done, err = d.Discard(t.Context(), page(postgres.DeadFilter{})); err != nil || done.Changed != 13 || f.count("true") != 5 {
+	if done, err = d.Discard(t.Context(), page(relay.DeadFilter{})); err != nil || done.Changed != 13 || f.count("true") != 5 {
 		t.Errorf("%+v, %v; %d rows are left", done, err, f.count("true"))
 	}
 }
@@ -155,8 +155,8 @@ func TestDeadGroupsCountByTopicAndType(t *testing.T) {
 	f := setup(t, shape{})
 	f.exec(`INSERT INTO {t} (topic, payload, dead_at, last_error) SELECT 't' || n % 2, '1', now() - n * interval '1 h', 'full: ' || n
 		FROM generate_series(1, 25) AS n`)
-	d := f.dead(postgres.ReadDead)
-	groups, cursor, end, err := d.Summarise(t.Context(), postgres.DeadPage{After: 5, Rows: 10, Most: 7})
+	d := f.dead(relay.ReadDead)
+	groups, cursor, end, err := d.Summarise(t.Context(), relay.DeadPage{After: 5, Rows: 10, Most: 7})
 	if err != nil || end || cursor != 15 || len(groups) != 2 {
 		t.Fatalf("%+v, %d, %v, %v", groups, cursor, end, err)
 	}
@@ -165,7 +165,7 @@ func TestDeadGroupsCountByTopicAndType(t *testing.T) {
 			t.Errorf("%+v, want %d rows", g, want)
 		}
 	}
-	if groups, _, end, err := d.Summarise(t.Context(), postgres.DeadPage{After: 99, Rows: 10, Most: 10}); err != nil || !end || len(groups) != 0 {
+	if groups, _, end, err := d.Summarise(t.Context(), relay.DeadPage{After: 99, Rows: 10, Most: 10}); err != nil || !end || len(groups) != 0 {
 		t.Errorf("%+v, %v, %v", groups, end, err)
 	}
 }
@@ -175,13 +175,13 @@ func TestPageOfDeadRowsIsBoundedWhateverTheFilterRejects(t *testing.T) {
 	t.Parallel()
 	f := setup(t, shape{})
 	f.exec(`INSERT INTO {t} (topic, payload, dead_at) SELECT 't', '1', now() FROM generate_series(1, 5000) AS n`)
-	d := f.dead(postgres.ReplayDead)
-	p := postgres.DeadPage{Filter: postgres.DeadFilter{Topic: "none"}, After: postgres.BeforeAllIDs, Rows: 100, Most: 100}
+	d := f.dead(relay.ReplayDead)
+	p := relay.DeadPage{Filter: relay.DeadFilter{Topic: "none"}, After: relay.BeforeAllIDs, Rows: 100, Most: 100}
 	rows, cursor, end, err := d.List(t.Context(), p)
 	if err != nil || end || cursor != 100 || len(rows) != 0 {
 		t.Errorf("%d rows, cursor %d, %v, %v", len(rows), cursor, end, err)
 	}
-	if done, err := d.Replay(t.Context(), p); err != nil || done != (postgres.DeadDone{Cursor: 100}) {
+	if done, err := d.Replay(t.Context(), p); err != nil || done != (relay.DeadDone{Cursor: 100}) {
 		t.Errorf("%+v, %v", done, err)
 	}
 }
@@ -191,12 +191,12 @@ func TestDeadCommandsNameTheGrant(t *testing.T) {
 	f := setup(t, shape{})
 	f.exec(`REVOKE ALL ON {t} FROM ` + f.role())
 	for _, c := range []struct {
-		access postgres.DeadAccess
+		access relay.DeadAccess
 		want   string
 	}{
-		{postgres.ReadDead, "GRANT SELECT ON"},
-		{postgres.ReplayDead, "GRANT UPDATE (available_at, attempts, first_attempt_at, dead_at) ON"},
-		{postgres.DiscardDead, "GRANT DELETE ON"},
+		{relay.ReadDead, "GRANT SELECT ON"},
+		{relay.ReplayDead, "GRANT UPDATE (available_at, attempts, first_attempt_at, dead_at) ON"},
+		{relay.DiscardDead, "GRANT DELETE ON"},
 	} {
 		_, err := f.database().OpenDead(t.Context(), c.access)
 		if !errors.Is(err, relay.ErrSetup) || !strings.Contains(fmt.Sprint(err), c.want) {

@@ -34,15 +34,15 @@ func explainInto(ctx context.Context, plans map[string]string) func(*session, st
 func ExplainDead(ctx context.Context, d *DeadLetters) (map[string]string, error) {
 	plans := make(map[string]string)
 	for _, ids := range [][]int64{nil, make([]int64, 100)} {
-		p := DeadPage{Filter: DeadFilter{Topic: "x%", IDs: ids}, Rows: 1000, Most: 1000}
+		p := relay.DeadPage{Filter: relay.DeadFilter{Topic: "x*", IDs: ids}, Rows: 1000, Most: 1000}
 		of := d.statements(p.Filter)
 		for _, st := range []statement{of.list, of.summary, of.replay} {
-			if err := explainInto(ctx, plans)(d.session, st, p.args("c")); err != nil {
+			if err := explainInto(ctx, plans)(d.session, st, pageArgs(p, "c")); err != nil {
 				return nil, err
 			}
 		}
 	}
-	return plans, explainInto(ctx, plans)(d.session, d.show, DeadFilter{IDs: []int64{1}}.args())
+	return plans, explainInto(ctx, plans)(d.session, d.show, filterArgs(relay.DeadFilter{IDs: []int64{1}}))
 }
 
 // Explain returns the plans, as JSON, of all statements of a leader's sessions that

@@ -136,7 +136,7 @@ func TestReaderHearsReplaysAndNoFlood(t *testing.T) {
 	if woken, err := wake(30 * time.Second); !woken || err != nil {
 		t.Errorf("a replay by SQL: %v, %v", woken, err)
 	}
-	if done, err := f.dead(postgres.ReplayDead).Replay(t.Context(), page(postgres.DeadFilter{})); err != nil || done.Changed != 2 {
+	if done, err := f.dead(relay.ReplayDead).Replay(t.Context(), page(relay.DeadFilter{})); err != nil || done.Changed != 2 {
 		t.Fatalf("%+v, %v", done, err)
 	}
 	if rows := f.readPass(reader); len(rows) != 3 || rows[0].Refused {

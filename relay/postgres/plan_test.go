@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
@@ -124,7 +125,7 @@ func TestNoPlanDependsOnStatistics(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		dead := f.dead(postgres.ReplayDead)
+		dead := f.dead(relay.ReplayDead)
 		more, err := postgres.ExplainDead(t.Context(), dead)
 		if err != nil {
 			t.Fatal(err)
