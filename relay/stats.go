@@ -51,7 +51,31 @@ type Census struct {
 	TableStats
 	// At is when that was; zero while nothing has been counted.
 	At time.Time
+	// Members are the relays of the table, this one too, the leader first; nil where nobody has asked for them.
+	// MembersErr says why they could not be looked up.
+	Members    []Member
+	MembersErr error
 	// Err says why counting fails since FailingSince; nil while it does not.
 	Err          error
 	FailingSince time.Time
+}
+
+// OldestAgeAt is how long the oldest pending row has been due at that time. While the table cannot be
+// counted, the row that was found last goes on to age: an alert must not sleep because the
+// database is away.
+func (c Census) OldestAgeAt(now time.Time) time.Duration {
+	if c.Err == nil || c.Due.Rows == 0 {
+		return c.OldestAge
+	}
+	return c.OldestAge + max(0, now.Sub(c.At))
+}
+
+// Member is who holds a lock of the relays of a table.
+type Member struct {
+	// Name is the relay's host, or the application_name of what is no relay. Anybody who
+	// may connect can hold such a lock.
+	Name  string
+	PID   int64 // of the server's process
+	Leads bool  // it has the leadership lock; else it stands by
+	Relay bool  // it looks like a working relay
 }

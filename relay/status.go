@@ -121,10 +121,15 @@ type LoadStatus struct {
 	InFlight int // published, and the outcome not committed
 	Waiting  int // read, and not published
 	HeldKeys int // wait for a row that was refused, or for the next pass
+	// HeldKeysTold are some of them.
+	HeldKeysTold []string
 	// RetainedWAL is how many bytes of its log the server keeps for the relay while it
 	// tails, and UnreadWAL how many of them it has not read, some seconds ago.
 	RetainedWAL, UnreadWAL int64
 }
+
+// MaxHeldKeysTold bounds [Status.HeldKeysTold].
+const MaxHeldKeysTold = 10
 
 // Counters count since the relay was started.
 type Counters struct {

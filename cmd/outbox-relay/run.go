@@ -79,7 +79,8 @@ func relayRows(ctx context.Context, c config.Config, systemd supervisor, log *sl
 		return fmt.Errorf("make metrics: %w", err)
 	}
 	server, err := serveStatus(ctx, c, admin.Options{
-		Status: mover.Status, Census: census.Latest, Metrics: observed.Handler(), Host: host, Logger: log,
+		Status: mover.Status, Census: census.Latest, Watch: census.Watch, Delivered: observed.Delivered, Metrics: observed.Handler(),
+		OpenDead: openDead(database), Broker: brokerNames[c.Broker()], Host: host, Logger: log,
 	})
 	if err != nil {
 		return err

@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/cmd/outbox-relay/internal/config"
+	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/admin"
+	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
 // statusCloseGrace is how long requests under way may take when the relay ends.
@@ -34,6 +36,17 @@ func serveStatus(ctx context.Context, c config.Config, o admin.Options) (*admin.
 			"set it to an address of this relay's own, such as 127.0.0.1:9465: %w", c.HTTPAddr, err)
 	}
 	return nil, fmt.Errorf("OUTBOX_HTTP_ADDR=%s: set it to an address of this host, such as 127.0.0.1:9464 or :9464: %w", c.HTTPAddr, err)
+}
+
+// openDead opens sessions for the dead rows of the page.
+func openDead(database *postgres.Database) func(context.Context, relay.DeadAccess) (admin.DeadLetters, error) {
+	return func(ctx context.Context, access relay.DeadAccess) (admin.DeadLetters, error) {
+		dead, err := database.OpenDead(ctx, access)
+		if err != nil {
+			return nil, err // not a nil that is no nil
+		}
+		return dead, nil
+	}
 }
 
 func closeStatus(ctx context.Context, server *admin.Server, log *slog.Logger) {

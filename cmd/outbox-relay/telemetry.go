@@ -17,6 +17,9 @@ const telemetryCloseGrace = 2 * time.Second
 // messagingSystems are the brokers as OpenTelemetry names them.
 var messagingSystems = [...]string{config.NATS: "nats", config.RabbitMQ: "rabbitmq"}
 
+// brokerNames are the brokers as people call them.
+var brokerNames = [...]string{config.NATS: "NATS", config.RabbitMQ: "RabbitMQ"}
+
 func openTelemetry(ctx context.Context, c config.Config, host string, log *slog.Logger) (*telemetry.Telemetry, error) {
 	telemetry.LogErrors(log)
 	broker := telemetry.Broker{System: messagingSystems[c.Broker()]}

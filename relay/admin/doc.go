@@ -2,7 +2,7 @@
 //
 // # What is served
 //
-// These paths, for GET and HEAD, are cheap and without side effects. None asks
+// These paths are cheap and without side effects but where they say so. None but the last asks
 // the database or the broker anything: they serve what the relay's loop last said
 // ([relay.Status]), so a probe is answered at once, even if something hangs.
 //
@@ -15,6 +15,11 @@
 //   - /status: a [Report] in JSON.
 //   - /metrics: [Options.Metrics].
 //   - /debug/pprof/: profiles, with the token.
+//   - /: the page (folder page), and below /page/ its files.
+//   - /api/snapshot: what it shows, held for a second and with an ETag. The samples of
+//     the plots are the server's own (history.go).
+//   - /api/dead: dead rows. Only this asks the database, over sessions of its own
+//     ([Options.OpenDead]): one that reads and one that changes rows at a time.
 //
 // A 503 comes with its reason in one line of text.
 //
@@ -28,7 +33,8 @@
 // # Promises
 //
 // The names in [Report] are stable: fields are added, not renamed. Nothing that
-// is served holds a secret or a payload, since the errors of the adapters do not.
+// is served holds a secret, and none but a dead row that is asked for a payload, since the
+// errors of the adapters do not.
 //
 // There are no globals: each [Server] has its own multiplexer, timeouts, listener
 // and goroutines, and [Server.Close] awaits them. All methods are safe for

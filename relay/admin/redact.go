@@ -26,6 +26,7 @@ func redact(st relay.Status) relay.Status {
 	for i := range st.LateTopicsTold {
 		st.LateTopicsTold[i].Why = hidden
 	}
+	st.HeldKeysTold = nil
 	return st
 }
 

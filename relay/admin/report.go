@@ -234,10 +234,7 @@ func (s *Server) report(c caller, now time.Time) Report {
 		InMemory:   InMemory{InFlight: st.InFlight, Waiting: st.Waiting, HeldKeys: st.HeldKeys},
 		Purge:      Purge{NotPurged: st.NotPurged, NotPurgedSince: known(st.NotPurgedSince)},
 		WAL:        WAL{RetainedWAL: st.RetainedWAL, UnreadWAL: st.UnreadWAL},
-		Totals: Totals{
-			PublishedTotal: st.Published, DuplicateAcksTotal: st.DuplicateAcks, RefusedTotal: st.Refused,
-			DeadTotal: st.Dead, ExpiredTotal: st.Expired, ReconciledTotal: st.Reconciled, PurgedTotal: st.Purged,
-		},
+		Totals:     totals(st),
 	}
 	r.Rows = NewRows(s.census(c))
 	r.Live, r.Ready = r.NotLive == "", r.NotReady == ""
@@ -260,6 +257,13 @@ func (s *Server) report(c caller, now time.Time) Report {
 	s.meter.add(now, st.Published)
 	r.PublishedPerSecond, r.RateWindowSeconds = s.meter.rate()
 	return r
+}
+
+func totals(st relay.Status) Totals {
+	return Totals{
+		PublishedTotal: st.Published, DuplicateAcksTotal: st.DuplicateAcks, RefusedTotal: st.Refused,
+		DeadTotal: st.Dead, ExpiredTotal: st.Expired, ReconciledTotal: st.Reconciled, PurgedTotal: st.Purged,
+	}
 }
 
 // known is nil for the zero time.

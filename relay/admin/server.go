@@ -27,6 +27,16 @@ type Options struct {
 	// Census is the last counting of the table's rows; nil: /status has no rows.
 	Census func() relay.Census
 
+	// Watch is told when somebody looks at the page, for which [relay.Census.Members] is
+	// wanted; nil: nobody has to know. Delivered counts the acknowledged messages by how
+	// long they took, up to each of some seconds and beyond; nil: the page has no latency.
+	Watch     func()
+	Delivered func() (upTo []float64, counts []uint64)
+	Broker    string // as people call it
+
+	// OpenDead opens a session for dead rows; nil: there is nothing about them.
+	OpenDead func(context.Context, relay.DeadAccess) (DeadLetters, error)
+
 	// Token is asked at each request that brings one; nil: none is set, and nothing can be
 	// changed. Hosts are names under which the relay is asked, beside its own.
 	Token func() (string, error)
@@ -52,6 +62,13 @@ type Server struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 
+	history   history
+	snapshots snapshots
+	// reading has room for one request that reads dead rows.
+	reading chan struct{}
+	deed    deed
+	running context.Context // ends when the server is closed
+
 	mu    sync.Mutex
 	meter meter
 }
@@ -75,7 +92,7 @@ func Listen(ctx context.Context, address string, o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	s := &Server{options: o, started: time.Now(), address: listener.Addr().String()}
+	s := &Server{options: o, started: time.Now(), address: listener.Addr().String(), reading: make(chan struct{}, 1)}
 	s.hosts = newAllowedHosts(address, s.address, o.Host, o.Hosts)
 	s.http = &http.Server{
 		Handler:     s.handler(),
@@ -83,9 +100,9 @@ func Listen(ctx context.Context, address string, o Options) (*Server, error) {
 		MaxHeaderBytes: maxHeader, ConnState: s.connections.changed,
 		ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 	}
-	ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	s.running, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	s.tasks.Go(func() { s.serve(listener) })
-	s.tasks.Go(func() { s.measure(ctx) })
+	s.tasks.Go(func() { s.measure(s.running) })
 	return s, nil
 }
 
@@ -119,15 +136,20 @@ func (s *Server) serve(listener net.Listener) {
 }
 
 // measure takes a reading of the counter once a second, so that the first request has
-// a rate too.
+// a rate too, and a sample for the plots now and then.
 func (s *Server) measure(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	var sampled time.Time
 	for {
-		count := s.options.Status().Published
+		status, now := s.options.Status(), time.Now()
 		s.mu.Lock()
-		s.meter.add(time.Now(), count)
+		s.meter.add(now, status.Published)
 		s.mu.Unlock()
+		if now.Sub(sampled) >= sampleEvery {
+			sampled = now.Truncate(sampleEvery)
+			s.sample(now, status)
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -136,12 +158,22 @@ func (s *Server) measure(ctx context.Context) {
 	}
 }
 
+func (s *Server) sample(now time.Time, status relay.Status) {
+	m := moment{at: now, status: status, census: s.census(caller{near: true})}
+	if s.options.Delivered != nil {
+		m.upTo, m.delivered = s.options.Delivered()
+	}
+	s.history.add(m)
+}
+
 // The paths.
 const (
 	pathLive    = "/livez"
 	pathReady   = "/readyz"
 	pathStatus  = "/status"
 	pathMetrics = "/metrics"
+
+	pathSnapshot = "/api/snapshot"
 )
 
 func (s *Server) handler() http.Handler {
@@ -149,11 +181,15 @@ func (s *Server) handler() http.Handler {
 		pathLive:   {http.MethodGet, probes, s.probe(s.notLive)},
 		pathReady:  {http.MethodGet, probes, s.probe(s.notReady)},
 		pathStatus: {http.MethodGet, anyone, s.serveReport},
+
+		pathSnapshot: {http.MethodGet, anyone, s.serveSnapshot},
 	}
 	if s.options.Metrics != nil {
 		all[pathMetrics] = route{http.MethodGet, probes, func(w http.ResponseWriter, r *http.Request, _ caller) { s.options.Metrics.ServeHTTP(w, r) }}
 	}
 	s.addProfiles(all)
+	s.addDead(all)
+	s.addPage(all)
 	return s.guard(all)
 }
 

@@ -240,7 +240,7 @@ func TestClientTakesTheAddressAsTheServerDoes(t *testing.T) {
 func TestOnlyGetAndOnlyThesePaths(t *testing.T) {
 	s, _, _ := serve(t, Options{}, relay.Status{})
 	for request, want := range map[string]int{
-		"POST /livez": 405, "DELETE /status": 405, "GET /": 404, "GET /debug/pprof/": 403,
+		"POST /livez": 405, "DELETE /status": 405, "GET /": 200, "GET /index.html": 404, "GET /page/": 404, "GET /debug/pprof/": 403,
 		"GET //livez": 404, "GET /livez/": 404, "GET /%6civez": 404, "GET /./livez": 404, "GET /x/../livez": 404, "GET /LIVEZ": 404, "OPTIONS /livez": 405,
 		"TRACE /livez": 405, "GET /livez?x=/status": 200, "GET /debug/pprof": 404, "GET /debug/pprof/heap/": 404, "GET /livez": 200, "HEAD /readyz": 503,
 	} {

@@ -1,6 +1,9 @@
 package engine
 
-import "hash/maphash"
+import (
+	"hash/maphash"
+	"slices"
+)
 
 // holds are the keys whose rows wait in the table. A key is held because one of its
 // rows was refused, has returned, or waits for its retry, and has to go first. Or it is
@@ -138,6 +141,37 @@ func (h *holds) wasHeld(key string) bool {
 
 // size is how many keys are held.
 func (h *holds) size() int { return len(h.awaited) + len(h.more) + h.many.keys }
+
+// some are at most so many held keys, of those told last the ones that still are: a page
+// that shows them does not flicker. What was told is not changed, somebody may read it.
+func (h *holds) some(told []string, most int) []string {
+	if len(h.awaited) == 0 {
+		return nil
+	}
+	same := len(told) == min(most, len(h.awaited))
+	for _, key := range told {
+		_, held := h.awaited[key]
+		same = same && held
+	}
+	if same {
+		return told
+	}
+	keys := make([]string, 0, most)
+	for _, key := range told {
+		if _, held := h.awaited[key]; held {
+			keys = append(keys, key)
+		}
+	}
+	for key := range h.awaited {
+		if len(keys) == most {
+			break
+		}
+		if !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
 
 // blocks says whether the running pass has to skip rows of the key.
 func (h *holds) blocks(key string) bool {

@@ -139,3 +139,24 @@ func TestLossesThatAreNotInARowMakeNoSuspect(t *testing.T) {
 		t.Fatal("suspected although it was not in flight at the loss between")
 	}
 }
+
+// The keys that are told stay the same while they are held, so that a page does not flicker.
+func TestHeldKeysAreToldInTheSameOrder(t *testing.T) {
+	h := newHolds()
+	for _, key := range []string{"a", "b", "c", "d"} {
+		h.hold(key)
+	}
+	first := h.some(nil, 3)
+	if len(first) != 3 || !slices.Equal(h.some(first, 3), first) {
+		t.Fatalf("told %v, then %v", first, h.some(first, 3))
+	}
+	delete(h.awaited, first[0])
+	second := h.some(first, 3)
+	if len(second) != 3 || !slices.Equal(second[:2], first[1:]) || len(first) != 3 {
+		t.Errorf("told %v after %v", second, first)
+	}
+	h.snapshotBegins()
+	if none := h.some(second, 3); none != nil {
+		t.Errorf("told %v of no keys", none)
+	}
+}

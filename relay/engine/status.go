@@ -85,7 +85,7 @@ func (t *term) tell(now time.Time) {
 	t.tellPurge()
 	t.status.RetainedWAL, t.status.UnreadWAL = t.tailing.lag()
 	t.status.InFlight, t.status.Waiting = t.dispatcher.uncommitted, t.dispatcher.queued.rows
-	t.status.HeldKeys = t.holds.size()
+	t.status.HeldKeys, t.status.HeldKeysTold = t.holds.size(), t.holds.some(t.status.HeldKeysTold, relay.MaxHeldKeysTold)
 	if changed {
 		t.modeChanged(mode, reason)
 		return

@@ -18,11 +18,15 @@ const censusInterval, censusOfMany = 15 * time.Second, 30 * time.Second
 type Census struct {
 	database *Database
 	told     atomic.Pointer[relay.Census]
+	// watched is when somebody last looked who wants to see the other relays too, in
+	// nanoseconds since 1970. wake has them looked up at once for the first one.
+	watched atomic.Int64
+	wake    chan struct{}
 }
 
 // NewCensus makes a census of the table, which [Census.Run] takes.
 func (d *Database) NewCensus() *Census {
-	c := &Census{database: d}
+	c := &Census{database: d, wake: make(chan struct{}, 1)}
 	c.told.Store(&relay.Census{})
 	return c
 }
@@ -31,20 +35,42 @@ func (d *Database) NewCensus() *Census {
 // goroutine.
 func (c *Census) Latest() relay.Census { return *c.told.Load() }
 
+// watchedFor is how long the other relays are looked up after somebody has looked.
+const watchedFor = time.Minute
+
+// Watch has the other relays looked up too, for a minute. It does not block and is safe for any
+// goroutine.
+func (c *Census) Watch() {
+	now := time.Now().UnixNano()
+	if last := c.watched.Swap(now); now-last > int64(watchedFor) {
+		select {
+		case c.wake <- struct{}{}:
+		default: // it will be
+		}
+	}
+}
+
 // censusFirst is when the first counting comes: the relay's own sessions go first.
 const censusFirst = time.Second
 
 // Run counts until ctx ends.
 func (c *Census) Run(ctx context.Context) {
-	pause := censusFirst
-	for relay.Sleep(ctx, pause) == nil {
+	next := time.NewTimer(censusFirst)
+	defer next.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-next.C:
+		case <-c.wake:
+		}
 		c.take(ctx)
 		// Not all relays of a table at once.
-		pause = censusInterval
+		pause := censusInterval
 		if c.Latest().Due.Estimated {
 			pause = censusOfMany
 		}
-		pause -= rand.N(pause / 5)
+		next.Reset(pause - rand.N(pause/5))
 	}
 }
 
@@ -52,10 +78,11 @@ func (c *Census) Run(ctx context.Context) {
 func (c *Census) take(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 3*countDeadline)
 	defer cancel()
-	stats, err := c.database.Stats(ctx)
 	now := time.Now()
-	if err == nil {
-		c.told.Store(&relay.Census{TableStats: stats, At: now})
+	found, err := c.database.look(ctx, now.UnixNano()-c.watched.Load() < int64(watchedFor))
+	if now = time.Now(); err == nil {
+		found.At = now
+		c.told.Store(&found)
 		return
 	}
 	told := *c.told.Load()

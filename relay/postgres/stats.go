@@ -26,19 +26,28 @@ const (
 // more rows are pending, a sample of the ids tells how many, to within some percent, so
 // that it takes some milliseconds with millions of rows too.
 func (d *Database) Stats(ctx context.Context) (relay.TableStats, error) {
+	found, err := d.look(ctx, false)
+	return found.TableStats, err
+}
+
+// look is [Database.Stats], and looks up the relays over the same session if it is to.
+func (d *Database) look(ctx context.Context, others bool) (relay.Census, error) {
+	var found relay.Census
 	s, err := d.open(ctx, readSettings)
 	if err != nil {
-		return relay.TableStats{}, err
+		return found, err
 	}
 	defer s.close()
-	stats, err := s.count(ctx)
-	if err != nil {
-		return relay.TableStats{}, s.explain("count the rows", err)
+	if found.TableStats, err = s.count(ctx); err != nil {
+		return found, s.explain("count the rows", err)
 	}
-	if stats.Lacks, err = s.lacks(ctx); err != nil {
-		return relay.TableStats{}, err
+	if found.Lacks, err = s.lacks(ctx); err != nil {
+		return found, err
 	}
-	return stats, nil
+	if others {
+		found.Members, found.MembersErr = d.members(ctx, s)
+	}
+	return found, nil
 }
 
 // indexed is how many rows the index of due rows has, and of which kind.

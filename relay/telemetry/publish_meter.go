@@ -125,6 +125,22 @@ func (p *publishMeter) topic(name string) *series {
 	return s.(*series)
 }
 
+// delivered adds up the delivery latencies of all topics.
+func (p *publishMeter) delivered() []uint64 {
+	counts := make([]uint64, len(p.acked.delivery.counts))
+	add := func(s *series) {
+		for i := range counts {
+			counts[i] += s.delivery.counts[i].Load()
+		}
+	}
+	add(p.acked)
+	p.byTopic.Range(func(_, s any) bool {
+		add(s.(*series))
+		return true
+	})
+	return counts
+}
+
 // errorType is the cause of an outcome that is no acknowledgement.
 func errorType(o relay.Outcome) relay.ErrorType {
 	if o.Type == "" {

@@ -86,19 +86,9 @@ func (s *state) addRows(census func() relay.Census) {
 	s.gauge("outbox.retrying_rows", "", "pending rows that have been refused", func() float64 { return float64(census().Retrying.Rows) })
 	s.gauge("outbox.dead_rows", "", "rows given up, which wait for a person", func() float64 { return float64(census().Dead.Rows) })
 	s.gauge("outbox.oldest_pending_age", "s", "how long the oldest pending row has been due, by the database's clock", func() float64 {
-		return OldestAge(census(), time.Now()).Seconds()
+		return census().OldestAgeAt(time.Now()).Seconds()
 	})
 	s.gauge("outbox.counted_timestamp", "s", "when the rows were last counted; 0 if never", func() float64 { return unix(census().At) })
-}
-
-// OldestAge is how long the oldest pending row has been due. While the table cannot be
-// counted, the row that was found last goes on to age: an alert must not sleep because the
-// database is away.
-func OldestAge(c relay.Census, now time.Time) time.Duration {
-	if c.Err == nil || c.Due.Rows == 0 {
-		return c.OldestAge
-	}
-	return c.OldestAge + max(0, now.Sub(c.At))
 }
 
 // mode adds a series for each mode: 1 for the one that the relay is in.

@@ -299,15 +299,15 @@ func TestAgeGoesOnWhileTheTableCannotBeCounted(t *testing.T) {
 	at := time.Now()
 	c := relay.Census{At: at}
 	c.Due.Rows, c.OldestAge = 1, 10*time.Second
-	if got := OldestAge(c, at.Add(time.Minute)); got != 10*time.Second {
+	if got := c.OldestAgeAt(at.Add(time.Minute)); got != 10*time.Second {
 		t.Errorf("%v", got)
 	}
 	c.Err = errors.New("the database is away")
-	if got := OldestAge(c, at.Add(time.Minute)); got != 70*time.Second {
+	if got := c.OldestAgeAt(at.Add(time.Minute)); got != 70*time.Second {
 		t.Errorf("%v while counting fails", got)
 	}
 	c.Due.Rows, c.OldestAge = 0, 0
-	if got := OldestAge(c, at.Add(time.Minute)); got != 0 {
+	if got := c.OldestAgeAt(at.Add(time.Minute)); got != 0 {
 		t.Errorf("%v where nothing waited", got)
 	}
 }

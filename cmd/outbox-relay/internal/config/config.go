@@ -115,7 +115,7 @@ type BrokerTLS struct {
 
 // Serving is what is served over HTTP, and to whom.
 type Serving struct {
-	HTTPAddr   string      `env:"OUTBOX_HTTP_ADDR" envDefault:"127.0.0.1:9464" doc:"where /livez, /readyz, /status and /metrics are served; :9464 for the kubelet, a port of its own for each relay of a host"`
+	HTTPAddr   string      `env:"OUTBOX_HTTP_ADDR" envDefault:"127.0.0.1:9464" doc:"where the page, /livez, /readyz, /status and /metrics are served; :9464 for the kubelet, a port of its own for each relay of a host"`
 	HTTPHosts  admin.Hosts `env:"OUTBOX_HTTP_NAMES" doc:"further names under which the relay is asked, behind a proxy for example: relay.example.com,*.shop.example; requests for names that are not its own are refused"`
 	AdminToken Secret      `env:"OUTBOX_ADMIN_TOKEN" doc:"what has to be given in the Authorization header to change anything over HTTP, to take a profile, and beyond the relay's host to see keys, errors and dead rows; at least 16 characters; empty: nothing can be changed"`
 }
