@@ -63,6 +63,16 @@ alert-test: ## have each alert fire from its fault, through Prometheus and Alert
 	cd e2e/grafanatest && $(GO) vet ./... && $(GO) test -count=1 ./...
 	$(GO) test -race -tags alerts -run '^TestEachAlert' -count=1 -timeout 15m -v ./e2e
 
+.PHONY: page-test
+page-test: deps ## test the page in a real browser (Chromium, axe-core); PAGE_IMAGES=directory writes screenshots
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { [ "$$(id -u)" -eq 0 ] && apt-get update --quiet=2 && apt-get install --yes --no-install-recommends chromium fonts-dejavu-core; }
+	cd e2e/pagetest && npm install --silent && $(GO) vet ./... && $(GO) test -count=1 -timeout 20m ./...
+
+.PHONY: page-assets
+page-assets: ## take uPlot, which draws the page's plots, from npm again, in the version of e2e/pagetest/package.json
+	cd e2e/pagetest && npm install --silent
+	cd e2e/pagetest/node_modules/uplot && cp dist/uPlot.iife.min.js dist/uPlot.min.css LICENSE ../../../../relay/admin/page/uplot/
+
 .PHONY: release-dry-run
 release-dry-run: ## build archives, packages and SBOMs of a release into dist; PLATFORM=linux/amd64 for one; publishes nothing
 	@.ci/release-dry-run
