@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/engine"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 	"github.com/outbox-relay/outbox-relay/schema"
@@ -58,13 +59,13 @@ func TestPurgeAndReplayAtOnceLoseNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dead, err := database.OpenDead(t.Context(), postgres.ReplayDead)
+	dead, err := database.OpenDead(t.Context(), relay.ReplayDead)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer dead.Close()
 	stop := h.run()
-	page := postgres.DeadPage{After: postgres.BeforeAllIDs, Rows: batch, Most: batch}
+	page := relay.DeadPage{After: relay.BeforeAllIDs, Rows: batch, Most: batch}
 	for replayed := int64(0); replayed < rows; {
 		done, err := dead.Replay(t.Context(), page)
 		if err != nil || done.Changed != batch {
