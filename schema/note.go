@@ -24,6 +24,9 @@ type Note struct {
 	NotedAt time.Time
 	NotedBy string
 	Place
+	// PausedAt is nil while the table is not paused.
+	PausedAt              *time.Time
+	PausedBy, PauseReason string
 }
 
 // Note is the table that holds the note.

@@ -539,7 +539,7 @@ END $outbox$;
 -- original still has to send, and a relay beside the copy would send them again. So it is
 -- written down, by the first migration, where the table was made; the relay compares. It is
 -- a table, because a copy by pg_dump, pg_basebackup or CREATE DATABASE ... TEMPLATE takes it
--- along. The relay's role may read it. Only its owner changes it: outbox-relay adopt.
+-- along. The relay's role may read it, and pause. Only its owner changes the rest: outbox-relay adopt.
 DO $outbox$
 DECLARE
   tab   oid := to_regclass({{table_text}});
@@ -562,10 +562,14 @@ BEGIN
       noted_by          text NOT NULL DEFAULT session_user,
       system_identifier text, -- of the server; NULL where it does not tell
       database          text NOT NULL,
-      environment       text  -- OUTBOX_ENVIRONMENT, if it was set
+      environment       text, -- OUTBOX_ENVIRONMENT, if it was set
+      -- While this is set, nothing new is published: outbox-relay pause.
+      paused_at         timestamptz,
+      paused_by         text,
+      pause_reason      text
     );
     note := to_regclass({{note_text}});
-    COMMENT ON TABLE {{note}} IS 'outbox-relay: where the outbox belongs. Only its owner changes it: outbox-relay adopt';
+    COMMENT ON TABLE {{note}} IS 'outbox-relay: where the outbox belongs (outbox-relay adopt), and whether it is paused (outbox-relay pause)';
     -- Default privileges may have given others more than to read it.
     FOR other IN
       SELECT DISTINCT acl.grantee, acl.grantee::regrole::text AS role FROM pg_class c, aclexplode(c.relacl) AS acl
@@ -573,7 +577,7 @@ BEGIN
     LOOP
       EXECUTE format('REVOKE ALL ON TABLE %s FROM %s', {{note_text}}, CASE other.grantee WHEN 0 THEN 'PUBLIC' ELSE other.role END);
     END LOOP;
-    -- Whoever may mark rows, as the relay's role does, may read it.
+    -- Whoever may mark rows, as the relay's role does, may read it, and pause.
     FOR other IN
       SELECT DISTINCT acl.grantee, acl.grantee::regrole::text AS role
       FROM (
@@ -582,7 +586,7 @@ BEGIN
       ) AS granted (acl), aclexplode(granted.acl) AS acl
       WHERE acl.privilege_type = 'UPDATE' AND acl.grantee::regrole::text <> quote_ident(owner)
     LOOP
-      EXECUTE format('GRANT SELECT ON TABLE %s TO %s', {{note_text}}, CASE other.grantee WHEN 0 THEN 'PUBLIC' ELSE other.role END);
+      EXECUTE format('GRANT SELECT, UPDATE (paused_at, paused_by, pause_reason) ON TABLE %s TO %s', {{note_text}}, CASE other.grantee WHEN 0 THEN 'PUBLIC' ELSE other.role END);
     END LOOP;
     IF owner <> current_user THEN
       BEGIN
@@ -594,7 +598,7 @@ BEGIN
     END IF;
     RAISE NOTICE 'created table %', {{note_text}};
   ELSIF (SELECT count(*) FROM pg_attribute WHERE attrelid = note AND NOT attisdropped
-      AND attname IN ('noted_at', 'noted_by', 'system_identifier', 'database', 'environment')) < 5 THEN
+      AND attname IN ('noted_at', 'noted_by', 'system_identifier', 'database', 'environment', 'paused_at', 'paused_by', 'pause_reason')) < 8 THEN
     RAISE EXCEPTION 'the table % exists and is not the note of outbox-relay', {{note_text}}
       USING ERRCODE = 'duplicate_table', HINT = 'Rename that table, and run this again.';
   END IF;

@@ -68,11 +68,13 @@ BEGIN
       ON {{table}} TO {{role}};
     RAISE NOTICE 'granted role % what it needs on %', {{role_text}}, {{table_text}};
   END IF;
-  -- Where the table belongs. To read it, and no more: this role must not be able to say
-  -- that a copy is the original.
-  IF NOT has_table_privilege({{role_name}}, to_regclass({{note_text}}), 'SELECT') THEN
-    GRANT SELECT ON {{note}} TO {{role}};
-    RAISE NOTICE 'granted role % to read %', {{role_text}}, {{note_text}};
+  -- Where the table belongs: to read it, and no more. This role must not be able to say
+  -- that a copy is the original. It may pause and resume, since it may mark any row anyway.
+  IF NOT has_table_privilege({{role_name}}, to_regclass({{note_text}}), 'SELECT') OR EXISTS (
+      SELECT FROM unnest('{paused_at,paused_by,pause_reason}'::text[]) AS c
+      WHERE NOT has_column_privilege({{role_name}}, to_regclass({{note_text}}), c, 'UPDATE')) THEN
+    GRANT SELECT, UPDATE (paused_at, paused_by, pause_reason) ON {{note}} TO {{role}};
+    RAISE NOTICE 'granted role % to read %, and to pause', {{role_text}}, {{note_text}};
   END IF;
   -- Only where sent rows are deleted.
   IF {{delete}} AND NOT has_table_privilege({{role_name}}, tab, 'DELETE') THEN

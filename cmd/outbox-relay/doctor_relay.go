@@ -87,6 +87,8 @@ func (r relayReport) itself() relay.Check {
 func (r relayReport) progress() relay.Check {
 	check := relay.Check{Name: checkProgress, Severity: relay.Fault}
 	switch {
+	case r.PausedSince != nil && r.TableDownSince == nil && r.StalledSince == nil:
+		check.Severity, check.Found = relay.Fine, "none is wanted: the table is paused"
 	case r.TableDownSince != nil:
 		check.Found = fmt.Sprintf("no row can be marked, and nothing else is published, for %s: %s", since(r.TableDownSince), r.TableDown)
 		if r.LockedSince == nil && len(r.LockedBy) > 0 {

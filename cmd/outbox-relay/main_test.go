@@ -34,7 +34,7 @@ func TestNoArgumentMeansRun(t *testing.T) {
 
 func TestUnknownCommandListsThoseThereAre(t *testing.T) {
 	got := do(t, nil, "docter")
-	const want = "outbox-relay: there is no command \"docter\"; there are: run, migrate, schema, adopt, doctor, status, send, watch, dead, health, version, completion, help\n"
+	const want = "outbox-relay: there is no command \"docter\"; there are: run, migrate, schema, adopt, pause, resume, doctor, status, send, watch, dead, health, version, completion, help\n"
 	if got != (result{status: 2, stderr: want}) {
 		t.Errorf("got %+v, want %q", got, want)
 	}

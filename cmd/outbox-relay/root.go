@@ -20,6 +20,8 @@ func commands(env []string) []*cobra.Command {
 		newMigrateCommand(env),
 		newSchemaCommand(env),
 		newAdoptCommand(env),
+		newPauseCommand(env),
+		newResumeCommand(env),
 		newDoctorCommand(env),
 		newStatusCommand(env),
 		newSendCommand(env),

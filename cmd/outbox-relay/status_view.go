@@ -138,6 +138,9 @@ func printReport(line func(name, format string, args ...any), r relayView) {
 	if s.Reason != "" {
 		line("  reason", "%s", s.Reason)
 	}
+	if s.PausedSince != nil {
+		line("  paused", "for %s by %s: %s", since(s.PausedSince), s.PausedBy, s.PauseReason)
+	}
 	if s.OriginDoubt != "" {
 		line("  origin", "%s", s.OriginDoubt)
 	}

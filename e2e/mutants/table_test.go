@@ -176,8 +176,8 @@ var tableMutants = []mutant{
 	{
 		rule: "T5: each note is heeded, also one that was restored beside another",
 		file: "relay/postgres/note.go",
-		old:  "range notes {",
-		new:  "range notes[:min(1, len(notes))] {",
+		old:  "range notes {\n\t\tif m := judgeNote",
+		new:  "range notes[:min(1, len(notes))] {\n\t\tif m := judgeNote",
 		pkg:  "./relay/postgres", test: "TestWhatIsNotedDecides",
 	},
 	{
@@ -214,6 +214,41 @@ var tableMutants = []mutant{
 		old:  "WHERE acl.privilege_type = 'UPDATE' AND",
 		new:  "WHERE false AND",
 		pkg:  "./schema", test: "TestMigrationLetsTheRelaysRoleReadTheNote",
+	},
+	{
+		rule: "T6: a pause stops the publishing",
+		file: "relay/engine/term.go",
+		old:  "t.breaker.open || t.stopping || t.pausing",
+		new:  "t.breaker.open || t.stopping",
+		pkg:  "./relay/engine", test: "TestScenarios/T6_paused",
+	},
+	{
+		rule: "T6: what waits in memory returns to the table",
+		file: "relay/engine/pause.go",
+		old:  "\t\tt.returnAll()\n",
+		new:  "",
+		pkg:  "./relay/engine", test: "TestScenarios/T6_paused",
+	},
+	{
+		rule: "T6: the tail is left",
+		file: "relay/engine/pause.go",
+		old:  "\t\tt.tailing.pause(now)\n",
+		new:  "",
+		pkg:  "./relay/engine", test: "TestScenarios/T6_paused_tail",
+	},
+	{
+		rule: "T6: a pause is no stall",
+		file: "relay/engine/stall.go",
+		old:  "down != \"\" && !t.pausing",
+		new:  "down != \"\"",
+		pkg:  "./relay/engine", test: "TestScenarios/T6_paused_without_a_broker",
+	},
+	{
+		rule: "T6: a relay that polls by a pause is ready",
+		file: "relay/admin/report.go",
+		old:  "s.options.NeedsTail && !st.Pause.On()",
+		new:  "s.options.NeedsTail",
+		pkg:  "./relay/admin", test: "TestPausedRelayIsReady",
 	},
 	{
 		rule: "F2: a refusal counts an attempt",

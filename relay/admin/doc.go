@@ -12,6 +12,7 @@
 //     and makes progress, or stands by for another relay. Standing by is ready, and
 //     the broker does not count: neither must take the application's pod out of
 //     service. With [Options.NeedsTail], a leader that has to poll is not ready.
+//     A relay that is paused is ready, and says so.
 //   - /status: a [Report] in JSON.
 //   - /metrics: [Options.Metrics].
 //   - /debug/pprof/: profiles, with the token.

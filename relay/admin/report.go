@@ -11,6 +11,7 @@ type Report struct {
 	Identity
 	Doing
 	Origin
+	Pause
 	Stall
 	Broker
 	Unwritten
@@ -65,6 +66,14 @@ type Origin struct {
 	Foreign string `json:"foreign"`
 	// OriginDoubt says that the table may be a copy, and is published nevertheless.
 	OriginDoubt string `json:"origin_doubt"`
+}
+
+// Pause says that nothing new is published, by whose wish, and why.
+type Pause struct {
+	// PausedSince is null while the table is not paused.
+	PausedSince *time.Time `json:"paused_since"`
+	PausedBy    string     `json:"paused_by"`
+	PauseReason string     `json:"pause_reason"`
 }
 
 // Stall says whether due rows make progress.
@@ -223,6 +232,7 @@ func (s *Server) report(c caller, now time.Time) Report {
 			NotLive: s.notLive(st, now), NotReady: s.notReady(st, now),
 		},
 		Origin: Origin{Foreign: st.Foreign, OriginDoubt: st.Doubt},
+		Pause:  Pause{PausedSince: known(st.Pause.Since), PausedBy: st.Pause.By, PauseReason: st.Pause.Reason},
 		Stall:  Stall{Stalled: st.Stalled, StalledHere: st.StalledHere, StalledSince: known(st.StalledSince)},
 		Broker: Broker{SinkDown: st.SinkDown, SinkDownSince: known(st.SinkDownSince)},
 		Unwritten: Unwritten{
@@ -291,6 +301,14 @@ func (s *Server) notLive(st relay.Status, now time.Time) string {
 	return ""
 }
 
+// activity says in a word or two what the relay does.
+func activity(st relay.Status) string {
+	if st.Pause.On() {
+		return st.Mode.String() + ", paused"
+	}
+	return st.Mode.String()
+}
+
 // notReady says why the relay is not ready, or nothing.
 func (s *Server) notReady(st relay.Status, now time.Time) string {
 	if why := s.notLive(st, now); why != "" {
@@ -305,7 +323,7 @@ func (s *Server) notReady(st relay.Status, now time.Time) string {
 		return because("no relay leads", st.Reason)
 	case st.StalledHere:
 		return because("no progress for "+brief(now.Sub(st.StalledSince)), st.Stalled)
-	case st.Mode == relay.Polling && s.options.NeedsTail:
+	case st.Mode == relay.Polling && s.options.NeedsTail && !st.Pause.On():
 		return because("the leader has to poll, and OUTBOX_MODE is replication", st.Reason)
 	}
 	return ""

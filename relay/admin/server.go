@@ -114,7 +114,7 @@ func (s *Server) Address() string { return s.address }
 // answers.
 func (s *Server) Health() (fault, doing string) {
 	status := s.options.Status()
-	return oneLine(s.notLive(status, time.Now())), status.Mode.String()
+	return oneLine(s.notLive(status, time.Now())), activity(status)
 }
 
 // Close answers the requests that have come, until ctx ends, and frees the address.
@@ -210,7 +210,7 @@ func (s *Server) probe(fault func(relay.Status, time.Time) string) func(http.Res
 			answer(w, http.StatusServiceUnavailable, plainText, oneLine(why))
 			return
 		}
-		answer(w, http.StatusOK, plainText, status.Mode.String())
+		answer(w, http.StatusOK, plainText, activity(status))
 	}
 }
 

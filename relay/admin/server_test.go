@@ -200,7 +200,7 @@ func TestStatusNamesAreStable(t *testing.T) {
 		unmarkable_rows unmarkable locked_rows locked_since locked_by late_topics late sink_down sink_down_since in_flight waiting held_keys published_total
 		duplicate_acks_total refused_total dead_total reconciled_total published_per_second rate_window_seconds
 		rows retained_wal_bytes unread_wal_bytes
-		environment database system_identifier foreign origin_doubt
+		environment database system_identifier foreign origin_doubt paused_since paused_by pause_reason
 		expired_total purged_total not_purged not_purged_since`) {
 		if _, ok := fields[name]; !ok {
 			t.Errorf("%s is missing", name)
@@ -328,5 +328,14 @@ func TestClientSaysWhatItCannotAsk(t *testing.T) {
 	<-done
 	if _, err := client.Ready(t.Context()); err == nil || errors.Is(err, ErrNotOK) || !strings.Contains(err.Error(), listener.Addr().String()) {
 		t.Errorf("nobody: %v", err)
+	}
+}
+
+func TestPausedRelayIsReady(t *testing.T) {
+	_, client, _ := serve(t, Options{NeedsTail: true}, relay.Status{
+		Mode: relay.Polling, Turned: time.Now(), NoteStatus: relay.NoteStatus{Note: relay.Note{Pause: relay.Pause{Since: time.Now()}}},
+	})
+	if said, err := client.Ready(t.Context()); err != nil || said != "polling, paused" {
+		t.Errorf("%q, %v", said, err)
 	}
 }

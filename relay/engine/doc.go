@@ -47,6 +47,7 @@
 //   - The note beside the table says where the table belongs. A table of another
 //     environment is foreign: nothing of it is published. A doubt is that the table may be
 //     a copy, and stops nothing.
+//   - A pause, which stands in the note too, leaves what is not published to the table.
 //   - A goroutine tells its state when it publishes a copy of it for others; told is
 //     that copy.
 //

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/postgres"
 	"github.com/outbox-relay/outbox-relay/schema"
 )
 
@@ -65,4 +66,48 @@ func TestDoubtIsToldAndStopsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.until("it has gone", func() bool { return h.relay.Status().Doubt == "" })
+}
+
+func (h *harness) pause(reason string) {
+	h.Helper()
+	if _, err := h.config.Database.(*postgres.Database).Pause(h.Context(), reason); err != nil {
+		h.Fatal(err)
+	}
+}
+
+// Also over a restart, and with rows that are being sent.
+func TestPauseOutlivesTheRelay(t *testing.T) {
+	h := start(t, nil, nil)
+	stop := h.run()
+	h.insert(1)
+	h.untilMarked(1)
+	h.pause("the broker moves")
+	paused := func() bool {
+		p := h.relay.Status().Pause
+		return p.On() && p.Reason == "the broker moves" && p.By != ""
+	}
+	h.until("it is paused", paused)
+	h.untilLogged("paused: nothing new is published")
+	before := h.sink.ids()
+	h.insert(1)
+	stop()
+	h.run()
+	h.until("the next one is paused", func() bool { return paused() && h.relay.Status().Mode.Leads() })
+	h.pause("another reason")
+	h.until("it says the other reason", func() bool { return h.relay.Status().Pause.Reason == "another reason" })
+	if after := h.sink.ids(); !slices.Equal(before, after) {
+		t.Errorf("published %v after %v", after, before)
+	}
+	if s := h.relay.Status(); s.Stalled != "" {
+		t.Errorf("stalled: %s", s.Stalled)
+	}
+	ended, err := h.config.Database.(*postgres.Database).Resume(t.Context())
+	if err != nil || ended.Reason != "another reason" {
+		t.Errorf("ended %v, %v", ended, err)
+	}
+	h.untilMarked(2)
+	h.until("it says no more that it is paused", func() bool { return !h.relay.Status().Pause.On() })
+	if ended, err := h.config.Database.(*postgres.Database).Resume(t.Context()); err != nil || ended.On() {
+		t.Errorf("resumed twice: %v, %v", ended, err)
+	}
 }

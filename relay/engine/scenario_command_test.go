@@ -35,9 +35,11 @@ func (s *scenario) run(d *datadriven.TestData) {
 		s.term.stop()
 	case "heartbeat":
 		s.server.others = c.number("standbys", 0)
+		s.server.paused = c.has("paused")
 		if err := s.term.marker.beat(s.Context()); err != nil {
 			s.Fatal(err)
 		}
+		s.term.marker.tell()
 	default:
 		if !s.ofBroker(d.Cmd, c) && !s.ofTable(d.Cmd, c, d.Input) && !s.ofLog(d.Cmd, c) {
 			d.Fatalf(s.T, "there is no command %q", d.Cmd)

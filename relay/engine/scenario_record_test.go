@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay"
 )
@@ -70,6 +71,7 @@ type answers struct {
 	refused, locked, dead map[string]bool     // rows by name; "all"; of locked also "table"
 	written               map[string][]string // by what was written
 	others                int                 // relays that stand by
+	paused                bool
 }
 
 var (
@@ -130,7 +132,12 @@ func (a *answers) Blockers(context.Context, []relay.Ref) ([]relay.Blocker, error
 	return []relay.Blocker{{PID: 4711, Application: "report"}}, nil
 }
 
-func (a *answers) Note(context.Context) (relay.Note, error) { return relay.Note{}, nil }
+func (a *answers) Note(context.Context) (relay.Note, error) {
+	if a.paused {
+		return relay.Note{Pause: relay.Pause{Since: time.Now(), By: "ops"}}, nil
+	}
+	return relay.Note{}, nil
+}
 
 func (a *answers) Standbys(context.Context) (int, error) {
 	a.scenario.did("counts the standbys")

@@ -28,7 +28,7 @@ func (t *term) lookAtProgress(now time.Time) {
 	t.progress.look(now, partReading, !t.idle() && (t.reader.out.bringsRows() || t.reader.failures > 0), t.done.read)
 	canPublish := t.dispatcher.queued.rows > 0 && !t.stopping && t.dispatcher.uncommitted < t.room(now) && t.throttle.lets(now)
 	down, _ := t.sinkDown(now)
-	t.progress.look(now, partPublishing, down != "" || t.dispatcher.unreported.rows > 0 || canPublish, t.done.answered)
+	t.progress.look(now, partPublishing, down != "" && !t.pausing || t.dispatcher.unreported.rows > 0 || canPublish, t.done.answered)
 }
 
 // stallReason says why a part has stalled, as far as that is known.

@@ -65,8 +65,11 @@ func (t *term) tell(now time.Time) {
 	if t.tailing.reads() {
 		mode = relay.Tailing
 	}
+	if t.pausing {
+		reason = t.status.Pause.String()
+	}
 	switch {
-	case t.breaker.open || t.stopping || !t.breaker.paused.IsZero():
+	case t.idle() || !t.breaker.paused.IsZero():
 		t.tailing.pollingSince = now // at the moment no tail is tried, or none is possible
 	case t.tailing.pollsTooLong(now):
 		t.tailing.pollingSince = now

@@ -112,6 +112,13 @@ func (t *tailing) close(now time.Time) {
 	}
 }
 
+// pause leaves the tail, so that the server keeps no log for it.
+func (t *tailing) pause(now time.Time) {
+	if t.tail != nil {
+		t.tail.leave(now, "paused", nil)
+	}
+}
+
 // wakeAt wants a survey at that time, if there is a tail: a row in the table is due
 // then.
 func (t *tailing) wakeAt(at time.Time) {

@@ -33,6 +33,7 @@ type term struct {
 	laned    relay.Laned // the sink, if it names lanes
 
 	stopping bool
+	pausing  bool      // the note says that nothing new is to be published
 	outcomes []outcome // for the marker, collected until they are handed over
 	handed   uint64    // how many outcomes the marker was given
 	purged   *purging  // the state of the purge that was last told
@@ -192,6 +193,7 @@ const turn = time.Second
 // is due next.
 func (t *term) advance(wake *time.Timer) {
 	now := time.Now()
+	t.followPause(now)
 	t.tailing.leaveIfUnread(now)
 	t.tell(now) // before a survey begins, which ends holds for as long as it takes
 	pause := turn
@@ -219,7 +221,7 @@ func (t *term) advance(wake *time.Timer) {
 }
 
 // idle says whether nothing new is read or published.
-func (t *term) idle() bool { return t.breaker.open || t.stopping }
+func (t *term) idle() bool { return t.breaker.open || t.stopping || t.pausing }
 
 // publish hands the sink messages, as long as the window has room.
 func (t *term) publish() {

@@ -26,6 +26,7 @@ const (
 	checkPrivileges = "privileges"
 	checkSecurity   = "row-level security"
 	checkOrigin     = "origin"
+	checkPause      = "pause"
 	checkIndexes    = "indexes"
 	checkPartitions = "partitions"
 	checkGuard      = "guard"

@@ -98,6 +98,11 @@ func judgeNotes(table schema.Table, notes []schema.Note, here schema.Place) (rel
 			worst = m
 		}
 	}
+	for _, n := range notes {
+		if n.PausedAt != nil {
+			found.Pause = relay.Pause{Since: *n.PausedAt, By: n.PausedBy, Reason: n.PauseReason}
+		}
+	}
 	if worst != nil {
 		found.Doubt = worst.found + ": " + worst.advice
 	}
@@ -175,6 +180,12 @@ func (s *session) examineNote(ctx context.Context, e *Examination, environment s
 	}
 	note, wrong := judgeNotes(s.table, notes, n.here)
 	e.Place = note.Place
+	if note.Pause.On() {
+		e.add(relay.Check{
+			Name: checkPause, Severity: relay.Warning, Found: note.Pause.String() + ": nothing new is published",
+			Fix: "outbox-relay resume  # when its reason is over",
+		})
+	}
 	switch {
 	case wrong == nil:
 		check.Found = fmt.Sprintf("here since %s, noted by %s", notes[0].NotedAt.UTC().Format("2006-01-02 15:04"), notes[0].NotedBy)

@@ -54,6 +54,7 @@ func (s *state) addRelay(status func() relay.Status) {
 	s.gauge("outbox.leader", "", "1 while this relay leads", func() float64 { return one(status().Mode.Leads()) })
 	s.gauge("outbox.foreign", "", "1 while nothing is published, because the table belongs to another environment", func() float64 { return one(status().Foreign != "") })
 	s.gauge("outbox.origin_doubtful", "", "1 while the table may be a copy, or nothing tells whether it is one", func() float64 { return one(status().Doubt != "") })
+	s.gauge("outbox.paused", "", "1 while nothing new is published, because somebody has paused the table", func() float64 { return one(status().Pause.On()) })
 	s.gauge("outbox.in_flight", "", "rows published whose outcome is not committed", func() float64 { return float64(status().InFlight) })
 	s.gauge("outbox.waiting_rows", "", "rows read and not published", func() float64 { return float64(status().Waiting) })
 	s.gauge("outbox.held_keys", "", "keys that wait for a row that was refused, or for the next pass", func() float64 { return float64(status().HeldKeys) })

@@ -229,7 +229,7 @@ func TestEachSeriesIsThereFromTheStart(t *testing.T) {
 	got := scrape(t, through)
 	for _, series := range []string{
 		`outbox_pending_rows`, `outbox_scheduled_rows`, `outbox_oldest_pending_age_seconds`, `outbox_dead_rows`, `outbox_retrying_rows`,
-		`outbox_published_total`, `outbox_in_flight`, `outbox_leader`, `outbox_foreign`, `outbox_origin_doubtful`, `outbox_breaker_open`, `outbox_reconciled_rows_total`,
+		`outbox_published_total`, `outbox_in_flight`, `outbox_leader`, `outbox_foreign`, `outbox_origin_doubtful`, `outbox_paused`, `outbox_breaker_open`, `outbox_reconciled_rows_total`,
 		`outbox_duplicate_acks_total`, `outbox_replication_lag_bytes`, `outbox_retained_wal_bytes`, `outbox_stalled_seconds`,
 		`outbox_unmarkable_rows`, `outbox_table_breaker_open`, `outbox_locked_rows`, `outbox_late_topics`, `outbox_last_acknowledged_timestamp_seconds`,
 		`outbox_counted_timestamp_seconds`, `outbox_refused_total`, `outbox_dead_total`, `outbox_purged_total`, `outbox_purge_failing`,
