@@ -118,7 +118,7 @@ func (s *session) shakeHands(ctx context.Context) error {
 		if err := client.HandshakeContext(ctx); err != nil {
 			return err
 		}
-		conn = &alerted{Conn: client}
+		conn = client
 	}
 	properties := amqp.NewConnectionProperties()
 	properties.SetClientConnectionName(s.options.Name)
@@ -132,9 +132,6 @@ func (s *session) shakeHands(ctx context.Context) error {
 		Locale:     "en_US",
 		Properties: properties,
 	})
-	if c, is := conn.(*alerted); is && err != nil {
-		return c.orAlert(err)
-	}
 	return err
 }
 
