@@ -6,27 +6,27 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// deferral knows which rows have waited for the broker for too long. It counts the time
-// for which the broker was seen to take nothing, and no other: not the time for which the
-// relay was down, and not that for which a row waited for its retry, for other rows of its
-// key, or for its transaction to end.
+// deferral knows which rows have waited for the broker for too long. Only the time
+// counts in which the relay has seen that the broker takes nothing. The time in which
+// the relay was down does not count. Neither does the time in which a row waited for
+// its retry, for other rows of its key, or for its transaction to end.
 //
-// A row has no column for that. So the relay notes frames: what the table had when the
-// counter stood at so much. What a frame has seen, and is still there when the counter
-// stands higher by the limit, has waited for all that time. Where the broker comes and
-// goes, what a row has waited before still counts.
+// A row has no column for that. So the relay notes frames: which rows the table had,
+// and what the counted time was then. If a row that a frame has seen is still there
+// when the counted time has grown by the limit, the row has waited for all of that
+// time. If the broker comes and goes, the time of earlier outages still counts.
 //
 // It outlives terms, and belongs to the goroutine in Run. It is arithmetic, without I/O.
 type deferral struct {
 	most   time.Duration // 0: no row waits for too long
 	down   time.Duration // for how long the broker was seen to be down, in all
 	seen   time.Time     // when it was last seen down; zero: it was not, when last looked at
-	frames []deferFrame  // those that were noted first come first
+	frames []deferFrame  // in the order in which they were noted
 	// unknown are rows that the broker may have.
 	unknown map[relay.Ref]struct{}
 }
 
-// deferFrame is the frame of a pass, and how the counter stood when it was there.
+// deferFrame is the frame of a pass, and the counted time when it was noted.
 type deferFrame struct {
 	pass relay.Pass
 	at   time.Duration
@@ -36,8 +36,8 @@ const (
 	// deferFrames is how many frames are noted within the limit. So a row may wait for a
 	// sixteenth longer.
 	deferFrames = 16
-	// deferGap is the longest time between two looks at the broker that counts. A relay that
-	// was frozen has not seen anything.
+	// deferGap is the longest time between two looks at the broker that counts. After a
+	// longer time the relay was frozen, and has not seen the broker.
 	deferGap = 10 * time.Second
 	// mostUnknown bounds the memory. If the broker may have more rows, no row is given up.
 	mostUnknown = 100_000
@@ -68,13 +68,13 @@ func (d *deferral) wantsFrame() bool {
 	return n == 0 || d.down-d.frames[n-1].at >= max(d.most/deferFrames, time.Millisecond)
 }
 
-// note keeps a frame, which is as old as the answer that brought it, at least.
+// note keeps a frame. It is at least as old as the answer that brought it.
 func (d *deferral) note(p relay.Pass) {
 	d.frames = append(d.frames, deferFrame{pass: p, at: d.down})
 }
 
-// due returns the newest frame of which each row that is left has waited for too long.
-// The older ones are of no more use.
+// due returns the newest frame whose remaining rows have all waited for too long. It
+// drops the older frames, which are not needed any more.
 func (d *deferral) due() (relay.Pass, bool) {
 	n := 0
 	for n < len(d.frames) && d.down-d.frames[n].at >= d.most {
@@ -87,7 +87,7 @@ func (d *deferral) due() (relay.Pass, bool) {
 	return d.frames[0].pass, true
 }
 
-// done drops the frame that was due: no row of it is left.
+// done drops the frame that was due, because none of its rows is left.
 func (d *deferral) done() { d.frames = d.frames[1:] }
 
 // forget drops all frames: the server may be another one.
@@ -100,7 +100,7 @@ func (d *deferral) lost(r relay.Ref) {
 	}
 }
 
-// settled notes that it is known what has become of the row.
+// settled notes that the outcome of the row is known.
 func (d *deferral) settled(r relay.Ref) {
 	if len(d.unknown) > 0 {
 		delete(d.unknown, r)

@@ -13,20 +13,20 @@ import (
 
 const faultExpired = "rows have waited for the broker for longer than OUTBOX_MAX_DEFER and are dead"
 
-// expiry is a pass over the rows of a frame that is due. It is like any pass, but what it
-// takes is declared dead. nil while there is none.
+// expiry is a pass over the rows of a frame that is due. It is like any other pass, but
+// its rows are declared dead.
 type expiry struct {
 	frame relay.Pass
 	after int64
-	bytes int64 // what a chunk may have; more, where a row has more
+	bytes int64 // how much a chunk may have; more if a single row has more
 	// keys are those of the last batch. They wait only until it is written: a key may have
 	// more such rows than a batch takes.
 	keys []string
 }
 
-// afterFirst is a cursor behind the very first id. In a pass no row of the first chunk is
-// late, because the pass has gone by none. Here a row is late, wherever it is, if it was
-// committed after the frame.
+// afterFirst is a cursor behind the lowest possible id. In an ordinary pass no row of
+// the first chunk is late, because the pass has not gone past any row. Here each row
+// that was committed after the frame is late, wherever it is.
 const afterFirst = math.MinInt64 + 1
 
 // lookAtBroker notes whether the broker is down. A term begins without knowing.
@@ -63,7 +63,7 @@ func (t *term) expire(now time.Time) {
 	e.keys = nil
 	req := t.intake.request(e.frame, e.after, rows, e.bytes)
 	req.ExcludeKeys, req.TopicRows = t.holds.excluded(), nil
-	req.MaxMessageBytes = 1 // the payload is of no use
+	req.MaxMessageBytes = 1 // the payload is not needed
 	t.reader.ask(readRequest{kind: readExpired, chunk: req})
 }
 
@@ -77,11 +77,11 @@ func (t *term) beginExpiry() bool {
 	return true
 }
 
-// expired takes in the answer to a statement of these.
+// expired handles the answer to noteFrame or readExpired.
 func (t *term) expired(res readResult) {
 	switch {
 	case res.err != nil || !t.breaker.open || t.stopping:
-		t.expiry = nil // it begins again
+		t.expiry = nil // it will begin again
 	case res.kind == noteFrame:
 		t.deferral.note(res.pass)
 	case t.expiry != nil:
@@ -97,8 +97,8 @@ func (t *term) expired(res readResult) {
 	}
 }
 
-// doomed are the rows that have waited for the broker since the frame, and for nothing
-// else. Where a dead row blocks its key, those behind it wait for a person.
+// doomed returns the rows that have waited for the broker since the frame, and for
+// nothing else. If a dead row blocks its key, the rows behind it wait for a person.
 func (t *term) doomed(rows []relay.Row) []relay.Row {
 	var doomed []relay.Row
 	blocked := make(map[string]bool)
@@ -120,7 +120,8 @@ func (t *term) doomed(rows []relay.Row) []relay.Row {
 	return doomed
 }
 
-// giveUp has the row declared dead, as if it had been published and refused for good.
+// giveUp makes the marker declare the row dead, as if it had been published and
+// rejected.
 func (t *term) giveUp(row relay.Row) {
 	it := &item{Message: row.Message, trace: traceOf(row.Headers)}
 	t.flight.add(it)

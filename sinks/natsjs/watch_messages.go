@@ -23,9 +23,10 @@ const (
 	watchAhead = 100
 )
 
-// WatchMessages shows what the streams get, or have, until ctx ends, which is no error, or
-// no more is wanted. It reads by consumers of its own that acknowledge nothing and end with
-// it. A stream that does not exist yet is waited for.
+// WatchMessages shows the messages that the streams get, or have, until no more are
+// wanted or ctx ends, which is no error. It reads through consumers of its own that
+// acknowledge nothing and are deleted at the end. If no stream exists yet, it waits for
+// one.
 func WatchMessages(ctx context.Context, o Options, w relay.Watch) error {
 	o, as, err := o.complete()
 	if err != nil {
@@ -116,8 +117,9 @@ func (s *session) watchStreams(ctx context.Context, streams []string, w relay.Wa
 	}
 }
 
-// explainUnread says what to do about a stream that cannot be read. What is not permitted is
-// not answered: the server reports it beside the request, which then times out.
+// explainUnread says what to do about a stream that cannot be read. If the request is not
+// permitted, the server does not answer it but reports the violation separately, and the
+// request times out.
 func (s *session) explainUnread(stream string, err error) error {
 	if denied := s.conn.LastError(); errors.Is(denied, nats.ErrPermissionViolation) {
 		return fmt.Errorf("the user may not read stream %s: allow it to publish to $JS.API.CONSUMER.>: %w", stream, denied)
@@ -125,8 +127,8 @@ func (s *session) explainUnread(stream string, err error) error {
 	return fmt.Errorf("read stream %s: %w", stream, err)
 }
 
-// consume starts a consumer that keeps the stream's order. The first error that it does not
-// get over itself goes to failed.
+// consume starts a consumer that keeps the stream's order. The first error from which
+// it does not recover goes to failed.
 func (s *session) consume(ctx context.Context, stream string, w relay.Watch, take func(*relay.Arrival), failed chan<- error) (stop func(), err error) {
 	config := jetstream.OrderedConsumerConfig{FilterSubjects: []string{w.Pattern}, DeliverPolicy: jetstream.DeliverNewPolicy}
 	if w.All {

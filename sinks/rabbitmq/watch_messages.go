@@ -18,14 +18,15 @@ const (
 	// exchangeAgain is the pause before the exchange is looked for again.
 	exchangeAgain = 500 * time.Millisecond
 	watchPrefetch = 100
-	// What the broker keeps for a watch that does not read; the oldest go.
+	// How many messages the broker keeps for a watch that does not read; it drops the
+	// oldest.
 	watchMessages = 10_000
 	watchBytes    = 64 << 20
 )
 
-// WatchMessages shows what is published to the exchange until ctx ends, which is no error,
-// or no more is wanted. It reads from a queue of its own, which ends with it. An exchange
-// that does not exist yet is waited for.
+// WatchMessages shows the messages that are published to the exchange, until no more
+// are wanted or ctx ends, which is no error. It reads from a queue of its own, which is
+// deleted at the end. If the exchange does not exist yet, it waits for it.
 func WatchMessages(ctx context.Context, o Options, w relay.Watch) error {
 	o, as, err := o.complete()
 	switch {
@@ -47,7 +48,7 @@ func WatchMessages(ctx context.Context, o Options, w relay.Watch) error {
 			continue
 		}
 		defer s.leave()
-		// The library heeds no context, but all its waiting ends with the connection.
+		// The library ignores contexts, but it stops waiting when the connection ends.
 		defer context.AfterFunc(ctx, func() { s.socket.cut(ctx.Err()) })()
 		if err := s.watchExchange(ctx, w); ctx.Err() == nil {
 			return err
@@ -97,7 +98,7 @@ func (s *session) awaitExchange(ctx context.Context, w relay.Watch) error {
 	again := time.NewTicker(exchangeAgain)
 	defer again.Stop()
 	o := s.options
-	o.Topology = Verify // to look is to change nothing
+	o.Topology = Verify // a watch changes nothing
 	for said := false; ; said = true {
 		err := checkExchange(s.conn, o)
 		if !errors.Is(err, errNoExchange) {
