@@ -30,6 +30,7 @@ func newAdoptCommand(env []string) *cobra.Command {
 		Use: "adopt", Short: "note that the outbox table, such as one in a copy, belongs here", Long: adoptHelp,
 		Args: noArguments, ValidArgsFunction: cobra.NoFileCompletions,
 	}
+	asJSON := cmd.Flags().Bool("json", false, "print JSON")
 	yes := cmd.Flags().Bool("yes", false, "do not ask; needed where nobody can be asked")
 	timeout := addTimeout(cmd, time.Minute, "give up after this long; the answer of a person counts")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -44,26 +45,52 @@ func newAdoptCommand(env []string) *cobra.Command {
 			return fail(cmd, err)
 		}
 		defer conn.Close(context.WithoutCancel(ctx))
-		return adopt(ctx, cmd, conn, c, *yes)
+		return adopt(ctx, cmd, conn, c, adoptFlags{yes: *yes, asJSON: *asJSON})
 	}
 	return cmd
 }
 
+type adoptFlags struct{ yes, asJSON bool }
+
+// adoptView is what "adopt --json" prints. Its names are stable.
+type adoptView struct {
+	Table   string      `json:"table"`
+	Adopted bool        `json:"adopted"` // false: it belonged here already
+	Noted   []placeView `json:"noted"`   // before
+	Here    placeView   `json:"here"`
+}
+
+type placeView struct {
+	System      string `json:"system_identifier"`
+	Database    string `json:"database"`
+	Environment string `json:"environment"`
+}
+
 // adopt shows what is noted and what would be, asks, and writes it.
-func adopt(ctx context.Context, cmd *cobra.Command, conn *pgx.Conn, c config.Config, yes bool) error {
+func adopt(ctx context.Context, cmd *cobra.Command, conn *pgx.Conn, c config.Config, flags adoptFlags) error {
 	here, notes, err := places(ctx, conn, c)
 	if err != nil {
 		return fail(cmd, err)
 	}
-	if len(notes) == 1 && notes[0].Place == here {
+	view := adoptView{Table: c.Table.String(), Noted: []placeView{}, Here: placeView(here)}
+	for _, n := range notes {
+		view.Noted = append(view.Noted, placeView(n.Place))
+	}
+	belongs := len(notes) == 1 && notes[0].Place == here
+	switch {
+	case belongs && flags.asJSON:
+		return printJSON(cmd.OutOrStdout(), view)
+	case belongs:
 		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s belongs here already: %s\n", c.Table, place(here))
 		return err
 	}
-	for _, n := range notes {
-		printPlace(cmd.OutOrStdout(), "noted", n.Place)
+	if !flags.asJSON {
+		for _, n := range notes {
+			printPlace(cmd.OutOrStdout(), "noted", n.Place)
+		}
+		printPlace(cmd.OutOrStdout(), "here", here)
 	}
-	printPlace(cmd.OutOrStdout(), "here", here)
-	if !yes {
+	if !flags.yes {
 		what := fmt.Sprintf("note that %s belongs here", c.Table)
 		if err := confirm(ctx, cmd, what, "nothing was noted", "give --yes"); err != nil {
 			return err
@@ -71,6 +98,10 @@ func adopt(ctx context.Context, cmd *cobra.Command, conn *pgx.Conn, c config.Con
 	}
 	if err := schema.Adopt(ctx, conn, c.Table, here.Environment); err != nil {
 		return fail(cmd, err)
+	}
+	if flags.asJSON {
+		view.Adopted = true
+		return printJSON(cmd.OutOrStdout(), view)
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "noted that %s belongs here\n", c.Table)
 	return err

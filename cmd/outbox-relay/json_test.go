@@ -58,6 +58,9 @@ func TestNamesOfJSONAreStable(t *testing.T) {
 		{"health --json", 0, "ok why"},
 		{"migrate --json", 0, "changes table warnings"},
 		{"migrate --json", 0, "changes table warnings"}, // nothing to do
+		{"adopt --json", 0, "adopted here noted table"},
+		{"pause --json", 0, "pause_reason paused paused_by paused_since table"},
+		{"resume --json", 0, "pause_reason paused paused_by paused_since table"},
 		{"status --json", 0, "database relay"},
 		{"status --max-dead 0 --json", 0, "database state why"},
 	} {
