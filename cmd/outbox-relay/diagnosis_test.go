@@ -58,3 +58,14 @@ func TestDiagnosisHasColourOnlyWhereAsked(t *testing.T) {
 		}
 	}
 }
+
+// A rollback starts beside a newer deployment's environment, and says what it does not know.
+func TestVariablesOfAnotherVersionAreTold(t *testing.T) {
+	if checks := examineVariables([]string{"OUTBOX_TABLE=events", "HOME=/root"}); len(checks) != 0 {
+		t.Errorf("without any: %+v", checks)
+	}
+	checks := examineVariables([]string{"OUTBOX_TABLE=events", "OUTBOX_SHARD_COUNT=4"})
+	if len(checks) != 1 || checks[0].Severity != relay.Warning || !strings.Contains(checks[0].Found, "OUTBOX_SHARD_COUNT") {
+		t.Errorf("checks: %+v", checks)
+	}
+}

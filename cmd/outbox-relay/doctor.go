@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -47,6 +48,7 @@ func newDoctorCommand(env []string) *cobra.Command {
 		if err != nil {
 			return fail(cmd, err)
 		}
+		checks = append(checks, examineVariables(env)...)
 		result := newDiagnosis(c.Table.String(), checks)
 		colour := isTerminal(cmd.OutOrStdout()) && !slices.ContainsFunc(env, isNoColor)
 		if err := result.print(cmd.OutOrStdout(), *asJSON, colour); err != nil {
@@ -98,4 +100,17 @@ func withDeadLetters(topics []string, c config.Config) []string {
 		return topics
 	}
 	return append(slices.Clip(topics), c.DeadLetterTopic)
+}
+
+// examineVariables tells of variables that change nothing.
+func examineVariables(env []string) []relay.Check {
+	unknown := config.Unknown(env)
+	if len(unknown) == 0 {
+		return nil
+	}
+	return []relay.Check{{
+		Name: "variables", Severity: relay.Warning,
+		Found: strings.Join(unknown, ", ") + ": not known to version " + version() + ", and of no effect",
+		Fix:   "outbox-relay help  # lists the variables of this version",
+	}}
 }

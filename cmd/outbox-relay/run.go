@@ -33,6 +33,9 @@ func newRunCommand(env []string) *cobra.Command {
 				return err
 			}
 			log := newLogger(cmd.ErrOrStderr(), c.LogLevel, c.LogFormat)
+			if unknown := config.Unknown(env); len(unknown) > 0 {
+				log.Warn("these variables are not known to this version and change nothing", slog.Any("variables", unknown), slog.String("version", version()))
+			}
 			if err := relayRows(cmd.Context(), c, newSupervisor(env), log); err != nil {
 				log.Error("ended", slog.Any("error", err))
 				return failed

@@ -64,6 +64,7 @@ func TestTablesHaveSeparateLocks(t *testing.T) {
 	}
 	f.exec(`GRANT USAGE ON SCHEMA "public.outbox" TO ` + f.role())
 	f.exec(`GRANT SELECT, UPDATE ON ` + table.Quoted() + ` TO ` + f.role())
+	f.exec(`GRANT SELECT ON ` + table.Note().Quoted() + ` TO ` + f.role())
 	other.table, other.options.Table = table, table
 	if !tryLead(t, f.connect()) || !tryLead(t, other.connect()) {
 		t.Error("two tables share a lock")

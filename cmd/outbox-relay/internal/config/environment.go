@@ -16,13 +16,8 @@ const prefix = "OUTBOX_"
 // resolved, the files that these named, and what is wrong with the names. Empty
 // values are left out, so that the default holds, except where empty is a value.
 func readEnvironment(environ []string) (values, files map[string]string, faults Faults) {
-	given := make(map[string]string)
-	for _, entry := range environ {
-		if name, value, found := strings.Cut(entry, "="); found && strings.HasPrefix(name, prefix) {
-			given[name] = value
-		}
-	}
-	faults = unknownNames(given)
+	given := ours(environ)
+	faults, _ = unknownNames(given)
 	values, files = make(map[string]string), make(map[string]string)
 	for _, v := range variables {
 		value, path := given[v.Name], ""
@@ -84,9 +79,28 @@ func unwrapPath(err error) error {
 	return err
 }
 
-// unknownNames finds misspelled variables. Their values are not shown: one of
-// them may be a secret.
-func unknownNames(given map[string]string) Faults {
+// ours are the entries of an environment whose names are like those of our variables.
+func ours(environ []string) map[string]string {
+	given := make(map[string]string)
+	for _, entry := range environ {
+		if name, value, found := strings.Cut(entry, "="); found && strings.HasPrefix(name, prefix) {
+			given[name] = value
+		}
+	}
+	return given
+}
+
+// Unknown returns the names of variables that this version does not know, and that
+// resemble none that it knows, in alphabetical order. They may be of a newer version: a
+// rollback has to start with the environment that was made for it. So they are a warning.
+func Unknown(environ []string) []string {
+	_, unknown := unknownNames(ours(environ))
+	return unknown
+}
+
+// unknownNames finds misspelled variables, which are faults, and others that are not
+// known. Their values are not shown: one of them may be a secret.
+func unknownNames(given map[string]string) (misspelled Faults, unknown []string) {
 	known := make([]string, 0, 2*len(variables))
 	for _, v := range variables {
 		known = append(known, v.Name)
@@ -94,16 +108,21 @@ func unknownNames(given map[string]string) Faults {
 			known = append(known, v.Name+fileSuffix)
 		}
 	}
-	var faults Faults
 	for name, value := range given {
 		if value == "" || slices.Contains(known, name) || isServiceLink(name, given) {
 			continue
 		}
-		faults = append(faults, Fault{Variable: name, Problem: "there is no such variable; " + advise(name, known)})
+		if advice := advise(name, known); advice != "" {
+			misspelled = append(misspelled, Fault{Variable: name, Problem: "there is no such variable; " + advice})
+		} else {
+			unknown = append(unknown, name)
+		}
 	}
-	return faults
+	slices.Sort(unknown)
+	return misspelled, unknown
 }
 
+// advise says which variable is meant, if the name resembles one.
 func advise(name string, known []string) string {
 	if base := strings.TrimSuffix(name, fileSuffix); slices.Contains(known, base) {
 		return "only secrets have a " + fileSuffix + " form: set " + base
@@ -111,7 +130,10 @@ func advise(name string, known []string) string {
 	if similar := closest(name, known); similar != "" {
 		return "did you mean " + similar + "?"
 	}
-	return "outbox-relay help lists them"
+	if i := slices.IndexFunc(known, func(longer string) bool { return strings.HasPrefix(longer, name+"_") }); i >= 0 {
+		return "did you mean " + known[i] + "?"
+	}
+	return ""
 }
 
 // ofTable are the variables that say which table is meant, and how it is reached.
