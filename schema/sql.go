@@ -23,6 +23,9 @@ var roleSQL string
 //go:embed indexes.sql
 var indexesSQL string
 
+//go:embed uninstall.sql
+var uninstallSQL string
+
 //go:embed adopt.sql
 var adoptSQL string
 
@@ -71,26 +74,16 @@ func SQL(o Options) string {
 	if payload == "" {
 		payload, expected = PayloadJSON, "{json,jsonb,text,bytea}"
 	}
-	guard := sqltext.Identifier(o.Table.Schema) + "." + sqltext.Identifier(o.Table.Guard())
 	values := map[string]string{
 		"environment":      sqltext.Literal(o.Environment),
 		"payload_type":     string(payload),
 		"payload_expected": sqltext.Literal(expected),
-		"guard_function":   guard,
-		"guard_call":       sqltext.Literal(guard + "()"),
 	}
-	values["replay_call"] = sqltext.Literal(o.Table.ReplayFunction() + "(bigint[])")
-	values["discard_call"] = sqltext.Literal(o.Table.DiscardFunction() + "(bigint[])")
+	addObjects(values, o)
 	values["is_small"], values["lock_out_vacuum"] = isSmall(o.Table), lockOutVacuum(o.Table)
 	values["dead_condition"] = Dead
 	values["send_function"] = sqltext.Literal(o.Table.SendFunction())
-	values["send_call"] = sendCall(o.Table)
 	values["wake_channel"] = sqltext.Literal(o.Table.WakeChannel())
-	addTable(values, o.Table)
-	addName(values, "publication", cmp.Or(o.Publication, DefaultPublication))
-	addName(values, "guard", o.Table.Guard())
-	addName(values, "dead_guard", o.Table.DeadGuard())
-	addName(values, "truncate_guard", o.Table.TruncateGuard())
 	addName(values, "attempts_check", o.Table.derive("attempts_check"))
 	for i, kind := range []string{"due", "scheduled", "dead", "dead_key"} {
 		index := o.Table.Indexes()[i]
@@ -98,6 +91,43 @@ func SQL(o Options) string {
 		values[kind+"_columns"], values[kind+"_rows"] = sqltext.Literal(index.Columns), sqltext.Literal(index.Rows)
 	}
 	return expand(outboxSQL, values)
+}
+
+// addObjects adds the names of the table and of what the migration makes beside it.
+func addObjects(values map[string]string, o Options) {
+	guard := sqltext.Identifier(o.Table.Schema) + "." + sqltext.Identifier(o.Table.Guard())
+	values["guard_function"], values["guard_call"] = guard, sqltext.Literal(guard+"()")
+	values["replay_call"] = sqltext.Literal(o.Table.ReplayFunction() + "(bigint[])")
+	values["discard_call"] = sqltext.Literal(o.Table.DiscardFunction() + "(bigint[])")
+	values["send_call"] = sendCall(o.Table)
+	addTable(values, o.Table)
+	addName(values, "publication", cmp.Or(o.Publication, DefaultPublication))
+	addName(values, "guard", o.Table.Guard())
+	addName(values, "dead_guard", o.Table.DeadGuard())
+	addName(values, "truncate_guard", o.Table.TruncateGuard())
+}
+
+// UninstallSQL returns a script that takes back what the migration has made. The table
+// stays, with its rows, unless dropTable is set. Then the script fails if a row is not sent.
+func UninstallSQL(o Options, dropTable bool) string {
+	values := map[string]string{"relays": sqltext.Literal("outbox-relay " + o.Table.String() + " ")}
+	addObjects(values, o)
+	var rest []string
+	if dropTable {
+		rest = append(rest,
+			"LOCK TABLE "+o.Table.Quoted()+" IN ACCESS EXCLUSIVE MODE;",
+			"IF EXISTS (SELECT FROM "+o.Table.Quoted()+" WHERE sent_at IS NULL) THEN",
+			"  RAISE EXCEPTION 'table % has rows that are not sent', "+values["table_text"],
+			"    USING ERRCODE = 'object_in_use', HINT = 'Let a relay send them, or delete them, and run this again.';",
+			"END IF;",
+			"DROP TABLE "+o.Table.Quoted()+";")
+	} else {
+		for _, index := range o.Table.Indexes() {
+			rest = append(rest, "DROP INDEX IF EXISTS "+Table{Schema: o.Table.Schema, Name: index.Name}.Quoted()+";")
+		}
+	}
+	values["rest"] = strings.Join(rest, "\n  ")
+	return expand(uninstallSQL, values)
 }
 
 // IndexSQL returns the statements that build the indexes of a table which is not divided

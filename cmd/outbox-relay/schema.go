@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -17,6 +18,10 @@ Where the table has many rows already, that SQL builds no new indexes: "outbox-r
 schema --indexes" prints the statements for them, which must run outside of any
 transaction.
 
+With --uninstall it prints the SQL that takes all of it back, but for the table and its
+rows, which go only with --drop-table, and only if all of them are sent. Run it as the
+table's owner, when no relay of the table runs any more.
+
 With --inbox it prints another table instead, for the database of a consumer: the ids of
 the messages that it has processed, by which it knows a copy.`
 
@@ -27,6 +32,8 @@ func newSchemaCommand(env []string) *cobra.Command {
 	}
 	flags := addTableFlags(cmd)
 	indexes := cmd.Flags().Bool("indexes", false, "print only the statements that build the indexes of a table with many rows")
+	uninstall := cmd.Flags().Bool("uninstall", false, "print the SQL that takes back what migrate has made")
+	dropTable := cmd.Flags().Bool("drop-table", false, "with --uninstall: the table too, if all of its rows are sent")
 	inbox := addInboxFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := inbox.check(cmd); err != nil {
@@ -38,6 +45,13 @@ func newSchemaCommand(env []string) *cobra.Command {
 		}
 		c, err := loadConfig(cmd, config.LoadNames, env)
 		if err != nil {
+			return err
+		}
+		if *dropTable && !*uninstall {
+			return errors.New("--drop-table is for --uninstall")
+		}
+		if *uninstall {
+			_, err = io.WriteString(cmd.OutOrStdout(), schema.UninstallSQL(flags.options(c), *dropTable))
 			return err
 		}
 		if *indexes {
@@ -73,7 +87,7 @@ func (f *inboxFlags) check(cmd *cobra.Command) error {
 	if !f.wanted && cmd.Flags().Changed("name") {
 		return fmt.Errorf("--name is for --inbox; OUTBOX_TABLE names the outbox table")
 	}
-	for _, other := range []string{"payload-type", "role", "indexes"} {
+	for _, other := range []string{"payload-type", "role", "indexes", "uninstall", "drop-table"} {
 		if f.wanted && cmd.Flags().Changed(other) {
 			return fmt.Errorf("--%s is for the outbox table, and --inbox prints another one: leave one of them out", other)
 		}

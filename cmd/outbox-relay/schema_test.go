@@ -37,6 +37,19 @@ func TestSchemaPrintsTheRoleWithIt(t *testing.T) {
 	}
 }
 
+func TestSchemaPrintsHowToUninstall(t *testing.T) {
+	o := schema.Options{Table: schema.Table{Schema: "public", Name: "outbox"}}
+	for args, want := range map[string]string{"": schema.UninstallSQL(o, false), " --drop-table": schema.UninstallSQL(o, true)} {
+		got := do(t, nil, strings.Fields("schema --uninstall"+args)...)
+		if got.status != 0 || got.stdout != want || got.stderr != "" {
+			t.Errorf("--uninstall%s: status %d, stderr %q, the script as printed by the package: %v", args, got.status, got.stderr, got.stdout == want)
+		}
+	}
+	if got := do(t, nil, "schema", "--drop-table"); got.status != 2 || !strings.Contains(got.stderr, "--drop-table is for --uninstall") {
+		t.Errorf("--drop-table alone: %+v", got)
+	}
+}
+
 func TestSchemaPrintsTheInboxOfAConsumer(t *testing.T) {
 	for args, table := range map[string]schema.Table{
 		"":                     {Schema: "public", Name: "processed_messages"},
