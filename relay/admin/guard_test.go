@@ -123,10 +123,11 @@ func TestErrorsAreTold(t *testing.T) {
 		SinkStatus:  relay.SinkStatus{SinkDown: "secret-broker", LateTopicsTold: []relay.LateTopic{{Topic: "orders", Why: "secret-late"}}},
 		TableStatus: relay.TableStatus{TableDown: "secret-table", UnmarkableRows: []relay.UnmarkableRow{{Error: "secret-row"}}},
 		PurgeStatus: relay.PurgeStatus{NotPurged: "secret-purge"},
+		NoteStatus:  relay.NoteStatus{Foreign: "secret-foreign", Note: relay.Note{Doubt: "secret-doubt", Pause: relay.Pause{Since: time.Now(), Reason: "secret-pause"}}},
 	}
 	census := relay.Census{At: time.Now(), Err: errors.New("secret-census")}
 	s, _, _ := serve(t, Options{Token: fixedToken, Logger: log.logger(), Census: func() relay.Census { return census }}, st)
-	const secrets = 9
+	const secrets = 12
 	for name, c := range map[string]struct {
 		request
 		code, secrets int

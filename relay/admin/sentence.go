@@ -81,7 +81,8 @@ func (s scene) troubles() []trouble {
 	}
 	st, ago := s.status, func(at time.Time) string { return spanText(s.now.Sub(at)) }
 	add(s.notLive != "", levelBad, "The relay hangs. A restart may help.", s.notLive, time.Time{})
-	add(st.Mode == relay.Connecting && s.now.Sub(st.Since) > connectingTold, levelBad,
+	add(st.Foreign != "", levelBad, "The table belongs to another environment: nothing of it is published.", st.Foreign, time.Time{})
+	add(st.Foreign == "" && st.Mode == relay.Connecting && s.now.Sub(st.Since) > connectingTold, levelBad,
 		"The relay has had no session with the database for "+ago(st.Since)+"; rows wait in the table; nothing is lost.", st.Reason, st.Since)
 	add(st.NoRelayLeads, levelBad, "No relay leads: something else holds the lock.", st.Reason, st.Since)
 	add(st.SinkDown != "", levelBad, s.broker+" has taken no messages for "+ago(st.SinkDownSince)+s.waitingBriefly()+"; nothing is lost.", st.SinkDown, st.SinkDownSince)
@@ -89,6 +90,8 @@ func (s scene) troubles() []trouble {
 		"; a row is published now and then to see whether that is over; nothing is lost.", st.TableDown, st.TableDownSince)
 	add(st.Stalled != "" && st.SinkDown == "" && st.TableDown == "", levelBad,
 		"Due rows have made no progress for "+ago(st.StalledSince)+s.waitingBriefly()+"; nothing is lost.", st.Stalled, st.StalledSince)
+	add(st.Pause.On(), levelWarn, "Paused for "+ago(st.Pause.Since)+s.waitingBriefly()+"; nothing is lost.", st.Pause.Reason, st.Pause.Since)
+	add(st.Doubt != "", levelWarn, "The table may be a copy.", st.Doubt, time.Time{})
 	add(st.Unmarkable > 0, levelWarn, plural(st.Unmarkable, "row")+" cannot be marked: PostgreSQL refuses it; the others go on.", "", time.Time{})
 	add(st.Locked > 0, levelWarn, plural(st.Locked, "published row")+" cannot be marked yet: other sessions have locked them.", "", st.LockedSince)
 	add(st.LateTopics > 0, levelWarn, "Messages of "+plural(st.LateTopics, "topic")+" come late; their other rows wait in the table.", "", time.Time{})

@@ -101,6 +101,18 @@ func TestStateAndTroubleAreSentences(t *testing.T) {
 			"Tailing. No messages now.",
 			"No row can be marked as sent, for 1 d 2 h; a row is published now and then to see whether that is over; nothing is lost.",
 		},
+		{
+			scene{status: relay.Status{Mode: relay.Polling, NoteStatus: relay.NoteStatus{Note: relay.Note{Pause: relay.Pause{Since: ago(time.Minute), By: "ann"}}}}, census: counted(2, 0)},
+			"Polling. No messages now, 2 rows wait, the oldest for 3 ms.", "Paused for 1 min; 2 rows wait; nothing is lost.",
+		},
+		{
+			scene{status: relay.Status{Mode: relay.Connecting, Since: ago(time.Hour), NoteStatus: relay.NoteStatus{Foreign: "belongs to production"}}},
+			"Connecting to the database.", "The table belongs to another environment: nothing of it is published.",
+		},
+		{
+			scene{status: relay.Status{Mode: relay.Tailing, NoteStatus: relay.NoteStatus{Note: relay.Note{Doubt: "noted elsewhere"}}}},
+			"Tailing. No messages now.", "The table may be a copy.",
+		},
 	} {
 		c.now, c.broker = now, "RabbitMQ"
 		if got := c.scene.state(); got != c.state {
