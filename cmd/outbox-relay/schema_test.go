@@ -78,7 +78,7 @@ func TestTableCommandsRefuseWrongUsage(t *testing.T) {
 		for _, c := range []struct{ env, args, want string }{
 			{"", "--payload-type xml", `invalid argument "xml" for "--payload-type" flag: payload type "xml" is unknown: choose json, jsonb, text or bytea`},
 			{"", "--role a-b", `cannot stand there in a name without quotes`},
-			{"", "--colour red", "unknown flag: --colour; there are: --help, "},
+			{"", "--colour red", "unknown flag: --colour; there are: --"},
 			{"", "public.outbox", `unexpected argument "public.outbox"`},
 			{"OUTBOX_TABLE=my-outbox", "", "OUTBOX_TABLE=my-outbox: "},
 			{"OUTBOX_TABEL=outbox", "", "did you mean OUTBOX_TABLE?"},
