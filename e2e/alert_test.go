@@ -179,12 +179,12 @@ func (a *alarm) writeTargets() {
 	}
 }
 
-// faultOf makes the real fault of some alerts in a world of its own, and mends it.
+// faultOf makes the real fault of some alerts in a world of its own, and ends it.
 type faultOf struct {
 	alerts []string          // that fire of it
 	own    map[string]string // settings of a cluster of its own; nil: the shared one
 	env    []string
-	begin  func(w *world, a *alarm, relay *relaybin.Process) func() // what it returns mends it
+	begin  func(w *world, a *alarm, relay *relaybin.Process) func() // what it returns ends it
 }
 
 func TestEachAlertFiresFromItsFaultAndResolves(t *testing.T) {
@@ -216,11 +216,11 @@ func (f faultOf) play(t *testing.T, a *alarm, table string) {
 	w := newWorld(t, o)
 	relay := w.relay(f.env...)
 	a.watch(table, relay)
-	mend := f.begin(w, a, relay)
+	end := f.begin(w, a, relay)
 	for _, alert := range f.alerts {
 		w.awaitFor(2*patience, alert+" fires", func() bool { return a.fires(alert, table) })
 	}
-	mend()
+	end()
 	for _, alert := range f.alerts {
 		w.awaitFor(2*patience, alert+" resolves", func() bool { return !a.fires(alert, table) })
 	}

@@ -22,7 +22,7 @@ func TestTopicThatIsNotAllowedIsRefusedBeforeItIsWritten(t *testing.T) {
 	}
 	relay.Terminate()
 
-	// Once the pattern is mended the row goes, nothing of it is lost.
+	// Once the pattern is fixed the row goes, and nothing of it is lost.
 	relay = w.relay("OUTBOX_TOPICS_ALLOW", "oracle.**")
 	w.awaitDrained()
 	relay.Terminate()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -14,29 +13,12 @@ import (
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/await"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/natsserver"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/rabbitserver"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/transcript"
 )
-
-// heard is an output that is read while the command runs.
-type heard struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (h *heard) Write(b []byte) (int, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.text.Write(b)
-}
-
-func (h *heard) String() string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.text.String()
-}
 
 // watching runs the command beside the test.
 type watching struct {
-	stdout, stderr heard
+	stdout, stderr transcript.Text
 	interrupt      context.CancelFunc
 	status         chan int
 }

@@ -1,17 +1,16 @@
 package examples
 
 import (
-	"bytes"
 	"context"
 	"net/url"
 	"os"
 	"os/exec"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/transcript"
 )
 
 // programDeadline bounds a program that is to end by itself.
@@ -22,7 +21,7 @@ type runner struct {
 	dir     *testbed.Dir
 	command []string
 	env     []string
-	out     output
+	out     transcript.Text
 }
 
 // prepare writes the page's files of a language, and builds the program with that main file.
@@ -82,24 +81,6 @@ func kill(t *testing.T, p *testbed.Process) {
 	if err := p.Stop(t.Context(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// output is what a program has written, read beside it.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(b)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
 }
 
 // databaseEnv has the address of a database in the forms that drivers read.

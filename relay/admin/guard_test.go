@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/transcript"
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
@@ -116,7 +117,7 @@ func TestEveryAnswerTellsTheBrowserToTrustNothingElse(t *testing.T) {
 
 // Beyond the relay's own host errors need the token; a wrong one is refused, and logged.
 func TestErrorsAreTold(t *testing.T) {
-	var log lockedText
+	var log transcript.Text
 	st := relay.Status{
 		Mode: relay.Connecting, Since: time.Now(), Turned: time.Now(), Reason: "password of secret-user",
 		StallStatus: relay.StallStatus{Stalled: "secret-stall", StalledSince: time.Now()},
@@ -126,7 +127,7 @@ func TestErrorsAreTold(t *testing.T) {
 		NoteStatus:  relay.NoteStatus{Foreign: "secret-foreign", Note: relay.Note{Doubt: "secret-doubt", Pause: relay.Pause{Since: time.Now(), Reason: "secret-pause"}}},
 	}
 	census := relay.Census{At: time.Now(), Err: errors.New("secret-census")}
-	s, _, _ := serve(t, Options{Token: fixedToken, Logger: log.logger(), Census: func() relay.Census { return census }}, st)
+	s, _, _ := serve(t, Options{Token: fixedToken, Logger: loggerTo(&log), Census: func() relay.Census { return census }}, st)
 	const secrets = 12
 	for name, c := range map[string]struct {
 		request
@@ -162,25 +163,7 @@ func TestErrorsAreTold(t *testing.T) {
 	}
 }
 
-// lockedText is a log.
-type lockedText struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *lockedText) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *lockedText) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-func (l *lockedText) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+func loggerTo(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
 
 func TestTokenIsReadAgainAndItsAbsenceMeansReadOnly(t *testing.T) {
 	var mu sync.Mutex
@@ -325,7 +308,7 @@ func FuzzHandler(f *testing.F) {
 		f.Add(line)
 	}
 	st := relay.Status{Mode: relay.Tailing, Turned: time.Now()}
-	s := &Server{options: Options{Status: func() relay.Status { return st }, Token: fixedToken, Logger: (&lockedText{}).logger()}, started: time.Now()}
+	s := &Server{options: Options{Status: func() relay.Status { return st }, Token: fixedToken, Logger: loggerTo(&transcript.Text{})}, started: time.Now()}
 	s.hosts = newAllowedHosts("127.0.0.1:9464", "127.0.0.1:9464", "pod-1", "")
 	h := s.handler()
 	f.Fuzz(func(t *testing.T, raw string) {

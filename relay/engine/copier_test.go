@@ -67,7 +67,7 @@ type letterbox struct {
 }
 
 func (b *letterbox) Owed(_ context.Context, after int64, rows int) (owed []relay.Ref, cursor int64, end bool, err error) {
-	time.Sleep(b.slow)
+	<-time.After(b.slow)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.statements++
@@ -152,14 +152,12 @@ func TestCopyOfALockedRowIsPublishedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &letterbox{dead: 3, owed: set(1, 2, 3), locked: set(2)}
 		copying(t, b)
-		time.Sleep(time.Hour)
-		synctest.Wait()
+		elapse(time.Hour)
 		if b.published[1] != 1 || b.published[2] != 1 || b.published[3] != 1 {
 			t.Errorf("copies by row: %v, want one of each", b.published)
 		}
 		b.unlock()
-		time.Sleep(time.Minute)
-		synctest.Wait()
+		elapse(time.Minute)
 		if len(b.owed) > 0 || b.published[2] != 1 {
 			t.Errorf("after the lock: rows %v owe a copy, copies by row: %v", b.owed, b.published)
 		}
@@ -173,21 +171,19 @@ func TestDeathsBesideManyDeadRowsAreCheap(t *testing.T) {
 		const many, deaths = 200_000, 600
 		b := &letterbox{dead: many, owed: map[int64]struct{}{}, slow: 10 * time.Millisecond}
 		c := copying(t, b)
-		time.Sleep(time.Minute)
-		synctest.Wait()
+		elapse(time.Minute)
 		before := b.statements
 		for i := int64(1); i <= deaths; i++ {
 			b.die(i)
 			c.deaths.add(relay.Ref{ID: i})
-			time.Sleep(time.Second / 2)
+			elapse(time.Second / 2)
 		}
 		synctest.Wait()
 		// A look takes 200 statements, and five times as long as these.
 		if n := b.statements - before; n > 10*many/copyRows {
 			t.Errorf("%d statements in five minutes", n)
 		}
-		time.Sleep(2 * time.Minute)
-		synctest.Wait()
+		elapse(2 * time.Minute)
 		if len(b.owed) > 0 || len(b.published) != deaths {
 			t.Errorf("%d rows owe a copy, %d were copied", len(b.owed), len(b.published))
 		}
@@ -199,8 +195,7 @@ func TestDeathIsCopiedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &letterbox{dead: 10, owed: map[int64]struct{}{}}
 		c := copying(t, b)
-		time.Sleep(copyEvery + time.Second)
-		synctest.Wait()
+		elapse(copyEvery + time.Second)
 		b.die(7)
 		c.deaths.add(relay.Ref{ID: 7})
 		synctest.Wait()

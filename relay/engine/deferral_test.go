@@ -99,8 +99,7 @@ func TestStandbyLooksAtTheBroker(t *testing.T) {
 		}{{unreachable{}, time.Minute, true}, {publisher(nil), time.Minute, false}, {unreachable{}, 0, false}} {
 			s := &standby{Relay: New(Config{Sink: c.sink, Patience: Patience{MaxDefer: c.most}})}
 			stop := s.watchBroker(t.Context())
-			time.Sleep(watchEvery)
-			synctest.Wait()
+			elapse(watchEvery)
 			if s.brokerDown.Load() != c.down {
 				t.Errorf("%T, %v: the broker is down: %t", c.sink, c.most, !c.down)
 			}

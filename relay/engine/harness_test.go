@@ -1,7 +1,6 @@
 package engine_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/natsserver"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/transcript"
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/engine"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
@@ -39,7 +39,7 @@ type harness struct {
 	config engine.Config
 	relay  *engine.Relay // the one run last
 	valves []*valve      // opened when the relay is stopped, also after a failure
-	log    *logBuffer
+	log    *transcript.Text
 }
 
 // start prepares a harness; configure may change the relay's configuration, and
@@ -52,7 +52,7 @@ func start(t *testing.T, configure func(*engine.Config), before func(*harness)) 
 // startOn is start in the database given.
 func startOn(t *testing.T, url string, configure func(*engine.Config), before func(*harness)) *harness {
 	t.Helper()
-	h := &harness{T: t, conn: pgtest.Connect(t, url), log: &logBuffer{}}
+	h := &harness{T: t, conn: pgtest.Connect(t, url), log: &transcript.Text{}}
 	name := schema.Table{Schema: "public", Name: "outbox"}
 	h.table = name.Quoted()
 	if err := schema.Migrate(t.Context(), h.conn, schema.Options{Table: name}); err != nil {
@@ -276,22 +276,4 @@ func (h *harness) untilMarked(n int64) {
 func (h *harness) untilLogged(message string) {
 	h.Helper()
 	h.until("log line "+message, func() bool { return strings.Contains(h.log.String(), message) })
-}
-
-// logBuffer keeps a log that is written and read at the same time.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

@@ -86,7 +86,7 @@ func TestFaultLogTakesAFaultUnseenForLongAsANewOne(t *testing.T) {
 		for range 100 {
 			l.report("broken")
 		}
-		time.Sleep(time.Hour)
+		elapse(time.Hour)
 		l.report("broken")
 		if got := out.String(); strings.Count(got, "msg=broken") != 2 || strings.Contains(got, "for=") {
 			t.Errorf("logged:\n%s", got)
@@ -100,7 +100,7 @@ func TestFaultLogSpeaksOnceThenAtGrowingIntervals(t *testing.T) {
 		l := newFaultLog(slog.New(slog.NewTextHandler(&out, nil)))
 		for range 10 * 60 { // ten minutes, once a second
 			l.report("broken", slog.Any("error", errors.New("why")))
-			time.Sleep(time.Second)
+			elapse(time.Second)
 		}
 		// at 0, 10, 30, 70, 150, 310 s
 		if n := strings.Count(out.String(), "msg=broken"); n != 6 {

@@ -1,7 +1,6 @@
 package natsjs_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +17,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/natsserver"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/transcript"
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/sinks/link"
 	"github.com/outbox-relay/outbox-relay/sinks/natsjs"
@@ -158,7 +157,7 @@ func TestWrongCredentialsAreTriedUntilTheyAreRight(t *testing.T) {
 		return s
 	}
 	first := start(0, wrong)
-	log := &logBuffer{}
+	log := &transcript.Text{}
 	s := open(t, natsjs.Options{
 		SinkOptions: link.SinkOptions{
 			URLs:     "nats://relay:" + right + "@" + first.Addr(),
@@ -296,22 +295,4 @@ func probe(t *testing.T, s relay.Sink) error {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	return s.Probe(ctx)
-}
-
-// logBuffer is a log that can be read while it is written.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/authority"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/transcript"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/wiretap"
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/sinks/link"
@@ -47,7 +48,7 @@ func TestServersThatOthersMakeKnownAreJudgedToo(t *testing.T) {
 			}
 			return nil
 		})
-		log := &logBuffer{}
+		log := &transcript.Text{}
 		e := &relay.Encryption{Required: required, Logger: slog.New(slog.NewTextHandler(log, nil))}
 		s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: "nats://relay:secret@" + first.Addr(), Logger: slog.New(slog.NewTextHandler(log, nil))}, Encryption: e})
 		sinktest.Eventually(t, patience, "a connection", func() error {

@@ -12,6 +12,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/transcript"
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/sinks/rabbitmq"
 )
@@ -28,7 +29,7 @@ func setAlarm(t *testing.T, on bool) {
 func TestMemoryAlarmPausesAndResumes(t *testing.T) {
 	p := newPlace(t, amqp.QueueTypeClassic)
 	queue := p.queue("all", "#", nil)
-	log := &logbook{}
+	log := &transcript.Text{}
 	o := p.options()
 	o.Logger = slog.New(slog.NewTextHandler(log, nil))
 	s := open(t, o)

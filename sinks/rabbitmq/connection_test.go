@@ -15,6 +15,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/faultproxy"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/transcript"
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
@@ -27,7 +28,7 @@ func TestHalfOpenIdleConnectionIsNoticed(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { proxy.Close() })
-	log := &logbook{}
+	log := &transcript.Text{}
 	o := p.options()
 	o.URLs, o.Logger = "amqp://"+proxy.Addr(), slog.New(slog.NewTextHandler(log, nil))
 	s := open(t, o)
@@ -50,7 +51,7 @@ func TestWrongCredentialsAreToldAndTriedAgain(t *testing.T) {
 	p := newPlace(t, amqp.QueueTypeClassic)
 	p.queue("all", "#", nil)
 	user := "late-" + p.exchange
-	log := &logbook{}
+	log := &transcript.Text{}
 	o := p.options()
 	o.URLs = server(t).URLAs(user, "hunter2")
 	o.Logger = slog.New(slog.NewTextHandler(log, nil))
@@ -276,7 +277,7 @@ func TestMessageThatKillsTheConnectionInItsMiddle(t *testing.T) {
 func TestIdleConnectionIsKept(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, amqp.QueueTypeClassic)
-	log := &logbook{}
+	log := &transcript.Text{}
 	o := p.options()
 	o.Logger = slog.New(slog.NewTextHandler(log, nil))
 	s := open(t, o)
@@ -331,22 +332,4 @@ func (c cutter) Write(line []byte) (int, error) {
 		c.proxy.Cut()
 	}
 	return len(line), nil
-}
-
-// logbook is a log that is read while it is written.
-type logbook struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logbook) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logbook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }

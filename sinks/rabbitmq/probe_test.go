@@ -8,6 +8,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/transcript"
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
@@ -18,7 +19,7 @@ import (
 func TestBrokerThatAnswersNoProbeIsGivenUp(t *testing.T) {
 	p := newPlace(t, amqp.QueueTypeClassic)
 	p.queue("all", "#", nil)
-	log := &logbook{}
+	log := &transcript.Text{}
 	o := p.options()
 	o.Name, o.Logger = "probed "+p.exchange, slog.New(slog.NewTextHandler(log, nil))
 	s := open(t, o)

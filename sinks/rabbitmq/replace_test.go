@@ -13,6 +13,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/faultproxy"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/transcript"
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
@@ -25,7 +26,7 @@ func TestChannelThatIsOwedConfirmsIsReplacedUnderLoad(t *testing.T) {
 	p := newPlace(t, amqp.QueueTypeClassic)
 	queue := p.queue("good", "good", nil)
 	p.bindSilentQueue()
-	log := &logbook{}
+	log := &transcript.Text{}
 	o := p.options()
 	o.Name, o.Channels, o.Window, o.AckTimeout = "replaced "+p.exchange, 1, 1000, 3*time.Second
 	o.Logger = slog.New(slog.NewTextHandler(log, nil))
@@ -87,7 +88,7 @@ func TestChannelFullOfLateMessagesIsReplaced(t *testing.T) {
 	p := newPlace(t, amqp.QueueTypeClassic)
 	queue := p.queue("good", "good", nil)
 	p.bindSilentQueue()
-	log := &logbook{}
+	log := &transcript.Text{}
 	o := p.options()
 	o.Name, o.Channels, o.Window, o.AckTimeout = "full "+p.exchange, 1, 9, 3*time.Second
 	o.Logger = slog.New(slog.NewTextHandler(log, nil))
@@ -131,7 +132,7 @@ func TestConnectionThatOpensNoChannelIsGivenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { proxy.Close() })
-	log := &logbook{}
+	log := &transcript.Text{}
 	o := p.options()
 	o.URLs, o.Channels, o.Logger = "amqp://"+proxy.Addr(), 1, slog.New(slog.NewTextHandler(log, nil))
 	s := open(t, o)

@@ -9,6 +9,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/transcript"
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/sinks/rabbitmq"
 )
@@ -114,7 +115,7 @@ func stoppedQueue(t *testing.T, ackTimeout, suspended time.Duration) {
 	p := newPlace(t, amqp.QueueTypeQuorum)
 	p.queue("good", "good", amqp.Table{"x-max-length": 1000})
 	queue := p.queue("stopped", "stopped", amqp.Table{"x-max-length": 1000})
-	log := &logbook{}
+	log := &transcript.Text{}
 	o := p.options()
 	o.AckTimeout, o.Window, o.Logger = ackTimeout, 1000, slog.New(slog.NewTextHandler(log, nil))
 	s := open(t, o)

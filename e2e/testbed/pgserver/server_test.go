@@ -1,20 +1,19 @@
 package pgserver_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgserver"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/transcript"
 )
 
 func start(t *testing.T, o pgserver.Options) *pgserver.Server {
@@ -57,27 +56,9 @@ func ask(t *testing.T, conn *pgx.Conn, sql string) string {
 	return answer
 }
 
-// log collects the server's output; the process writes while the test reads.
-type log struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *log) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(b)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
 // TestServerFromStartToClose shares one cluster between what leaves it running.
 func TestServerFromStartToClose(t *testing.T) {
-	out := &log{}
+	out := &transcript.Text{}
 	s := start(t, pgserver.Options{Log: out, Settings: map[string]string{
 		"work_mem":        "7MB",
 		"cluster_name":    `it's \ 1`,
