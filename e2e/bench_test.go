@@ -232,7 +232,14 @@ func (w *world) drain(rows int) (*relaybin.Process, float64) {
 	before := w.stored()
 	began := time.Now()
 	relay := w.relayOf(relaybin.Released)
-	w.awaitFor(10*time.Minute, "the backlog is published", func() bool { return w.stored() >= before+rows })
+	w.awaitFor(10*time.Minute, "the backlog is published", func() bool {
+		select {
+		case <-relay.Exited():
+			w.t.Fatalf("the relay has ended:\n%s", relay.Log())
+		default:
+		}
+		return w.stored() >= before+rows
+	})
 	w.awaitDrained()
 	took := time.Since(began)
 	want := rows

@@ -22,6 +22,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/relaybin"
 	"github.com/outbox-relay/outbox-relay/relay/tail"
+	"github.com/outbox-relay/outbox-relay/schema"
 )
 
 // The scene of the latencies: one application that commits row after row at a
@@ -241,7 +242,8 @@ func (w *world) insertersBeside(b *testing.B) (rate, oldest float64) {
 			return tps(b, out), oldest
 		case <-time.After(50 * time.Millisecond):
 			var age float64
-			w.row(`SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8 FROM {outbox} WHERE sent_at IS NULL`, nil, &age)
+			// By the condition of the index of due rows: without it the whole table is read, 20 times a second.
+			w.row(`SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8 FROM {outbox} WHERE `+schema.Due, nil, &age)
 			oldest = max(oldest, age)
 		}
 	}
