@@ -74,22 +74,20 @@ func (c *channel) full() bool { return c.used.Load() >= c.window }
 // Errors after which nothing of a message was written.
 var (
 	errRetired = errors.New("the channel takes no more messages")
-	errOver    = errors.New("the channel is closed")
 	errBusy    = errors.New("a question is open on the channel")
 )
 
 // publish writes a message and hands it to the follower. After an error the message
-// still belongs to the caller. After [errRetired], [errOver] and [errBusy] nothing of it
-// was written. After another error the broker may have it: the lanes share a buffer, and
-// another lane's flush may have sent what this one could not send.
+// still belongs to the caller. After [errRetired] and [errBusy] nothing of it was
+// written, and neither after [amqp.ErrClosed] if the connection is open: the library
+// looks at the channel before it writes. After another error the broker may have it: the
+// lanes share a buffer, and another lane's flush may have sent what this one could not
+// send.
 func (c *channel) publish(exchange string, it item, p amqp.Publishing) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	if c.retired {
 		return errRetired
-	}
-	if c.amqp.IsClosed() {
-		return errOver
 	}
 	if c.question {
 		return errBusy
@@ -98,6 +96,7 @@ func (c *channel) publish(exchange string, it item, p amqp.Publishing) error {
 	c.used.Add(1)
 	confirm, err := c.amqp.PublishWithDeferredConfirm(exchange, it.message.Topic, true, false, p)
 	if err != nil {
+		c.used.Add(-1) // the broker owes no confirm for what did not go out whole
 		return err
 	}
 	c.take(entry{item: it, topic: it.message.Topic, confirm: confirm, written: now})

@@ -192,6 +192,10 @@ func (l *lane) awaitRoom(sess *session, ch *channel, next <-chan struct{}) bool 
 
 // write returns false if the message was not written and still belongs to the lane.
 func (l *lane) write(sess *session, ch *channel, it *item) bool {
+	if sess.conn.IsClosed() {
+		<-ch.done
+		return false
+	}
 	err := ch.publish(sess.options.Exchange, *it, l.encoder.encode(it.message))
 	l.encoder.forget()
 	switch {
@@ -199,7 +203,7 @@ func (l *lane) write(sess *session, ch *channel, it *item) bool {
 		return true
 	case errors.Is(err, errRetired), errors.Is(err, errBusy):
 		return false // the lane waits for its next channel, or for the answer to the question
-	case errors.Is(err, errOver):
+	case errors.Is(err, amqp.ErrClosed) && !sess.conn.IsClosed(): // the broker has closed the channel, and nothing was written
 	default:
 		// The broker may have the whole message. Or the message may have ended the
 		// connection. In both cases it must not be reported as one that was never

@@ -16,6 +16,10 @@ const (
 	readTimeout    = 25 * time.Second
 	writeTimeout   = 20 * time.Second
 	connectTimeout = 5 * time.Second
+	// lastWords is how long a connection is read on after a write has failed. A broker
+	// that refuses a certificate, or closes the connection, has said why before it
+	// stopped reading.
+	lastWords = time.Second
 )
 
 // bufferedBytes is how many bytes may wait to be written before the lanes pause. A lane
@@ -41,6 +45,7 @@ type socket struct {
 	wake    sync.Cond
 	buffer  []byte
 	err     error     // why it ended; the first cause wins
+	deaf    bool      // a write has failed: only the broker's last words are read
 	patient bool      // the broker said that it does not read: a write has no deadline
 	resumed time.Time // when it said that it reads again
 	opening bool      // the handshake is in progress
@@ -60,6 +65,9 @@ func (s *socket) Write(p []byte) (int, error) {
 	defer s.mu.Unlock()
 	if s.err != nil {
 		return 0, s.err
+	}
+	if s.deaf {
+		return len(p), nil // an error here would have the library close what is still read
 	}
 	s.buffer = append(s.buffer, p...)
 	s.wake.Signal()
@@ -93,7 +101,7 @@ func (s *socket) flush() {
 			s.room.tell()
 		}
 		if err := s.writeAll(out); err != nil {
-			s.cut(err)
+			s.endAfterLastWords(err)
 			return
 		}
 		if cap(out) > 4*bufferedBytes {
@@ -191,6 +199,20 @@ func (s *socket) cut(err error) {
 	s.mu.Unlock()
 	_ = s.Conn.Close()
 	s.room.tell()
+}
+
+// endAfterLastWords ends the connection after a write has failed with err. What the broker
+// has said before is read first, because it tells more than err does.
+func (s *socket) endAfterLastWords(err error) {
+	if errors.Is(err, errNotReading) {
+		s.cut(err)
+		return
+	}
+	s.mu.Lock()
+	s.deaf, s.buffer = true, nil
+	s.mu.Unlock()
+	s.room.tell()
+	time.AfterFunc(lastWords, func() { s.cut(err) })
 }
 
 // cause is why the socket ended, or nil.

@@ -86,3 +86,50 @@ func TestBrokerThatDoesNotReadIsGivenUpUnlessItSaidSo(t *testing.T) {
 		}
 	})
 }
+
+// A broker that refuses a certificate says so and hangs up. If something is written
+// meanwhile, the write fails before that is read.
+func TestLastWordsAreReadAfterAWriteHasFailed(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	here, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSocket(here)
+	defer func() {
+		s.cut(errClosing)
+		<-s.done
+	}()
+	there, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := there.Write([]byte("goodbye")); err != nil {
+		t.Fatal(err)
+	}
+	if err := there.(*net.TCPConn).SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	there.Close()
+	for ended := false; !ended; {
+		if _, err := s.Write([]byte("message")); err != nil {
+			t.Fatalf("the library would close the connection: %v", err)
+		}
+		select {
+		case <-s.done:
+			ended = true
+		case <-time.After(time.Millisecond):
+		}
+	}
+	read := make([]byte, 100)
+	if n, err := s.Read(read); string(read[:n]) != "goodbye" {
+		t.Errorf("the last words are %q (%v)", read[:n], err)
+	}
+	if _, err := s.Read(read); err == nil || s.cause() == nil {
+		t.Errorf("the end is %v, its cause %v", err, s.cause())
+	}
+}
