@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -125,6 +127,27 @@ func (b *letterbox) unlock() {
 	b.locked = nil
 }
 
+// copies returns how often each row was copied, by row.
+func (b *letterbox) copies() map[int64]int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Clone(b.published)
+}
+
+// owing returns the rows that owe a copy.
+func (b *letterbox) owing() []int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Collect(maps.Keys(b.owed))
+}
+
+// looks returns how many statements have looked at rows.
+func (b *letterbox) looks() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.statements
+}
+
 // copying runs a copier on the letterbox, and acknowledges all copies.
 func copying(t *testing.T, b *letterbox) *copier {
 	b.published = make(map[int64]int)
@@ -153,13 +176,13 @@ func TestCopyOfALockedRowIsPublishedOnce(t *testing.T) {
 		b := &letterbox{dead: 3, owed: set(1, 2, 3), locked: set(2)}
 		copying(t, b)
 		elapse(time.Hour)
-		if b.published[1] != 1 || b.published[2] != 1 || b.published[3] != 1 {
-			t.Errorf("copies by row: %v, want one of each", b.published)
+		if n := b.copies(); n[1] != 1 || n[2] != 1 || n[3] != 1 {
+			t.Errorf("copies by row: %v, want one of each", n)
 		}
 		b.unlock()
 		elapse(time.Minute)
-		if len(b.owed) > 0 || b.published[2] != 1 {
-			t.Errorf("after the lock: rows %v owe a copy, copies by row: %v", b.owed, b.published)
+		if owe, n := b.owing(), b.copies(); len(owe) > 0 || n[2] != 1 {
+			t.Errorf("after the lock: rows %v owe a copy, copies by row: %v", owe, n)
 		}
 	})
 }
@@ -172,7 +195,7 @@ func TestDeathsBesideManyDeadRowsAreCheap(t *testing.T) {
 		b := &letterbox{dead: many, owed: map[int64]struct{}{}, slow: 10 * time.Millisecond}
 		c := copying(t, b)
 		elapse(time.Minute)
-		before := b.statements
+		before := b.looks()
 		for i := int64(1); i <= deaths; i++ {
 			b.die(i)
 			c.deaths.add(relay.Ref{ID: i})
@@ -180,12 +203,12 @@ func TestDeathsBesideManyDeadRowsAreCheap(t *testing.T) {
 		}
 		synctest.Wait()
 		// A look takes 200 statements, and five times as long as these.
-		if n := b.statements - before; n > 10*many/copyRows {
+		if n := b.looks() - before; n > 10*many/copyRows {
 			t.Errorf("%d statements in five minutes", n)
 		}
 		elapse(2 * time.Minute)
-		if len(b.owed) > 0 || len(b.published) != deaths {
-			t.Errorf("%d rows owe a copy, %d were copied", len(b.owed), len(b.published))
+		if owe, n := b.owing(), b.copies(); len(owe) > 0 || len(n) != deaths {
+			t.Errorf("%d rows owe a copy, %d were copied", len(owe), len(n))
 		}
 	})
 }
@@ -199,7 +222,7 @@ func TestDeathIsCopiedAtOnce(t *testing.T) {
 		b.die(7)
 		c.deaths.add(relay.Ref{ID: 7})
 		synctest.Wait()
-		if b.published[7] != 1 {
+		if b.copies()[7] != 1 {
 			t.Error("it waits for the next look at all dead rows")
 		}
 	})
