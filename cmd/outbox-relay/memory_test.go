@@ -1,0 +1,54 @@
+package main
+
+import (
+	"bytes"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"testing"
+)
+
+// limitedRoot is the root of a file system in which the cgroup has a limit.
+func limitedRoot(t *testing.T, limit string) string {
+	t.Helper()
+	root := t.TempDir()
+	for name, text := range map[string]string{"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": limit + "\n"} {
+		if err := os.MkdirAll(filepath.Join(root, filepath.Dir(name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+func TestGarbageCollectorKnowsTheMemoryOfTheCgroup(t *testing.T) {
+	const before = math.MaxInt64 // as Go has it without a limit
+	for _, c := range []struct {
+		name  string
+		env   []string
+		limit string
+		want  int64
+	}{
+		{"a limit", []string{"OUTBOX_TABLE=x"}, "1000000000", 900_000_000},
+		{"no limit", nil, "max", before},
+		{"the user's own wins", []string{"GOMEMLIMIT=100MiB"}, "1000000000", before},
+		{"an empty one is none", []string{"GOMEMLIMIT="}, "1000000000", 900_000_000},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			defer debug.SetMemoryLimit(debug.SetMemoryLimit(before))
+			var log bytes.Buffer
+			limitMemory(c.env, limitedRoot(t, c.limit), slog.New(slog.NewTextHandler(&log, nil)))
+			if got := debug.SetMemoryLimit(-1); got != c.want {
+				t.Errorf("the memory limit is %d, want %d", got, c.want)
+			}
+			if told := strings.Contains(log.String(), "gomemlimit=900000000"); told != (c.want != before) {
+				t.Errorf("the log says:\n%s", log.String())
+			}
+		})
+	}
+}
