@@ -6,6 +6,7 @@ VERSION ?=
 LDFLAGS = -s -w $(if $(VERSION),-X main.release=$(VERSION))
 FUZZTIME ?= 30s
 FUZZ ?= ./...
+BENCH ?= .
 ROWS ?= 5000000
 CHAOS ?= 2m
 export CHAOS
@@ -82,8 +83,8 @@ vuln: ## look for known vulnerabilities of the dependencies; asks vuln.go.dev
 	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./cmd/outbox-relay
 
 .PHONY: bench
-bench: deps ## measure: the broker alone, the relay, the ratio; memory; takeover
-	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 45m ./e2e
+bench: deps ## measure: the broker alone, the relay, the ratio; memory; takeover; draws the plots, and says which ratio has fallen; BENCH=Keys for a part
+	$(GO) run ./e2e/benchreport $(GO) test -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout 60m ./e2e
 
 .PHONY: chaos
 chaos: deps ## random faults for as long as CHAOS says, such as CHAOS=10m; RabbitMQ killed ten times
