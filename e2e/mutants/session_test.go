@@ -174,6 +174,20 @@ var sessionMutants = []mutant{
 		pkg:  "./relay/engine", test: "TestScenarios/F11_max_defer",
 	},
 	{
+		rule: "F11: a pause does not count",
+		file: "relay/engine/expiry.go",
+		old:  "t.breaker.open && !t.pausing)",
+		new:  "t.breaker.open)",
+		pkg:  "./relay/engine", test: "TestScenarios/F11_paused",
+	},
+	{
+		rule: "F11: nothing dies in a pause",
+		file: "relay/engine/expiry.go",
+		old:  "t.pausing || t.reader.busy()",
+		new:  "t.reader.busy()",
+		pkg:  "./relay/engine", test: "TestScenarios/F11_paused",
+	},
+	{
 		rule: "F11: where a dead row blocks its key one row dies",
 		file: "relay/engine/expiry.go",
 		old:  "blocked[key] = ordered && t.config.DeadBlocks",

@@ -8,8 +8,8 @@ import (
 
 // deferral knows which rows have waited for the broker for too long. Only the time
 // counts in which the relay has seen that the broker takes nothing. The time in which
-// the relay was down does not count. Neither does the time in which a row waited for
-// its retry, for other rows of its key, or for its transaction to end.
+// the relay was down does not count. Neither does a pause, nor the time in which a row
+// waited for its retry, for other rows of its key, or for its transaction to end.
 //
 // A row has no column for that. So the relay notes frames: which rows the table had,
 // and what the counted time was then. If a row that a frame has seen is still there

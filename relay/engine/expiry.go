@@ -29,12 +29,13 @@ type expiry struct {
 // that was committed after the frame is late, wherever it is.
 const afterFirst = math.MinInt64 + 1
 
-// lookAtBroker notes whether the broker is down. A term begins without knowing.
+// lookAtBroker notes whether the broker is down. A term begins without knowing. In a pause
+// rows wait because a person wants that, whatever the broker does.
 func (t *term) lookAtBroker(now time.Time) {
 	if t.breaker.open && t.breaker.failures == 0 {
 		return
 	}
-	t.deferral.look(now, t.breaker.open)
+	t.deferral.look(now, t.breaker.open && !t.pausing)
 }
 
 // expire notes a frame, or reads rows of the one that is due. One batch is written before
@@ -42,7 +43,7 @@ func (t *term) lookAtBroker(now time.Time) {
 func (t *term) expire(now time.Time) {
 	d := t.deferral
 	switch {
-	case d.most == 0 || t.stopping || t.reader.busy() || !t.breaker.open:
+	case d.most == 0 || t.stopping || t.pausing || t.reader.busy() || !t.breaker.open:
 		return
 	case t.reader.failures > 0 && now.Before(t.intake.pace.next):
 		return
@@ -80,7 +81,7 @@ func (t *term) beginExpiry() bool {
 // expired handles the answer to noteFrame or readExpired.
 func (t *term) expired(res readResult) {
 	switch {
-	case res.err != nil || !t.breaker.open || t.stopping:
+	case res.err != nil || !t.breaker.open || t.stopping || t.pausing:
 		t.expiry = nil // it will begin again
 	case res.kind == noteFrame:
 		t.deferral.note(res.pass)

@@ -86,7 +86,7 @@ func (r *Relay) standBy(ctx context.Context, control relay.Control) error {
 			return err
 		}
 		s.tell()
-		r.deferral.look(time.Now(), s.brokerDown.Load())
+		r.deferral.look(time.Now(), s.brokerDown.Load() && !note.Pause.On())
 		// Anyone who may connect can send notifications, as many as they like. (Rule 6.)
 		rest := min(max(r.config.PollInterval, 4*time.Since(began)), standbyPoll)
 		if err := control.AwaitHandover(ctx, rest, standbyPoll); err != nil {
