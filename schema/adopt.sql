@@ -28,6 +28,10 @@ BEGIN
   EXCEPTION WHEN insufficient_privilege OR feature_not_supported OR undefined_function THEN
     NULL;
   END;
+  -- A pause is another matter than where the table belongs: it ends by "outbox-relay resume".
+  UPDATE {{note}} AS n SET paused_at = p.paused_at, paused_by = p.paused_by, pause_reason = p.pause_reason
+  FROM (SELECT paused_at, paused_by, pause_reason FROM {{note}} WHERE paused_at IS NOT NULL ORDER BY paused_at LIMIT 1) AS p
+  WHERE n.paused_at IS NULL;
   DELETE FROM {{note}} WHERE noted_at < (SELECT max(noted_at) FROM {{note}});
   UPDATE {{note}} SET noted_at = clock_timestamp(), noted_by = session_user,
     system_identifier = here, database = current_database(), environment = nullif({{environment}}, '');

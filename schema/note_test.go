@@ -167,12 +167,17 @@ func TestAdoptEndsTheNotesOfOtherSystems(t *testing.T) {
 	if got := environments(t, conn); !slices.Equal(got, []string{"test", "production"}) {
 		t.Errorf("noted %q", got)
 	}
+	// A pause in a note that goes stays a pause.
+	run(t, conn, "UPDATE outbox_note SET paused_at = now(), paused_by = 'ann', pause_reason = 'the broker moves' WHERE environment = 'test'")
 	for range 2 {
 		if err := schema.Adopt(t.Context(), conn, outbox.Table, "test"); err != nil {
 			t.Fatal(err)
 		}
 		if got := environments(t, conn); !slices.Equal(got, []string{"test"}) {
 			t.Errorf("adopted: %q", got)
+		}
+		if n := notes(t, conn)[0]; n.PausedAt == nil || n.PausedBy != "ann" || n.PauseReason != "the broker moves" {
+			t.Errorf("adopted, and no longer paused: %+v", n)
 		}
 	}
 	run(t, conn, "DELETE FROM outbox_note")

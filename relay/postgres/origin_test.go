@@ -274,3 +274,24 @@ func TestServerThatDoesNotTellItsIdentifier(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// Each relay reads the note each second, and whoever may pause writes into it: what is there
+// must not be what a relay dies of, or what its log and its page are full of.
+func TestTextsOfAPauseAreCut(t *testing.T) {
+	t.Parallel()
+	f := setup(t, shape{})
+	f.exec("UPDATE outbox_note SET paused_at = now(), paused_by = repeat('b', 1000000), pause_reason = repeat('r', 50000000)")
+	d, err := postgres.New(postgres.Options{URL: f.url, Table: f.table, Host: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := d.Connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	note, err := c.Note(t.Context())
+	if err != nil || !note.Pause.On() || len(note.Pause.By) > 300 || len(note.Pause.Reason) > 1000 {
+		t.Errorf("%d and %d bytes, %v", len(note.Pause.By), len(note.Pause.Reason), err)
+	}
+}
