@@ -3,11 +3,13 @@ package e2e_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/relaybin"
 	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
@@ -107,10 +109,13 @@ func TestDeadRowsOverHTTP(t *testing.T) {
 // changeOverHTTP previews, sends a count, and awaits the end.
 func (w *world) changeOverHTTP(relay *relaybin.Process, action, filter string, count, changed int) {
 	w.t.Helper()
-	var preview struct {
-		Count  int
-		Filter json.RawMessage
-	}
+	w.beginOverHTTP(relay, action, filter, count)
+	w.awaitChanged(relay, action, changed)
+}
+
+func (w *world) beginOverHTTP(relay *relaybin.Process, action, filter string, count int) {
+	w.t.Helper()
+	var preview struct{ Filter json.RawMessage }
 	_, text := w.api(relay, "POST", "/api/dead/preview", adminToken, filter)
 	if err := json.Unmarshal([]byte(text), &preview); err != nil {
 		w.t.Fatalf("%v: %s", err, text)
@@ -122,6 +127,10 @@ func (w *world) changeOverHTTP(relay *relaybin.Process, action, filter string, c
 	if status, text := w.api(relay, "POST", "/api/dead/"+action, adminToken, string(order)); status != 202 {
 		w.t.Fatalf("%s: %d %s", action, status, text)
 	}
+}
+
+func (w *world) awaitChanged(relay *relaybin.Process, action string, changed int) {
+	w.t.Helper()
 	var p struct {
 		Running bool
 		Changed int
@@ -132,6 +141,38 @@ func (w *world) changeOverHTTP(relay *relaybin.Process, action, filter string, c
 		return json.Unmarshal([]byte(text), &p) == nil && !p.Running
 	})
 	if p.Changed != changed || (p.Error == "") != (changed > 0) {
-		w.t.Errorf("%s of %d, %d previewed: %+v", action, count, preview.Count, p)
+		w.t.Errorf("%s, want %d rows changed: %+v", action, changed, p)
 	}
+}
+
+// The job is the relay's that was asked, whoever leads: it goes on, and what it replays is
+// delivered by the next leader.
+func TestReplayOverHTTPOutlivesALeader(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{})
+	leader := w.relay("OUTBOX_ADMIN_TOKEN", adminToken)
+	leader.AwaitLog("leading")
+	standby := w.relay("OUTBOX_ADMIN_TOKEN", adminToken)
+	standby.AwaitLog("standing by")
+	const rows = 20_000
+	w.exec(`INSERT INTO {outbox} (topic, payload, attempts, dead_at) SELECT 'oracle.dead', '1', 10, now() FROM generate_series(1, ` + fmt.Sprint(rows) + `)`)
+	// A locked row: the replay passes it over, and says so.
+	holder, err := pgtest.Connect(t, w.url).Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := holder.Exec(t.Context(), w.sql(`SELECT FROM {outbox} WHERE id = (SELECT max(id) FROM {outbox}) FOR UPDATE`)); err != nil {
+		t.Fatal(err)
+	}
+	w.beginOverHTTP(standby, "replay", `{"topic":"oracle.dead"}`, rows)
+	w.await("some are replayed", func() bool { return w.count(`SELECT count(*) FROM {outbox} WHERE dead_at IS NULL`) > 0 })
+	leader.Kill()
+	w.awaitChanged(standby, "replay", rows-1)
+	w.commit(holder)
+	w.awaitDrained()
+	if n := w.marked(); n != rows-1 {
+		t.Errorf("%d rows are sent", n)
+	}
+	standby.AwaitLog(`"msg":"dead rows were changed over HTTP"`, fmt.Sprintf(`"changed":%d`, rows-1), `"left":1`)
+	standby.Terminate()
 }

@@ -25,7 +25,7 @@ func serveStatus(ctx context.Context, c config.Config, o admin.Options) (*admin.
 	o.Version, o.Table, o.WantedMode = version(), c.Table.String(), string(c.Mode)
 	o.Environment, o.Hosts = string(c.Environment), c.HTTPHosts
 	if !c.AdminToken.IsZero() {
-		o.Token = reread("OUTBOX_ADMIN_TOKEN", c.AdminToken)
+		o.Token = readAdminToken(c.AdminToken)
 	}
 	server, err := admin.Listen(ctx, c.HTTPAddr, o)
 	switch {
@@ -36,6 +36,22 @@ func serveStatus(ctx context.Context, c config.Config, o admin.Options) (*admin.
 			"set it to an address of this relay's own, such as 127.0.0.1:9465: %w", c.HTTPAddr, err)
 	}
 	return nil, fmt.Errorf("OUTBOX_HTTP_ADDR=%s: set it to an address of this host, such as 127.0.0.1:9464 or :9464: %w", c.HTTPAddr, err)
+}
+
+// readAdminToken reads the token again from its file, if it has one, and takes no worse one
+// than the start does.
+func readAdminToken(token config.Secret) func() (string, error) {
+	read := reread("OUTBOX_ADMIN_TOKEN", token)
+	return func() (string, error) {
+		text, err := read()
+		if err != nil {
+			return "", err
+		}
+		if err := config.CheckAdminToken(text); err != nil {
+			return "", fmt.Errorf("OUTBOX_ADMIN_TOKEN_FILE: %w", err)
+		}
+		return text, nil
+	}
 }
 
 // openDead opens sessions for the dead rows of the page.

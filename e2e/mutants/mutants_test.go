@@ -28,7 +28,7 @@ func TestEachRuleHasATestThatFailsWithoutIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range slices.Concat(relayMutants, tailMutants, tableMutants, natsMutants, rabbitmqMutants, connectionMutants, sessionMutants, secretMutants, printingMutants, topicsMutants, neighbourMutants, lateTopicMutants) {
+	for _, m := range slices.Concat(relayMutants, tailMutants, tableMutants, natsMutants, rabbitmqMutants, connectionMutants, sessionMutants, secretMutants, printingMutants, topicsMutants, neighbourMutants, lateTopicMutants, httpMutants) {
 		t.Run(m.rule, func(t *testing.T) {
 			out, err := m.run(t, root)
 			switch {

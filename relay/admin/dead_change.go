@@ -34,13 +34,13 @@ var errTooMany = errors.New("there are too many dead rows to be counted here: ch
 
 func (s *Server) previewDead(w http.ResponseWriter, r *http.Request, _ caller) {
 	var p preview
-	if err := readBody(r, &p.Filter); err != nil {
-		answerFault(w, http.StatusBadRequest, err)
-		return
+	err := readBody(r, &p.Filter)
+	var filter relay.DeadFilter
+	if err == nil {
+		filter, err = p.Filter.rows()
 	}
-	filter, err := p.Filter.rows()
 	if err != nil {
-		answerFault(w, http.StatusBadRequest, err)
+		answerFault(w, badBody(err), err)
 		return
 	}
 	err = s.withDead(r, func(ctx context.Context, d DeadLetters) error {
@@ -99,7 +99,10 @@ type deed struct {
 
 // progress is how far it has got.
 type progress struct {
-	Action  string     `json:"action"` // replay or discard; empty: none yet
+	Action string `json:"action"` // replay or discard; empty: none yet
+	// BeganAt tells one from another: who began one, in a tab of theirs, must not take the
+	// numbers of the next one for their own. Null: none yet, or the relay was started anew.
+	BeganAt *time.Time `json:"began_at"`
 	Running bool       `json:"running"`
 	Count   int64      `json:"count"`
 	Changed int64      `json:"changed"` // rows that were really changed
@@ -121,14 +124,15 @@ func (d *deed) note(change func(*progress)) {
 }
 
 // begin takes the place, unless another one runs.
-func (d *deed) begin(action relay.DeadAccess, count int64) bool {
+func (d *deed) begin(action relay.DeadAccess, count int64) (begun progress, alone bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.Running {
-		return false
+		return progress{}, false
 	}
-	d.progress = progress{Action: action.String(), Running: true, Count: count}
-	return true
+	now := time.Now()
+	d.progress = progress{Action: action.String(), BeganAt: &now, Running: true, Count: count}
+	return d.progress, true
 }
 
 // changeDead begins a replay or a discard, and answers at once: the page asks how far it
@@ -151,17 +155,18 @@ func (s *Server) changeDead(action relay.DeadAccess) func(http.ResponseWriter, *
 			err = errors.New("all: this filter takes every dead row, which has to be meant: send true")
 		}
 		if err != nil {
-			answerFault(w, http.StatusBadRequest, err)
+			answerFault(w, badBody(err), err)
 			return
 		}
-		if !s.deed.begin(action, o.Count) {
+		begun, alone := s.deed.begin(action, o.Count)
+		if !alone {
 			answerFault(w, http.StatusConflict, errors.New("another replay or discard runs: wait for its end"))
 			return
 		}
 		log := s.options.Logger.With(slog.String("action", action.String()), slog.String("caller", c.from), slog.Any("filter", o.Filter), slog.Int64("count", o.Count))
 		log.Info("dead rows are changed over HTTP")
 		s.tasks.Go(func() { s.runDeed(action, filter, o.Count, log) })
-		answerJSON(w, http.StatusAccepted, s.deed.told())
+		answerJSON(w, http.StatusAccepted, begun)
 	}
 }
 

@@ -108,11 +108,24 @@ func queryFilter(q url.Values) (filter relay.DeadFilter, after int64, err error)
 	return filter, after, err
 }
 
+var errTooLong = fmt.Errorf("the request has more than %d KiB: choose fewer ids, or the rows by something else", maxBody>>10)
+
+// badBody is the status for what readBody did not take.
+func badBody(err error) int {
+	if errors.Is(err, errTooLong) {
+		return http.StatusRequestEntityTooLarge
+	}
+	return http.StatusBadRequest
+}
+
 // readBody reads a request's JSON, strictly: what is misspelled must not choose all rows.
 func readBody(r *http.Request, into any) error {
 	decoder := json.NewDecoder(r.Body)
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(into); err != nil {
+		if _, tooLong := errors.AsType[*http.MaxBytesError](err); tooLong {
+			return errTooLong
+		}
 		return fmt.Errorf("read the request: %w", err)
 	}
 	if decoder.More() {

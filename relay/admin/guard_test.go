@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -119,16 +120,16 @@ func TestEveryAnswerTellsTheBrowserToTrustNothingElse(t *testing.T) {
 func TestErrorsAreTold(t *testing.T) {
 	var log transcript.Text
 	st := relay.Status{
-		Mode: relay.Connecting, Since: time.Now(), Turned: time.Now(), Reason: "password of secret-user",
+		Mode: relay.Connecting, Since: time.Now(), Turned: time.Now(), Reason: "password of secret-login",
 		StallStatus: relay.StallStatus{Stalled: "secret-stall", StalledSince: time.Now()},
 		SinkStatus:  relay.SinkStatus{SinkDown: "secret-broker", LateTopicsTold: []relay.LateTopic{{Topic: "orders", Why: "secret-late"}}},
 		TableStatus: relay.TableStatus{TableDown: "secret-table", UnmarkableRows: []relay.UnmarkableRow{{Error: "secret-row"}}},
 		PurgeStatus: relay.PurgeStatus{NotPurged: "secret-purge"},
-		NoteStatus:  relay.NoteStatus{Foreign: "secret-foreign", Note: relay.Note{Doubt: "secret-doubt", Pause: relay.Pause{Since: time.Now(), Reason: "secret-pause"}}},
+		NoteStatus:  relay.NoteStatus{Foreign: "secret-foreign", Note: relay.Note{Doubt: "secret-doubt", Pause: relay.Pause{Since: time.Now(), By: "secret-user", Reason: "secret-pause"}}},
 	}
 	census := relay.Census{At: time.Now(), Err: errors.New("secret-census")}
 	s, _, _ := serve(t, Options{Token: fixedToken, Logger: loggerTo(&log), Census: func() relay.Census { return census }}, st)
-	const secrets = 12
+	const secrets = 13
 	for name, c := range map[string]struct {
 		request
 		code, secrets int
@@ -140,6 +141,10 @@ func TestErrorsAreTold(t *testing.T) {
 		"away, a wrong token":  {away("/status", token+"x"), 401, 0},
 		"another name":         {request{path: "/status", header: map[string]string{"Host": "10.1.1.1"}}, 200, 0},
 		"Forwarded":            {request{path: "/status", header: map[string]string{"Forwarded": "for=x"}}, 200, 0},
+		"Envoy":                {request{path: "/status", header: map[string]string{"X-Forwarded-Proto": "http"}}, 200, 0},
+		"a page, same origin":  {request{path: "/status", header: map[string]string{"Sec-Fetch-Site": "same-origin"}}, 200, secrets},
+		"a page, another site": {request{path: "/status", header: map[string]string{"Sec-Fetch-Site": "cross-site"}}, 200, 0},
+		"a page, another port": {request{path: "/status", header: map[string]string{"Sec-Fetch-Site": "same-site"}}, 200, 0},
 		"basic":                {request{path: "/status", header: map[string]string{"Authorization": "Basic " + token}}, 401, 0},
 		"probe, near":          {request{path: "/readyz"}, 503, 1},
 		"probe, away":          {away("/readyz", ""), 503, 0},
@@ -265,7 +270,7 @@ func TestSlowPeersAreCutOffAndProbesAnswered(t *testing.T) {
 	for n, conn := range slow {
 		_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
 		// 408 to those that have begun, nothing to the others.
-		if _, err := io.Copy(io.Discard, conn); err != nil && errors.Is(err, context.DeadlineExceeded) {
+		if _, err := io.Copy(io.Discard, conn); err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("connection %d is still open: %v", n, err)
 		}
 	}

@@ -14,7 +14,7 @@ const hidden = "the reason is shown on the relay's host, and with OUTBOX_ADMIN_T
 // redact takes out of a status what a caller who is not trusted may not see: the texts of
 // errors, which name hosts, users and values of rows, and keys.
 func redact(st relay.Status) relay.Status {
-	for _, text := range []*string{&st.Reason, &st.Stalled, &st.SinkDown, &st.TableDown, &st.NotPurged, &st.Foreign, &st.Doubt, &st.Pause.Reason} {
+	for _, text := range []*string{&st.Reason, &st.Stalled, &st.SinkDown, &st.TableDown, &st.NotPurged, &st.Foreign, &st.Doubt, &st.Pause.By, &st.Pause.Reason} {
 		if *text != "" {
 			*text = hidden
 		}

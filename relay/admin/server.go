@@ -57,6 +57,7 @@ type Server struct {
 	hosts   allowedHosts
 
 	wrongToken  guesses
+	noToken     throttle // of the log: it cannot be read
 	connections connections
 
 	cancel context.CancelFunc

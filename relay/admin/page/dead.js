@@ -1,5 +1,5 @@
 import { byId, el, count, time } from "./dom.js";
-import { ask } from "./api.js";
+import { ask, Refused } from "./api.js";
 
 // The dead rows: found by a filter, which is in the page's address, page by page.
 
@@ -131,34 +131,46 @@ async function preview(action, choice) {
 
 async function confirmed() {
   const { action, filter, count, all } = asked;
+  let mine;
   try {
-    await ask("/api/dead/" + action, { method: "POST", body: { filter, count, all } });
+    mine = (await (await ask("/api/dead/" + action, { method: "POST", body: { filter, count, all } })).json()).began_at;
   } catch (failure) {
     byId("ask-say").textContent = failure.message;
     return;
   }
   byId("ask").close();
   byId("dead").focus();
-  follow();
+  follow(mine);
 }
 
-// follow shows how far a replay or a discard has got, also one that somebody else began.
-async function follow() {
+// follow shows how far the replay or discard has got that began at that time. The relay goes
+// on with it whatever becomes of the page.
+async function follow(mine) {
   running = true;
   allow(!byId("dead-deeds").hidden);
   for (;;) {
-    let p;
-    try {
-      p = await (await ask("/api/dead/progress")).json();
-    } catch (failure) {
-      p = { running: true, trouble: failure.message };
-    }
+    const p = await progress(mine);
     tell(p);
     if (!p.running) break;
-    await new Promise((done) => setTimeout(done, 500));
+    await new Promise((done) => setTimeout(done, p.trouble ? 3000 : 500));
+    if (document.hidden) await new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }));
   }
   running = false;
   look();
+}
+
+const inTheLog = " The relay's log has the numbers of yours.";
+
+async function progress(mine) {
+  let p;
+  try {
+    p = await (await ask("/api/dead/progress")).json();
+  } catch (failure) {
+    // Without the right token nothing more is to be learned here.
+    return { running: !(failure instanceof Refused), trouble: failure.message + (failure instanceof Refused ? inTheLog : "") };
+  }
+  if (p.began_at === mine) return p;
+  return { running: false, trouble: p.began_at ? "Another replay or discard has begun since." + inTheLog : "The relay was started anew. What it had not changed is dead as before." };
 }
 
 function tell(p) {

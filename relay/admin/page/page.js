@@ -11,17 +11,20 @@ let etag = "", timer = 0, answered = null, asking = false;
 
 const panels = [["state", showState], ["tiles", showTiles], ["relays", showRelays], ["waiting", showWaiting], ["plots", (shot) => drawPlots(byId("plots"), shot.history)], ["dead", showDead]];
 
-// show draws each panel for itself: one that fails leaves the others as they are.
+// show draws each panel for itself: one that fails leaves the others as they are, and is
+// named, since what it shows is old.
 function show(shot) {
+  const old = [];
   for (const [name, draw] of panels) {
     try {
       draw(shot);
-      byId(name).removeAttribute("data-failed");
     } catch (failure) {
       console.warn(name, failure);
-      byId(name).setAttribute("data-failed", "");
+      old.push(name);
     }
   }
+  byId("broken").hidden = !old.length;
+  byId("broken").textContent = old.length ? "The page cannot show all that the relay says. These parts are old: " + old.join(", ") + "." : "";
   const state = byId("token-state");
   byId("token-forget").hidden = !token.get();
   state.textContent = shot.access.change ? "accepted" : shot.access.token_set ? "" : "none is set: read only";

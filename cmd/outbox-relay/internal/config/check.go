@@ -125,17 +125,27 @@ func (j *judge) address(c Config) {
 // minToken is more than can be guessed over HTTP.
 const minToken = 16
 
-// token keeps out what could not stand in the Authorization header, or be guessed.
-func (j *judge) token(c Config) {
-	token := c.AdminToken.Reveal()
+// CheckAdminToken keeps out what could not stand in the Authorization header, or be
+// guessed. It is for the start, and for a token that was rotated meanwhile: a file of which
+// half has been written holds a short one.
+func CheckAdminToken(token string) error {
 	switch {
-	case token == "":
 	case assigned.MatchString(token):
-		j.fault("OUTBOX_ADMIN_TOKEN", errAssigned.Error())
+		return errAssigned
 	case len(token) < minToken:
-		j.fault("OUTBOX_ADMIN_TOKEN", fmt.Sprintf("expected at least %d characters, such as openssl rand -hex 16 prints", minToken))
+		return fmt.Errorf("expected at least %d characters, such as openssl rand -hex 16 prints", minToken)
 	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
-		j.fault("OUTBOX_ADMIN_TOKEN", "expected letters, digits and punctuation of ASCII, without spaces, such as openssl rand -hex 16 prints")
+		return errors.New("expected letters, digits and punctuation of ASCII, without spaces, such as openssl rand -hex 16 prints")
+	}
+	return nil
+}
+
+func (j *judge) token(c Config) {
+	if c.AdminToken.IsZero() {
+		return
+	}
+	if err := CheckAdminToken(c.AdminToken.Reveal()); err != nil {
+		j.fault("OUTBOX_ADMIN_TOKEN", err.Error())
 	}
 }
 
