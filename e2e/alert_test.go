@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed"
@@ -268,6 +269,16 @@ func faultsOfAlerts() []faultOf {
 			},
 		},
 		{
+			// Frozen, it answers no scrape: Prometheus knows no more than of one that is gone.
+			alerts: []string{"OutboxNoLeader"},
+			begin: func(w *world, _ *alarm, relay *relaybin.Process) func() {
+				w.await("it leads, and Prometheus knows", func() bool { return w.status(relay).Leader })
+				w.letPass(patience / 12) // some scrapes
+				relay.Signal(syscall.SIGSTOP)
+				return func() { relay.Signal(syscall.SIGCONT) }
+			},
+		},
+		{
 			alerts: []string{"OutboxNotTailing"},
 			own:    map[string]string{},
 			begin: func(w *world, _ *alarm, relay *relaybin.Process) func() {
@@ -310,6 +321,21 @@ func faultsOfAlerts() []faultOf {
 				w.await("the rows were counted", func() bool { return w.status(relay).Rows != nil })
 				w.exec(`REVOKE SELECT ON {outbox} FROM ` + role)
 				return w.migrate
+			},
+		},
+		{
+			alerts: []string{"OutboxPaused"},
+			begin: func(w *world, _ *alarm, _ *relaybin.Process) func() {
+				w.command("pause", "--reason", "the broker moves")
+				return func() { w.command("resume") }
+			},
+		},
+		{
+			alerts: []string{"OutboxForeign"},
+			begin: func(w *world, _ *alarm, relay *relaybin.Process) func() {
+				relay.AwaitLog("leading")
+				w.adopt("production")
+				return func() { w.adopt("") }
 			},
 		},
 		{

@@ -8,7 +8,9 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/relaybin"
 	"github.com/outbox-relay/outbox-relay/relay/admin"
+	"github.com/outbox-relay/outbox-relay/schema"
 	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
@@ -106,6 +108,32 @@ func TestEachStallIsTold(t *testing.T) {
 				},
 				above: []string{"outbox_late_topics"},
 				log:   []string{`"level":"WARN"`, "messages of some topics are late", "mute.topic"},
+			},
+		},
+		"the table is of another environment": {
+			begin: func(w *world) func() {
+				w.adopt("production")
+				w.insert(plain(1))
+				return func() { w.adopt("") }
+			},
+			told: told{
+				status: func(r admin.Report) bool { return strings.Contains(r.Foreign, `"production"`) && !r.Ready },
+				above:  []string{"outbox_foreign"},
+				log:    []string{`"level":"WARN"`, "the outbox table belongs to another environment"},
+			},
+		},
+		"the table is paused": {
+			begin: func(w *world) func() {
+				w.command("pause", "--reason", "the broker moves")
+				w.insert(plain(1))
+				return func() { w.command("resume") }
+			},
+			told: told{
+				status: func(r admin.Report) bool {
+					return r.PausedSince != nil && r.PauseReason == "the broker moves" && r.Ready
+				},
+				above: []string{"outbox_paused"},
+				log:   []string{`"level":"INFO"`, "paused: nothing new is published", "the broker moves"},
 			},
 		},
 		"a row can never be sent": {
@@ -217,4 +245,20 @@ func muteTopic(w *world) func() {
 		w.t.Fatal(err)
 	}
 	return func() { w.addSubject("mute.>") }
+}
+
+// command runs one of the relay's commands.
+func (w *world) command(args ...string) {
+	w.t.Helper()
+	if p := relaybin.Start(w.t, relaybin.Tested, w.env, args...); p.Wait(patience) != 0 {
+		w.t.Fatal(p.Log())
+	}
+}
+
+// adopt notes to which environment the table belongs.
+func (w *world) adopt(environment string) {
+	w.t.Helper()
+	if err := schema.Adopt(w.t.Context(), w.conn(), w.table, environment); err != nil {
+		w.t.Fatal(err)
+	}
 }
