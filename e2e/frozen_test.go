@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -48,6 +49,40 @@ func TestRelayFrozenInASurveyDoesNotStopTheApplication(t *testing.T) {
 		t.Errorf("the application waited for %v, want 10 s at most, and a little", took)
 	}
 	relay.Signal(syscall.SIGCONT)
+	w.awaitDrained()
+	relay.Terminate()
+	w.verdict(oracle.Limits{Redeliveries: window})
+}
+
+// A relay that is frozen, and has no standby, tells nobody anything. What is around it does:
+// its probe fails, so that it is started anew; `status` has the database tell that rows wait
+// and no relay was reached; PostgreSQL ends the session, so that another relay can lead; a scrape
+// fails, which is the alert OutboxNoLeader (TestEachAlertFiresFromItsFaultAndResolves). When it
+// goes on, its log says why time has passed.
+func TestFrozenRelayWithoutAStandbyIsToldByWhatIsAroundIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{})
+	relay := w.relay()
+	w.insert(plain(1))
+	w.awaitDrained()
+	frozen := time.Now()
+	relay.Signal(syscall.SIGSTOP)
+	w.insert(plain(2))
+	if said := w.awaitAnswer(relay, 1, "health", "--timeout", "1s"); !strings.Contains(said, "deadline exceeded") {
+		t.Errorf("its probe says %q", said)
+	}
+	if said := w.awaitAnswer(relay, 2, "status", "--max-age", "5s"); !strings.Contains(said, "the oldest pending row has been due for") {
+		t.Errorf("status --max-age says %q", said)
+	}
+	if _, said := w.ask(relay, "status"); !strings.Contains(said, "not reached") || !strings.Contains(said, "oldest pending") {
+		t.Errorf("status says %q", said)
+	}
+	w.await("PostgreSQL has ended the session that leads", func() bool {
+		return w.count(`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`) == 0
+	})
+	w.letPass(12*time.Second - time.Since(frozen)) // more than the relay takes for a delay
+	relay.Signal(syscall.SIGCONT)
+	relay.AwaitLog(`"level":"WARN"`, "the relay stood still")
 	w.awaitDrained()
 	relay.Terminate()
 	w.verdict(oracle.Limits{Redeliveries: window})

@@ -33,7 +33,6 @@ const (
 	latencyWarmUp  = 2 * time.Second // not counted
 	inserters      = 32              // of pgbench
 	inserterTime   = 15              // in seconds
-	idleTime       = 30 * time.Second
 )
 
 // BenchmarkLatency prints how long a message takes, beside the floor in the same
@@ -285,27 +284,4 @@ func tps(b *testing.B, out string) float64 {
 	}
 	b.Fatalf("pgbench does not tell its rate:\n%s", out)
 	return 0
-}
-
-// BenchmarkIdle prints what a relay costs that tails and has nothing to do.
-func BenchmarkIdle(b *testing.B) {
-	w := newBenchWorld(b)
-	for b.Loop() {
-		relay := w.relayOf(relaybin.Released)
-		relay.AwaitLog(`"tailing"`)
-		w.letPass(10 * time.Second) // until the statistics of the beginning are in
-		before, cpu := w.transactions(), relay.CPUTime()
-		w.letPass(idleTime)
-		queries := float64(w.transactions()-before) / idleTime.Seconds()
-		figure(b, "idle_queries_per_s", queries)
-		figure(b, "idle_cpu_percent", 100*(relay.CPUTime()-cpu).Seconds()/idleTime.Seconds())
-		relay.Terminate()
-	}
-}
-
-// transactions counts those of the database so far; the server is up to a few
-// seconds late with it.
-func (w *world) transactions() int {
-	w.t.Helper()
-	return w.count(`SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()`)
 }

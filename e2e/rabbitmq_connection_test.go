@@ -1,11 +1,14 @@
 package e2e_test
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/outbox-relay/outbox-relay/e2e/oracle"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/faultproxy"
@@ -97,6 +100,47 @@ func TestRabbitMQUserThatComesLater(t *testing.T) {
 			t.Errorf("the %s shows the password", place)
 		}
 	}
+	w.untouched()
+	w.verdict(oracle.Limits{})
+}
+
+// Others of the relay's user have taken all channels that it may have: the relay says so,
+// and goes on when they have left some. (That a user may have too few is
+// TestUserWithFewChannelsIsTold.)
+func TestRabbitMQUserWithoutAFreeChannelIsTold(t *testing.T) {
+	t.Parallel()
+	w := newRabbitWorld(t, sharedNode(t), quorum)
+	const most = 20
+	user, password := w.role, "relay-broker"
+	w.ctl("add_user", user, password)
+	w.ctl("set_permissions", "-p", "/", user, "", ".*", "")
+	w.ctl("set_user_limits", user, fmt.Sprintf(`{"max-channels": %d}`, most))
+	others, err := amqp.Dial(w.server.URLAs(user, password))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer others.Close()
+	for range most - 1 {
+		if _, err := others.Channel(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.env["OUTBOX_SINK_URL"] = w.server.URLAs(user, password)
+	w.insert(plain(1))
+	relay := w.relay()
+	const reason = "maximum allowed user limit"
+	limit := told{
+		status: func(r admin.Report) bool { return strings.Contains(r.SinkDown, reason) },
+		above:  []string{"outbox_breaker_open"},
+		log:    []string{`"level":"WARN"`, reason},
+	}
+	w.awaitTold(relay, limit)
+	if err := others.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.awaitDrained()
+	w.awaitCalm(relay, limit)
+	relay.Terminate()
 	w.untouched()
 	w.verdict(oracle.Limits{})
 }

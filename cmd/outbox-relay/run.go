@@ -94,6 +94,7 @@ func relayRows(ctx context.Context, c config.Config, systemd supervisor, log *sl
 	defer closeStatus(ctx, server, log)
 	log.Info("starting", slog.String("version", version()), slog.String("table", c.Table.String()), slog.String("http", server.Address()))
 	defer systemd.follow(ctx, server.Health, log)()
+	defer watchStandstill(ctx, log)()
 	return mover.Run(ctx)
 }
 

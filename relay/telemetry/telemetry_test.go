@@ -232,7 +232,7 @@ func TestEachSeriesIsThereFromTheStart(t *testing.T) {
 		`outbox_published_total`, `outbox_in_flight`, `outbox_leader`, `outbox_foreign`, `outbox_origin_doubtful`, `outbox_paused`, `outbox_breaker_open`, `outbox_reconciled_rows_total`,
 		`outbox_duplicate_acks_total`, `outbox_replication_lag_bytes`, `outbox_retained_wal_bytes`, `outbox_stalled_seconds`,
 		`outbox_unmarkable_rows`, `outbox_table_breaker_open`, `outbox_locked_rows`, `outbox_late_topics`, `outbox_last_acknowledged_timestamp_seconds`,
-		`outbox_counted_timestamp_seconds`, `outbox_refused_total`, `outbox_dead_total`, `outbox_purged_total`, `outbox_purge_failing`,
+		`outbox_counted_timestamp_seconds`, `outbox_refused_total`, `outbox_dead_total`, `outbox_expired_total`, `outbox_stalled_here`, `outbox_purged_total`, `outbox_purge_failing`,
 	} {
 		if want := series + `{table="public.outbox"} 0`; !strings.Contains(got, want+"\n") {
 			t.Errorf("there is no %s", want)
