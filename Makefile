@@ -64,6 +64,12 @@ alert-test: ## have each alert fire from its fault, through Prometheus and Alert
 	cd e2e/grafanatest && $(GO) vet ./... && $(GO) test -count=1 ./...
 	$(GO) test -race -tags alerts -run '^TestEachAlert' -count=1 -timeout 15m -v ./e2e
 
+.PHONY: patroni-test
+patroni-test: ## take a Patroni cluster through a switchover and a failover, beneath the relay and under load
+	@.ci/deps patroni etcd:etcd-server
+	$(GO) vet -tags patroni ./e2e
+	$(GO) test -race -tags patroni -run '^TestPatroni' -count=1 -timeout 15m -v ./e2e
+
 .PHONY: page-test
 page-test: deps ## test the page in a real browser (Chromium, axe-core); PAGE_IMAGES=directory writes screenshots
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { [ "$$(id -u)" -eq 0 ] && apt-get update --quiet=2 && apt-get install --yes --no-install-recommends chromium fonts-dejavu-core; }

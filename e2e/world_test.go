@@ -36,11 +36,13 @@ const (
 // worldOptions are what a test wants otherwise than usual.
 type worldOptions struct {
 	cluster   *pgserver.Server // of its own; nil for the shared one
+	url       string           // the superuser's, of a database of its own that is no cluster's; empty: see cluster
 	table     string           // as OUTBOX_TABLE; public.outbox if empty
 	payload   schema.PayloadType
 	deletes   bool                          // OUTBOX_AFTER_SEND=delete
 	stream    func(*jetstream.StreamConfig) // changes the stream before it is made
 	broker    string                        // more of the broker's configuration file
+	admin     nats.Option                   // with which the test itself connects; nil for none
 	unmigrate bool                          // leave the table to the test
 	rabbitmq  bool                          // the broker is not NATS: see rabbitWorld
 }
@@ -69,9 +71,12 @@ func newWorld(t testing.TB, o worldOptions) *world {
 		o.table = "public.outbox"
 	}
 	w := &world{t: t, options: o}
-	if o.cluster != nil {
+	switch {
+	case o.url != "":
+		w.url = o.url
+	case o.cluster != nil:
 		w.url = o.cluster.URL("postgres")
-	} else {
+	default:
 		w.url = pgtest.Database(t)
 	}
 	var err error
@@ -146,7 +151,7 @@ func (w *world) startBroker() {
 			w.t.Errorf("close broker: %v", err)
 		}
 	})
-	conn, err := nats.Connect(w.broker.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	conn, err := nats.Connect(w.broker.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), w.options.admin)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -48,7 +48,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	owner, err := credential()
+	owner, err := Owner()
 	if err != nil {
 		return nil, err
 	}

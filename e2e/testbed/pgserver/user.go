@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// credential is the user that the server runs as: nil for this process's own,
-// an unprivileged one if that is root.
-func credential() (*syscall.Credential, error) {
+// Owner is the user that PostgreSQL runs as: nil for this process's own, an
+// unprivileged one if that is root.
+func Owner() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
 	}
