@@ -13,6 +13,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/authority"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgserver"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/wiretap"
 )
 
 // Both ends show a certificate, and each fault of one is named where the relay says
@@ -48,21 +49,56 @@ func TestDatabaseCertificatesAreVerifiedOnBothSides(t *testing.T) {
 	w.demandComplaint(with(), "certificate has expired")
 }
 
+// A connection that begins with TLS, where the server knows it; make matrix has servers of
+// both kinds. All sessions of the relay connect that way.
+func TestDirectTLSWorksOrNamesTheVersion(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{cluster: pgtest.Own(t, nil)})
+	url, tap := away(t, w.relayURL())
+	a := authority.New(t, "ours")
+	cert, key := a.IssueAddress("server", wiretap.Address(t))
+	w.serveTLS(cert, key, "")
+	url = withParameters(t, url, "sslmode", "verify-full", "sslrootcert", a.File, "sslnegotiation", "direct")
+	if w.count(`SELECT current_setting('server_version_num')::int`) < 170000 {
+		relay := w.relay("OUTBOX_DATABASE_URL", url)
+		relay.AwaitLog(`"level":"WARN"`, "sslnegotiation=direct needs PostgreSQL 17 or later")
+		if _, said := w.ask(relay, "doctor"); !strings.Contains(said, "sslnegotiation=direct needs PostgreSQL 17 or later") {
+			t.Errorf("doctor says:\n%s", said)
+		}
+		relay.Terminate()
+		return
+	}
+	relay := w.relay("OUTBOX_DATABASE_URL", url)
+	w.awaitTailing(relay) // the session that reads the log too
+	w.deliver("oracle.direct")
+	relay.Terminate()
+	const hello, request = "\x16\x03", "\x00\x00\x00\x08\x04\xd2\x16\x2f" // of TLS, and of who asks for it first
+	if heard := tap.Heard(); !strings.HasPrefix(heard, hello) || strings.Contains(heard, request) {
+		t.Errorf("the relay began with %q", heard[:min(len(heard), 16)])
+	}
+}
+
 // demandComplaint waits until the server is as the URL is to find it, and for the
 // relay to say so.
 func (w *world) demandComplaint(url, complaint string) {
 	w.t.Helper()
-	var err error
+	w.awaitRefused(url, complaint)
+	relay := w.relay("OUTBOX_DATABASE_URL", url)
+	relay.AwaitLog(complaint)
+	relay.Terminate()
+}
+
+// awaitRefused waits until nobody can connect with that URL, with that in the error: a
+// server takes a moment to read its files again.
+func (w *world) awaitRefused(url, complaint string) {
+	w.t.Helper()
 	w.await("a connection fails: "+complaint, func() bool {
-		var conn *pgconn.PgConn
-		if conn, err = pgconn.Connect(w.t.Context(), url); err == nil {
+		conn, err := pgconn.Connect(w.t.Context(), url)
+		if err == nil {
 			_ = conn.Close(w.t.Context())
 		}
 		return err != nil && strings.Contains(err.Error(), complaint)
 	})
-	relay := w.relay("OUTBOX_DATABASE_URL", url)
-	relay.AwaitLog(complaint)
-	relay.Terminate()
 }
 
 // secureDatabase has a cluster of the test's own speak TLS, and returns the relay's

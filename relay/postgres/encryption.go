@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"syscall"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -17,9 +19,26 @@ import (
 // offered encryption: whoever is in between can take the offer away.
 func Guard(config *pgconn.Config, e *relay.Encryption) {
 	promised, fix := promise(config)
-	config.AfterNetConnect = func(_ context.Context, _ *pgconn.Config, conn net.Conn) (net.Conn, error) {
+	config.AfterNetConnect = func(ctx context.Context, c *pgconn.Config, conn net.Conn) (net.Conn, error) {
+		if err := shakeHands(ctx, c, conn); err != nil {
+			return conn, err
+		}
 		return conn, e.Judge(newPeer(conn, promised, fix))
 	}
+}
+
+// shakeHands does what the driver leaves to its first message where the connection begins
+// with TLS. A server that knows no such connection says nothing of it: it just ends it.
+func shakeHands(ctx context.Context, config *pgconn.Config, conn net.Conn) error {
+	encrypted, is := conn.(*tls.Conn)
+	if !is || config.SSLNegotiation != "direct" {
+		return nil
+	}
+	err := encrypted.HandshakeContext(ctx)
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+		return fmt.Errorf("%w: the server ends a connection that begins with TLS: sslnegotiation=direct needs PostgreSQL 17 or later, leave it out of OUTBOX_DATABASE_URL", err)
+	}
+	return err
 }
 
 func newPeer(conn net.Conn, promised relay.Protection, fix string) relay.Peer {
