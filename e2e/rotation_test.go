@@ -1,14 +1,11 @@
 package e2e_test
 
 import (
-	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/nats-io/nkeys"
 
 	"github.com/outbox-relay/outbox-relay/e2e/oracle"
 )
@@ -59,6 +56,40 @@ func urlWith(t testing.TB, text, password string) string {
 	}
 	u.User = url.UserPassword(u.User.Username(), password)
 	return u.String()
+}
+
+// rotation is one secret that is replaced beside a relay under load.
+type rotation struct {
+	secret    string   // what it is
+	variables []string // of the relay that uses it
+	begin     func()   // has the server take the first one; nil: it does
+	revoke    func()   // has the server take nothing but the second one, and ends the relay's sessions
+	complaint []string // what the relay logs while it has the first one
+	renew     func()   // puts the second one where the relay finds it
+}
+
+// rotate replaces one secret after the other, and has no relay started again for it. All
+// rows are judged in the end.
+func (w *world) rotate(rotations ...rotation) {
+	w.t.Helper()
+	for i, r := range rotations {
+		w.t.Logf("rotating %s", r.secret)
+		if r.begin != nil {
+			r.begin()
+		}
+		load := w.load(oracle.Load{Rate: 100, Seed: uint64(700 + i)})
+		relay := w.relay(r.variables...)
+		w.awaitMarked(w.marked() + 50)
+		r.revoke()
+		relay.AwaitLog(append(r.complaint, `"level":"WARN"`)...)
+		r.renew()
+		w.awaitMarked(w.marked() + 100)
+		w.stop(load, 100)
+		w.awaitDrained()
+		relay.Terminate()
+	}
+	w.untouched()
+	w.verdict(oracle.Limits{Redeliveries: len(rotations) * window})
 }
 
 // demandPasswords lets the relay's role in by its password alone.
@@ -112,29 +143,6 @@ func TestRotatedDatabasePasswordIsTakenUp(t *testing.T) {
 	w.verdict(oracle.Limits{Redeliveries: window})
 }
 
-func TestRotatedNATSPasswordIsTakenUp(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, worldOptions{broker: `
-		accounts { A { jetstream: enabled, users: [{user: relay, password: second}, {user: admin, password: a}] } }
-		no_auth_user: admin`})
-	with := func(password string) string {
-		return strings.Replace(w.broker.URL(), "://", "://relay:"+password+"@", 1)
-	}
-	file := newSecretFile(t, with("first"))
-	w.setFile("OUTBOX_SINK_URL", file)
-	w.insert(plain(1))
-	relay := w.relay()
-	relay.AwaitLog(`"level":"WARN"`, "Authorization Violation")
-	file.write("")
-	w.await("the status says why", func() bool {
-		return strings.Contains(w.rawStatus(relay), "OUTBOX_SINK_URL_FILE="+file.path+": the file is empty")
-	})
-	file.write(with("second"))
-	w.awaitDrained()
-	relay.Terminate()
-	w.verdict(oracle.Limits{})
-}
-
 func TestRotatedRabbitMQPasswordIsTakenUp(t *testing.T) {
 	t.Parallel()
 	w := newRabbitWorld(t, sharedNode(t), quorum)
@@ -159,52 +167,4 @@ func TestRotatedRabbitMQPasswordIsTakenUp(t *testing.T) {
 	relay.Terminate()
 	w.untouched()
 	w.verdict(oracle.Limits{Redeliveries: window})
-}
-
-func TestRotatedNKeyIsTakenUpUnderLoad(t *testing.T) {
-	t.Parallel()
-	first, second := newNKey(t), newNKey(t)
-	part := newSecretFile(t, natsUsers(first))
-	// The server looks for an included file below its own directory.
-	w := newWorld(t, worldOptions{broker: fmt.Sprintf("include %q", "../../../../../../.."+part.path)})
-	seed := newSecretFile(t, first.seed)
-	w.env["OUTBOX_NATS_NKEY_FILE"] = seed.path
-	load := w.load(oracle.Load{Rate: 100, Seed: 73})
-	relay := w.relay()
-	w.awaitStored(50)
-
-	part.write(natsUsers(second))
-	w.killBroker()
-	w.restartBroker()
-	relay.AwaitLog(`"level":"WARN"`, "Authorization Violation")
-	seed.write(second.seed)
-	w.awaitStored(w.stored() + 100)
-	w.stop(load, 100)
-	w.awaitDrained()
-	relay.Terminate()
-	w.verdict(oracle.Limits{Redeliveries: window})
-}
-
-type nkey struct{ public, seed string }
-
-func newNKey(t testing.TB) nkey {
-	t.Helper()
-	pair, err := nkeys.CreateUser()
-	if err != nil {
-		t.Fatal(err)
-	}
-	seed, err := pair.Seed()
-	if err != nil {
-		t.Fatal(err)
-	}
-	public, err := pair.PublicKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return nkey{public, string(seed)}
-}
-
-// natsUsers lets the relay in by its key, and the test without one.
-func natsUsers(of nkey) string {
-	return fmt.Sprintf("accounts { A { jetstream: enabled, users: [{nkey: %s}, {user: admin, password: a}] } }\nno_auth_user: admin\n", of.public)
 }

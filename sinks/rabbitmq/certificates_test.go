@@ -1,10 +1,7 @@
 package rabbitmq_test
 
 import (
-	"encoding/base64"
-	"fmt"
 	"net"
-	"os"
 	"strings"
 	"testing"
 
@@ -48,22 +45,8 @@ func demandFaultsNamed(t *testing.T, s *rabbitserver.Server, ours, other *author
 	demandNamed(t, "the client's authority", with(here, files(other.Issue("certified"))), "not allowed", "OUTBOX_TLS_CERT_FILE")
 	demandNamed(t, "the client's time", with(here, files(ours.IssueExpired("expired-client"))), "tls:", "OUTBOX_TLS_CERT_FILE")
 	cert, key := ours.IssueExpired("expired")
-	present(t, s, "certfile", cert)
-	present(t, s, "keyfile", key)
+	if err := s.ReplaceTLS(t.Context(), map[string]string{"certfile": cert, "keyfile": key}); err != nil {
+		t.Fatal(err)
+	}
 	demandNamed(t, "the server's time", with(here, rabbitmq.TLS{CAFile: ours.File}), "has expired", "server's certificate is not valid today")
-}
-
-// present has the node show another certificate, which it reads from the place that a
-// setting of its names.
-func present(t *testing.T, s *rabbitserver.Server, setting, file string) {
-	t.Helper()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	expression := fmt.Sprintf(`{ok, O} = application:get_env(rabbit, ssl_options), ok = file:write_file(proplists:get_value(%s, O), base64:decode("%s")), ssl:clear_pem_cache().`,
-		setting, base64.StdEncoding.EncodeToString(text))
-	if _, err := s.Ctl(t.Context(), "eval", expression); err != nil {
-		t.Fatal(err)
-	}
 }
