@@ -15,7 +15,8 @@ const (
 	// purgeRows is how many rows one step looks at: some milliseconds of work.
 	purgeRows = 2000
 	// purgeRest: after a step the purge rests for so many times as long as the step
-	// took. So it takes at most a third of one backend's time.
+	// took. So it takes at most a third of one backend's time. While more rows are sent
+	// than that can delete, it does not rest: the table would grow.
 	purgeRest = 2
 	// A round of steps begins every purgeEvery, or more often (up to every purgeOften)
 	// if rows are kept only for minutes.
@@ -36,6 +37,7 @@ const (
 type purge struct {
 	age  time.Duration
 	open func(context.Context) (relay.Purger, error)
+	sent func() uint64 // how many outcomes this term has written so far
 	told atomic.Pointer[purging]
 
 	from int64 // where the next round begins
@@ -50,8 +52,8 @@ type purging struct {
 	since time.Time
 }
 
-func newPurge(age time.Duration, open func(context.Context) (relay.Purger, error)) *purge {
-	p := &purge{age: age, open: open, from: math.MinInt64}
+func newPurge(age time.Duration, sent func() uint64, open func(context.Context) (relay.Purger, error)) *purge {
+	p := &purge{age: age, open: open, sent: sent, from: math.MinInt64}
 	p.told.Store(&purging{})
 	return p
 }
@@ -107,7 +109,7 @@ func (p *purge) round(ctx context.Context) error {
 	if p.from == math.MinInt64 {
 		p.began = time.Now()
 	}
-	r := purgeRound{purge: p, session: session, rows: purgeRows, at: p.from, left: math.MaxInt64}
+	r := purgeRound{purge: p, session: session, rows: purgeRows, at: p.from, left: math.MaxInt64, counted: p.sent()}
 	err = r.run(ctx)
 	if p.from = min(r.left, r.at); err == nil && r.empty {
 		p.from = math.MinInt64
@@ -125,6 +127,9 @@ type purgeRound struct {
 	empty   bool  // there was no row at all
 	skipped int   // rows that cannot be deleted
 	refused error // why the last of them cannot be deleted
+
+	counted uint64 // rows sent, when the last step ended
+	behind  int64  // how many more rows were sent than deleted in this round; 0 at least
 }
 
 func (r *purgeRound) run(ctx context.Context) error {
@@ -145,10 +150,22 @@ func (r *purgeRound) run(ctx context.Context) error {
 				return r.refused
 			}
 		}
+		if r.fallsBehind(done.Rows) && done.Rows > 0 {
+			continue
+		}
 		if err := relay.Sleep(ctx, purgeRest*time.Since(began)); err != nil {
 			return err
 		}
 	}
+}
+
+// fallsBehind notes that a step has deleted so many rows, and returns whether more were
+// sent than deleted since the round began.
+func (r *purgeRound) fallsBehind(deleted int64) bool {
+	sent := r.sent()
+	r.behind = max(0, r.behind+int64(sent-r.counted)-deleted) //nolint:gosec // a count
+	r.counted = sent
+	return r.behind > 0
 }
 
 // refuse halves the step until it has found the row that cannot be deleted, and skips

@@ -55,7 +55,8 @@ func newTerm(r *Relay, control relay.Control) *term {
 	}
 	t.laned, _ = r.config.Sink.(relay.Laned)
 	t.prober = newProber(r)
-	t.purge = newPurge(r.config.Retention, func(ctx context.Context) (relay.Purger, error) {
+	sent := func() uint64 { return t.marker.told.Load().written }
+	t.purge = newPurge(r.config.Retention, sent, func(ctx context.Context) (relay.Purger, error) {
 		return r.config.Database.OpenPurger(ctx, control)
 	})
 	t.copier = newCopier(r.config.DeadLetterTopic, r.messageLimit, func(ctx context.Context) (relay.DeadLetters, error) {
