@@ -134,10 +134,18 @@ func (s *Server) Path() string { return s.dir.Path() }
 func (s *Server) Close() error { return errors.Join(s.Service.Close(), s.closeMapper()) }
 
 // Ctl runs rabbitmqctl on the node and returns what it prints. It takes a second
-// or two.
+// or two. A node serves clients a moment before rabbitmqctl takes it for running, so it is
+// asked again until then.
 func (s *Server) Ctl(ctx context.Context, args ...string) (string, error) {
 	args = append([]string{"--quiet"}, args...)
-	return s.run(ctx, nil, filepath.Join(s.place.bin, "rabbitmqctl"), args...)
+	ctx, cancel := context.WithTimeout(ctx, ctlDeadline)
+	defer cancel()
+	for {
+		out, err := s.run(ctx, nil, filepath.Join(s.place.bin, "rabbitmqctl"), args...)
+		if err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), "requires the 'rabbit' app to be running") {
+			return out, err
+		}
+	}
 }
 
 // Shell runs a command line in which rabbitmqctl is that of the node, as its operator
