@@ -8,9 +8,16 @@ var tableMutants = []mutant{
 	{
 		rule: "2: the purge judges each row by itself",
 		file: "relay/postgres/sql/purge.sql",
-		old:  "WHERE o.id = old.id AND o.sent_at < (SELECT before FROM run) RETURNING",
-		new:  "WHERE o.id = old.id RETURNING",
+		old:  " AND o.sent_at < (SELECT before FROM run) RETURNING",
+		new:  " RETURNING",
 		pkg:  "./relay/postgres", test: "TestPurgeTellsRowsOfOneIDApart",
+	},
+	{
+		rule: "11: the purge looks for a row in its own partition",
+		file: "relay/postgres/purge.go",
+		old:  "blanks.pruning = layout.forRow()",
+		new:  "",
+		pkg:  "./relay/postgres", test: "TestPurgeDeletesFromThePartitionsOfItsRows",
 	},
 	{
 		rule: "1: scheduled rows that have gone hide no others",

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"strings"
 	"time"
 
@@ -191,6 +192,25 @@ func ExplainPurge(ctx context.Context, purging relay.Purger) (string, error) {
 	}
 	_, err = result.Close()
 	return plan.String(), err
+}
+
+// AnalyzePurge runs a step over all rows, takes it back, and returns its plan as JSON.
+func AnalyzePurge(ctx context.Context, purging relay.Purger, age time.Duration) (string, error) {
+	p := purging.(*purger)
+	params, err := p.statement.order(args{"from": int8Param(math.MinInt64), "rows": int8Param(2000), "age": int8Param(age.Microseconds())})
+	if err != nil {
+		return "", err
+	}
+	if err := p.pg.Exec(ctx, "BEGIN").Close(); err != nil {
+		return "", err
+	}
+	var plan string
+	result := p.pg.ExecParams(ctx, "EXPLAIN (ANALYZE, FORMAT JSON) "+p.statement.sql, params, nil, binaryFormat, nil)
+	for result.NextRow() {
+		plan += string(result.Values()[0])
+	}
+	_, err = result.Close()
+	return plan, errors.Join(err, p.pg.Exec(ctx, "ROLLBACK").Close())
 }
 
 // UsedSince says whether a transaction pooler is recognised by another client if the first

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -112,30 +113,33 @@ func TestRowThatHasChangedItsPartitionIsFound(t *testing.T) {
 	}
 }
 
-// visited are the partitions that a plan has looked into, by their names.
-func visited(t *testing.T, text string) []string {
+// visited are the partitions that a plan has looked into, or its part of an operation, by
+// their names.
+func visited(t *testing.T, text, operation string) []string {
 	t.Helper()
 	type part struct {
-		Relation string `json:"Relation Name"`
-		Loops    int    `json:"Actual Loops"`
-		Type     string `json:"Node Type"`
-		Plans    []part
+		Relation  string `json:"Relation Name"`
+		Loops     int    `json:"Actual Loops"`
+		Type      string `json:"Node Type"`
+		Operation string
+		Plans     []part
 	}
 	var plan []struct{ Plan part }
 	if err := json.Unmarshal([]byte(text), &plan); err != nil {
 		t.Fatal(err)
 	}
 	var names []string
-	var walk func(p part)
-	walk = func(p part) {
-		if p.Relation != "" && p.Loops > 0 && strings.Contains(p.Type, "Scan") {
+	var walk func(p part, within bool)
+	walk = func(p part, within bool) {
+		within = within || p.Operation == operation
+		if within && p.Relation != "" && p.Loops > 0 && strings.Contains(p.Type, "Scan") {
 			names = append(names, p.Relation)
 		}
 		for _, child := range p.Plans {
-			walk(child)
+			walk(child, within)
 		}
 	}
-	walk(plan[0].Plan)
+	walk(plan[0].Plan, operation == "")
 	slices.Sort(names)
 	return slices.Compact(names)
 }
@@ -169,10 +173,30 @@ func TestWritesLookOnlyIntoThePartitionsOfTheirRows(t *testing.T) {
 			if name == "mark_range" {
 				continue // it looks into all that are between, once for all rows
 			}
-			if got := visited(t, plan); !slices.Equal(got, test.want) {
+			if got := visited(t, plan, ""); !slices.Equal(got, test.want) {
 				t.Errorf("%s looks into %v, want %v", name, got, test.want)
 			}
 		}
+	}
+}
+
+// To find the next rows the purge looks into each partition once; for each row that it deletes,
+// only into the row's own.
+func TestPurgeDeletesFromThePartitionsOfItsRows(t *testing.T) {
+	t.Parallel()
+	f := setup(t, byYear())
+	f.spread(10)
+	f.exec(`UPDATE {t} SET sent_at = now() - interval '2 days' WHERE created_at < '2025-01-01' OR created_at > '2026-01-01' AND created_at < '2027-01-01'`)
+	p := f.purging(dayOld)
+	plan, err := postgres.AnalyzePurge(t.Context(), p, dayOld.Age)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := visited(t, plan, "Delete"); !slices.Equal(got, []string{"p0", "p2"}) {
+		t.Errorf("it looks into %v, want those of the 20 rows\n%s", got, plan)
+	}
+	if done := f.purge(p, relay.PurgeRun{From: math.MinInt64, Rows: 100, Age: dayOld.Age}); done.Rows != 20 || f.count("true") != 20 {
+		t.Errorf("%+v, and %d rows are left", done, f.count("true"))
 	}
 }
 

@@ -58,8 +58,24 @@ func (d *Database) OpenPurger(ctx context.Context, leader relay.Control) (relay.
 		s.close()
 		return nil, fmt.Errorf("%w: %w", relay.ErrNoPurge, err)
 	}
-	blanks := newReadBlanks(s.table, payloadKind{}, "")
-	return &purger{session: s, statement: newStatement("purge", "", blanks), next: newStatement("purge_next", "", blanks)}, nil
+	p := &purger{session: s}
+	if err := p.describe(ctx); err != nil {
+		s.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// describe makes the statements for the table as it is now.
+func (p *purger) describe(ctx context.Context) error {
+	layout, err := p.lookUpLayout(ctx)
+	if err != nil {
+		return err
+	}
+	blanks := newReadBlanks(p.table, payloadKind{}, "")
+	blanks.pruning = layout.forRow()
+	p.statement, p.next = newStatement("purge", "", blanks), newStatement("purge_next", "", blanks)
+	return p.planOnce(ctx, layout)
 }
 
 var referencesStatement = files.Statement("references", nil)

@@ -173,15 +173,21 @@ func TestPlanOfThePurgeDoesNotDependOnStatistics(t *testing.T) {
 // In a partitioned table two rows may have one id: after a restart of the ids, or a
 // failover. The purge judges each by itself.
 func TestPurgeTellsRowsOfOneIDApart(t *testing.T) {
-	f := setup(t, byYear())
-	f.exec(`INSERT INTO {t} (id, topic, payload, created_at, sent_at, dead_at) VALUES
-		(5, 'old', '1', '2024-05-05', now() - interval '2 days', NULL),
-		(5, 'dead', '1', '2025-05-05', NULL, now()),
-		(5, 'unsent', '1', '2026-05-05', NULL, NULL)`)
-	p := f.purging(dayOld)
-	done := f.purge(p, relay.PurgeRun{From: math.MinInt64, Rows: 100, Age: dayOld.Age})
-	if done.Rows != 1 || done.Left != 5 || f.count("topic IN ('dead', 'unsent')") != 2 {
-		t.Errorf("%+v, and %d of the other two rows are left", done, f.count("topic <> 'old'"))
+	for name, s := range map[string]shape{
+		"by time": byYear(), "by another column": divided("LIST (tenant)", "FOR VALUES IN (0)", "FOR VALUES IN (1)", "FOR VALUES IN (2)"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := setup(t, s)
+			f.exec(`INSERT INTO {t} (id, tenant, topic, payload, created_at, sent_at, dead_at) VALUES
+				(5, 0, 'old', '1', '2024-05-05', now() - interval '2 days', NULL),
+				(5, 1, 'dead', '1', '2025-05-05', NULL, now()),
+				(5, 2, 'unsent', '1', '2026-05-05', NULL, NULL)`)
+			p := f.purging(dayOld)
+			done := f.purge(p, relay.PurgeRun{From: math.MinInt64, Rows: 100, Age: dayOld.Age})
+			if done.Rows != 1 || done.Left != 5 || f.count("topic IN ('dead', 'unsent')") != 2 {
+				t.Errorf("%+v, and %d of the other two rows are left", done, f.count("topic <> 'old'"))
+			}
+		})
 	}
 }
 
