@@ -97,8 +97,8 @@ chaos: deps ## random faults for as long as CHAOS says, such as CHAOS=10m; Rabbi
 	$(GO) test -race -tags chaos -run '^TestChaos' -timeout 0 -v ./relay/engine ./e2e
 
 .PHONY: migration-load
-migration-load: deps ## measure what INSERTs wait for beside migrate, on a table of ROWS rows, such as ROWS=50000000
-	ROWS=$(ROWS) $(GO) test -tags chaos -run '^TestMigrationBesideWriters' -count=1 -timeout 0 -v ./schema
+migration-load: deps ## measure what INSERTs wait for beside migrate and beside dropped partitions, with ROWS rows, such as ROWS=50000000
+	ROWS=$(ROWS) $(GO) test -tags chaos -run '^Test(Migration|PartitionDrop)BesideWriters$$' -count=1 -timeout 0 -v ./schema
 
 .PHONY: matrix
 matrix: deps ## run the tests on other PostgreSQLs and on RabbitMQ 4, or on those of MATRIX, such as MATRIX="14 18 rabbitmq4"

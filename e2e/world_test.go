@@ -229,7 +229,7 @@ func (w *world) verdict(limits oracle.Limits) int {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
-	limits.Deletes = w.options.deletes
+	limits.Deletes = limits.Deletes || w.options.deletes
 	committed, err := oracle.Committed(ctx, w.conn())
 	if err != nil {
 		w.t.Fatal(err)

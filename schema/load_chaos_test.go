@@ -4,6 +4,7 @@ package schema_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -14,7 +15,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
-	"github.com/outbox-relay/outbox-relay/schema"
 )
 
 const (
@@ -42,7 +42,48 @@ func TestMigrationBesideWriters(t *testing.T) {
 	run(t, conn, `INSERT INTO outbox (topic, payload, sent_at) SELECT 't', '{"n": 1}', CASE WHEN n % 1000 > 0 THEN now() END FROM generate_series(1, $1::int) n`, rows)
 	t.Logf("%d rows made in %v", rows, time.Since(began).Round(time.Second))
 
+	besideWriters(t, url, "migrated", func() {
+		o := outbox
+		o.Tell = func(message string) { t.Log(message) }
+		migrate(t, conn, o)
+	})
+	if n := value[int](t, conn, validIndexes); n != 4 {
+		t.Errorf("%d indexes are valid, want 4", n)
+	}
+}
+
+// TestPartitionDropBesideWriters drops 30 partitions of ROWS rows, which is 5 million, as
+// TestMigrationBesideWriters migrates.
+func TestPartitionDropBesideWriters(t *testing.T) {
+	const partitions = 30
+	rows := 5_000_000
+	if n, err := strconv.Atoi(os.Getenv("ROWS")); err == nil {
+		rows = n
+	}
+	server := pgtest.Own(t, map[string]string{"max_wal_size": "8GB", "checkpoint_timeout": "1h"})
+	url := server.URL("postgres")
+	conn := pgtest.Connect(t, url)
+	list := []string{part("now", "FOR VALUES FROM ('2020-02-01') TO ('2099-01-01')")}
+	for day := 1; day <= partitions; day++ {
+		list = append(list, part(fmt.Sprintf("day_%d", day), fmt.Sprintf("FOR VALUES FROM ('2020-01-%02d') TO ('2020-01-%02d')", day, day+1)))
+	}
+	divided(t, conn, "RANGE (created_at)", list...)
+	run(t, conn, `INSERT INTO outbox (topic, payload, created_at, sent_at) SELECT 't', '{"n": 1}', timestamptz '2020-01-01 12:00' + n % $2::int * interval '1 day', '2020-03-01'
+		FROM generate_series(1, $1::int) n`, rows, partitions)
+	for calls := 1; value[int](t, conn, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'outbox'::regclass") > 1; calls++ {
+		besideWriters(t, url, "dropped", func() { t.Log(values(t, conn, dropOld)) })
+		if calls == 10 {
+			t.Fatal("partitions are left after ten calls")
+		}
+	}
+}
+
+// besideWriters does something beside 1,000 INSERTs a second and transactions of a second, and
+// says what these waited.
+func besideWriters(t *testing.T, url, done string, do func()) {
+	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
 	var tasks sync.WaitGroup
 	var mu sync.Mutex
 	var latencies []time.Duration
@@ -60,21 +101,13 @@ func TestMigrationBesideWriters(t *testing.T) {
 	var longest time.Duration
 	tasks.Go(func() { longest = watchWaits(ctx, t, watcher) })
 
-	o := outbox
-	o.Tell = func(message string) { t.Log(message) }
-	began = time.Now()
-	err := schema.Migrate(t.Context(), conn, o)
+	began := time.Now()
+	do()
 	took := time.Since(began)
 	stop()
 	tasks.Wait()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := value[int](t, conn, validIndexes); n != 4 {
-		t.Errorf("%d indexes are valid, want 4", n)
-	}
 	slices.Sort(latencies)
-	t.Logf("migrated in %v beside %d INSERTs (%.0f/s): the longest waited %v for a lock; latency median %v, 99.9 %% %v, longest %v", took.Round(time.Millisecond),
+	t.Logf("%s in %v beside %d INSERTs (%.0f/s): the longest waited %v for a lock; latency median %v, 99.9 %% %v, longest %v", done, took.Round(time.Millisecond),
 		len(latencies), float64(len(latencies))/took.Seconds(), longest, latencies[len(latencies)/2], latencies[len(latencies)*999/1000], latencies[len(latencies)-1])
 	if longest > longestWait {
 		t.Errorf("an INSERT waited %v for a lock", longest)

@@ -268,8 +268,12 @@ BEGIN
   FOR f IN
     SELECT p.oid::regprocedure::text AS call, p.proowner, pg_get_userbyid(p.proowner) AS owner, pg_get_userbyid(c.relowner) AS table_owner,
       pg_has_role(p.proowner, c.relowner, 'MEMBER') AS trusted,
-      p.prosecdef OR p.proconfig IS DISTINCT FROM '{"search_path=pg_catalog, pg_temp"}' AS changed
-    FROM unnest(ARRAY[{{guard_call}}, {{replay_call}}, {{discard_call}}, {{send_call}}]) AS calls (call)
+      p.prosecdef OR p.proconfig IS DISTINCT FROM config AS changed, settings
+    FROM (
+        SELECT call, '{"search_path=pg_catalog, pg_temp"}'::text[], 'SET search_path = pg_catalog, pg_temp'
+        FROM unnest(ARRAY[{{guard_call}}, {{replay_call}}, {{discard_call}}, {{send_call}}]) AS call
+        UNION ALL SELECT {{drop_partitions_call}}, {{drop_partitions_config}}::text[], {{drop_partitions_settings}}
+      ) AS calls (call, config, settings)
       JOIN pg_proc p ON p.oid = to_regprocedure(calls.call), pg_class c
     -- Another function of that name is no business of ours, and an error below.
     WHERE p.prosrc LIKE '%outbox-relay:%' AND c.oid = to_regclass({{table_text}})
@@ -286,7 +290,7 @@ BEGIN
     END IF;
     IF f.changed THEN
       EXECUTE format('ALTER FUNCTION %s SECURITY INVOKER RESET ALL', f.call);
-      EXECUTE format('ALTER FUNCTION %s SET search_path = pg_catalog, pg_temp', f.call);
+      EXECUTE format('ALTER FUNCTION %s %s', f.call, f.settings);
       RAISE NOTICE 'function % has the rights of its caller, and no settings but its own, again', f.call;
     END IF;
   END LOOP;
@@ -492,6 +496,45 @@ BEGIN
     'SET search_path = pg_catalog, pg_temp AS %L', {{send_function}}, kind, body);
   EXECUTE format('COMMENT ON FUNCTION %s IS %L', call,
     'outbox-relay inserts a row. The relay publishes it once the transaction has committed. Returns the message_id.');
+  RAISE NOTICE 'wrote function %', call;
+END $outbox$;
+
+-- For the owner of a table that is divided into partitions:
+-- SELECT outbox_drop_partitions('7 days') drops those whose rows were all sent longer ago, and
+-- returns their names. A partition is looked through before any lock; behind the lock, under
+-- which the application waits, its partial indexes say whether a row has come in meanwhile that
+-- is not sent.
+DO $outbox$
+DECLARE
+  call text := {{drop_partitions_call}};
+  old  text;
+  own  name; -- who owns the function
+  body text := format($function$
+{{drop_partitions}}$function$, {{table_text}}, ARRAY[{{due_index_name}}, {{scheduled_index_name}}, {{dead_index_name}}]);
+BEGIN
+  IF (SELECT relkind FROM pg_class WHERE oid = to_regclass({{table_text}})) <> 'p' THEN
+    RETURN;
+  END IF;
+  SELECT prosrc, pg_get_userbyid(proowner) INTO old, own FROM pg_proc WHERE oid = to_regprocedure(call);
+  IF old = body THEN
+    RETURN;
+  END IF;
+  IF old NOT LIKE '%outbox-relay:%' THEN
+    RAISE EXCEPTION 'the function % exists and is not the one of outbox-relay', call
+      USING ERRCODE = 'duplicate_function', HINT = 'Rename that function, and run this again.';
+  END IF;
+  IF old IS NOT NULL AND NOT pg_has_role(own, 'USAGE') THEN
+    RAISE EXCEPTION 'the function % is out of date and belongs to %: % may not replace it', call, quote_ident(own), quote_ident(current_user)
+      USING ERRCODE = 'insufficient_privilege', HINT = format(
+        'As %I or a superuser run: ALTER FUNCTION %s OWNER TO %I', own, call, current_user);
+  END IF;
+  EXECUTE format('CREATE OR REPLACE FUNCTION %s(older_than interval) RETURNS SETOF text LANGUAGE plpgsql SECURITY INVOKER %s AS %L',
+    {{drop_partitions_function}}, {{drop_partitions_settings}}, body);
+  IF old IS NULL THEN
+    EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', call);
+  END IF;
+  EXECUTE format('COMMENT ON FUNCTION %s IS %L', call,
+    'outbox-relay drops the partitions of which all rows were sent longer ago, and returns their names.');
   RAISE NOTICE 'wrote function %', call;
 END $outbox$;
 

@@ -81,7 +81,8 @@ func SQL(o Options) string {
 	}
 	addObjects(values, o)
 	values["is_small"], values["lock_out_vacuum"] = isSmall(o.Table), lockOutVacuum(o.Table)
-	values["dead_condition"] = Dead
+	values["due_condition"], values["scheduled_condition"], values["dead_condition"] = Due, Scheduled, Dead
+	addDropPartitions(values, o.Table)
 	values["send_function"] = sqltext.Literal(o.Table.SendFunction())
 	values["wake_channel"] = sqltext.Literal(o.Table.WakeChannel())
 	addName(values, "attempts_check", o.Table.derive("attempts_check"))
@@ -90,7 +91,7 @@ func SQL(o Options) string {
 		addName(values, kind+"_index", index.Name)
 		values[kind+"_columns"], values[kind+"_rows"] = sqltext.Literal(index.Columns), sqltext.Literal(index.Rows)
 	}
-	return expand(outboxSQL, values)
+	return expand(strings.Replace(outboxSQL, "{{drop_partitions}}", dropPartitionsSQL, 1), values)
 }
 
 // addObjects adds the names of the table and of what the migration makes beside it.
@@ -100,6 +101,7 @@ func addObjects(values map[string]string, o Options) {
 	values["replay_call"] = sqltext.Literal(o.Table.ReplayFunction() + "(bigint[])")
 	values["discard_call"] = sqltext.Literal(o.Table.DiscardFunction() + "(bigint[])")
 	values["send_call"] = sendCall(o.Table)
+	values["drop_partitions_call"] = sqltext.Literal(o.Table.DropPartitionsFunction() + "(interval)")
 	addTable(values, o.Table)
 	addName(values, "publication", cmp.Or(o.Publication, DefaultPublication))
 	addName(values, "guard", o.Table.Guard())

@@ -46,7 +46,7 @@ BEGIN
   DROP TRIGGER IF EXISTS {{truncate_guard}} ON {{table}};
   FOR f IN
     SELECT call::text, to_regprocedure(call::text) AS oid
-    FROM unnest(ARRAY[{{guard_call}}, {{replay_call}}, {{discard_call}}, {{send_call}}]) AS calls (call)
+    FROM unnest(ARRAY[{{guard_call}}, {{replay_call}}, {{discard_call}}, {{send_call}}, {{drop_partitions_call}}]) AS calls (call)
   LOOP
     CONTINUE WHEN f.oid IS NULL;
     IF (SELECT prosrc FROM pg_proc WHERE oid = f.oid) NOT LIKE '%outbox-relay%' THEN
