@@ -44,6 +44,9 @@ type TableStats struct {
 	// Lacks says what the relay would use and the table of an older version has not, or
 	// its role may not write; empty if there is nothing. It works without.
 	Lacks string
+	// Partitions says what a person has to do about the table's partitions; empty if there is
+	// nothing, or if it has none.
+	Partitions string
 }
 
 // Census is what the last counting of the table found.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/outbox-relay/outbox-relay/relay"
@@ -35,6 +36,9 @@ func TestDoctorKnowsPartitions(t *testing.T) {
 		p.heals("partitions", relay.Warning, "rows created later go to the catch-all partition public.outbox_rest")
 		p.sql(`INSERT INTO outbox (topic, payload, created_at) VALUES ('t', '1', now() + interval '1 year')`)
 		p.suffers("partitions", relay.Warning, "the catch-all partition public.outbox_rest has rows")
+		if got := do(t, p.environ(), "status"); !strings.Contains(got.stdout, "partitions") || !strings.Contains(got.stdout, "the catch-all partition public.outbox_rest has rows") {
+			t.Errorf("status says\n%s", got.stdout)
+		}
 		p.sql(`TRUNCATE outbox_rest`)
 		p.suffers("partitions", relay.Fine)
 	})

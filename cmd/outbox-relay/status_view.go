@@ -45,6 +45,8 @@ type rowsView struct {
 	OldestPendingAge float64     `json:"oldest_pending_age_seconds"`
 	// Lacks is what the table of an older version has not; empty if it has all.
 	Lacks string `json:"lacks"`
+	// Partitions is what a person has to do about the table's partitions; empty if nothing.
+	Partitions string `json:"partitions"`
 }
 
 // askStatus asks both at once, so that one that does not answer does not delay the
@@ -85,7 +87,7 @@ func askDatabase(ctx context.Context, c config.Config) databaseView {
 	view.Reached, view.Rows = true, &rowsView{
 		CountedAt: time.Now(),
 		Pending:   admin.Count(stats.Due), Scheduled: admin.Count(stats.Scheduled), Retrying: admin.Count(stats.Retrying), Dead: admin.Count(stats.Dead),
-		OldestPendingAge: stats.OldestAge.Seconds(), Lacks: stats.Lacks,
+		OldestPendingAge: stats.OldestAge.Seconds(), Lacks: stats.Lacks, Partitions: stats.Partitions,
 	}
 	return view
 }
@@ -120,6 +122,9 @@ func (o overview) printText(w io.Writer) error {
 		line("  oldest pending", "%s", seconds(r.OldestPendingAge))
 		if r.Lacks != "" {
 			line("  lacks", "%s: run outbox-relay migrate", r.Lacks)
+		}
+		if r.Partitions != "" {
+			line("  partitions", "%s", r.Partitions)
 		}
 		if age := since(&r.CountedAt); age > time.Second {
 			line("  counted", "%s ago", age)

@@ -90,7 +90,7 @@ func (w *watcher) countedBy(r relayView) *databaseView {
 	rows := r.Status.Rows
 	return &databaseView{Table: r.Status.Table, Reached: true, Rows: &rowsView{
 		CountedAt: rows.CountedAt, Pending: rows.Pending, Scheduled: rows.Scheduled, Retrying: rows.Retrying, Dead: rows.Dead,
-		OldestPendingAge: rows.OldestPendingAge, Lacks: rows.Lacks,
+		OldestPendingAge: rows.OldestPendingAge, Lacks: rows.Lacks, Partitions: rows.Partitions,
 	}}
 }
 

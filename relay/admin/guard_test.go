@@ -127,7 +127,7 @@ func TestErrorsAreTold(t *testing.T) {
 		PurgeStatus: relay.PurgeStatus{NotPurged: "secret-purge"},
 		NoteStatus:  relay.NoteStatus{Foreign: "secret-foreign", Note: relay.Note{Doubt: "secret-doubt", Pause: relay.Pause{Since: time.Now(), By: "secret-user", Reason: "secret-pause"}}},
 	}
-	census := relay.Census{At: time.Now(), Err: errors.New("secret-census")}
+	census := relay.Census{At: time.Now(), Err: errors.New("secret-census"), TableStats: relay.TableStats{Partitions: "secret-partitions"}}
 	s, _, _ := serve(t, Options{Token: fixedToken, Logger: loggerTo(&log), Census: func() relay.Census { return census }}, st)
 	const secrets = 13
 	for name, c := range map[string]struct {

@@ -50,5 +50,8 @@ func (s *Server) census(c caller) relay.Census {
 	if counted.Err != nil && !c.trusted() {
 		counted.Err = errHidden
 	}
+	if counted.Partitions != "" && !c.trusted() {
+		counted.Partitions = hidden
+	}
 	return counted
 }

@@ -163,6 +163,8 @@ type Rows struct {
 	OldestPendingAge float64   `json:"oldest_pending_age_seconds"`
 	// Lacks is what the table of an older version has not; empty if it has all.
 	Lacks string `json:"lacks"`
+	// Partitions is what a person has to do about the table's partitions; empty if nothing.
+	Partitions string `json:"partitions"`
 	// NotCounted says why the numbers are old; empty while they are not.
 	NotCounted string `json:"not_counted"`
 }
@@ -182,7 +184,7 @@ func NewRows(c relay.Census) *Rows {
 	}
 	r := &Rows{
 		CountedAt: c.At, Pending: Count(c.Due), Scheduled: Count(c.Scheduled), Retrying: Count(c.Retrying), Dead: Count(c.Dead),
-		OldestPendingAge: c.OldestAge.Seconds(), Lacks: c.Lacks,
+		OldestPendingAge: c.OldestAge.Seconds(), Lacks: c.Lacks, Partitions: c.Partitions,
 	}
 	if c.Err != nil {
 		r.NotCounted = c.Err.Error()

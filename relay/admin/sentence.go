@@ -97,6 +97,7 @@ func (s scene) troubles() []trouble {
 	add(st.LateTopics > 0, levelWarn, "Messages of "+plural(st.LateTopics, "topic")+" come late; their other rows wait in the table.", "", time.Time{})
 	add(s.census.Dead.Rows > 0, levelWarn, rowsText(s.census.Dead)+deadText(s.census.Dead), "", time.Time{})
 	add(st.NotPurged != "", levelWarn, "Sent rows have not been deleted for "+ago(st.NotPurgedSince)+", so the table grows; delivery goes on.", st.NotPurged, st.NotPurgedSince)
+	add(s.census.Partitions != "", levelWarn, "The table's partitions need attention.", s.census.Partitions, time.Time{})
 	if s.census.Err != nil {
 		add(true, levelWarn, "The rows have not been counted for "+ago(s.census.FailingSince)+".", s.census.Err.Error(), s.census.FailingSince)
 	}

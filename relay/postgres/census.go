@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"log/slog"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,7 @@ const censusInterval, censusOfMany = 15 * time.Second, 30 * time.Second
 type Census struct {
 	database *Database
 	told     atomic.Pointer[relay.Census]
+	warned   time.Time // when the log was last told of the partitions
 	// watched is when somebody last looked who wants to see the other relays too, in
 	// nanoseconds since 1970. wake has them looked up at once for the first one.
 	watched atomic.Int64
@@ -83,6 +85,7 @@ func (c *Census) take(ctx context.Context) {
 	if now = time.Now(); err == nil {
 		found.At = now
 		c.told.Store(&found)
+		c.warn(now, found.Partitions)
 		return
 	}
 	told := *c.told.Load()
@@ -91,4 +94,18 @@ func (c *Census) take(ctx context.Context) {
 	}
 	told.Err = err
 	c.told.Store(&told)
+}
+
+// partitionsAgain is how often the log is told of the same trouble with the partitions, which
+// is no fault yet, but will be one.
+const partitionsAgain = time.Hour
+
+// warn logs what is wrong with the partitions.
+func (c *Census) warn(now time.Time, trouble string) {
+	if trouble == "" || !c.warned.IsZero() && now.Sub(c.warned) < partitionsAgain {
+		return
+	}
+	c.warned = now
+	c.database.options.Logger.Warn("the partitions of the outbox table need attention",
+		slog.String("table", c.database.options.Table.String()), slog.String("reason", trouble), slog.String("fix", "outbox-relay doctor prints it"))
 }

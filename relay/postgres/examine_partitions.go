@@ -34,18 +34,43 @@ type partitions struct {
 
 // examinePartitions adds a check if the table is divided into partitions.
 func (s *session) examinePartitions(ctx context.Context, e *Examination, t tableFacts) {
+	check, divided, err := s.checkPartitions(ctx, t)
+	if err != nil {
+		check.Severity, check.Found, check.Fix = relay.Warning, err.Error(), ""
+	}
+	if divided || err != nil {
+		e.add(check)
+	}
+}
+
+// partitionTrouble is what a running relay tells of the partitions.
+func (s *session) partitionTrouble(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
+	defer cancel()
+	t, err := s.lookUpTable(ctx)
+	if err != nil {
+		return "", err
+	}
+	check, divided, err := s.checkPartitions(ctx, t)
+	if err != nil || !divided || check.Severity == relay.Fine {
+		return "", err
+	}
+	return check.Found, nil
+}
+
+func (s *session) checkPartitions(ctx context.Context, t tableFacts) (check relay.Check, divided bool, err error) {
+	check = relay.Check{Name: checkPartitions, Severity: relay.Warning}
 	p, err := sqltext.One[partitions](ctx, sqltext.On(s.conn), partitionsStatement, sqltext.Args{"table": t.OID})
 	if errors.Is(err, pgx.ErrNoRows) {
-		return
+		return check, false, nil
 	}
-	check := relay.Check{Name: checkPartitions, Severity: relay.Warning}
 	if err == nil {
 		err = s.judgePartitions(ctx, t, p, &check)
 	}
 	if err != nil {
-		check.Found = s.explain("look up the partitions", err).Error()
+		return check, true, s.explain("look up the partitions", err)
 	}
-	e.add(check)
+	return check, true, nil
 }
 
 func (s *session) judgePartitions(ctx context.Context, t tableFacts, p partitions, check *relay.Check) error {

@@ -174,6 +174,9 @@ func ExplainWrites(ctx context.Context, leader relay.Control, marks []relay.Mark
 	return plans, nil
 }
 
+// WarnAt has a census log what is wrong with the partitions at a time.
+func WarnAt(c *Census, now time.Time, trouble string) { c.warn(now, trouble) }
+
 // Listens says whether the session hears of replays.
 func Listens(r relay.Reader) bool { return r.(*readSession).wake.on }
 

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"math"
 	"regexp"
 	"slices"
@@ -252,5 +253,29 @@ func TestPlansOfAPartitionedTable(t *testing.T) {
 		}
 		leader.Close()
 		s.Close()
+	}
+}
+
+// What will be a fault is told before it is one, and not all the time.
+func TestTroubleWithPartitionsIsToldOnceAnHour(t *testing.T) {
+	t.Parallel()
+	f := setup(t, divided("RANGE (created_at)", "FOR VALUES FROM ('2024-01-01') TO ('2099-01-01')", "DEFAULT"))
+	if said := f.stats().Partitions; said != "" {
+		t.Errorf("of partitions without fault: %s", said)
+	}
+	f.exec(`INSERT INTO {t} (topic, payload, created_at) VALUES ('t', '1', '2099-12-31')`)
+	said := f.stats().Partitions
+	if !strings.Contains(said, "the catch-all partition public.p1 has rows") {
+		t.Errorf("of a catch-all that fills: %q", said)
+	}
+	var log strings.Builder
+	f.options.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	census, now := f.database().NewCensus(), time.Now()
+	for _, after := range []time.Duration{0, time.Second, 59 * time.Minute, 61 * time.Minute} {
+		postgres.WarnAt(census, now.Add(after), said)
+	}
+	postgres.WarnAt(census, now.Add(5*time.Hour), "")
+	if n := strings.Count(log.String(), "the partitions of the outbox table need attention"); n != 2 {
+		t.Errorf("told %d times, want twice:\n%s", n, log.String())
 	}
 }

@@ -44,6 +44,9 @@ func (d *Database) look(ctx context.Context, others bool) (relay.Census, error) 
 	if found.Lacks, err = s.lacks(ctx); err != nil {
 		return found, err
 	}
+	if found.Partitions, err = s.partitionTrouble(ctx); err != nil {
+		return found, err
+	}
 	if others {
 		found.Members, found.MembersErr = d.members(ctx, s)
 	}
