@@ -153,7 +153,7 @@ var lateTopicMutants = []mutant{
 	},
 	{
 		rule: "RabbitMQ: a message of a late topic that was being written is lost with its connection",
-		file: "sinks/rabbitmq/aside.go",
+		file: "sinks/rabbitmq/late_sender.go",
 		old:  "if it.sent && sess.conn.IsClosed() {",
 		new:  "if false {",
 		pkg:  "./sinks/rabbitmq", test: "TestMessageThatEndsTheLateTopicsConnectionTakesAnAttempt",

@@ -25,7 +25,7 @@ func newBroker(s *Sink) *broker { return &broker{sink: s, first: rand.IntN(maxNo
 
 // Connect implements [link.Broker].
 func (b *broker) Connect(ctx context.Context) (*session, error) {
-	s, err := b.connect(ctx, b.sink.lanes)
+	s, err := b.connect(ctx, b.sink.writers)
 	if err == nil {
 		b.sink.limit.Store(0) // the broker's limit may have been raised
 	}
@@ -33,7 +33,7 @@ func (b *broker) Connect(ctx context.Context) (*session, error) {
 }
 
 // connect tries the nodes one after the other.
-func (b *broker) connect(ctx context.Context, lanes []*lane) (*session, error) {
+func (b *broker) connect(ctx context.Context, writers []*writer) (*session, error) {
 	s := b.sink
 	as, err := s.options.nodes()
 	if err != nil {
@@ -42,7 +42,7 @@ func (b *broker) connect(ctx context.Context, lanes []*lane) (*session, error) {
 	var errs []error
 	for i := range as {
 		a := as[(b.first+i)%len(as)]
-		sess, err := openSession(ctx, s, a, lanes)
+		sess, err := openSession(ctx, s, a, writers)
 		if err == nil {
 			b.first += i + 1 // the next time, another one
 			return sess, nil
@@ -72,6 +72,6 @@ func (b *broker) Serve(ctx context.Context, s *session) error {
 
 // End implements [link.Broker].
 func (b *broker) End(s *session) {
-	b.sink.aside.cut(errMainLost)
+	b.sink.lateSender.cut(errMainLost)
 	s.end()
 }

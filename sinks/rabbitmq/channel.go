@@ -19,9 +19,9 @@ type entry struct {
 	slow    bool // because of this message its topic was noted as late
 }
 
-// channel is one channel of a connection. A lane writes to it, and a follower reads the
-// confirms and returns. The lane hands an entry to the follower when the library is
-// done with the message, so that nobody reports a message while it is being written.
+// channel is one channel of a connection. It has one writer, and a follower that reads
+// the confirms and returns. The writer hands an entry to the follower when the library
+// is done with the message, so that nobody reports a message while it is being written.
 type channel struct {
 	amqp    *amqp.Channel
 	closes  chan *amqp.Error
@@ -81,7 +81,7 @@ var (
 // still belongs to the caller. After [errRetired] and [errBusy] nothing of it was
 // written, and neither after [amqp.ErrClosed] if the connection is open: the library
 // looks at the channel before it writes. After another error the broker may have it: the
-// lanes share a buffer, and another lane's flush may have sent what this one could not
+// writers share a buffer, and another writer's flush may have sent what this one could not
 // send.
 func (c *channel) publish(exchange string, it item, p amqp.Publishing) error {
 	c.writing.Lock()

@@ -20,9 +20,9 @@ import (
 // is refused. It is found by the broker's reason or, if that does not name it, by
 // sending the suspects one at a time. The others are sent again under the same id,
 // without an outcome in between.
-func (s *session) settleClosedChannel(l *lane, ch *channel, left []entry, cause *amqp.Error) {
+func (s *session) settleClosedChannel(w *writer, ch *channel, left []entry, cause *amqp.Error) {
 	if cause == nil { // no message is to blame
-		sendAgain(l, left)
+		sendAgain(w, left)
 		return
 	}
 	if fault := s.faultOfAll(cause); fault != nil {
@@ -35,27 +35,28 @@ func (s *session) settleClosedChannel(l *lane, ch *channel, left []entry, cause 
 		for _, e := range guilty {
 			s.refuseCulprit(e, cause)
 		}
-		sendAgain(l, rest)
-	case l.kind == suspectLane:
+		sendAgain(w, rest)
+	case w.kind == suspectWriter:
 		s.settleSuspects(ch, left, cause)
-	case l.kind == lateLane:
+	case w.kind == lateWriter:
 		for _, e := range left {
-			s.sink.suspects.add(e.topic) // otherwise they would come back to this lane
+			s.sink.suspects.add(e.topic) // otherwise they would come back to this writer
 		}
-		sendAgain(s.sink.suspectLane(), left)
+		sendAgain(s.sink.suspectWriter(), left)
 	default:
 		for _, e := range left {
 			if e.run != 0 {
-				s.sink.suspects.add(e.topic) // otherwise they would come back to this lane
+				s.sink.suspects.add(e.topic) // otherwise they would come back to this writer
 			}
 		}
-		sendAgain(s.sink.suspectLane(), left)
+		sendAgain(s.sink.suspectWriter(), left)
 	}
 }
 
-// settleSuspects refuses the message that the broker has not taken. (Only the lane of
-// suspects can do that. On another lane the culprit may have been late, and have had
-// its outcome already, and then the last message in flight is innocent.) The other
+// settleSuspects refuses the message that the broker has not taken. (That is
+// possible only on the channel of suspects. On another channel the culprit may have been
+// late, and have had its outcome already, and then the last message in flight is
+// innocent.) The other
 // messages wait for their confirms, perhaps for long.
 func (s *session) settleSuspects(ch *channel, left []entry, cause *amqp.Error) {
 	passed := ch.passedUntil()
@@ -65,13 +66,13 @@ func (s *session) settleSuspects(ch *channel, left []entry, cause *amqp.Error) {
 			continue
 		}
 		e.sent = true
-		// Not through this lane again: each culprit would make it be sent once more.
+		// Not by this writer again: each culprit would make it be sent once more.
 		if time.Since(e.written) < link.Patience(s.options.AckTimeout) {
-			s.sink.laneOf(e.message).put(e.item)
+			s.sink.writerOf(e.message).put(e.item)
 			continue
 		}
 		s.sink.late.add(e.topic)
-		s.sink.aside.put(e.item)
+		s.sink.lateSender.put(e.item)
 	}
 }
 
@@ -176,7 +177,7 @@ func (s *session) findCulprits(left []entry, cause *amqp.Error) (guilty, rest []
 }
 
 // refuseCulprit refuses a message that closed its channel. Until a message of its topic
-// is taken, others of the topic go through the lane of suspects, where they disturb no
+// is taken, the writer of suspects takes the others of the topic, so that they disturb no
 // other topic.
 func (s *session) refuseCulprit(e entry, cause *amqp.Error) {
 	m := e.message
@@ -193,16 +194,16 @@ func (s *session) refuseCulprit(e entry, cause *amqp.Error) {
 	e.done(relay.RefusedOutcome(relay.ErrorTypeNacked, "the broker closed the channel because of %s: %w", relay.Quote(m.Topic), cause))
 }
 
-// sendAgain puts messages into the queue of a lane again. It gives back messages of a
+// sendAgain puts messages into the queue of a writer again. It gives back messages of a
 // run, because the messages that are queued behind them must not be written before
 // them.
-func sendAgain(l *lane, left []entry) {
+func sendAgain(w *writer, left []entry) {
 	for _, e := range left {
 		if e.run != 0 {
 			e.done(relay.Outcome{Class: relay.Withdrawn})
 			continue
 		}
 		e.sent = true
-		l.put(e.item)
+		w.put(e.item)
 	}
 }

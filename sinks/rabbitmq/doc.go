@@ -20,10 +20,9 @@
 // between channels, and a message may be refused and a later one accepted. So if
 // messages must not overtake each other, the caller waits for the acknowledgement of
 // one before it hands over the next. Or it hands them over in one [relay.Lane], which
-// is not strict: they are stored in order, unless the broker refuses one of them. Such
-// a lane is a run here: messages that are written to one channel without a gap. It ends
-// with the channel (see run). In this package, a lane is something else: a goroutine
-// that writes to one channel.
+// is not strict: they are stored in order, unless the broker refuses one of them. Here
+// such a lane is a run: messages that are written to one channel without a gap. It ends
+// with the channel (see run).
 //
 // Outcomes: every message gets exactly one. A message that breaks the rules of the wire
 // is rejected before a byte is written. A nack or a return is a refusal. No message is

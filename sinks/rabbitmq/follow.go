@@ -5,55 +5,55 @@ import (
 	"time"
 )
 
-// channel is the channel of a lane, or nil while there is none.
-func (s *session) channel(lane int) *channel { return s.slots[lane].Load() }
+// channel is the channel of a writer, or nil while there is none.
+func (s *session) channel(number int) *channel { return s.slots[number].Load() }
 
-// follow reads the confirms and returns for a lane, on one channel after the other. It
-// returns when the connection has ended, or when another goroutine follows the lane's
+// follow reads the confirms and returns for a writer, on one channel after the other. It
+// returns when the connection has ended, or when another goroutine follows the writer's
 // next channel.
-func (s *session) follow(lane int, ch *channel) {
+func (s *session) follow(number int, ch *channel) {
 	for ch != nil {
-		f := newFollower(s, s.lanes[lane], ch)
+		f := newFollower(s, s.writers[number], ch)
 		left, cause := f.run()
-		s.slots[lane].CompareAndSwap(ch, nil)
+		s.slots[number].CompareAndSwap(ch, nil)
 		switch {
 		case f.drained:
 			s.closeDrained(ch)
 		case s.conn.IsClosed():
 			<-s.down
 			f.noteStopped()
-			s.reportLost(f.lane, left)
+			s.reportLost(f.writer, left)
 		default:
-			s.settleClosedChannel(f.lane, ch, left, cause)
+			s.settleClosedChannel(f.writer, ch, left, cause)
 		}
 		if f.retired {
-			s.leaving[lane].Store(false)
+			s.leaving[number].Store(false)
 			return
 		}
-		ch = s.nextChannel(lane)
+		ch = s.nextChannel(number)
 	}
 }
 
-// replace gives the lane another channel and a follower for it. The old channel is
+// replace gives the writer another channel and a follower for it. The old channel is
 // still followed to its end. If a queue never confirms, that takes until its messages
-// are late. Nothing waits for it. While another old channel of the lane has not ended,
-// replace does nothing and returns false, so a lane has two channels at most.
-func (s *session) replace(lane int, ch *channel) bool {
-	if !s.leaving[lane].CompareAndSwap(false, true) {
+// are late. Nothing waits for it. While another old channel of the writer has not ended,
+// replace does nothing and returns false, so a writer has two channels at most.
+func (s *session) replace(number int, ch *channel) bool {
+	if !s.leaving[number].CompareAndSwap(false, true) {
 		return false
 	}
-	s.slots[lane].CompareAndSwap(ch, nil)
+	s.slots[number].CompareAndSwap(ch, nil)
 	ch.retire()
-	s.followers.Go(func() { s.follow(lane, s.nextChannel(lane)) })
+	s.followers.Go(func() { s.follow(number, s.nextChannel(number)) })
 	return true
 }
 
-// nextChannel opens a channel for the lane, or returns nil when the connection
+// nextChannel opens a channel for the writer, or returns nil when the connection
 // has ended.
-func (s *session) nextChannel(lane int) *channel {
+func (s *session) nextChannel(number int) *channel {
 	var next *channel
 	err := s.bounded("open a channel", openTimeout, func() (err error) {
-		next, err = openChannel(s.conn, s.lanes[lane].window)
+		next, err = openChannel(s.conn, s.writers[number].window)
 		return err
 	})
 	if err != nil {
@@ -63,7 +63,7 @@ func (s *session) nextChannel(lane int) *channel {
 		<-s.down
 		next = nil
 	}
-	s.slots[lane].Store(next)
+	s.slots[number].Store(next)
 	s.sink.changed.tell()
 	return next
 }

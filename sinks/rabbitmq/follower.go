@@ -24,7 +24,7 @@ const mostOvertaken = 16_384
 type follower struct {
 	session   *session
 	channel   *channel
-	lane      *lane
+	writer    *writer
 	judge     *link.Judge
 	replies   chan error // holds one: the answer to the question that was put
 	open      []entry    // in the order of writing
@@ -32,13 +32,13 @@ type follower struct {
 	doubted   string // topic of the oldest message, while a question is open
 	late      int    // entries without their message
 	overtaken int    // confirms that came while the confirm of a late message was missing
-	retired   bool   // the lane has another channel
+	retired   bool   // the writer has another channel
 	drained   bool   // the broker owes nothing but late confirms
 }
 
-func newFollower(s *session, l *lane, c *channel) *follower {
+func newFollower(s *session, w *writer, c *channel) *follower {
 	return &follower{
-		session: s, channel: c, lane: l,
+		session: s, channel: c, writer: w,
 		judge: link.NewJudge(s.options.AckTimeout), replies: make(chan error, 1),
 	}
 }
@@ -81,7 +81,7 @@ func (f *follower) run() (left []entry, cause *amqp.Error) {
 		}
 		f.reportConfirmed(all)
 		if f.worn() && !f.retired {
-			f.retired = f.session.replace(f.lane.number, c)
+			f.retired = f.session.replace(f.writer.number, c)
 		}
 	}
 }
@@ -89,7 +89,7 @@ func (f *follower) run() (left []entry, cause *amqp.Error) {
 // worn returns whether the channel should be replaced by a new one: the messages that
 // were given up fill half of its window, or the library's memory grows.
 func (f *follower) worn() bool {
-	if f.lane.kind == lateLane { // few messages, which count until the broker has confirmed them
+	if f.writer.kind == lateWriter { // few messages, which count until the broker has confirmed them
 		return f.overtaken >= mostOvertaken
 	}
 	return f.late > 0 && f.late >= int(f.channel.window+1)/2 || f.overtaken >= mostOvertaken
@@ -177,7 +177,7 @@ func (f *follower) settle(e entry, now time.Time) bool {
 	if f.late > 0 {
 		f.overtaken++
 	}
-	if f.lane.kind == lateLane && now.Sub(e.written) < link.Patience(f.session.options.AckTimeout) {
+	if f.writer.kind == lateWriter && now.Sub(e.written) < link.Patience(f.session.options.AckTimeout) {
 		f.session.sink.late.clear(e.topic)
 	}
 	m := e.message
@@ -196,7 +196,7 @@ func (f *follower) settle(e entry, now time.Time) bool {
 // uncount makes room for another message of a late topic, because the broker owes no
 // confirm for this one any more.
 func (f *follower) uncount(e entry) {
-	if f.lane.kind == lateLane {
+	if f.writer.kind == lateWriter {
 		f.session.sink.late.release(e.topic)
 	}
 }

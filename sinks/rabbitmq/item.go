@@ -9,7 +9,7 @@ import (
 var errLostWriting = errors.New("the connection was lost while the message was written")
 
 // item is a message and where its outcome goes. The holder of the item reports it. It
-// has one holder at any time: Publish, then a lane's queue, then the lane, then the
+// has one holder at any time: Publish, then a writer's queue, then the writer, then the
 // follower of the channel to which it was written.
 type item struct {
 	message *relay.Message

@@ -78,7 +78,7 @@ func (f *follower) step(step link.Step, topic string, now time.Time) {
 			f.doubted = topic
 		}
 	case link.StepGiveUp:
-		if f.lane.kind == lateLane {
+		if f.writer.kind == lateWriter {
 			f.refuseOverdue(now)
 			return
 		}

@@ -8,18 +8,18 @@ import (
 )
 
 const (
-	// asideWindow is below the number of unconfirmed messages at which RabbitMQ stops
+	// lateWindow is below the number of unconfirmed messages at which RabbitMQ stops
 	// reading a channel, and then the connection (quorum_commands_soft_limit, 32). So
 	// the broker never stops reading the connection of the late topics, however many
 	// queues have stopped.
-	asideWindow = 24
-	// asideChannels is how many channels that connection has. A queue that takes no
+	lateWindow = 24
+	// lateChannels is how many channels that connection has. A queue that takes no
 	// commands stops its channel at the first message, with all topics on that channel.
-	asideChannels = 8
-	// asidePerTopic is how many messages may be of one topic, so that a topic that is
+	lateChannels = 8
+	// latePerTopic is how many messages may be of one topic, so that a topic that is
 	// never confirmed leaves room for others. The topic's late confirms still count:
 	// with the first of them its next message is written.
-	asidePerTopic = 4
+	latePerTopic = 4
 )
 
 // lateTopics are the topics with messages that wait for their confirms for long. A
@@ -37,7 +37,7 @@ type lateTopics struct {
 }
 
 func newLateTopics(changed func()) *lateTopics {
-	return &lateTopics{some: make(chan struct{}, 1), changed: changed, shares: link.NewShares(asidePerTopic, asideChannels*asideWindow)}
+	return &lateTopics{some: make(chan struct{}, 1), changed: changed, shares: link.NewShares(latePerTopic, lateChannels*lateWindow)}
 }
 
 func (l *lateTopics) has(topic string) bool {
@@ -51,7 +51,7 @@ func (l *lateTopics) has(topic string) bool {
 
 func (l *lateTopics) add(topic string) {
 	if l.change(topic, l.shares.NoteLate) {
-		l.changed() // messages of the topic that wait for room on another lane go to aside
+		l.changed() // messages of the topic that wait for room on another writer go to the late sender
 	}
 	l.remind()
 }

@@ -43,9 +43,9 @@ func crowds(topic string) relay.Outcome {
 		relay.Quote(topic))
 }
 
-// asideLost is for a message that was in flight when only the connection of the late
+// lateConnectionLost is for a message that was in flight when only the connection of the late
 // topics ended. An unknown outcome would stop the other topics.
-func asideLost(topic string, why error) relay.Outcome {
+func lateConnectionLost(topic string, why error) relay.Outcome {
 	return relay.PostponedOutcome(relay.ErrorTypeDisconnected, "no confirm for %s: %w", relay.Quote(topic), why)
 }
 

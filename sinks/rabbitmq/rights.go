@@ -136,9 +136,9 @@ func (a address) notAllowed(text string) string {
 }
 
 // channelsNeeded is the largest number of channels that a relay uses: those of its
-// lanes (twice, while they are replaced), those of late topics, and those for
+// writers (twice, while they are replaced), those of late topics, and those for
 // questions.
-const channelsNeeded = 2*(defaultChannels+1) + asideChannels + 2
+const channelsNeeded = 2*(defaultChannels+1) + lateChannels + 2
 
 var limitPattern = regexp.MustCompile(`user limit of \((\d{1,9})\)`)
 

@@ -32,9 +32,9 @@ type session struct {
 	conn    *amqp.Connection
 	frame   int // the frame size that was agreed with the broker, in bytes
 
-	lanes     []*lane                   // the lanes that write to it
-	slots     []atomic.Pointer[channel] // by lane; nil while one is being opened
-	leaving   []atomic.Bool             // by lane: a retired channel is not yet closed
+	writers   []*writer                 // the writers that write to it
+	slots     []atomic.Pointer[channel] // by writer; nil while one is being opened
+	leaving   []atomic.Bool             // by writer: a retired channel is not yet closed
 	followers sync.WaitGroup
 	life      *link.Life
 	asking    chan struct{} // holds one: one question at a time
@@ -56,17 +56,17 @@ type session struct {
 func newLife(a address) *link.Life { return link.NewLife("RabbitMQ at " + a.host) }
 
 // openSession connects to one node and opens the channels.
-func openSession(ctx context.Context, sink *Sink, a address, lanes []*lane) (*session, error) {
+func openSession(ctx context.Context, sink *Sink, a address, writers []*writer) (*session, error) {
 	o := sink.options
 	s := &session{
 		sink: sink, options: o, address: a, life: newLife(a), began: time.Now(),
-		lanes:   lanes,
-		slots:   make([]atomic.Pointer[channel], len(lanes)),
-		leaving: make([]atomic.Bool, len(lanes)),
+		writers: writers,
+		slots:   make([]atomic.Pointer[channel], len(writers)),
+		leaving: make([]atomic.Bool, len(writers)),
 		asking:  make(chan struct{}, 1),
 		down:    make(chan struct{}),
 	}
-	if lanes[0].kind == lateLane {
+	if writers[0].kind == lateWriter {
 		s.options.Name += ", late topics"
 	}
 	if err := s.connect(ctx); err != nil {
@@ -158,7 +158,7 @@ func (s *session) prepare(ctx context.Context) error {
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { s.socket.cut(ctx.Err()) })()
 	for i := range s.slots {
-		ch, err := openChannel(s.conn, s.lanes[i].window)
+		ch, err := openChannel(s.conn, s.writers[i].window)
 		if err != nil {
 			return fmt.Errorf("open channel: %w", s.orCause(err))
 		}
@@ -231,10 +231,10 @@ func (s *session) lossType() relay.ErrorType {
 // reportLost reports what was in flight when the connection ended. If only the
 // connection of the late topics ended, the outcome is not unknown: that would stop the
 // other topics, whose messages are acknowledged.
-func (s *session) reportLost(l *lane, left []entry) {
-	if l.kind == lateLane {
+func (s *session) reportLost(w *writer, left []entry) {
+	if w.kind == lateWriter {
 		if main, _ := s.sink.link.Current(); main != nil && !main.conn.IsClosed() {
-			l.aside.reportLost(s, left, s.lost())
+			w.lateSender.reportLost(s, left, s.lost())
 			return
 		}
 	}

@@ -16,22 +16,22 @@ var (
 	_ relay.Pausing = (*Sink)(nil)
 )
 
-// Sink publishes to RabbitMQ. Each lane has a goroutine that writes. Each of the two
+// Sink publishes to RabbitMQ. Each writer has a goroutine that writes. Each of the two
 // connections has one that keeps the connection. Each channel has one that reads its
 // confirms.
 type Sink struct {
-	options  Options
-	lanes    []*lane // the last one is for suspects
-	link     *link.Link[*session]
-	suspects *suspects
-	late     *lateTopics
-	aside    *aside
-	changed  *notice      // tells lanes that something they wait for may have changed
-	limit    atomic.Int64 // the broker's limit for payloads in bytes, learned from a 406; 0: not known
-	closing  atomic.Bool
-	seed     maphash.Seed
-	runs     atomic.Uint64 // the number of the newest run
-	turn     int           // the lane of the last message without a key; only Publish uses it
+	options    Options
+	writers    []*writer // the last one is for suspects
+	link       *link.Link[*session]
+	suspects   *suspects
+	late       *lateTopics
+	lateSender *lateSender
+	changed    *notice      // tells writers that something they wait for may have changed
+	limit      atomic.Int64 // the broker's limit for payloads in bytes, learned from a 406; 0: not known
+	closing    atomic.Bool
+	seed       maphash.Seed
+	runs       atomic.Uint64 // the number of the newest run
+	turn       int           // the writer of the last message without a key; only Publish uses it
 
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
@@ -52,71 +52,71 @@ func Open(o Options) (*Sink, error) {
 	}
 	s.link = link.New[*session](link.Options{Broker: "RabbitMQ", Servers: as.String(), Logger: o.Logger, Changed: s.changed.tell})
 	s.late = newLateTopics(s.changed.tell)
-	s.aside = newAside(s, as.String())
+	s.lateSender = newLateSender(s, as.String())
 	for i := range o.Channels {
-		s.addLane(ordinaryLane, i, o.perChannel())
+		s.addWriter(ordinaryWriter, i, o.perChannel())
 	}
-	s.addLane(suspectLane, o.Channels, suspectWindow)
-	for _, l := range s.lanes {
-		s.tasks.Go(l.work)
+	s.addWriter(suspectWriter, o.Channels, suspectWindow)
+	for _, w := range s.writers {
+		s.tasks.Go(w.work)
 	}
-	s.tasks.Go(s.aside.run)
+	s.tasks.Go(s.lateSender.run)
 	s.tasks.Go(func() { s.link.Keep(ctx, newBroker(s)) })
-	s.tasks.Go(func() { s.aside.link.Keep(ctx, &asideBroker{newBroker(s), s.aside}) })
+	s.tasks.Go(func() { s.lateSender.link.Keep(ctx, &lateBroker{newBroker(s), s.lateSender}) })
 	return s, nil
 }
 
-func (s *Sink) addLane(kind laneKind, number, window int) {
-	l := &lane{
+func (s *Sink) addWriter(kind writerKind, number, window int) {
+	w := &writer{
 		sink: s, kind: kind, number: number, window: window, queue: link.NewQueue[item](), encoder: newEncoder(),
 	}
-	l.run.begin(s.runs.Add(1))
-	s.lanes = append(s.lanes, l)
+	w.run.begin(s.runs.Add(1))
+	s.writers = append(s.writers, w)
 }
 
 // Publish implements [relay.Sink]. It never blocks. All messages of a key go to one
-// lane. Messages without a key go to each lane in turn.
+// writer. Messages without a key go to each writer in turn.
 func (s *Sink) Publish(m *relay.Message, report relay.Report) {
 	n := s.options.Channels
-	l := s.laneOf(m)
+	w := s.writerOf(m)
 	if !m.Keyed {
 		s.turn = (s.turn + 1) % n
-		l = s.lanes[s.turn]
+		w = s.writers[s.turn]
 	}
-	l.put(item{message: m, report: report})
+	w.put(item{message: m, report: report})
 }
 
-// Lane implements [relay.Laned]. It returns the current run of the key's lane. A run is
-// not strict. Suspect and late topics have lanes of their own and no run.
+// Lane implements [relay.Laned]. It returns the current run of the key's writer. A run is
+// not strict. Suspect and late topics have writers of their own and no run.
 func (s *Sink) Lane(m *relay.Message) relay.Lane {
 	sess, _ := s.link.Current()
 	if sess == nil || !m.Keyed || s.suspects.has(m.Topic) || s.late.has(m.Topic) {
 		return relay.Lane{}
 	}
-	return relay.Lane{Number: s.laneOf(m).run.current()}
+	return relay.Lane{Number: s.writerOf(m).run.current()}
 }
 
 // PublishIn implements [relay.Laned].
 func (s *Sink) PublishIn(l relay.Lane, m *relay.Message, report relay.Report) {
-	s.laneOf(m).put(item{message: m, report: report, run: l.Number})
+	s.writerOf(m).put(item{message: m, report: report, run: l.Number})
 }
 
 // Flush implements [relay.Laned]. It does nothing, because no message waits for it.
 func (s *Sink) Flush() {}
 
-// laneOf returns the ordinary lane of a message: the lane of its key, or any lane.
-func (s *Sink) laneOf(m *relay.Message) *lane {
+// writerOf returns the ordinary writer of a message: the writer of its key, or any writer.
+func (s *Sink) writerOf(m *relay.Message) *writer {
 	n := uint64(s.options.Channels)
 	if m.Keyed {
-		return s.lanes[maphash.String(s.seed, m.Key)%n]
+		return s.writers[maphash.String(s.seed, m.Key)%n]
 	}
-	return s.lanes[uint64(m.ID)%n]
+	return s.writers[uint64(m.ID)%n]
 }
 
-// suspectLane returns the lane of messages that may close their channel.
-func (s *Sink) suspectLane() *lane { return s.lanes[len(s.lanes)-1] }
+// suspectWriter returns the writer of messages that may close their channel.
+func (s *Sink) suspectWriter() *writer { return s.writers[len(s.writers)-1] }
 
-// suspectWindow is how many unconfirmed suspects there may be, see [asideWindow].
+// suspectWindow is how many unconfirmed suspects there may be, see [lateWindow].
 const suspectWindow = 24
 
 // MaxMessageBytes implements [relay.Sink].
@@ -145,10 +145,10 @@ func (s *Sink) Paused() error {
 func (s *Sink) Close(ctx context.Context) error {
 	s.closing.Store(true)
 	s.cancel()
-	for _, l := range s.lanes {
-		l.queue.Close()
+	for _, w := range s.writers {
+		w.queue.Close()
 	}
-	s.aside.close()
+	s.lateSender.close()
 	s.changed.tell()
 	if err := link.AwaitTasks(ctx, &s.tasks); err != nil {
 		return fmt.Errorf("close RabbitMQ sink: %w", err)

@@ -22,8 +22,8 @@ const (
 	lastWords = time.Second
 )
 
-// bufferedBytes is how many bytes may wait to be written before the lanes pause. A lane
-// checks that before it writes, so each lane may exceed it by one message.
+// bufferedBytes is how many bytes may wait to be written before the writers pause. A writer
+// checks that before it writes, so each writer may exceed it by one message.
 const bufferedBytes = 1 << 20
 
 var (

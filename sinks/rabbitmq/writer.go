@@ -10,51 +10,51 @@ import (
 	"github.com/outbox-relay/outbox-relay/sinks/link"
 )
 
-// lane is a queue of messages and the goroutine that writes them, one after the other,
-// to the lane's channel of the current connection. It outlives connections. It never
+// writer is a queue of messages and the goroutine that writes them, one after the other,
+// to the writer's channel of the current connection. It outlives connections. It never
 // waits inside the client library, because the library's writes only fill the socket's
 // buffer.
-type lane struct {
-	sink    *Sink
-	kind    laneKind
-	number  int // among the lanes of its connection
-	window  int // of its channel
-	queue   *link.Queue[item]
-	encoder encoder
-	aside   *aside // for a lane of late topics, instead of a queue
-	run     run
+type writer struct {
+	sink       *Sink
+	kind       writerKind
+	number     int // among the writers of its connection
+	window     int // of its channel
+	queue      *link.Queue[item]
+	encoder    encoder
+	lateSender *lateSender // for a writer of late topics, instead of a queue
+	run        run
 }
 
-// laneKind says which messages a lane is for.
-type laneKind uint8
+// writerKind says which messages a writer is for.
+type writerKind uint8
 
 const (
-	ordinaryLane laneKind = iota
-	suspectLane           // those that may close their channel
-	lateLane              // those of topics whose messages are late
+	ordinaryWriter writerKind = iota
+	suspectWriter             // those that may close their channel
+	lateWriter                // those of topics whose messages are late
 )
 
-var laneKinds = [...]string{"ordinary", "suspect", "late"}
+var writerKinds = [...]string{"ordinary", "suspect", "late"}
 
 // String returns the kind in lower case.
-func (k laneKind) String() string { return laneKinds[k] }
+func (k writerKind) String() string { return writerKinds[k] }
 
-// put hands a message to the lane. If the lane has ended, it reports the message.
-func (l *lane) put(it item) {
-	if l.aside != nil {
-		l.aside.put(it)
+// put hands a message to the writer. If the writer has ended, it reports the message.
+func (w *writer) put(it item) {
+	if w.lateSender != nil {
+		w.lateSender.put(it)
 		return
 	}
-	if !l.queue.Put(it) {
+	if !w.queue.Put(it) {
 		it.reportNotTaken(relay.ErrorTypeDisconnected, errClosing)
 	}
 }
 
 // work writes what is queued until the queue is closed.
-func (l *lane) work() {
-	l.queue.Run(func(items []item, _ bool) {
+func (w *writer) work() {
+	w.queue.Run(func(items []item, _ bool) {
 		for i := range items {
-			l.handle(items[i])
+			w.handle(items[i])
 			items[i] = item{} // drop the reference: the next message may wait for long
 		}
 	})
@@ -62,20 +62,20 @@ func (l *lane) work() {
 
 // handle publishes a message. If the message is not written, its run ends: later
 // messages of its key must not be written before it.
-func (l *lane) handle(it item) {
-	if it.run != 0 && it.run != l.run.current() {
+func (w *writer) handle(it item) {
+	if it.run != 0 && it.run != w.run.current() {
 		it.withdraw()
 		return
 	}
-	if !l.publish(it) && it.run != 0 {
-		l.run.begin(l.sink.runs.Add(1))
+	if !w.publish(it) && it.run != 0 {
+		w.run.begin(w.sink.runs.Add(1))
 	}
 }
 
 // publish writes the message, hands it to the channel's follower, and returns true. Or
-// it reports the message, or passes it on to another lane, and returns false.
-func (l *lane) publish(it item) bool {
-	s := l.sink
+// it reports the message, or passes it on to another writer, and returns false.
+func (w *writer) publish(it item) bool {
+	s := w.sink
 	for {
 		next := s.changed.next() // before the look at what may change
 		sess, err := s.link.Current()
@@ -99,44 +99,44 @@ func (l *lane) publish(it item) bool {
 			it.reportNotTaken(relay.ErrorTypeNotReady, err)
 			return false
 		}
-		if l.divert(it) {
+		if w.divert(it) {
 			return false
 		}
-		ch := sess.channel(l.number)
+		ch := sess.channel(w.number)
 		if ch == nil {
 			<-next // a channel is being opened, or the connection ends
 			continue
 		}
-		if !l.awaitRoom(sess, ch, next) {
+		if !w.awaitRoom(sess, ch, next) {
 			continue
 		}
-		if it.run != 0 && !l.run.goesOn(it.run, ch) {
+		if it.run != 0 && !w.run.goesOn(it.run, ch) {
 			it.withdraw()
 			return false
 		}
 		topic := it.message.Topic
-		if !l.write(sess, ch, &it) {
+		if !w.write(sess, ch, &it) {
 			continue
 		}
-		if l.kind == suspectLane {
-			l.awaitPassed(sess, ch, topic)
+		if w.kind == suspectWriter {
+			w.awaitPassed(sess, ch, topic)
 		}
 		return true
 	}
 }
 
-// divert returns true if this lane must not write the message, and then passes it on.
-func (l *lane) divert(it item) bool {
-	s, topic := l.sink, it.message.Topic
+// divert returns true if this writer must not write the message, and then passes it on.
+func (w *writer) divert(it item) bool {
+	s, topic := w.sink, it.message.Topic
 	switch suspect := s.suspects.has(topic); {
 	case it.run != 0 && (suspect || s.late.has(topic)):
 		it.withdraw()
 		return true
-	case suspect && l.kind != suspectLane:
-		s.suspectLane().put(it)
+	case suspect && w.kind != suspectWriter:
+		s.suspectWriter().put(it)
 		return true
 	case !suspect && s.late.has(topic):
-		s.aside.put(it)
+		s.lateSender.put(it)
 		return true
 	}
 	return false
@@ -145,20 +145,20 @@ func (l *lane) divert(it item) bool {
 // awaitPassed returns when the broker has taken the message, or has closed the channel
 // because of it. So each suspect is alone. None waits for the confirm of another,
 // because a queue may never send it.
-func (l *lane) awaitPassed(sess *session, ch *channel, topic string) {
+func (w *writer) awaitPassed(sess *session, ch *channel, topic string) {
 	answers := make(chan error, 1)
 	if !sess.life.Start(func() { answers <- ch.ask() }) {
 		return
 	}
 	for {
-		next := l.sink.changed.next()
+		next := w.sink.changed.next()
 		if sess.obstacle() != nil {
-			return // the broker reads nothing, and the lane has to report the messages that wait
+			return // the broker reads nothing, and the writer has to report the messages that wait
 		}
 		select {
 		case err := <-answers:
 			if err == nil {
-				l.sink.suspects.clear(topic) // it closed no channel
+				w.sink.suspects.clear(topic) // it closed no channel
 				return
 			}
 			answers = nil
@@ -171,7 +171,7 @@ func (l *lane) awaitPassed(sess *session, ch *channel, topic string) {
 
 // awaitRoom returns true if the channel takes a message now. If not, it waits for a
 // change and returns false.
-func (l *lane) awaitRoom(sess *session, ch *channel, next <-chan struct{}) bool {
+func (w *writer) awaitRoom(sess *session, ch *channel, next <-chan struct{}) bool {
 	room := sess.socket.room.next()
 	switch {
 	case ch.full() || ch.busy():
@@ -190,19 +190,19 @@ func (l *lane) awaitRoom(sess *session, ch *channel, next <-chan struct{}) bool 
 	return true
 }
 
-// write returns false if the message was not written and still belongs to the lane.
-func (l *lane) write(sess *session, ch *channel, it *item) bool {
+// write returns false if the message was not written and still belongs to the writer.
+func (w *writer) write(sess *session, ch *channel, it *item) bool {
 	if sess.conn.IsClosed() {
 		<-ch.done
 		return false
 	}
-	err := ch.publish(sess.options.Exchange, *it, l.encoder.encode(it.message))
-	l.encoder.forget()
+	err := ch.publish(sess.options.Exchange, *it, w.encoder.encode(it.message))
+	w.encoder.forget()
 	switch {
 	case err == nil:
 		return true
 	case errors.Is(err, errRetired), errors.Is(err, errBusy):
-		return false // the lane waits for its next channel, or for the answer to the question
+		return false // the writer waits for its next channel, or for the answer to the question
 	case errors.Is(err, amqp.ErrClosed) && !sess.conn.IsClosed(): // the broker has closed the channel, and nothing was written
 	default:
 		// The broker may have the whole message. Or the message may have ended the

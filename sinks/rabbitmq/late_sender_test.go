@@ -57,8 +57,8 @@ func (b *beside) good() {
 	})
 }
 
-// aside is a sink with one late topic, which has a connection of its own.
-func aside(t *testing.T) (p *place, s *rabbitmq.Sink, proxy *faultproxy.Proxy, b *beside, resume func()) {
+// withLateTopic returns a sink with one late topic, which has a connection of its own.
+func withLateTopic(t *testing.T) (p *place, s *rabbitmq.Sink, proxy *faultproxy.Proxy, b *beside, resume func()) {
 	t.Helper()
 	p = newPlace(t, amqp.QueueTypeQuorum)
 	p.queue("good", "good", amqp.Table{"x-max-length": 1000})
@@ -69,7 +69,7 @@ func aside(t *testing.T) (p *place, s *rabbitmq.Sink, proxy *faultproxy.Proxy, b
 	}
 	t.Cleanup(func() { proxy.Close() })
 	o := p.options()
-	o.URLs, o.Name, o.AckTimeout = "amqp://"+proxy.Addr(), "aside "+p.exchange, 6*time.Second
+	o.URLs, o.Name, o.AckTimeout = "amqp://"+proxy.Addr(), "late topic "+p.exchange, 6*time.Second
 	s = open(t, o)
 	reach(t, s)
 	b = &beside{t: t, sink: s}
@@ -77,7 +77,7 @@ func aside(t *testing.T) (p *place, s *rabbitmq.Sink, proxy *faultproxy.Proxy, b
 	s.Publish(messageTo("stopped", 1), r.report)
 	eventually(t, "the late topic has a connection of its own", func() error {
 		b.good()
-		if !hasAside(t, o.Name) {
+		if !hasLateConnection(t, o.Name) {
 			return errors.New("not yet")
 		}
 		return nil
@@ -86,8 +86,8 @@ func aside(t *testing.T) (p *place, s *rabbitmq.Sink, proxy *faultproxy.Proxy, b
 	return p, s, proxy, b, resume
 }
 
-// hasAside says whether the sink with this name has a connection for late topics.
-func hasAside(t *testing.T, name string) bool {
+// hasLateConnection says whether the sink with this name has a connection for late topics.
+func hasLateConnection(t *testing.T, name string) bool {
 	t.Helper()
 	return ctl(t, "eval", `length([C || {C, Of} <- ets:tab2list(connection_created), {client_properties, Ps} <- [lists:keyfind(client_properties, 1, Of)],
 		lists:keymember(<<"`+name+`, late topics">>, 3, Ps)]).`) != "0"
@@ -97,7 +97,7 @@ func hasAside(t *testing.T, name string) bool {
 // main connection is not. Nobody knows whether these messages are to blame.
 func TestLossOfTheLateTopicsConnectionCountsNoAttempt(t *testing.T) {
 	t.Parallel()
-	_, s, proxy, b, resume := aside(t)
+	_, s, proxy, b, resume := withLateTopic(t)
 	const last = "the-last-message"
 	proxy.CutOn([]byte(last))
 	r := newResults(t)
@@ -130,7 +130,7 @@ func TestMessageThatEndsTheLateTopicsConnectionTakesAnAttempt(t *testing.T) {
 	for name, more := range map[string]int{"short": 0, "long": 15 << 20} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, s, proxy, b, _ := aside(t)
+			_, s, proxy, b, _ := withLateTopic(t)
 			const poison = "poison-of-late-topics"
 			proxy.CutOn([]byte(poison))
 			for n := range 4 {
