@@ -8,14 +8,14 @@ var connectionMutants = []mutant{
 	{
 		rule: "RabbitMQ: nothing is written to a blocked broker",
 		file: "sinks/rabbitmq/session.go",
-		old:  "func (s *session) obstacle() error {\n\tif err := s.blocked.Load(); err != nil {",
-		new:  "func (s *session) obstacle() error {\n\tif err := s.blocked.Load(); false {",
+		old:  "func (s *session) obstacle() error {\n\tif err := s.signs.whyBlocked(); err != nil {",
+		new:  "func (s *session) obstacle() error {\n\tif err := s.signs.whyBlocked(); false {",
 		pkg:  "./sinks/rabbitmq", test: "TestMemoryAlarmPausesAndResumes",
 	},
 	{
 		rule: "RabbitMQ: a block is told while all is in flight",
 		file: "sinks/rabbitmq/sink.go",
-		old:  "return *blocked",
+		old:  "return sess.signs.whyBlocked()",
 		new:  "return nil",
 		pkg:  "./sinks/rabbitmq", test: "TestAlarmIsToldWhileAllIsInFlight",
 	},
@@ -28,14 +28,14 @@ var connectionMutants = []mutant{
 	},
 	{
 		rule: "RabbitMQ: no time passes while the broker is blocked",
-		file: "sinks/rabbitmq/watch.go",
+		file: "sinks/rabbitmq/signs.go",
 		old:  "limit time.Duration) time.Time {\n\tif s.blocked.Load() != nil {",
 		new:  "limit time.Duration) time.Time {\n\tif false {",
 		pkg:  "./sinks/rabbitmq", test: "TestNoTimePassesWhileTheBrokerIsBlocked",
 	},
 	{
 		rule: "RabbitMQ: time begins anew once the broker is not blocked",
-		file: "sinks/rabbitmq/watch.go",
+		file: "sinks/rabbitmq/signs.go",
 		old:  "resumed.After(asked) {",
 		new:  "resumed.IsZero() {",
 		pkg:  "./sinks/rabbitmq", test: "TestNoTimePassesWhileTheBrokerIsBlocked",
@@ -127,7 +127,7 @@ var connectionMutants = []mutant{
 	{
 		rule: "RabbitMQ: a broker that answers no probe is given up",
 		file: "sinks/rabbitmq/probe.go",
-		old:  "\t\ts.doubt()\n",
+		old:  "\t\ts.signs.doubt()\n",
 		new:  "",
 		pkg:  "./sinks/rabbitmq", test: "TestBrokerThatAnswersNoProbeIsGivenUp",
 	},

@@ -99,8 +99,8 @@ var rabbitmqMutants = []mutant{
 	{
 		rule: "RabbitMQ: writing a message and handing it over are one step",
 		file: "sinks/rabbitmq/channel.go",
-		old:  "\tc.take(entry{item: it,",
-		new:  "\tc.writing.Unlock()\n\t<-confirm.Done()\n\tc.writing.Lock()\n\tc.take(entry{item: it,",
+		old:  "\tc.inbox.put(entry{item: it,",
+		new:  "\tc.writing.Unlock()\n\t<-confirm.Done()\n\tc.writing.Lock()\n\tc.inbox.put(entry{item: it,",
 		pkg:  "./sinks/rabbitmq", test: "TestConformanceOnClassicQueues/a_message_that_kills_the_connection_harms_no_later_one",
 	},
 	{

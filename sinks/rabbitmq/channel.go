@@ -40,10 +40,7 @@ type channel struct {
 	passed   time.Time // guarded by writing: the broker has taken all that was written until then
 
 	asking sync.Mutex // held while a question or a request to close waits for its answer
-
-	mu    sync.Mutex
-	inbox []entry
-	fresh chan struct{} // holds one: the inbox is no longer empty
+	inbox  inbox
 }
 
 // openChannel blocks until the broker has answered or the connection ends.
@@ -61,7 +58,7 @@ func openChannel(conn *amqp.Connection, window int) (*channel, error) {
 		returns: ch.NotifyReturn(make(chan amqp.Return, window)),
 		room:    make(chan struct{}, 1),
 		done:    make(chan struct{}),
-		fresh:   make(chan struct{}, 1),
+		inbox:   inbox{fresh: make(chan struct{}, 1)},
 	}
 	if err := ch.Confirm(false); err != nil {
 		return nil, err
@@ -99,7 +96,7 @@ func (c *channel) publish(exchange string, it item, p amqp.Publishing) error {
 		c.used.Add(-1) // the broker owes no confirm for what did not go out whole
 		return err
 	}
-	c.take(entry{item: it, topic: it.message.Topic, confirm: confirm, written: now})
+	c.inbox.put(entry{item: it, topic: it.message.Topic, confirm: confirm, written: now})
 	return nil
 }
 
@@ -152,29 +149,6 @@ func (c *channel) retire() {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	c.retired = true
-}
-
-// take hands an entry to the follower.
-func (c *channel) take(e entry) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.inbox = append(c.inbox, e)
-	if len(c.inbox) == 1 {
-		select {
-		case c.fresh <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// collect moves the inbox to the end of open.
-func (c *channel) collect(open []entry) []entry {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	open = append(open, c.inbox...)
-	clear(c.inbox)
-	c.inbox = c.inbox[:0]
-	return open
 }
 
 // end is called once the channel is closed or retired, so that no entry follows

@@ -19,7 +19,7 @@ func TestRetiredChannelTakesNoMessage(t *testing.T) {
 	if err := c.publish("", item{message: &relay.Message{}}, amqp.Publishing{}); !errors.Is(err, errRetired) {
 		t.Errorf("publishing ends with %v", err)
 	}
-	if left := c.collect(nil); len(left) > 0 || c.used.Load() > 0 {
+	if left := c.inbox.collect(nil); len(left) > 0 || c.used.Load() > 0 {
 		t.Errorf("it has %d messages, and is owed %d confirms", len(left), c.used.Load())
 	}
 }

@@ -6,54 +6,54 @@ import (
 )
 
 // channel is the channel of a writer, or nil while there is none.
-func (s *session) channel(number int) *channel { return s.slots[number].Load() }
+func (s *session) channel(w *writer) *channel { return s.outlets[w.number].channel.Load() }
 
-// follow reads the confirms and returns for a writer, on one channel after the other. It
-// returns when the connection has ended, or when another goroutine follows the writer's
-// next channel.
-func (s *session) follow(number int, ch *channel) {
+// follow reads the confirms and returns of an outlet, on one channel after the other. It
+// returns when the connection has ended, or when another goroutine follows the next
+// channel.
+func (s *session) follow(o *outlet, ch *channel) {
 	for ch != nil {
-		f := newFollower(s, s.writers[number], ch)
+		f := newFollower(s, o, ch)
 		left, cause := f.run()
-		s.slots[number].CompareAndSwap(ch, nil)
+		o.channel.CompareAndSwap(ch, nil)
 		switch {
 		case f.drained:
 			s.closeDrained(ch)
 		case s.conn.IsClosed():
 			<-s.down
 			f.noteStopped()
-			s.reportLost(f.writer, left)
+			s.reportLost(o.writer, left)
 		default:
-			s.settleClosedChannel(f.writer, ch, left, cause)
+			s.settleClosedChannel(o.writer, ch, left, cause)
 		}
 		if f.retired {
-			s.leaving[number].Store(false)
+			o.leaving.Store(false)
 			return
 		}
-		ch = s.nextChannel(number)
+		ch = s.nextChannel(o)
 	}
 }
 
-// replace gives the writer another channel and a follower for it. The old channel is
+// replace gives the outlet another channel and a follower for it. The old channel is
 // still followed to its end. If a queue never confirms, that takes until its messages
-// are late. Nothing waits for it. While another old channel of the writer has not ended,
-// replace does nothing and returns false, so a writer has two channels at most.
-func (s *session) replace(number int, ch *channel) bool {
-	if !s.leaving[number].CompareAndSwap(false, true) {
+// are late. Nothing waits for it. While another old channel of it has not ended,
+// replace does nothing and returns false, so there are two channels at most.
+func (s *session) replace(o *outlet, ch *channel) bool {
+	if !o.leaving.CompareAndSwap(false, true) {
 		return false
 	}
-	s.slots[number].CompareAndSwap(ch, nil)
+	o.channel.CompareAndSwap(ch, nil)
 	ch.retire()
-	s.followers.Go(func() { s.follow(number, s.nextChannel(number)) })
+	s.followers.Go(func() { s.follow(o, s.nextChannel(o)) })
 	return true
 }
 
-// nextChannel opens a channel for the writer, or returns nil when the connection
+// nextChannel opens a channel for the outlet, or returns nil when the connection
 // has ended.
-func (s *session) nextChannel(number int) *channel {
+func (s *session) nextChannel(o *outlet) *channel {
 	var next *channel
 	err := s.bounded("open a channel", openTimeout, func() (err error) {
-		next, err = openChannel(s.conn, s.writers[number].window)
+		next, err = openChannel(s.conn, o.writer.window)
 		return err
 	})
 	if err != nil {
@@ -63,7 +63,7 @@ func (s *session) nextChannel(number int) *channel {
 		<-s.down
 		next = nil
 	}
-	s.slots[number].Store(next)
+	o.channel.Store(next)
 	s.sink.changed.tell()
 	return next
 }
@@ -94,7 +94,7 @@ func (s *session) bounded(what string, limit time.Duration, request func() error
 		case err := <-done:
 			return err
 		case now := <-timer.C:
-			left := s.deadline(asked, limit).Sub(now)
+			left := s.signs.deadline(asked, limit).Sub(now)
 			if left <= 0 {
 				s.cut(fmt.Errorf("%w: it was asked to %s %v ago", errUnresponsive, what, limit))
 				return <-done

@@ -24,7 +24,7 @@ const mostOvertaken = 16_384
 type follower struct {
 	session   *session
 	channel   *channel
-	writer    *writer
+	outlet    *outlet
 	judge     *link.Judge
 	replies   chan error // holds one: the answer to the question that was put
 	open      []entry    // in the order of writing
@@ -32,13 +32,13 @@ type follower struct {
 	doubted   string // topic of the oldest message, while a question is open
 	late      int    // entries without their message
 	overtaken int    // confirms that came while the confirm of a late message was missing
-	retired   bool   // the writer has another channel
+	retired   bool   // the outlet has another channel
 	drained   bool   // the broker owes nothing but late confirms
 }
 
-func newFollower(s *session, w *writer, c *channel) *follower {
+func newFollower(s *session, o *outlet, c *channel) *follower {
 	return &follower{
-		session: s, channel: c, writer: w,
+		session: s, channel: c, outlet: o,
 		judge: link.NewJudge(s.options.AckTimeout), replies: make(chan error, 1),
 	}
 }
@@ -51,14 +51,14 @@ func (f *follower) run() (left []entry, cause *amqp.Error) {
 	tick := time.NewTicker(look)
 	defer tick.Stop()
 	for {
-		f.open = c.collect(f.open)
+		f.open = c.inbox.collect(f.open)
 		if f.retired && f.late == len(f.open) {
 			f.drained = true
 			return f.end(), nil
 		}
 		if len(f.open) == 0 {
 			select {
-			case <-c.fresh:
+			case <-c.inbox.fresh:
 				continue
 			case err := <-f.replies:
 				f.takeReply(err)
@@ -72,7 +72,7 @@ func (f *follower) run() (left []entry, cause *amqp.Error) {
 		case <-f.open[0].confirm.Done():
 		case now := <-tick.C:
 			all = true
-			f.open = c.collect(f.open)
+			f.open = c.inbox.collect(f.open)
 			f.judgeOpen(now)
 		case err := <-f.replies:
 			f.takeReply(err)
@@ -81,7 +81,7 @@ func (f *follower) run() (left []entry, cause *amqp.Error) {
 		}
 		f.reportConfirmed(all)
 		if f.worn() && !f.retired {
-			f.retired = f.session.replace(f.writer.number, c)
+			f.retired = f.session.replace(f.outlet, c)
 		}
 	}
 }
@@ -89,7 +89,7 @@ func (f *follower) run() (left []entry, cause *amqp.Error) {
 // worn returns whether the channel should be replaced by a new one: the messages that
 // were given up fill half of its window, or the library's memory grows.
 func (f *follower) worn() bool {
-	if f.writer.kind == lateWriter { // few messages, which count until the broker has confirmed them
+	if f.outlet.writer.kind == lateWriter { // few messages, which count until the broker has confirmed them
 		return f.overtaken >= mostOvertaken
 	}
 	return f.late > 0 && f.late >= int(f.channel.window+1)/2 || f.overtaken >= mostOvertaken
@@ -166,7 +166,7 @@ func (f *follower) settle(e entry, now time.Time) bool {
 		return false
 	}
 	f.judge.Answer(e.written, now)
-	f.session.hear(now)
+	f.session.signs.hear(now)
 	f.uncount(e)
 	if e.message == nil {
 		if f.late--; f.late == 0 {
@@ -177,7 +177,7 @@ func (f *follower) settle(e entry, now time.Time) bool {
 	if f.late > 0 {
 		f.overtaken++
 	}
-	if f.writer.kind == lateWriter && now.Sub(e.written) < link.Patience(f.session.options.AckTimeout) {
+	if f.outlet.writer.kind == lateWriter && now.Sub(e.written) < link.Patience(f.session.options.AckTimeout) {
 		f.session.sink.late.clear(e.topic)
 	}
 	m := e.message
@@ -196,7 +196,7 @@ func (f *follower) settle(e entry, now time.Time) bool {
 // uncount makes room for another message of a late topic, because the broker owes no
 // confirm for this one any more.
 func (f *follower) uncount(e entry) {
-	if f.writer.kind == lateWriter {
+	if f.outlet.writer.kind == lateWriter {
 		f.session.sink.late.release(e.topic)
 	}
 }
@@ -204,7 +204,7 @@ func (f *follower) uncount(e entry) {
 // end takes no more entries, reports what is known, and returns the rest.
 func (f *follower) end() []entry {
 	f.channel.end()
-	f.open = f.channel.collect(f.open)
+	f.open = f.channel.inbox.collect(f.open)
 	f.returned.drain(f.channel.returns)
 	var left []entry
 	for _, e := range f.open {

@@ -15,13 +15,13 @@ func TestWornChannelIsReplaced(t *testing.T) {
 		"some have overtaken a late":   {1, mostOvertaken - 1, false},
 		"many have overtaken one late": {1, mostOvertaken, true},
 	} {
-		f := &follower{writer: &writer{}, channel: &channel{window: 9}, late: c.late, overtaken: c.overtaken}
+		f := &follower{outlet: &outlet{writer: &writer{}}, channel: &channel{window: 9}, late: c.late, overtaken: c.overtaken}
 		if f.worn() != c.worn {
 			t.Errorf("%s: worn is %v", name, !c.worn)
 		}
 	}
 	// Late topics have few messages with the broker, which count until it has confirmed them.
-	f := &follower{writer: &writer{kind: lateWriter}, channel: &channel{window: 9}, late: 9}
+	f := &follower{outlet: &outlet{writer: &writer{kind: lateWriter}}, channel: &channel{window: 9}, late: 9}
 	if f.worn() {
 		t.Error("a channel of late topics is replaced because its messages are late")
 	}

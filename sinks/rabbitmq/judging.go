@@ -13,8 +13,8 @@ import (
 // connection up if no answer comes.
 func (f *follower) judgeOpen(now time.Time) {
 	s := f.session
-	f.judge.Hear(s.lastHeard())
-	f.judge.Pause(s.blocked.Load() != nil, s.lastResumed())
+	f.judge.Hear(s.signs.lastHeard())
+	f.judge.Pause(s.signs.whyBlocked() != nil, s.signs.lastResumed())
 	if passed := f.channel.passedUntil(); !passed.IsZero() {
 		f.judge.Answer(passed, passed)
 	}
@@ -78,7 +78,7 @@ func (f *follower) step(step link.Step, topic string, now time.Time) {
 			f.doubted = topic
 		}
 	case link.StepGiveUp:
-		if f.writer.kind == lateWriter {
+		if f.outlet.writer.kind == lateWriter {
 			f.refuseOverdue(now)
 			return
 		}
@@ -107,7 +107,7 @@ func (f *follower) takeReply(err error) {
 	now := time.Now()
 	f.doubted = ""
 	f.judge.Reply(now)
-	f.session.hear(now)
+	f.session.signs.hear(now)
 }
 
 // refuseOverdue refuses messages of late topics whose time is over, although the

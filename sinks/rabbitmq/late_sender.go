@@ -224,7 +224,7 @@ func (l *lateSender) waits(r relay.Ref) bool {
 // write writes the message, if its channel takes it now.
 func (l *lateSender) write(sess *session, h *held) dealt {
 	w := l.writerOf(h.message.Topic)
-	ch := sess.channel(w.number)
+	ch := sess.channel(w)
 	if l.waits(h.message.Ref) || ch == nil || ch.full() || ch.busy() {
 		return heldWaits
 	}

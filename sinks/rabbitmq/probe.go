@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
-	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -25,8 +23,8 @@ func (s *Sink) Probe(ctx context.Context) error {
 }
 
 func (s *session) probe(ctx context.Context) error {
-	if err := s.blocked.Load(); err != nil {
-		return *err // the broker would not read the question
+	if err := s.signs.whyBlocked(); err != nil {
+		return err // the broker would not read the question
 	}
 	err := s.request(ctx, checkExchange)
 	if err == nil {
@@ -36,10 +34,10 @@ func (s *session) probe(ctx context.Context) error {
 	switch {
 	case isAnswer(err), errors.Is(err, errNoExchange):
 		s.setFault(err)
-	case errors.Is(ctx.Err(), context.DeadlineExceeded) && s.blocked.Load() == nil:
+	case errors.Is(ctx.Err(), context.DeadlineExceeded) && s.signs.whyBlocked() == nil:
 		// Nothing else may notice: if nothing is in flight, no message is late, and
 		// heartbeats may still come.
-		s.doubt()
+		s.signs.doubt()
 	}
 	return err
 }
@@ -62,8 +60,8 @@ func ping(conn *amqp.Connection, _ Options) error {
 func (s *session) request(ctx context.Context, q question) error {
 	ctx, release := s.untilBlocked(ctx)
 	defer release()
-	if err := s.blocked.Load(); err != nil {
-		return *err
+	if err := s.signs.whyBlocked(); err != nil {
+		return err
 	}
 	if err := s.awaitTurn(ctx); err != nil {
 		return err
@@ -110,8 +108,8 @@ func (s *session) untilBlocked(ctx context.Context) (_ context.Context, release 
 	s.life.Start(func() {
 		for {
 			next := s.sink.changed.next()
-			if err := s.blocked.Load(); err != nil {
-				cancel(*err)
+			if err := s.signs.whyBlocked(); err != nil {
+				cancel(err)
 				return
 			}
 			select {
@@ -122,17 +120,6 @@ func (s *session) untilBlocked(ctx context.Context) (_ context.Context, release 
 		}
 	})
 	return ctx, func() { cancel(nil) }
-}
-
-// raise sets a time, unless that is already later.
-func raise(to *atomic.Int64, d time.Duration) {
-	n := int64(d)
-	for {
-		old := to.Load()
-		if old >= n || to.CompareAndSwap(old, n) {
-			return
-		}
-	}
 }
 
 // withAdvice adds the fix to an error of a connection attempt, unless the fix is to

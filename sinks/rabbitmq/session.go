@@ -32,25 +32,23 @@ type session struct {
 	conn    *amqp.Connection
 	frame   int // the frame size that was agreed with the broker, in bytes
 
-	writers   []*writer                 // the writers that write to it
-	slots     []atomic.Pointer[channel] // by writer; nil while one is being opened
-	leaving   []atomic.Bool             // by writer: a retired channel is not yet closed
+	outlets   []outlet // one for each writer, by its number
 	followers sync.WaitGroup
 	life      *link.Life
+	signs     signs
 	asking    chan struct{} // holds one: one question at a time
 
-	closes  chan *amqp.Error
-	blocks  chan amqp.Blocking
-	down    chan struct{} // closed when the connection has ended and life knows why
-	blocked atomic.Pointer[error]
-	fault   atomic.Pointer[error] // why the exchange takes no message at all
+	closes chan *amqp.Error
+	blocks chan amqp.Blocking
+	down   chan struct{}         // closed when the connection has ended and life knows why
+	fault  atomic.Pointer[error] // why the exchange takes no message at all
+}
 
-	// Durations since began; 0: never. A step of the wall clock does not change them.
-	began   time.Time
-	heard   atomic.Int64 // when the broker last answered something
-	resumed atomic.Int64 // when the broker last unblocked
-
-	doubted atomic.Bool // an answer is overdue: ask the broker
+// outlet is what a connection has for a writer.
+type outlet struct {
+	writer  *writer
+	channel atomic.Pointer[channel] // nil while one is being opened
+	leaving atomic.Bool             // a retired channel is not yet closed
 }
 
 func newLife(a address) *link.Life { return link.NewLife("RabbitMQ at " + a.host) }
@@ -59,12 +57,13 @@ func newLife(a address) *link.Life { return link.NewLife("RabbitMQ at " + a.host
 func openSession(ctx context.Context, sink *Sink, a address, writers []*writer) (*session, error) {
 	o := sink.options
 	s := &session{
-		sink: sink, options: o, address: a, life: newLife(a), began: time.Now(),
-		writers: writers,
-		slots:   make([]atomic.Pointer[channel], len(writers)),
-		leaving: make([]atomic.Bool, len(writers)),
+		sink: sink, options: o, address: a, life: newLife(a), signs: signs{began: time.Now()},
+		outlets: make([]outlet, len(writers)),
 		asking:  make(chan struct{}, 1),
 		down:    make(chan struct{}),
+	}
+	for i, w := range writers {
+		s.outlets[i].writer = w
 	}
 	if writers[0].kind == lateWriter {
 		s.options.Name += ", late topics"
@@ -157,12 +156,12 @@ func (s *session) prepare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*connectTimeout)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { s.socket.cut(ctx.Err()) })()
-	for i := range s.slots {
-		ch, err := openChannel(s.conn, s.writers[i].window)
+	for i := range s.outlets {
+		ch, err := openChannel(s.conn, s.outlets[i].writer.window)
 		if err != nil {
 			return fmt.Errorf("open channel: %w", s.orCause(err))
 		}
-		s.slots[i].Store(ch)
+		s.outlets[i].channel.Store(ch)
 	}
 	if err := checkExchange(s.conn, s.options); err != nil {
 		if s.conn.IsClosed() {
@@ -170,9 +169,10 @@ func (s *session) prepare(ctx context.Context) error {
 		}
 		s.fault.Store(&err)
 	}
-	for i := range s.slots {
-		ch := s.slots[i].Load()
-		s.followers.Go(func() { s.follow(i, ch) })
+	for i := range s.outlets {
+		o := &s.outlets[i]
+		ch := o.channel.Load()
+		s.followers.Go(func() { s.follow(o, ch) })
 	}
 	return nil
 }
@@ -193,8 +193,8 @@ func (s *session) orCause(err error) error {
 
 // obstacle is why no message should be written now, or nil.
 func (s *session) obstacle() error {
-	if err := s.blocked.Load(); err != nil {
-		return *err
+	if err := s.signs.whyBlocked(); err != nil {
+		return err
 	}
 	if err := s.fault.Load(); err != nil {
 		return *err

@@ -134,10 +134,7 @@ func (s *Sink) Paused() error {
 	if sess == nil {
 		return nil
 	}
-	if blocked := sess.blocked.Load(); blocked != nil {
-		return *blocked
-	}
-	return nil
+	return sess.signs.whyBlocked()
 }
 
 // Close implements [relay.Sink]. Messages that were not written are reported as

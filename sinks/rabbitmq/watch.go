@@ -37,7 +37,7 @@ func (s *session) watch(ctx context.Context) {
 			asked = false
 			s.takeAnswer(err)
 		case <-tick.C:
-			if !asked && s.doubted.Swap(false) {
+			if !asked && s.signs.takeDoubt() {
 				asked = s.life.Start(func() { answers <- s.ask(ctx) })
 			}
 		}
@@ -48,7 +48,7 @@ func (s *session) watch(ctx context.Context) {
 // end of the sink, cut the question short, that proves nothing, even if the block is
 // over by now.
 func (s *session) takeAnswer(err error) {
-	if err == nil || errors.Is(err, errBlocked) || errors.Is(err, context.Canceled) || s.blocked.Load() != nil {
+	if err == nil || errors.Is(err, errBlocked) || errors.Is(err, context.Canceled) || s.signs.whyBlocked() != nil {
 		return
 	}
 	s.cut(fmt.Errorf("%w: %w", errUnresponsive, err))
@@ -82,39 +82,15 @@ func (s *session) setBlocked(b amqp.Blocking) {
 	if b.Active {
 		err := fmt.Errorf("%w: %s: free memory or disk on the node, or raise its limit", errBlocked, b.Reason)
 		s.socket.setPatient(true)
-		s.blocked.Store(&err)
+		s.signs.block(err)
 		s.options.Logger.Warn("RabbitMQ has blocked publishing", slog.String("reason", b.Reason), slog.String("address", s.address.host))
 	} else {
-		s.resumed.Store(int64(time.Since(s.began)))
-		s.blocked.Store(nil)
+		s.signs.unblock()
 		s.socket.setPatient(false)
 		s.options.Logger.Info("RabbitMQ has unblocked publishing", slog.String("address", s.address.host))
 	}
 	s.sink.changed.tell()
 }
-
-// hear notes that the broker has answered something.
-func (s *session) hear(now time.Time) { raise(&s.heard, now.Sub(s.began)) }
-
-func (s *session) lastHeard() time.Time { return s.began.Add(time.Duration(s.heard.Load())) }
-
-func (s *session) lastResumed() time.Time { return s.began.Add(time.Duration(s.resumed.Load())) }
-
-// deadline returns when the limit is over for something that the broker was asked for
-// then, such as a confirm. While the broker blocks, no time counts, because it does not
-// read.
-func (s *session) deadline(asked time.Time, limit time.Duration) time.Time {
-	if s.blocked.Load() != nil {
-		return time.Now().Add(limit)
-	}
-	if resumed := s.lastResumed(); resumed.After(asked) {
-		asked = resumed
-	}
-	return asked.Add(limit)
-}
-
-// doubt makes watch ask the broker for a sign of life.
-func (s *session) doubt() { s.doubted.Store(true) }
 
 // ask puts a question to the broker when a probe was not answered. If there is no answer
 // either, the connection is given up.
@@ -124,7 +100,7 @@ func (s *session) ask(ctx context.Context) error {
 	if err := s.request(ctx, ping); err != nil && !isAnswer(err) {
 		return fmt.Errorf("it was asked for a sign of life: %w", err)
 	}
-	s.hear(time.Now())
+	s.signs.hear(time.Now())
 	return nil
 }
 

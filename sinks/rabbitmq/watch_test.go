@@ -47,13 +47,13 @@ func TestNoTimePassesWhileTheBrokerIsBlocked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &session{
 			sink: &Sink{changed: newNotice()}, options: Options{SinkOptions: link.SinkOptions{Logger: slog.New(slog.DiscardHandler)}},
-			socket: deaf(t), began: time.Now(),
+			socket: deaf(t), signs: signs{began: time.Now()},
 		}
 		time.Sleep(time.Second)
 		asked := time.Now()
 		const limit = 10 * time.Second
 		check := func(when string, want time.Time) {
-			if got := s.deadline(asked, limit); !got.Equal(want) {
+			if got := s.signs.deadline(asked, limit); !got.Equal(want) {
 				t.Errorf("%s: the limit is over after %v, want %v", when, got.Sub(asked), want.Sub(asked))
 			}
 		}

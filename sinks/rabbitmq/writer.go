@@ -102,7 +102,7 @@ func (w *writer) publish(it item) bool {
 		if w.divert(it) {
 			return false
 		}
-		ch := sess.channel(w.number)
+		ch := sess.channel(w)
 		if ch == nil {
 			<-next // a channel is being opened, or the connection ends
 			continue
