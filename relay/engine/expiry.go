@@ -54,7 +54,7 @@ func (t *term) expire(now time.Time) {
 		return
 	}
 	rows := min(t.room(now), markBatch)
-	if t.dispatcher.uncommitted > 0 || len(t.outcomes) > 0 || rows == 0 {
+	if t.dispatcher.uncommitted > 0 || !t.outcomes.empty() || rows == 0 {
 		return
 	}
 	e := t.expiry
@@ -90,7 +90,7 @@ func (t *term) expired(res readResult) {
 		for _, row := range t.doomed(c.Rows) {
 			t.giveUp(row)
 		}
-		t.handOver()
+		t.outcomes.give(t.marker)
 		if e.after, e.bytes = c.Cursor, max(e.bytes, c.NextSize); c.Done {
 			t.deferral.done()
 			t.expiry = nil
@@ -133,7 +133,7 @@ func (t *term) giveUp(row relay.Row) {
 	}
 	t.count.Expired++
 	t.faults.report(faultExpired, it.about()...)
-	t.outcomes = append(t.outcomes, outcome{mark: relay.Mark{Ref: it.Ref}, refusal: &relay.Refusal{
+	t.outcomes.add(outcome{mark: relay.Mark{Ref: it.Ref}, refusal: &relay.Refusal{
 		Ref:       it.Ref,
 		CreatedAt: it.CreatedAt,
 		Reason: fmt.Sprintf("%s: the broker took no messages for %v while this row was due: %s",

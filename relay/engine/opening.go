@@ -36,7 +36,7 @@ func (t *term) room(now time.Time) int {
 	if !w.table.isOpen() {
 		return t.window.size()
 	}
-	underWay := w.received != t.handed || len(t.outcomes) > 0 || t.dispatcher.unreported.rows > 0
+	underWay := !t.outcomes.arrived(w.received) || t.dispatcher.unreported.rows > 0
 	if underWay || now.Before(w.table.probeAt()) || t.dispatcher.uncommitted > maxOutside {
 		return 0
 	}

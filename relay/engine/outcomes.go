@@ -92,7 +92,7 @@ func (t *term) acknowledge(m *item, o relay.Outcome) {
 	t.deferral.settled(m.Ref)
 	t.triedTopic(m, true)
 	t.dispatcher.release(m)
-	t.outcomes = append(t.outcomes, outcome{mark: relay.Mark{Ref: m.Ref, XID: m.xid, CreatedAt: m.CreatedAt, Note: m.Note}})
+	t.outcomes.add(outcome{mark: relay.Mark{Ref: m.Ref, XID: m.xid, CreatedAt: m.CreatedAt, Note: m.Note}})
 }
 
 // refuse has the refusal written. The row stays in flight until then, and its
@@ -108,7 +108,7 @@ func (t *term) refuse(m *item, o relay.Outcome) {
 		slog.String("error_type", string(o.Type)), slog.Any("error", o.Err), slog.Int("attempt", m.Attempts+1))...)
 	m.retry = t.config.Retry.full(m.Attempts + 1)
 	t.count.Refused++
-	t.outcomes = append(t.outcomes, outcome{mark: relay.Mark{Ref: m.Ref}, refusal: &relay.Refusal{
+	t.outcomes.add(outcome{mark: relay.Mark{Ref: m.Ref}, refusal: &relay.Refusal{
 		Ref:       m.Ref,
 		XID:       m.xid,
 		CreatedAt: m.CreatedAt,

@@ -18,14 +18,5 @@ func (t *term) takeReports() {
 	for _, r := range t.reports.take() {
 		t.reported(t.flight.rows[r.Ref], r.outcome)
 	}
-	t.handOver()
-}
-
-// handOver gives the marker the outcomes that were collected.
-func (t *term) handOver() {
-	if len(t.outcomes) > 0 {
-		t.handed += uint64(len(t.outcomes))
-		t.marker.outcomes.put(t.outcomes...)
-		t.outcomes = t.outcomes[:0]
-	}
+	t.outcomes.give(t.marker)
 }

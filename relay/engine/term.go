@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay"
@@ -16,11 +15,8 @@ import (
 // relay no longer leads, whatever the cause. The goroutine in loop owns all of it.
 type term struct {
 	*Relay
+	*workers
 	memory
-	marker   *marker
-	reader   *reader
-	prober   *prober
-	copier   *copier
 	suspects *suspects
 	window   opening
 	breaker  breaker
@@ -28,15 +24,12 @@ type term struct {
 	tailing  *tailing
 	expiry   *expiry
 	reports  *mailbox[report]
-	purge    *purge
-	tasks    sync.WaitGroup
+	outcomes handover    // for the marker
 	laned    relay.Laned // the sink, if it names lanes
 
 	stopping bool
-	pausing  bool      // the note says that nothing new is to be published
-	outcomes []outcome // for the marker, collected until they are handed over
-	handed   uint64    // how many outcomes the marker was given
-	purged   *purging  // the state of the purge that was last told
+	pausing  bool     // the note says that nothing new is to be published
+	purged   *purging // the state of the purge that was last told
 }
 
 func newTerm(r *Relay, control relay.Control) *term {
@@ -48,21 +41,12 @@ func newTerm(r *Relay, control relay.Control) *term {
 			chain:       max(1, r.config.MaxInFlight/4),
 			keyWindow:   r.config.KeyWindow,
 		}, r.config.Ordering, r.config.BufferBytes/4),
-		marker:   newMarker(control, r.config.AttemptLimit, r.status.Note),
 		window:   opening{full: r.config.MaxInFlight, rows: 1, proven: r.config.openWindow},
 		suspects: newSuspects(),
 		reports:  newMailbox[report](),
 	}
 	t.laned, _ = r.config.Sink.(relay.Laned)
-	t.prober = newProber(r)
-	sent := func() uint64 { return t.marker.told.Load().written }
-	t.purge = newPurge(r.config.Retention, sent, func(ctx context.Context) (relay.Purger, error) {
-		return r.config.Database.OpenPurger(ctx, control)
-	})
-	t.copier = newCopier(r.config.DeadLetterTopic, r.messageLimit, func(ctx context.Context) (relay.DeadLetters, error) {
-		return r.config.Database.OpenDeadLetters(ctx, control)
-	})
-	t.reader = &reader{session: newReadSession(r.config.Database, control), flight: t.flight}
+	t.workers = newWorkers(r, control, t.flight)
 	t.intake = &intake{
 		memory:       t.memory,
 		limits:       bufferLimits{rows: readAhead * r.config.MaxInFlight, bytes: r.config.BufferBytes},
@@ -107,13 +91,7 @@ func (r *Relay) lead(ctx context.Context, control relay.Control) error {
 
 	t.tailing.openStream = t.streams(hard, control)
 	stopMarker := make(chan struct{})
-	markerDone := make(chan error, 1)
-	t.tasks.Go(func() { markerDone <- t.marker.run(hard, stopMarker) })
-	t.tasks.Go(func() { t.reader.session.run(hard) })
-	t.tasks.Go(func() { t.prober.run(hard) })
-	t.tasks.Go(func() { t.purge.run(hard) })
-	t.tasks.Go(func() { t.copier.run(hard) })
-
+	markerDone := t.start(hard, stopMarker)
 	err := t.loop(ctx, markerDone)
 	if err == nil || errors.Is(err, errSteppedDown) {
 		close(stopMarker)
@@ -205,7 +183,7 @@ func (t *term) advance(wake *time.Timer) {
 			t.intake.advance(now)
 		}
 		t.publish()
-		t.handOver()
+		t.outcomes.give(t.marker)
 		now = time.Now()
 		pause = min(t.tailing.until(now, pause), t.untilProbe(now), t.throttle.until(now))
 		pause = t.topics.until(now, pause)
