@@ -218,8 +218,8 @@ var natsMutants = []mutant{
 	{
 		rule: "S9: the last message at hand ends the batch",
 		file: "sinks/natsjs/lane.go",
-		old:  "l.handed.Load() > l.flow+l.every",
-		new:  "l.handed.Load() > 0",
+		old:  "handed > f.upTo+f.every",
+		new:  "handed > 0",
 		pkg:  "./sinks/natsjs", test: "TestMessagesOfALaneAreStoredAndReportedInOrder",
 	},
 	{

@@ -44,9 +44,7 @@ func (s *Sink) publishLaned(e *encoder, sess *session, it item, limits limits, n
 		sess.lanes.hold(l, it, &rejected)
 		return
 	}
-	before, written := l.back, l.hasBack
-	l.back, l.hasBack = sized{it, size}, true
-	if written {
+	if before, some := l.newest.follow(sized{it, size}); some {
 		sess.publishIn(e, l, before, now, false)
 		return
 	}
@@ -56,8 +54,8 @@ func (s *Sink) publishLaned(e *encoder, sess *session, it item, limits limits, n
 // strand gives the messages of a lane back, because the lane's connection has ended.
 func (s *Sink) strand(l *lane, it item) {
 	delete(s.holding, l)
-	if back, ok := l.takeBack(); ok {
-		l.session.lanes.hold(l, back.item, nil)
+	if it, some := l.newest.take(); some {
+		l.session.lanes.hold(l, it.item, nil)
 	}
 	if it.command == commandNone {
 		l.session.lanes.hold(l, it, nil)
@@ -75,20 +73,20 @@ func (s *Sink) strandAll() {
 // If it is the only message, it is published without a batch: that is as quick, and the
 // acknowledgement says whether it is a duplicate.
 func (s *session) finish(e *encoder, l *lane, now time.Time) {
-	back, ok := l.takeBack()
-	if !ok {
+	it, some := l.newest.take()
+	if !some {
 		return
 	}
 	if l.sent > 0 { // only this goroutine changes it
-		s.publishIn(e, l, back, now, true)
+		s.publishIn(e, l, it, now, true)
 		return
 	}
-	back.alone = true
-	if !s.lanes.isolate(l, back.item) {
-		s.lanes.hold(l, back.item, nil)
+	it.alone = true
+	if !s.lanes.isolate(l, it.item) {
+		s.lanes.hold(l, it.item, nil)
 		return
 	}
-	s.publish(e, back.item, back.size, now)
+	s.publish(e, it.item, it.size, now)
 }
 
 // publishIn writes a message in the lane's batch.

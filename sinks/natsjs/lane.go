@@ -20,16 +20,13 @@ import (
 //
 // The outcomes are reported in the order of the messages, while the lock of the session's
 // lanes is held. A lane has no I/O and no clock. Its fields are guarded by that lock,
-// except back.
+// except newest.
 type lane struct {
 	number  uint64 // of the lane, and of its batch
 	route   *route
 	session *session
 
-	// back is the newest message. It is not written yet, because it may have to end the
-	// batch. Only the goroutine that writes uses it.
-	back    sized
-	hasBack bool
+	newest newest // only the goroutine that writes uses it
 	// handed counts the messages that were handed over for the lane.
 	handed atomic.Uint64
 
@@ -39,10 +36,8 @@ type lane struct {
 	entries    []laneEntry
 	base, sent uint64 // sequences in the batch: all up to base is reported, all up to sent is written
 	refused    uint64 // the sequence of the first message that the stream did not take; 0: none
-	// The stream has acknowledged up to flow without being asked, and does so again
-	// after it has stored every more messages.
-	flow, every uint64
-	named       bool // join has returned the lane since the last flush, so a message may follow
+	flow       flow
+	named      bool // join has returned the lane since the last flush, so a message may follow
 
 	stranger bool      // something that is no stream has answered
 	moved    time.Time // when the last answer about the batch came, or its last message was written
@@ -89,13 +84,39 @@ type laneEntry struct {
 
 var withdrawn = relay.Outcome{Class: relay.Withdrawn}
 
-// takeBack takes out the message in back, if there is one. It is for the goroutine that
-// writes.
-func (l *lane) takeBack() (back sized, ok bool) {
-	back, ok = l.back, l.hasBack
-	l.back, l.hasBack = sized{}, false
-	return back, ok
+// newest is the message that came last, if there is one. It is not written yet, because
+// it may have to end the batch.
+type newest struct {
+	message sized
+	some    bool
 }
+
+// follow makes a message the newest, and returns the one before it.
+func (n *newest) follow(it sized) (before sized, some bool) {
+	before, some = n.message, n.some
+	n.message, n.some = it, true
+	return before, some
+}
+
+// take takes the message out.
+func (n *newest) take() (it sized, some bool) {
+	it, some = n.message, n.some
+	*n = newest{}
+	return it, some
+}
+
+// flow is what the stream acknowledges of a batch without being asked.
+type flow struct {
+	upTo  uint64 // it has acknowledged everything up to this sequence
+	every uint64 // it does so again after so many more messages
+}
+
+// note notes an acknowledgement.
+func (f *flow) note(sequence, every uint64) { f.upTo, f.every = max(f.upTo, sequence), max(1, every) }
+
+// comes returns whether another acknowledgement comes by itself, if the batch gets so
+// many messages.
+func (f *flow) comes(handed uint64) bool { return handed > f.upTo+f.every }
 
 // add adds the message that is written next, and returns its sequence in the batch.
 func (l *lane) add(e laneEntry, last bool) uint64 {
@@ -111,7 +132,7 @@ func (l *lane) add(e laneEntry, last bool) uint64 {
 // covered returns whether another acknowledgement will come without the end of the
 // batch. Then the batch may wait for further messages.
 func (l *lane) covered() bool {
-	return l.state == laneOpen && l.handed.Load() > l.flow+l.every
+	return l.state == laneOpen && l.flow.comes(l.handed.Load())
 }
 
 // waits returns whether a message waits for the stream's answer.

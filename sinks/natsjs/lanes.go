@@ -44,7 +44,7 @@ func (ls *lanes) join(m *relay.Message) *lane {
 		return nil
 	}
 	if r.current == nil || r.current.state != laneOpen {
-		r.current = &lane{number: ls.numbers.Add(1), route: r, session: ls.session, every: flowEvery}
+		r.current = &lane{number: ls.numbers.Add(1), route: r, session: ls.session, flow: flow{every: flowEvery}}
 	}
 	r.current.named = true
 	return r.current
@@ -122,7 +122,7 @@ func (ls *lanes) take(t batchTicket, r batchReply, now time.Time) (ask *lane) {
 	before, open := l.base, l.state == laneOpen
 	switch r.kind {
 	case progress:
-		l.flow, l.every = max(l.flow, r.sequence), max(1, r.every)
+		l.flow.note(r.sequence, r.every)
 		ls.acknowledge(l, r.sequence)
 		ls.follow(l, l.proceed(), false)
 		// A new leader of the stream says how far it has got. The messages that it does

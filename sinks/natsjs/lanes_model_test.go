@@ -167,23 +167,21 @@ func (s *schedule) write() {
 			s.network = append(s.network, written{batchTicket{l.number, sent, opPing}, nil})
 		}
 	case it.command == commandFinish:
-		back, ok := l.takeBack()
+		it, some := l.newest.take()
 		switch {
-		case !ok:
+		case !some:
 		case l.sent > 0:
-			s.publish(l, back, true)
+			s.publish(l, it, true)
 		default:
-			back.alone = true
-			if s.lanes.isolate(l, back.item) {
-				s.alone = append(s.alone, back.item)
+			it.alone = true
+			if s.lanes.isolate(l, it.item) {
+				s.alone = append(s.alone, it.item)
 			} else {
-				s.lanes.hold(l, back.item, nil)
+				s.lanes.hold(l, it.item, nil)
 			}
 		}
 	default:
-		before, ok := l.back, l.hasBack
-		l.back, l.hasBack = sized{item: it}, true
-		if ok {
+		if before, some := l.newest.follow(sized{item: it}); some {
 			s.publish(l, before, false)
 		}
 	}
