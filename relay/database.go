@@ -292,9 +292,10 @@ type Row struct {
 	// Refused says that the row was refused before, also if a replay has reset its
 	// attempts. The log does not tell of a replay.
 	Refused bool
-	// Late says that the row's transaction may have ended after the pass began. The
-	// pass may then have gone by another row of that transaction and key.
-	Late bool
+	// Newer says that the row is newer than the pass: its transaction may have ended
+	// after the pass began. The pass may then have gone by another row of that
+	// transaction and key.
+	Newer bool
 	// Left says that the row is due and not wanted, see [ChunkRequest.TopicRows]. Its
 	// message has only its names, with the [KeyName] for a key: the rows of that key
 	// wait for this one.

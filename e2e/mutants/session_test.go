@@ -155,14 +155,14 @@ var sessionMutants = []mutant{
 	{
 		rule: "F11: a row that the broker may have is not given up",
 		file: "relay/engine/expiry.go",
-		old:  "row.Late, t.deferral.isUnknown(row.Ref):",
-		new:  "row.Late:",
+		old:  "row.Newer, t.deferral.isUnknown(row.Ref):",
+		new:  "row.Newer:",
 		pkg:  "./relay/engine", test: "TestScenarios/F11_max_defer",
 	},
 	{
 		rule: "F11: a row that was committed later is not given up",
 		file: "relay/engine/expiry.go",
-		old:  "case row.Late, t.deferral",
+		old:  "case row.Newer, t.deferral",
 		new:  "case t.deferral",
 		pkg:  "./relay/engine", test: "TestScenarios/F11_max_defer",
 	},
@@ -202,7 +202,7 @@ var sessionMutants = []mutant{
 		pkg:  "./relay/engine", test: "TestScenarios/F11_max_defer",
 	},
 	{
-		rule: "F11: a row is late in the first chunk too",
+		rule: "F11: a row may be newer in the first chunk too",
 		file: "relay/engine/expiry.go",
 		old:  "const afterFirst = math.MinInt64 + 1",
 		new:  "const afterFirst = math.MinInt64",

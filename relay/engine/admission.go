@@ -10,22 +10,22 @@ const (
 	rowInFlight                      // it is on its way already
 	rowHeld                          // its key is held, or parked
 	rowWaiting                       // it waits for its retry, or for its time
-	rowLate                          // the pass may have missed an earlier row of its key
+	rowNewer                         // the pass may have missed an earlier row of its key
 	rowFull                          // its key's chain takes no more
 	rowLeft                          // its topic is full
 )
 
-var admissionNames = [...]string{"", "taken", "in flight", "held", "waiting", "late", "full", "left"}
+var admissionNames = [...]string{"", "taken", "in flight", "held", "waiting", "newer", "full", "left"}
 
 // String returns the admission in lower case.
 func (a admission) String() string { return admissionNames[a] }
 
 // take hands one row to the dispatcher, unless it is on its way already or has to wait
-// for another row of its key. A row that waits, or is late, or is left because its
-// topic is full, holds its key. If the chain is full, the caller decides what becomes
+// for another row of its key. A row that waits, or is newer than the pass, or is left
+// because its topic is full, holds its key. If the chain is full, the caller decides what becomes
 // of the row: a pass comes back to it, and a survey does not.
 //
-// Schedule that reorders, which is why late rows are left to the next pass: a
+// Schedule that reorders, which is why newer rows are left to the next pass: a
 // transaction inserts rows 1 and 9 of a key while others insert 2 to 8 and 10, and
 // commit. The pass begins, bounded by 10, and its first chunk ends with 5. The
 // transaction commits. The second chunk brings 9, and the pass has missed 1.
@@ -46,9 +46,9 @@ func (in *intake) take(row relay.Row) admission {
 			in.holds.leave(m.KeyName())
 		}
 		return rowLeft
-	case ordered && row.Late:
+	case ordered && row.Newer:
 		in.holds.hold(m.KeyName())
-		return rowLate
+		return rowNewer
 	case row.Wait > 0:
 		if ordered {
 			in.holds.hold(m.KeyName())

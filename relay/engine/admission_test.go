@@ -21,14 +21,14 @@ func TestWhatBecomesOfARow(t *testing.T) {
 		"of a held key":                   {relay.Row{Message: rowOf(9, "K")}, func(in *intake) { in.holds.hold("K") }, rowHeld, true},
 		"of a parked key":                 {relay.Row{Message: rowOf(9, "K")}, func(in *intake) { in.pass.parked.park(rowOf(8, "K")) }, rowHeld, false},
 		"waiting for its retry":           {relay.Row{Message: rowOf(9, "K"), Wait: time.Second}, nil, rowWaiting, true},
-		"late":                            {relay.Row{Message: rowOf(9, "K"), Late: true}, nil, rowLate, true},
-		"late and waiting":                {relay.Row{Message: rowOf(9, "K"), Late: true, Wait: time.Second}, nil, rowLate, true},
+		"newer":                           {relay.Row{Message: rowOf(9, "K"), Newer: true}, nil, rowNewer, true},
+		"newer and waiting":               {relay.Row{Message: rowOf(9, "K"), Newer: true, Wait: time.Second}, nil, rowNewer, true},
 		"of a full chain":                 {relay.Row{Message: rowOf(9, "K")}, func(in *intake) { in.dispatcher.add(&item{Message: rowOf(8, "K")}) }, rowFull, false},
 		"without a key":                   {relay.Row{Message: loose}, nil, rowTaken, false},
-		"without a key, late":             {relay.Row{Message: loose, Late: true}, nil, rowTaken, false},
+		"without a key, newer":            {relay.Row{Message: loose, Newer: true}, nil, rowTaken, false},
 		"without a key, waiting":          {relay.Row{Message: loose, Wait: time.Second}, nil, rowWaiting, false},
 		"waiting, of a key that is held":  {relay.Row{Message: rowOf(9, "K"), Wait: time.Second}, func(in *intake) { in.holds.hold("K") }, rowHeld, true},
-		"in flight, of a key that is not": {relay.Row{Message: rowOf(9, "K"), Late: true}, func(in *intake) { in.flight.add(&item{Message: rowOf(9, "K")}) }, rowInFlight, false},
+		"in flight, of a key that is not": {relay.Row{Message: rowOf(9, "K"), Newer: true}, func(in *intake) { in.flight.add(&item{Message: rowOf(9, "K")}) }, rowInFlight, false},
 	} {
 		in := &intake{
 			memory: newMemory(limits{window: 1, windowBytes: 1, chain: 1}, OrderByKey, 1), pass: newPass(),

@@ -27,8 +27,9 @@
 //     the table when it never came into memory.
 //   - A topic is full while the sink takes no more of its messages, because they come
 //     late and enough of them wait already. Its rows are left to the table.
-//   - A row is late if the running pass may have missed an earlier row of its key. (In
-//     the sinks, a message is late if it is not acknowledged in time.)
+//   - A row is newer than the running pass if it may have been committed after the pass
+//     began. The pass may have gone by an earlier row of its key.
+//   - A message is late if it is not acknowledged in time, and then its topic is late.
 //   - The head of a key is its first row that is neither sent nor dead.
 //   - A message is with the sink from when it is published until the sink has reported
 //     its outcome.

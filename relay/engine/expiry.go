@@ -25,8 +25,8 @@ type expiry struct {
 }
 
 // afterFirst is a cursor behind the lowest possible id. In an ordinary pass no row of
-// the first chunk is late, because the pass has not gone past any row. Here each row
-// that was committed after the frame is late, wherever it is.
+// the first chunk is newer than the pass, because the pass has not gone past any row.
+// Here each row that was committed after the frame is newer, wherever it is.
 const afterFirst = math.MinInt64 + 1
 
 // lookAtBroker notes whether the broker is down. A term begins without knowing. In a pause
@@ -107,11 +107,11 @@ func (t *term) doomed(rows []relay.Row) []relay.Row {
 		ordered, key := t.dispatcher.ordered(row.Message), row.KeyName()
 		switch {
 		case t.flight.has(row.Ref):
-		case row.Wait > 0: // perhaps since a refusal after the frame, which makes it late too
+		case row.Wait > 0: // perhaps since a refusal after the frame, which makes it newer too
 			if ordered {
 				t.holds.hold(key) // those behind it wait for it
 			}
-		case row.Late, t.deferral.isUnknown(row.Ref):
+		case row.Newer, t.deferral.isUnknown(row.Ref):
 		case ordered && (t.holds.blocks(key) || blocked[key]):
 		default:
 			blocked[key] = ordered && t.config.DeadBlocks

@@ -7,7 +7,7 @@ import (
 
 // holds are the keys whose rows wait in the table. A key is held because one of its
 // rows was refused, has returned, or waits for its retry, and has to go first. Or it is
-// held because the running pass may have missed one of its rows (see relay.Row.Late).
+// held because the running pass may have missed one of its rows (see relay.Row.Newer).
 //
 // Schedule that reorders: rows 1 and 2 of a key are in memory, and a pass is reading.
 // 1 is refused and will be retried in a minute. The pass brings row 3 of the key and

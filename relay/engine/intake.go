@@ -41,7 +41,7 @@ func (in *intake) advance(now time.Time) {
 		if in.pace.until(now) == 0 {
 			in.begin(now)
 		}
-	case p.late:
+	case p.metNewer:
 		in.end(now, false)
 	case p.done():
 		in.end(now, true)
@@ -159,8 +159,8 @@ func (in *intake) takeAll(rows []relay.Row) int {
 		switch in.take(row) {
 		case rowTaken:
 			p.taken++
-		case rowLate:
-			p.late = true
+		case rowNewer:
+			p.metNewer = true
 		case rowFull:
 			p.parked.park(row.Message)
 		case rowInFlight, rowHeld, rowWaiting, rowLeft:

@@ -30,18 +30,18 @@ const (
 // begins and dropped whole when it ends.
 //
 // Every pass starts at the lowest id. If a cursor outlived its pass, it would step over
-// a row with a low id that commits late. A pass ends at the largest id that its first
-// snapshot saw. A row that commits after a late row of its key has a larger id, and
-// waits for the next pass too.
+// a row that commits when rows with larger ids have gone. A pass ends at the largest id
+// that its first snapshot saw. A row that commits after a newer row of its key has a
+// larger id, and waits for the next pass too.
 type pass struct {
 	frame   relay.Pass // what the first statement found
 	cursor  int64
 	scanned bool // the cursor is at the end
 	parked  parkedKeys
 	taken   int // rows brought into memory
-	// late says that the pass has met a late row, which it leaves to the next pass. The
-	// pass ends: the rows that follow are likely to be late too.
-	late bool
+	// metNewer says that the pass has met a row that is newer than itself, and has left it
+	// to the next pass. The pass ends: the rows that follow are likely to be newer too.
+	metNewer bool
 	// nextSize is the size of the row that did not fit into the last chunk, in bytes; 0
 	// if there was none.
 	nextSize int64

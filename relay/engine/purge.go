@@ -25,7 +25,7 @@ const (
 	// again.
 	purgeAgain = 5 * time.Minute
 	// purgeAnew is how often a round begins with the lowest id of all. Ids begin again after
-	// TRUNCATE … RESTART IDENTITY, and a low id may have been committed late.
+	// TRUNCATE … RESTART IDENTITY, and a low id may have been committed after higher ones.
 	purgeAnew = time.Hour
 	// purgeSkips is how many rows that cannot be deleted a round skips before it gives
 	// up.

@@ -16,7 +16,7 @@ import (
 
 // A row with a low id commits while a pass is reading, and after it a row of
 // the same key with a high id. The pass has gone by the first; if it brought
-// the second, the key would be delivered out of order. (Rule 1: the bound, and late
+// the second, the key would be delivered out of order. (Rule 1: the bound, and newer
 // rows.)
 func TestLowIDThatCommitsBetweenChunksIsNotOvertaken(t *testing.T) {
 	h := start(t, func(c *engine.Config) { c.MaxInFlight = 4 }, func(h *harness) { h.sink.hold() })
@@ -37,10 +37,10 @@ func TestLowIDThatCommitsBetweenChunksIsNotOvertaken(t *testing.T) {
 	}
 }
 
-// A row whose id is lower than those already sent commits late: the next pass
+// A row whose id is lower than those already sent commits last: the next pass
 // starts at the lowest id again and finds it. (Rule 1: no cursor outlives its
 // pass.)
-func TestRowWithALowIDThatCommitsLateIsFound(t *testing.T) {
+func TestRowWithALowIDThatCommitsLastIsFound(t *testing.T) {
 	h := start(t, nil, nil)
 	h.run()
 	tx := h.begin()

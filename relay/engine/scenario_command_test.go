@@ -253,7 +253,7 @@ func (s *scenario) row(c command) relay.Row {
 	if id := c.text("id", ""); id != "" {
 		m.Ref = s.ref(id)
 	}
-	return relay.Row{Message: m, Wait: c.duration("wait", 0), Scheduled: c.has("scheduled"), Late: c.has("late"), Left: c.has("left")}
+	return relay.Row{Message: m, Wait: c.duration("wait", 0), Scheduled: c.has("scheduled"), Newer: c.has("newer"), Left: c.has("left")}
 }
 
 // ref reads the name of a row: its id, and its message id where another row had the

@@ -225,7 +225,7 @@ func (t *tail) refilled(c relay.Chunk, now time.Time) {
 			t.parked.park(row.Message)
 		case rowWaiting:
 			t.surveys.wakeAt(now.Add(row.Wait))
-		case rowLate:
+		case rowNewer:
 			t.surveys.wakeAt(now)
 		case rowTaken, rowInFlight, rowHeld, rowLeft:
 		}

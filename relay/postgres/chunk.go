@@ -77,7 +77,7 @@ func (s *readSession) read(ctx context.Context, req relay.ChunkRequest, rows int
 	if err := s.fetch(ctx, req, scan.entries); err != nil {
 		return relay.Chunk{}, err
 	}
-	if err := s.findLate(ctx, req, scan.entries); err != nil {
+	if err := s.findNewer(ctx, req, scan.entries); err != nil {
 		return relay.Chunk{}, err
 	}
 	chunk := scan.assemble(req)

@@ -7,14 +7,14 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// findLate marks the rows whose transactions may have ended since the pass began. No
-// row is late in the first chunk, where the pass has gone by no row but scheduled
-// ones, or in a survey, which has one snapshot.
+// findNewer notes which rows are newer than the pass: their transactions may have ended
+// since it began. No row of the first chunk counts as newer, because there the pass has
+// gone by no row but scheduled ones, and no row of a survey, which has one snapshot.
 //
 // A snapshot lists transactions, and a row may be a savepoint's, whose id is
 // larger. So whatever was written from the first transaction on that has ended
-// meanwhile counts as late. One that stays open for long makes no row late.
-func (s *readSession) findLate(ctx context.Context, req relay.ChunkRequest, entries []entry) error {
+// meanwhile counts as newer. One that stays open for long makes no row newer.
+func (s *readSession) findNewer(ctx context.Context, req relay.ChunkRequest, entries []entry) error {
 	began := req.Pass.Snapshot
 	first := req.After == beforeAllIDs
 	if began.IsZero() || first && len(req.Pass.Scheduled) > 0 {
@@ -36,7 +36,7 @@ func (s *readSession) findLate(ctx context.Context, req relay.ChunkRequest, entr
 	}
 	from := began.FirstEnded(now)
 	for i := range entries {
-		entries[i].row.Late = now.Within(entries[i].writer, from)
+		entries[i].row.Newer = now.Within(entries[i].writer, from)
 	}
 	return nil
 }

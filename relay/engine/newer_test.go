@@ -53,17 +53,17 @@ func TestTransactionThatCommitsBetweenChunksKeepsItsOrder(t *testing.T) {
 	}
 }
 
-// A transaction that stays open makes no row late: a backlog is read in one pass,
+// A transaction that stays open makes no row newer than the pass: a backlog is read in one pass,
 // chunk after chunk, though it is younger than that.
-func TestOpenTransactionDoesNotMakeABacklogLate(t *testing.T) {
-	var late, rows int
+func TestOpenTransactionDoesNotMakeABacklogNewer(t *testing.T) {
+	var newer, rows int
 	h := start(t, func(c *engine.Config) {
 		c.MaxInFlight = 8
 		c.Database = &slowDatabase{Database: c.Database, read: func(c relay.Chunk) {
 			for _, row := range c.Rows {
 				rows++
-				if row.Late {
-					late++
+				if row.Newer {
+					newer++
 				}
 			}
 		}}
@@ -77,24 +77,24 @@ func TestOpenTransactionDoesNotMakeABacklogLate(t *testing.T) {
 	h.commit(open)
 	h.untilMarked(keyed + 1)
 	stop()
-	if late > 0 {
-		t.Errorf("%d of %d rows read were late", late, rows)
+	if newer > 0 {
+		t.Errorf("%d of %d rows read were newer than the pass", newer, rows)
 	}
 }
 
 // A transaction that was open before a backlog came ends while a pass reads it:
 // all that follows may have ended with it. The pass ends, and the next one is not
 // concerned; it does not read on for nothing.
-func TestPassThatHasTurnedLateEnds(t *testing.T) {
+func TestPassThatMeetsANewerRowEnds(t *testing.T) {
 	t.Parallel()
 	const keyed, buffer = 1000, 32
-	var late int
+	var newer int
 	h := start(t, func(c *engine.Config) {
 		c.MaxInFlight = buffer / 4
 		c.Database = &slowDatabase{Database: c.Database, read: func(c relay.Chunk) {
 			for _, row := range c.Rows {
-				if row.Late {
-					late++
+				if row.Newer {
+					newer++
 				}
 			}
 		}}
@@ -108,8 +108,8 @@ func TestPassThatHasTurnedLateEnds(t *testing.T) {
 	h.sink.letGo()
 	h.untilMarked(keyed + 1)
 	stop()
-	if late == 0 || late > buffer {
-		t.Errorf("%d late rows were read, want those of one chunk", late)
+	if newer == 0 || newer > buffer {
+		t.Errorf("%d newer rows were read, want those of one chunk", newer)
 	}
 }
 
