@@ -36,7 +36,7 @@ func ParseMessageID(s string) (MessageID, error) {
 }
 
 // Ref identifies one row. The id alone does not: TRUNCATE … RESTART IDENTITY and
-// a failover hand the same id out again. So every lookup (is it in flight?) and every
+// a failover hand the same id out again. So every lookup (was it taken?) and every
 // write (mark, retry, dead) uses both.
 type Ref struct {
 	ID        int64
@@ -88,7 +88,7 @@ type Message struct {
 }
 
 // MessageOverhead is what a message costs in memory beside the bytes of its
-// columns: the struct, its place in the in-flight set, and its queue entry.
+// columns: the struct, its place among the rows that were taken, and its queue entry.
 // Measured with 300,000 rows held (heap in use divided by rows), rounded up.
 const MessageOverhead = 512
 

@@ -159,11 +159,11 @@ var lateTopicMutants = []mutant{
 		pkg:  "./sinks/rabbitmq", test: "TestMessageThatEndsTheLateTopicsConnectionTakesAnAttempt",
 	},
 	{
-		rule: "F10: rows that are in flight take no place of those that wait",
+		rule: "F10: rows that were taken take no place of those that wait",
 		file: "relay/engine/topics.go",
 		old:  "\t\t\trows[it.Topic]++\n",
 		new:  "",
-		pkg:  "./relay/engine", test: "TestScenarios/F10_in_flight",
+		pkg:  "./relay/engine", test: "TestScenarios/F10_taken",
 	},
 	{
 		rule: "F10: a topic whose rows wait behind others is not forgotten",

@@ -6,22 +6,22 @@ import "github.com/outbox-relay/outbox-relay/relay"
 type admission uint8
 
 const (
-	rowTaken    admission = iota + 1 // the dispatcher has it
-	rowInFlight                      // it is on its way already
-	rowHeld                          // its key is held, or parked
-	rowWaiting                       // it waits for its retry, or for its time
-	rowNewer                         // the pass may have missed an earlier row of its key
-	rowFull                          // its key's chain takes no more
-	rowLeft                          // its topic is full
+	rowTaken       admission = iota + 1 // the dispatcher has it
+	rowTakenBefore                      // it was taken before
+	rowHeld                             // its key is held, or parked
+	rowWaiting                          // it waits for its retry, or for its time
+	rowNewer                            // the pass may have missed an earlier row of its key
+	rowFull                             // its key's chain takes no more
+	rowLeft                             // its topic is full
 )
 
-var admissionNames = [...]string{"", "taken", "in flight", "held", "waiting", "newer", "full", "left"}
+var admissionNames = [...]string{"", "taken", "taken before", "held", "waiting", "newer", "full", "left"}
 
 // String returns the admission in lower case.
 func (a admission) String() string { return admissionNames[a] }
 
-// take hands one row to the dispatcher, unless it is on its way already or has to wait
-// for another row of its key. A row that waits, or is newer than the pass, or is left
+// take hands one row to the dispatcher, unless it was taken before or has to wait for
+// another row of its key. A row that waits, or is newer than the pass, or is left
 // because its topic is full, holds its key. If the chain is full, the caller decides what becomes
 // of the row: a pass comes back to it, and a survey does not.
 //
@@ -32,8 +32,8 @@ func (a admission) String() string { return admissionNames[a] }
 func (in *intake) take(row relay.Row) admission {
 	m := row.Message
 	ordered := in.dispatcher.ordered(m)
-	if in.flight.has(m.Ref) {
-		return rowInFlight
+	if in.taken.has(m.Ref) {
+		return rowTakenBefore
 	}
 	if row.Wait == 0 {
 		in.topics.meet(m.Topic) // also if the row waits for something else
@@ -60,7 +60,7 @@ func (in *intake) take(row relay.Row) admission {
 		return rowFull
 	}
 	in.topics.take(it)
-	in.flight.add(it)
+	in.taken.add(it)
 	return rowTaken
 }
 

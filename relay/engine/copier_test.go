@@ -14,9 +14,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-// Schedule that blames the innocent: a message was in flight at two losses, and is tried
-// alone. Beside it a copy of the row that does end connections is with the broker. The
-// connection is lost, and the attempt is counted against the wrong one.
+// Schedule that blames the innocent: a message was with the sink at two losses, and is
+// tried alone. Beside it a copy of the row that does end connections is with the broker.
+// The connection is lost, and the attempt is counted against the wrong one.
 func TestSuspectWaitsForACopy(t *testing.T) {
 	d := newDispatcher(limits{window: 4, windowBytes: 1 << 20, chain: 4}, OrderByKey)
 	d.add(&item{Message: &relay.Message{Ref: relay.Ref{ID: 1}}})

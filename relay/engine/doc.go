@@ -31,10 +31,12 @@
 //     began. The pass may have gone by an earlier row of its key.
 //   - A message is late if it is not acknowledged in time, and then its topic is late.
 //   - The head of a key is its first row that is neither sent nor dead.
-//   - A message is with the sink from when it is published until the sink has reported
-//     its outcome.
+//   - A row is taken from when it comes into memory until its outcome is committed, or
+//     until it returns.
+//   - A message is in flight from when it is published until its outcome is committed.
+//     It is with the sink until the sink has reported the outcome.
 //   - A refill reads rows of a parked key.
-//   - A suspect is a message that was in flight at two losses of the connection in a
+//   - A suspect is a message that was with the sink at two losses of the connection in a
 //     row, and may be their cause.
 //   - A stall is a time in which there is work and no progress, whatever the cause.
 //   - The breaker of the sink is open while the sink takes no messages, that of the
@@ -55,8 +57,8 @@
 // # Concurrency
 //
 // One term of leadership is four goroutines, and a fifth while there is a tail. The
-// loop (term.go) owns all state: what is in flight, which keys are held, the chains and
-// the window, how far the tail has got. A read session and the marker each own one
+// loop (term.go) owns all state: which rows were taken, which keys are held, the chains
+// and the window, how far the tail has got. A read session and the marker each own one
 // database session and do what the loop asks; a stream owns the session that reads the
 // log. The prober asks a broken sink whether it is back. The sink has its own. The
 // goroutines communicate through channels and mailboxes, and share no state but what
@@ -71,7 +73,7 @@
 //
 // docs/rules.md has the rules of delivery by number, each with the schedule that would
 // lose, double or reorder a message without it. Several types prevent such a schedule,
-// and their comments describe it: inFlight, holds, intake.take, pass, dispatcher,
+// and their comments describe it: takenRows, holds, intake.take, pass, dispatcher,
 // chain, suspects, marker, unmarkable, tableBreaker, horizon, gate and unconfirmed.
 //
 // This package imports no adapter.

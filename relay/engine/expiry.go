@@ -106,7 +106,7 @@ func (t *term) doomed(rows []relay.Row) []relay.Row {
 	for _, row := range rows {
 		ordered, key := t.dispatcher.ordered(row.Message), row.KeyName()
 		switch {
-		case t.flight.has(row.Ref):
+		case t.taken.has(row.Ref):
 		case row.Wait > 0: // perhaps since a refusal after the frame, which makes it newer too
 			if ordered {
 				t.holds.hold(key) // those behind it wait for it
@@ -125,7 +125,7 @@ func (t *term) doomed(rows []relay.Row) []relay.Row {
 // rejected.
 func (t *term) giveUp(row relay.Row) {
 	it := &item{Message: row.Message, trace: traceOf(row.Headers)}
-	t.flight.add(it)
+	t.taken.add(it)
 	t.dispatcher.giveUp(it)
 	if t.dispatcher.ordered(it.Message) {
 		t.holds.await(it.KeyName(), 1)

@@ -66,8 +66,8 @@ func TestMillionsOfHeldKeysAreBlockedAndForgotten(t *testing.T) {
 	}
 }
 
-func TestInFlightRowLingersUntilTheRunningStatementIsTakenIn(t *testing.T) {
-	f := newInFlight()
+func TestTakenRowLingersUntilTheRunningStatementIsTakenIn(t *testing.T) {
+	f := newTakenRows()
 	r := relay.Ref{ID: 7}
 	f.add(&item{Message: &relay.Message{Ref: r}})
 	f.statementBegins() // its snapshot may be older than the commit of the mark
@@ -91,8 +91,8 @@ func TestInFlightRowLingersUntilTheRunningStatementIsTakenIn(t *testing.T) {
 	}
 }
 
-func TestInFlightTellsRowsApartByMessageID(t *testing.T) {
-	f := newInFlight()
+func TestTakenRowsAreToldApartByMessageID(t *testing.T) {
+	f := newTakenRows()
 	f.add(&item{Message: &relay.Message{Ref: relay.Ref{ID: 1, MessageID: relay.MessageID{1}}}})
 	if f.has(relay.Ref{ID: 1, MessageID: relay.MessageID{2}}) {
 		t.Fatal("a new row that reuses an id after TRUNCATE … RESTART IDENTITY is taken for the old one")
@@ -136,7 +136,7 @@ func TestLossesThatAreNotInARowMakeNoSuspect(t *testing.T) {
 	s.lossBegins()
 	s.lost(r)
 	if s.has(r) {
-		t.Fatal("suspected although it was not in flight at the loss between")
+		t.Fatal("suspected although it was not with the sink at the loss between")
 	}
 }
 

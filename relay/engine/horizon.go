@@ -12,7 +12,7 @@ import (
 type verdict uint8
 
 const (
-	eventSkip  verdict = iota + 1 // nothing: a survey has seen the row, or it is sent or in flight
+	eventSkip  verdict = iota + 1 // nothing: a survey has seen the row, or it is sent, or was taken
 	eventWait                     // it waits until its transaction is visible, and the events after it wait too
 	eventLeave                    // the row is left to the table, for a later survey
 	eventTake                     // the row may go to the dispatcher
@@ -65,15 +65,15 @@ func newHorizon(g VisibilityGate) horizon {
 	return horizon{gate: gate{setting: g}, unconfirmed: newUnconfirmed()}
 }
 
-// judge says what is to be done with an event. The row may be in flight, and its
-// key may be held.
-func (h *horizon) judge(ev relay.TailEvent, inFlight, held bool) verdict {
+// judge says what is to be done with an event. The row may have been taken, and
+// its key may be held.
+func (h *horizon) judge(ev relay.TailEvent, taken, held bool) verdict {
 	switch {
 	case ev.Message == nil:
 		return eventSkip
 	case h.seen.Sees(ev.XID):
 		return eventSkip
-	case !ev.Pending, inFlight:
+	case !ev.Pending, taken:
 		return eventSkip
 	case !ev.Due:
 		return eventLeave

@@ -35,17 +35,17 @@ func told(x wal.XID, change func(*relay.TailEvent)) relay.TailEvent {
 func TestHorizonJudgesWhatTheLogTells(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		event          relay.TailEvent
-		gated          bool // by a synchronous standby
-		inFlight, held bool
-		want           verdict
+		event       relay.TailEvent
+		gated       bool // by a synchronous standby
+		taken, held bool
+		want        verdict
 	}{
 		"a position":                              {relay.TailEvent{XID: 200}, false, false, false, eventSkip},
 		"what the survey saw":                     {told(100, nil), false, false, false, eventSkip},
 		"what the survey saw, held":               {told(100, nil), false, false, true, eventSkip},
 		"what ran during the survey":              {told(150, nil), false, false, false, eventTake},
 		"what came after the survey":              {told(200, nil), false, false, false, eventTake},
-		"a row in flight":                         {told(200, nil), false, true, false, eventSkip},
+		"a row that was taken":                    {told(200, nil), false, true, false, eventSkip},
 		"a row inserted as sent":                  {told(200, func(ev *relay.TailEvent) { ev.Pending = false }), false, false, false, eventSkip},
 		"a row that is not due":                   {told(200, func(ev *relay.TailEvent) { ev.Due = false }), false, false, false, eventLeave},
 		"a row that is not due, and not visible":  {told(200, func(ev *relay.TailEvent) { ev.Due = false }), true, false, false, eventLeave},
@@ -57,7 +57,7 @@ func TestHorizonJudgesWhatTheLogTells(t *testing.T) {
 		h := newHorizon(GateAuto)
 		h.moveTo(relay.Survey{Complete: true, Snapshot: parseSnapshot(t, "150:160:150"), Synchronous: c.gated})
 		h.gate.visible = parseSnapshot(t, "180:180:")
-		if got := h.judge(c.event, c.inFlight, c.held); got != c.want {
+		if got := h.judge(c.event, c.taken, c.held); got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
 	}

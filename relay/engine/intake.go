@@ -163,7 +163,7 @@ func (in *intake) takeAll(rows []relay.Row) int {
 			p.metNewer = true
 		case rowFull:
 			p.parked.park(row.Message)
-		case rowInFlight, rowHeld, rowWaiting, rowLeft:
+		case rowTakenBefore, rowHeld, rowWaiting, rowLeft:
 		}
 	}
 	return p.taken - before

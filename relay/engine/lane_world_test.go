@@ -251,7 +251,7 @@ func (w *laneWorld) turn() {
 				t.settle(s)
 			}
 		default:
-			if !t.dispatcher.valid() || !t.holds.valid() || !t.flight.valid() {
+			if !t.dispatcher.valid() || !t.holds.valid() || !t.taken.valid() {
 				w.Fatalf("what is written at the fields does not hold:\n%s", strings.Join(w.trace, "\n"))
 			}
 			return

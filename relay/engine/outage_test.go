@@ -50,8 +50,8 @@ func TestOutageOfDaysCountsNoAttempt(t *testing.T) {
 				t.Errorf("meanwhile the relay %s", deed)
 			}
 		}
-		if len(s.term.flight.rows) > 0 || s.asked != nil || s.term.count.Refused+s.term.count.Dead > 0 {
-			t.Errorf("after the outage: %+v, %+v, %+v", s.term.flight.rows, s.asked, s.term.count)
+		if len(s.term.taken.rows) > 0 || s.asked != nil || s.term.count.Refused+s.term.count.Dead > 0 {
+			t.Errorf("after the outage: %+v, %+v, %+v", s.term.taken.rows, s.asked, s.term.count)
 		}
 		<-s.term.prober.requests
 		run("probe", "")

@@ -144,7 +144,7 @@ func (t *term) fail(m *item) {
 // returned notes that a row has left memory unpublished, and is only in the table
 // again.
 func (t *term) returned(m *item) {
-	t.flight.returned(m.Ref)
+	t.taken.returned(m.Ref)
 	t.topics.returned(m)
 	t.tailing.returned(m)
 }
@@ -156,7 +156,7 @@ func (t *term) settle(s settlement) {
 		t.leaveWindow(s)
 		return
 	}
-	m := t.flight.settle(s.Ref)
+	m := t.taken.settle(s.Ref)
 	if m == nil {
 		return // settled before
 	}
@@ -186,9 +186,9 @@ func (t *term) settle(s settlement) {
 }
 
 // leaveWindow makes a row wait outside the window until its outcome is written. It
-// stays in flight, so that no pass brings it again in this term.
+// stays taken, so that it is not taken again in this term.
 func (t *term) leaveWindow(s settlement) {
-	m := t.flight.rows[s.Ref]
+	m := t.taken.rows[s.Ref]
 	if m == nil {
 		return
 	}

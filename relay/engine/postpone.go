@@ -32,7 +32,7 @@ func (t *term) postpone(m *item, o relay.Outcome) {
 // sink does not have to the table.
 func (t *term) fill(topic string, now time.Time) bool {
 	var withSink []*item
-	for _, it := range t.flight.rows {
+	for _, it := range t.taken.rows {
 		if it == nil || it.Topic != topic {
 			continue
 		}

@@ -67,7 +67,7 @@ func TestOwnStallsAreToldFirst(t *testing.T) {
 // The beginning of a pass is a statement that succeeds where those fail that read
 // rows; it must not end the row of failures, which the pauses grow with.
 func TestOnlyRowsThatAreReadEndTheFailures(t *testing.T) {
-	r := &reader{flight: newInFlight()}
+	r := &reader{taken: newTakenRows()}
 	for range 3 {
 		r.out = beginPass
 		r.answered(nil)

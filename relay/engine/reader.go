@@ -40,7 +40,7 @@ func (s statement) readsRows() bool { return s >= readChunk && s <= readSurvey }
 // session, and so share the reader.
 type reader struct {
 	session  *readSession
-	flight   *inFlight
+	taken    *takenRows
 	out      statement
 	failures int   // how many in a row since rows were last read
 	err      error // the last one
@@ -53,7 +53,7 @@ func (r *reader) busy() bool { return r.out != noStatement }
 func (r *reader) ask(req readRequest) {
 	r.out = req.kind
 	if req.kind.bringsRows() {
-		r.flight.statementBegins()
+		r.taken.statementBegins()
 	}
 	r.session.ask(req)
 }
@@ -73,4 +73,4 @@ func (r *reader) answered(err error) {
 }
 
 // takenIn notes that the rows of the answer have been processed.
-func (r *reader) takenIn() { r.flight.statementEnded() }
+func (r *reader) takenIn() { r.taken.statementEnded() }

@@ -16,7 +16,7 @@ func (t *term) onReport(m *relay.Message, o relay.Outcome) {
 
 func (t *term) takeReports() {
 	for _, r := range t.reports.take() {
-		t.reported(t.flight.rows[r.Ref], r.outcome)
+		t.reported(t.taken.rows[r.Ref], r.outcome)
 	}
 	t.outcomes.give(t.marker)
 }

@@ -10,9 +10,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/engine"
 )
 
-// The rules of intake, in flight, holds and marks, each with the schedule that
-// it closes, on a real database and a real broker. Without the rule the test
-// fails.
+// The rules of intake, of what was taken, of holds and of marks, each with the schedule
+// that it closes, on a real database and a real broker. Without the rule the test fails.
 
 // A row with a low id commits while a pass is reading, and after it a row of
 // the same key with a high id. The pass has gone by the first; if it brought
@@ -102,7 +101,7 @@ func TestWindowStaysClosedWhileNothingIsMarked(t *testing.T) {
 }
 
 // A mark commits while a chunk whose snapshot is older is on its way: the chunk
-// still shows the row unsent. (Rule 2: a row leaves in flight only when every
+// still shows the row unsent. (Rule 2: a row is taken until every
 // running statement has been taken in.)
 func TestRowMarkedDuringAPassIsNotPublishedTwice(t *testing.T) {
 	var gate valve // shut while chunks are to wait

@@ -62,7 +62,7 @@ func (s *scenario) ofBroker(name string, c command) bool {
 		outcome.Class = relay.Rejected
 	case "down": // took nothing
 		outcome.Class = relay.Unavailable
-	case "lost": // the connection, with these in flight
+	case "lost": // the connection, with these not reported
 		outcome.Class = relay.Unknown
 	case "withdraw": // the sink gives them back
 		outcome = relay.Outcome{Class: relay.Withdrawn}
@@ -84,7 +84,7 @@ func (s *scenario) ofBroker(name string, c command) bool {
 	}
 	s.term.takeReports()
 	for _, r := range c.rows() {
-		if m := s.term.flight.rows[r]; m != nil {
+		if m := s.term.taken.rows[r]; m != nil {
 			m.retry = c.duration("retry", 0) // instead of a pause drawn by lot
 		}
 	}

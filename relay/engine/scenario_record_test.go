@@ -29,7 +29,7 @@ func (k *sinkRecorder) Publish(m *relay.Message, report relay.Report) {
 
 func (k *sinkRecorder) keep(m *relay.Message, report relay.Report) {
 	if k.reports[m.Ref] != nil {
-		k.scenario.did("although it is in flight")
+		k.scenario.did("although it has the message already")
 	}
 	k.reports[m.Ref] = func(o relay.Outcome) { report(m, o) }
 }

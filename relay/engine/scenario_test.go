@@ -251,7 +251,7 @@ func describeAfter(id int64) string {
 // validate checks what has to hold between two events.
 func (s *scenario) validate() {
 	t := s.term
-	valid := t.dispatcher.valid() && t.holds.valid() && t.flight.valid() && t.topics.valid() && t.deferral.valid()
+	valid := t.dispatcher.valid() && t.holds.valid() && t.taken.valid() && t.topics.valid() && t.deferral.valid()
 	if tail := t.tailing.tail; tail != nil {
 		valid = valid && tail.horizon.valid() && tail.surveys.valid()
 	}
@@ -269,14 +269,14 @@ func (s *scenario) status() {
 		s.did("%s: %s", t.status.Mode, t.status.Reason)
 	}
 	var flying, lingering []string
-	for r, m := range t.flight.rows {
+	for r, m := range t.taken.rows {
 		if m == nil {
 			lingering = append(lingering, refText(r))
 		} else {
 			flying = append(flying, refText(r))
 		}
 	}
-	s.list("on their way", flying)
+	s.list("taken", flying)
 	s.list("lingering", lingering)
 	s.list("held", t.holds.excluded())
 	if t.intake.pass != nil {

@@ -3,16 +3,16 @@ package engine
 import "github.com/outbox-relay/outbox-relay/relay"
 
 // suspects finds the message that kills connections. When a connection is lost, nobody
-// knows which message in flight was the cause, and mostly none was. So a message that
-// was in flight at two losses in a row becomes a suspect: it is tried alone. If the
-// connection is lost again, an attempt is counted, as for a refused message, and in the
-// end the message is dead. Without this the relay would reconnect for ever. Innocent
-// suspects are acknowledged, one by one.
+// knows which of the messages with the sink was the cause, and mostly none was. So a
+// message that was with the sink at two losses in a row becomes a suspect: it is tried
+// alone. If the connection is lost again, an attempt is counted, as for a refused
+// message, and in the end the message is dead. Without this the relay would reconnect
+// for ever. Innocent suspects are acknowledged, one by one.
 //
 // Suspects live in memory. A new term of leadership finds the message again.
 type suspects struct {
-	lastLoss  map[relay.Ref]struct{} // in flight at the last loss, not acknowledged since
-	lossNow   map[relay.Ref]struct{} // in flight at the loss now being reported
+	lastLoss  map[relay.Ref]struct{} // with the sink at the last loss, not acknowledged since
+	lossNow   map[relay.Ref]struct{} // with the sink at the loss now being reported
 	suspected map[relay.Ref]struct{}
 }
 
@@ -36,7 +36,7 @@ func (s *suspects) lossBegins() {
 	clear(s.lossNow)
 }
 
-// lost notes that the row was in flight at this loss.
+// lost notes that the row was with the sink at this loss.
 func (s *suspects) lost(r relay.Ref) {
 	s.lossNow[r] = struct{}{}
 	if _, again := s.lastLoss[r]; again {

@@ -23,7 +23,7 @@ func (t *tail) read(ev relay.TailEvent, now time.Time) {
 	}
 	in := t.intake
 	held := in.dispatcher.ordered(m) && ((in.holds.blocks(m.KeyName()) || t.parked.has(m.KeyName())) || t.blocks(m))
-	switch t.horizon.judge(ev, in.flight.has(m.Ref), held) {
+	switch t.horizon.judge(ev, in.taken.has(m.Ref), held) {
 	case eventSkip:
 		t.horizon.confirmed(m.Ref)
 	case eventWait:
@@ -77,7 +77,7 @@ func (t *tail) take(m *item, now time.Time) {
 		t.surveys.wakeAt(now)
 		return
 	}
-	t.intake.flight.add(m)
+	t.intake.taken.add(m)
 }
 
 // leaveOfTopic leaves a row of a full topic to surveys, which bring the oldest ones first.
@@ -111,7 +111,7 @@ func (t *tail) survey(now time.Time) {
 	// buffer, so that both together are bounded.
 	req := in.request(relay.Pass{}, math.MinInt64, in.limits.rows, in.limits.bytes/2)
 	req.ExcludeKeys = t.parked.appendTo(in.holds.excluded())
-	req.TopicRows = in.topics.rowsBeside(in.flight)
+	req.TopicRows = in.topics.rowsBeside(in.taken)
 	if in.dispatcher.ordering == OrderByKey {
 		req.KeyRows = in.dispatcher.chain
 	}
@@ -227,7 +227,7 @@ func (t *tail) refilled(c relay.Chunk, now time.Time) {
 			t.surveys.wakeAt(now.Add(row.Wait))
 		case rowNewer:
 			t.surveys.wakeAt(now)
-		case rowTaken, rowInFlight, rowHeld, rowLeft:
+		case rowTaken, rowTakenBefore, rowHeld, rowLeft:
 		}
 		if t.parked.has(key) {
 			break

@@ -26,7 +26,7 @@ func newTestTail(t *testing.T, now time.Time) (*tailing, *tail) {
 			memory: memory,
 			limits: bufferLimits{rows: 16, bytes: 1 << 20},
 			quick:  true, messageLimit: func() int64 { return 0 },
-			reader: &reader{session: newReadSession(nil, nil), flight: memory.flight},
+			reader: &reader{session: newReadSession(nil, nil), taken: memory.taken},
 		},
 	}
 	if search.advance(now); search.tail == nil {

@@ -46,7 +46,7 @@ func newTerm(r *Relay, control relay.Control) *term {
 		reports:  newMailbox[report](),
 	}
 	t.laned, _ = r.config.Sink.(relay.Laned)
-	t.workers = newWorkers(r, control, t.flight)
+	t.workers = newWorkers(r, control, t.taken)
 	t.intake = &intake{
 		memory:       t.memory,
 		limits:       bufferLimits{rows: readAhead * r.config.MaxInFlight, bytes: r.config.BufferBytes},

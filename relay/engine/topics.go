@@ -219,12 +219,12 @@ func (f *fullTopics) rows() map[string]int {
 //
 // Schedule that starves a topic: row 1 of it is acknowledged and locked by somebody, so
 // that it is not marked. Each survey that wants one row of the topic brings row 1.
-func (f *fullTopics) rowsBeside(flight *inFlight) map[string]int {
+func (f *fullTopics) rowsBeside(taken *takenRows) map[string]int {
 	rows := f.rows()
 	if len(rows) == 0 {
 		return nil
 	}
-	for _, it := range flight.rows {
+	for _, it := range taken.rows {
 		if it != nil && rows[it.Topic] > 0 {
 			rows[it.Topic]++
 		}

@@ -18,10 +18,10 @@ type workers struct {
 	tasks  sync.WaitGroup // all of them, and the streams
 }
 
-func newWorkers(r *Relay, control relay.Control, flight *inFlight) *workers {
+func newWorkers(r *Relay, control relay.Control, taken *takenRows) *workers {
 	w := &workers{
 		marker: newMarker(control, r.config.AttemptLimit, r.status.Note),
-		reader: &reader{session: newReadSession(r.config.Database, control), flight: flight},
+		reader: &reader{session: newReadSession(r.config.Database, control), taken: taken},
 		prober: newProber(r),
 		copier: newCopier(r.config.DeadLetterTopic, r.messageLimit, func(ctx context.Context) (relay.DeadLetters, error) {
 			return r.config.Database.OpenDeadLetters(ctx, control)

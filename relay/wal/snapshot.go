@@ -86,8 +86,8 @@ func (s Snapshot) Visible(x FullXID) bool {
 
 // Sees is [Snapshot.Visible] for the id of a Begin message, which lacks the
 // epoch. An id that no transaction can have counts as not seen. That is the safe
-// mistake: the row is taken for new, and is then found to be in flight or is sent
-// twice. The other mistake would lose it.
+// mistake: either the relay already has the row, or it is sent twice. The other mistake
+// would lose it.
 func (s Snapshot) Sees(x XID) bool {
 	full, ok := x.resolve(s.xmax)
 	return ok && x >= firstNormalXID && s.Visible(full)
