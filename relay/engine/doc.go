@@ -34,7 +34,8 @@
 //   - A row is taken from when it comes into memory until its outcome is committed, or
 //     until it returns.
 //   - A message is in flight from when it is published until its outcome is committed.
-//     It is with the sink until the sink has reported the outcome.
+//     It is with the sink until the sink has reported the outcome. A sink does not see
+//     the commit: there, a message is in flight while it is with the sink.
 //   - A refill reads rows of a parked key.
 //   - A suspect is a message that was with the sink at two losses of the connection in a
 //     row, and may be their cause.

@@ -17,7 +17,7 @@ const lateLook = 100 * time.Millisecond
 
 var errMainLost = errors.New("the connection of the other topics was lost")
 
-// lateSender holds the messages of late topics, and writes them to a connection of their
+// lateSender keeps the messages of late topics, and writes them to a connection of their
 // own, a few at a time. Further messages are postponed. One goroutine writes.
 type lateSender struct {
 	sink    *Sink
@@ -27,14 +27,14 @@ type lateSender struct {
 	wake    chan struct{} // holds one: there is something to do
 
 	mu     sync.Mutex
-	held   []held
+	queue  []queued
 	losses losses
 	closed bool
 }
 
-// held is a message that waits for its turn. It counts as one of its topic's few
+// queued is a message that waits for its turn. It counts as one of its topic's few
 // messages.
-type held struct {
+type queued struct {
 	item
 	since time.Time
 }
@@ -61,7 +61,7 @@ func (l *lateSender) put(it item) {
 		l.sink.writerOf(it.message).put(it)
 	case !taken:
 		it.done(crowds(topic))
-	case !l.hold(it):
+	case !l.keep(it):
 		l.sink.late.release(topic)
 		it.reportNotTaken(relay.ErrorTypeDisconnected, errClosing)
 	default:
@@ -69,12 +69,12 @@ func (l *lateSender) put(it item) {
 	}
 }
 
-// hold keeps a message. It returns false once nothing more is written.
-func (l *lateSender) hold(it item) bool {
+// keep queues a message. It returns false once nothing more is written.
+func (l *lateSender) keep(it item) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.closed {
-		l.held = append(l.held, held{it, time.Now()})
+		l.queue = append(l.queue, queued{it, time.Now()})
 	}
 	return !l.closed
 }
@@ -94,7 +94,7 @@ func (l *lateSender) close() {
 	l.tell()
 }
 
-// run writes what is held until close.
+// run writes what is queued until close.
 func (l *lateSender) run() {
 	tick := time.NewTicker(lateLook)
 	defer tick.Stop()
@@ -111,31 +111,31 @@ func (l *lateSender) run() {
 	}
 }
 
-// turn deals with each message that is held. It returns true if none is left and none
+// turn deals with each message that is queued. It returns true if none is left and none
 // will come.
 func (l *lateSender) turn(now time.Time) (ended bool) {
 	l.mu.Lock()
-	all, closed := l.held, l.closed
-	l.held = nil
+	all, closed := l.queue, l.closed
+	l.queue = nil
 	l.losses.turnBegins()
 	l.mu.Unlock()
 	l.forgetWriters()
 	sess, _ := l.link.Current()
-	var left []held
+	var left []queued
 	for i := range all {
-		h := &all[i]
-		switch l.deal(sess, h, now) {
-		case heldWaits:
-			left = append(left, *h)
-		case heldGone:
-			l.sink.late.release(h.message.Topic)
-		case heldWritten: // it counts until the broker has confirmed it
+		q := &all[i]
+		switch l.deal(sess, q, now) {
+		case dealtWaits:
+			left = append(left, *q)
+		case dealtGone:
+			l.sink.late.release(q.message.Topic)
+		case dealtWritten: // it counts until the broker has confirmed it
 		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.held = append(left, l.held...)
-	return closed && len(l.held) == 0
+	l.queue = append(left, l.queue...)
+	return closed && len(l.queue) == 0
 }
 
 // writerOf returns the writer of a late topic. As long as there are few late topics, each
@@ -165,13 +165,13 @@ func (l *lateSender) forgetWriters() {
 	}
 }
 
-// dealt is what became of a message that was held.
+// dealt is what became of a message that was queued.
 type dealt uint8
 
 const (
-	heldWaits   dealt = iota
-	heldGone          // reported, or given to another writer
-	heldWritten       // the channel's follower has it
+	dealtWaits   dealt = iota
+	dealtGone          // reported, or given to another writer
+	dealtWritten       // the channel's follower has it
 )
 
 var dealtNames = [...]string{"waits", "gone", "written"}
@@ -180,28 +180,28 @@ var dealtNames = [...]string{"waits", "gone", "written"}
 func (d dealt) String() string { return dealtNames[d] }
 
 // deal writes the message, reports it, gives it to another writer, or makes it wait.
-func (l *lateSender) deal(sess *session, h *held, now time.Time) dealt {
-	s, topic := l.sink, h.message.Topic
+func (l *lateSender) deal(sess *session, q *queued, now time.Time) dealt {
+	s, topic := l.sink, q.message.Topic
 	main, err := s.link.Current()
 	switch {
 	case s.closing.Load():
-		h.reportNotTaken(relay.ErrorTypeDisconnected, errClosing)
+		q.reportNotTaken(relay.ErrorTypeDisconnected, errClosing)
 	case main == nil: // no topic can be published
-		h.reportNotTaken(relay.ErrorTypeDisconnected, err)
+		q.reportNotTaken(relay.ErrorTypeDisconnected, err)
 	case main.obstacle() != nil:
-		h.reportNotTaken(relay.ErrorTypeNotReady, main.obstacle())
+		q.reportNotTaken(relay.ErrorTypeNotReady, main.obstacle())
 	case s.suspects.has(topic):
-		s.suspectWriter().put(h.item)
+		s.suspectWriter().put(q.item)
 	case !s.late.has(topic): // the topic works again
-		s.writerOf(h.message).put(h.item)
-	case now.Sub(h.since) >= s.options.AckTimeout && !l.isDue(h.message.Ref):
-		h.done(crowds(topic))
+		s.writerOf(q.message).put(q.item)
+	case now.Sub(q.since) >= s.options.AckTimeout && !l.isDue(q.message.Ref):
+		q.done(crowds(topic))
 	case sess == nil || sess.obstacle() != nil || sess.socket.full():
-		return heldWaits
+		return dealtWaits
 	default:
-		return l.write(sess, h)
+		return l.write(sess, q)
 	}
-	return heldGone
+	return dealtGone
 }
 
 // isDue returns whether the message is a suspect that waits only for the messages in
@@ -222,23 +222,23 @@ func (l *lateSender) waits(r relay.Ref) bool {
 }
 
 // write writes the message, if its channel takes it now.
-func (l *lateSender) write(sess *session, h *held) dealt {
-	w := l.writerOf(h.message.Topic)
+func (l *lateSender) write(sess *session, q *queued) dealt {
+	w := l.writerOf(q.message.Topic)
 	ch := sess.channel(w)
-	if l.waits(h.message.Ref) || ch == nil || ch.full() || ch.busy() {
-		return heldWaits
+	if l.waits(q.message.Ref) || ch == nil || ch.full() || ch.busy() {
+		return dealtWaits
 	}
-	if bad := validate(h.message, limits{payload: l.sink.MaxMessageBytes(), frame: sess.frame}); bad != nil {
-		h.done(relay.RejectedOutcome(bad))
-		return heldGone
+	if bad := validate(q.message, limits{payload: l.sink.MaxMessageBytes(), frame: sess.frame}); bad != nil {
+		q.done(relay.RejectedOutcome(bad))
+		return dealtGone
 	}
 	l.mu.Lock()
-	may := l.losses.begin(h.message.Ref)
+	may := l.losses.begin(q.message.Ref)
 	l.mu.Unlock()
 	if !may {
-		return heldWaits
+		return dealtWaits
 	}
-	it, report := h.item, h.report
+	it, report := q.item, q.report
 	it.report = func(m *relay.Message, o relay.Outcome) {
 		l.mu.Lock()
 		l.losses.end(m.Ref, o.Class)
@@ -247,19 +247,19 @@ func (l *lateSender) write(sess *session, h *held) dealt {
 		report(m, o)
 	}
 	if w.write(sess, ch, &it) {
-		return heldWritten
+		return dealtWritten
 	}
 	if it.sent && sess.conn.IsClosed() {
 		// The broker may have it, and it may be what has ended the connection.
 		<-sess.down
 		sess.reportLost(w, []entry{{item: it, topic: it.message.Topic}})
-		return heldGone
+		return dealtGone
 	}
-	h.sent = it.sent
+	q.sent = it.sent
 	l.mu.Lock()
 	l.losses.withdraw()
 	l.mu.Unlock()
-	return heldWaits
+	return dealtWaits
 }
 
 // reportLost reports what was in flight when this connection of the late topics ended,
