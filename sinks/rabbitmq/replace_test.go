@@ -51,7 +51,16 @@ func TestChannelThatIsOwedConfirmsIsReplacedUnderLoad(t *testing.T) {
 		})
 	}
 	for i := range good {
-		if o := r.await(int64(i)); o.Class != relay.Acknowledged {
+		o := r.await(int64(i))
+		if o.Class == relay.Postponed { // on a machine with much other work this topic may be late too
+			eventually(t, "the topic has room again", func() error {
+				if o = await(t, s, messageTo("good", i)); o.Class == relay.Postponed {
+					return o.Err
+				}
+				return nil
+			})
+		}
+		if o.Class != relay.Acknowledged {
 			t.Fatalf("message %d is %s %q (%v)", i, o.Class, o.Type, o.Err)
 		}
 	}
