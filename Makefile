@@ -101,7 +101,7 @@ migration-load: deps ## measure what INSERTs wait for beside migrate and beside 
 	ROWS=$(ROWS) $(GO) test -tags chaos -run '^Test(Migration|PartitionDrop)BesideWriters$$' -count=1 -timeout 0 -v ./schema
 
 .PHONY: matrix
-matrix: deps ## run the tests on other PostgreSQLs and on RabbitMQ 4, or on those of MATRIX, such as MATRIX="14 18 rabbitmq4"
+matrix: deps ## run the tests on other PostgreSQLs, through an upgrade and on RabbitMQ 4, or on those of MATRIX, such as MATRIX="14 upgrade"
 	@.ci/matrix $(MATRIX)
 
 .PHONY: mutants

@@ -25,6 +25,8 @@ const Superuser = "postgres"
 type Options struct {
 	// Settings override those of postgresql.conf, without quotes.
 	Settings map[string]string
+	// Bin is the directory of its programs; that of [Binaries] if empty.
+	Bin string
 	// Log receives the server's log beside the file; nil for none.
 	Log io.Writer
 }
@@ -44,16 +46,20 @@ type Server struct {
 // Start makes a cluster and starts it. It blocks until a query has been answered
 // or ctx ends; ctx means nothing afterwards. The caller closes the server.
 func Start(ctx context.Context, o Options) (*Server, error) {
-	bin, err := Binaries()
-	if err != nil {
-		return nil, err
+	bin := o.Bin
+	if bin == "" {
+		var err error
+		if bin, err = Binaries(); err != nil {
+			return nil, err
+		}
 	}
 	owner, err := Owner()
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{owner: owner, bin: bin, settings: o.Settings}
-	if err := s.create(ctx, s.initdb, o.Log); err != nil {
+	fill := func(ctx context.Context) error { return s.initdb(ctx) }
+	if err := s.create(ctx, fill, o.Log); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -81,10 +87,11 @@ func (s *Server) create(ctx context.Context, fill func(context.Context) error, o
 	return nil
 }
 
-func (s *Server) initdb(ctx context.Context) error {
-	return s.dir.Run(ctx, s.own("initdb",
-		"--pgdata="+s.data(), "--username="+Superuser, "--auth=trust",
-		"--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"))
+func (s *Server) initdb(ctx context.Context, more ...string) error {
+	return s.dir.Run(ctx, s.own("initdb", append([]string{
+		"--pgdata=" + s.data(), "--username=" + Superuser, "--auth=trust",
+		"--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions",
+	}, more...)...))
 }
 
 func (s *Server) command() (*exec.Cmd, error) { return s.own("postgres", "-D", s.data()), nil }

@@ -97,6 +97,36 @@ func Own(t testing.TB, settings map[string]string) *pgserver.Server {
 	return s
 }
 
+// Older starts a cluster of an older major version, as [Own] does, or skips the test where there
+// is none.
+func Older(t testing.TB, settings map[string]string) *pgserver.Server {
+	t.Helper()
+	bin, err := pgserver.OlderBinaries()
+	if errors.Is(err, pgserver.ErrNoBinaries) {
+		t.Skip(err)
+	}
+	s, err := pgserver.Start(t.Context(), pgserver.Options{Settings: settings, Bin: bin})
+	if err != nil {
+		t.Fatal("start a cluster of an older version:", err)
+	}
+	closeAtEnd(t, s)
+	return s
+}
+
+// Upgraded stops the test's own cluster, upgrades it, and closes the new one as [Own] does.
+func Upgraded(t testing.TB, s *pgserver.Server) *pgserver.Server {
+	t.Helper()
+	if err := s.Stop(t.Context()); err != nil {
+		t.Fatal("stop a cluster:", err)
+	}
+	upgraded, err := s.Upgrade(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeAtEnd(t, upgraded)
+	return upgraded
+}
+
 // Standby starts a streaming standby of the test's own cluster, and closes it as
 // [Own] does.
 func Standby(t testing.TB, primary *pgserver.Server, o pgserver.StandbyOptions) *pgserver.Server {
