@@ -75,6 +75,10 @@ page-test: deps ## test the page in a real browser (Chromium, axe-core); PAGE_IM
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { [ "$$(id -u)" -eq 0 ] && apt-get update --quiet=2 && apt-get install --yes --no-install-recommends chromium fonts-dejavu-core; }
 	cd e2e/pagetest && npm install --silent && $(GO) vet ./... && $(GO) test -count=1 -timeout 20m ./...
 
+.PHONY: page-fuzz
+page-fuzz: ## have the page show any text in every column, in jsdom, for FUZZTIME; needs npm
+	cd e2e/pagetest && npm install --silent && $(GO) test -run '^$$' -fuzz '^FuzzTextOfRowsIsShownAsText$$' -fuzztime $(FUZZTIME) .
+
 .PHONY: page-assets
 page-assets: ## take uPlot, which draws the page's plots, from npm again, in the version of e2e/pagetest/package.json
 	cd e2e/pagetest && npm install --silent

@@ -134,7 +134,9 @@ type series struct {
 func (h *history) series() series {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	all := series{At: []int64{}}
+	// Before the first sample each plot is empty, and not null, which the page cannot draw.
+	none := func() []number { return []number{} }
+	all := series{At: []int64{}, PerSecond: none(), Pending: none(), Oldest: none(), Median: none(), Slowest: none(), BrokerAway: none(), Table: none()}
 	for _, s := range h.samples {
 		all.At = append(all.At, s.at.Unix())
 		all.PerSecond = append(all.PerSecond, number(s.perSecond))

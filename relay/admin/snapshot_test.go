@@ -16,6 +16,9 @@ import (
 
 func TestHistoryHoldsAQuarterOfAnHourAndNoMore(t *testing.T) {
 	var h history
+	if text, err := json.Marshal(h.series()); err != nil || strings.Contains(string(text), "null") {
+		t.Errorf("before the first sample: %s, %v", text, err)
+	}
 	at := time.Unix(1_800_000_000, 0)
 	upTo, counts := []float64{0.001, 0.01}, []uint64{0, 0, 0}
 	for n := range 3 * maxSamples {
