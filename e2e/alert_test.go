@@ -78,6 +78,7 @@ type alarm struct {
 	mu      sync.Mutex
 	dir     *testbed.Dir
 	targets map[string]string // address of a relay by table
+	url     string            // of Prometheus
 }
 
 func startAlarm(t *testing.T) *alarm {
@@ -110,7 +111,7 @@ func startAlarm(t *testing.T) *alarm {
 	a.write(prometheusDir.Join("prometheus.yml"), fmt.Sprintf("global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [rules.yml]\n"+
 		"alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}\n"+
 		"scrape_configs: [{job_name: relay, file_sd_configs: [{files: [%q], refresh_interval: 1s}]}]\n", manager, dir.Join("targets.json")))
-	a.start("Prometheus", prometheusDir, func(address string) *exec.Cmd {
+	a.url = "http://" + a.start("Prometheus", prometheusDir, func(address string) *exec.Cmd {
 		return exec.Command("prometheus", "--config.file="+prometheusDir.Join("prometheus.yml"), "--storage.tsdb.path="+prometheusDir.Join("data"), "--web.listen-address="+address)
 	})
 	return a
@@ -160,6 +161,15 @@ func (a *alarm) watch(table string, relay *relaybin.Process) {
 	defer a.mu.Unlock()
 	a.targets[table] = address
 	a.writeTargets()
+}
+
+// awaitKnown waits until Prometheus has series of the world's table for an expression, in
+// which {table} stands for that label. An alert on what has changed needs what was before.
+func (a *alarm) awaitKnown(w *world, expression string) {
+	a.Helper()
+	p := &prometheus{T: w.t.(*testing.T), url: a.url}
+	expression = strings.ReplaceAll(expression, "{table}", fmt.Sprintf("{table=%q}", w.options.table))
+	w.awaitFor(2*patience, "Prometheus knows "+expression, func() bool { return len(p.query(expression)) > 0 })
 }
 
 // writeTargets puts the file in its place at once: half of one is none.
@@ -262,8 +272,7 @@ func faultsOfAlerts() []faultOf {
 			// Nothing is left to scrape: no series says 0.
 			alerts: []string{"OutboxNoLeader"},
 			begin: func(w *world, a *alarm, relay *relaybin.Process) func() {
-				w.await("it leads, and Prometheus knows", func() bool { return w.status(relay).Leader })
-				w.letPass(patience / 12) // some scrapes
+				a.awaitKnown(w, "outbox_leader{table} == 1")
 				relay.Kill()
 				return func() { a.watch(w.options.table, w.relay()) }
 			},
@@ -271,9 +280,8 @@ func faultsOfAlerts() []faultOf {
 		{
 			// Frozen, it answers no scrape: Prometheus knows no more than of one that is gone.
 			alerts: []string{"OutboxNoLeader"},
-			begin: func(w *world, _ *alarm, relay *relaybin.Process) func() {
-				w.await("it leads, and Prometheus knows", func() bool { return w.status(relay).Leader })
-				w.letPass(patience / 12) // some scrapes
+			begin: func(w *world, a *alarm, relay *relaybin.Process) func() {
+				a.awaitKnown(w, "outbox_leader{table} == 1")
 				relay.Signal(syscall.SIGSTOP)
 				return func() { relay.Signal(syscall.SIGCONT) }
 			},
@@ -303,9 +311,9 @@ func faultsOfAlerts() []faultOf {
 			alerts: []string{"OutboxReconciledRows"},
 			own:    map[string]string{},
 			env:    []string{"OUTBOX_RECONCILE_INTERVAL", "5s"},
-			begin: func(w *world, _ *alarm, relay *relaybin.Process) func() {
+			begin: func(w *world, a *alarm, relay *relaybin.Process) func() {
 				w.awaitTailing(relay)
-				w.letPass(patience / 12) // some scrapes: an increase begins somewhere
+				a.awaitKnown(w, "count_over_time(outbox_reconciled_rows_total{table}[30s]) > 2") // an increase begins somewhere
 				w.exec(`ALTER PUBLICATION outbox_relay SET TABLE {outbox} WHERE (topic <> 'oracle.plain')`)
 				w.insert(plain(1))
 				w.exec(`ALTER PUBLICATION outbox_relay SET TABLE {outbox}`)
