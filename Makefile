@@ -88,6 +88,10 @@ page-assets: ## take uPlot, which draws the page's plots, from npm again, in the
 release-dry-run: ## build archives, packages and SBOMs of a release into dist; PLATFORM=linux/amd64 for one; publishes nothing
 	@.ci/release-dry-run
 
+.PHONY: release-check
+release-check: ## have goreleaser judge .goreleaser.yaml
+	$(GO) tool -modfile=.tools/release/go.mod goreleaser check
+
 .PHONY: vuln
 vuln: ## look for known vulnerabilities of the dependencies; asks vuln.go.dev
 	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./cmd/outbox-relay
