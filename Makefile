@@ -70,6 +70,11 @@ patroni-test: ## take a Patroni cluster through a switchover and a failover, ben
 	$(GO) vet -tags patroni ./e2e
 	$(GO) test -race -tags patroni -run '^TestPatroni' -count=1 -timeout 15m -v ./e2e
 
+.PHONY: keda-test
+keda-test: deps ## have KEDA's own scalers report the lag of a real stream and queue from our manifests; the first build takes minutes
+	@.ci/keda
+	cd e2e/kedatest && $(GO) vet ./... && $(GO) test -count=1 -timeout 30m -v ./...
+
 .PHONY: page-test
 page-test: deps ## test the page in a real browser (Chromium, axe-core); PAGE_IMAGES=directory writes screenshots
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { [ "$$(id -u)" -eq 0 ] && apt-get update --quiet=2 && apt-get install --yes --no-install-recommends chromium fonts-dejavu-core; }

@@ -352,8 +352,8 @@ func demandSelected(t *testing.T, what string, selector *metav1.LabelSelector, p
 	}
 }
 
-// TestScalingExamplesDecodeStrictly has those of Kubernetes' own kinds. KEDA's are not
-// judged here: its code brings the clients of every cloud.
+// TestScalingExamplesDecodeStrictly has those of Kubernetes' own kinds. KEDA's are judged in
+// e2e/kedatest: its code brings the clients of every cloud.
 func TestScalingExamplesDecodeStrictly(t *testing.T) {
 	if _, _, err := decoder.Decode([]byte(readFile(t, kubernetes+"/scaling/hpa.yaml")), nil, nil); err != nil {
 		t.Error(err)
