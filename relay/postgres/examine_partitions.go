@@ -15,6 +15,7 @@ import (
 var (
 	partitionsStatement    = files.Statement("partitions", nil)
 	lastPartitionStatement = files.Statement("last_partition", nil)
+	lastIDsStatement       = files.Statement("last_ids", nil)
 )
 
 // manyPartitions are more than every mark should have to look into.
@@ -27,6 +28,7 @@ const ahead = 24 * time.Hour
 type partitions struct {
 	Key        string // as in PARTITION BY
 	ByTime     bool   // ranges of created_at
+	ByID       bool   // ranges of id
 	Partitions int64
 	CatchAll   *string // quoted
 	Filled     bool    // the catch-all has, or had, rows
@@ -89,6 +91,11 @@ func (s *session) judgePartitions(ctx context.Context, t tableFacts, p partition
 		check.Fix = fmt.Sprintf("move these rows to partitions of their own, then run TRUNCATE %s;  -- and have partitions made ahead", *p.CatchAll)
 		return nil
 	}
+	if p.ByID {
+		if end, err := s.judgeLastIDs(ctx, t, p, check); end || err != nil {
+			return err
+		}
+	}
 	if p.ByTime {
 		last, err := sqltext.One[lastPartition](ctx, sqltext.On(s.conn), lastPartitionStatement, sqltext.Args{"table": t.OID})
 		if err == nil && last.Ends != nil && last.Ends.Before(last.Now.Add(ahead)) {
@@ -128,4 +135,37 @@ func (s *session) nextPartition(last lastPartition) string {
 	const instant = "2006-01-02 15:04:05.999999-07:00"
 	return fmt.Sprintf("CREATE TABLE %s.%s PARTITION OF %s FOR VALUES FROM ('%s') TO ('%s');  -- and have them made ahead from now on",
 		sqltext.Identifier(s.table.Schema), sqltext.Identifier(name), s.table.Quoted(), last.Ends.UTC().Format(instant), end.UTC().Format(instant))
+}
+
+// judgeLastIDs says whether the ids come to an end: nine in ten of the last partition are used.
+func (s *session) judgeLastIDs(ctx context.Context, t tableFacts, p partitions, check *relay.Check) (end bool, err error) {
+	on := sqltext.On(s.conn)
+	last, err := sqltext.One[struct{ Begins, Ends *int64 }](ctx, on, lastIDsStatement, sqltext.Args{"table": t.OID})
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && last.Ends == nil {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	newest, err := sqltext.Column[int64](ctx, on, sqltext.Statement("SELECT id FROM "+s.table.Quoted()+" ORDER BY id DESC LIMIT 1"), nil)
+	if err != nil || len(newest) == 0 {
+		return false, err
+	}
+	var begins int64
+	if last.Begins != nil {
+		begins = *last.Begins
+	}
+	length := *last.Ends - begins
+	if length <= 0 || newest[0] < *last.Ends-length/10 {
+		return false, nil
+	}
+	later := "are refused"
+	if p.CatchAll != nil {
+		later = "go to the catch-all partition " + *p.CatchAll
+	}
+	check.Found = fmt.Sprintf("the last partition ends at id %d, and the newest row has %d: rows with later ids %s", *last.Ends, newest[0], later)
+	name := cut(s.table.Name, maxName-21) + fmt.Sprintf("_%d", *last.Ends)
+	check.Fix = fmt.Sprintf("CREATE TABLE %s.%s PARTITION OF %s FOR VALUES FROM (%d) TO (%d);  -- and have them made ahead from now on",
+		sqltext.Identifier(s.table.Schema), sqltext.Identifier(name), s.table.Quoted(), *last.Ends, *last.Ends+length)
+	return true, nil
 }
