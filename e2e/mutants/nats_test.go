@@ -190,7 +190,7 @@ var natsMutants = []mutant{
 	{
 		rule: "S9: what is not written is reported in its place",
 		file: "sinks/natsjs/batching.go",
-		old:  "\t\tsess.lanes.hold(l, it, &rejected)\n",
+		old:  "\t\tsess.lanes.addUnwritten(l, it, &rejected)\n",
 		new:  "\t\tit.report(it.message, rejected)\n",
 		pkg:  "./sinks/natsjs", test: "TestNothingOfALaneIsStoredAfterARefusal",
 	},

@@ -29,7 +29,7 @@ func (s *Sink) publishLaned(e *encoder, sess *session, it item, limits limits, n
 	}
 	switch it.command {
 	case commandFinish:
-		delete(s.holding, l)
+		delete(s.unfinished, l)
 		sess.finish(e, l, now)
 		return
 	case commandPing:
@@ -38,33 +38,33 @@ func (s *Sink) publishLaned(e *encoder, sess *session, it item, limits limits, n
 	}
 	size, err := validate(it.message, limits)
 	if err != nil {
-		delete(s.holding, l)
+		delete(s.unfinished, l)
 		sess.finish(e, l, now)
 		rejected := relay.RejectedOutcome(err)
-		sess.lanes.hold(l, it, &rejected)
+		sess.lanes.addUnwritten(l, it, &rejected)
 		return
 	}
 	if before, some := l.newest.follow(sized{it, size}); some {
 		sess.publishIn(e, l, before, now, false)
 		return
 	}
-	s.holding[l] = struct{}{}
+	s.unfinished[l] = struct{}{}
 }
 
 // strand gives the messages of a lane back, because the lane's connection has ended.
 func (s *Sink) strand(l *lane, it item) {
-	delete(s.holding, l)
+	delete(s.unfinished, l)
 	if it, some := l.newest.take(); some {
-		l.session.lanes.hold(l, it.item, nil)
+		l.session.lanes.addUnwritten(l, it.item, nil)
 	}
 	if it.command == commandNone {
-		l.session.lanes.hold(l, it, nil)
+		l.session.lanes.addUnwritten(l, it, nil)
 	}
 }
 
 // strandAll is strand for all lanes, when the sink is closed.
 func (s *Sink) strandAll() {
-	for l := range s.holding {
+	for l := range s.unfinished {
 		s.strand(l, item{command: commandFinish})
 	}
 }
@@ -83,7 +83,7 @@ func (s *session) finish(e *encoder, l *lane, now time.Time) {
 	}
 	it.alone = true
 	if !s.lanes.isolate(l, it.item) {
-		s.lanes.hold(l, it.item, nil)
+		s.lanes.addUnwritten(l, it.item, nil)
 		return
 	}
 	s.publish(e, it.item, it.size, now)
@@ -94,7 +94,7 @@ func (s *session) publishIn(e *encoder, l *lane, it sized, now time.Time, last b
 	e.encode(it.message) // before it is in flight
 	sequence, ok := s.lanes.add(l, it, now, last)
 	if !ok {
-		s.lanes.hold(l, it.item, nil)
+		s.lanes.addUnwritten(l, it.item, nil)
 		return
 	}
 	t := batchTicket{batch: l.number, sequence: sequence, op: opAppend}

@@ -138,8 +138,9 @@ func (l *lane) covered() bool {
 // waits returns whether a message waits for the stream's answer.
 func (l *lane) waits() bool { return l.state < laneAlone && l.base < l.sent }
 
-// hold adds a message that is not written. It is reported when those before it are.
-func (l *lane) hold(it item, own *relay.Outcome) {
+// addUnwritten adds a message that is not written. It is reported when those before it
+// are.
+func (l *lane) addUnwritten(it item, own *relay.Outcome) {
 	l.entries = append(l.entries, laneEntry{sized: sized{item: it}, own: own})
 	l.proceed()
 }

@@ -99,14 +99,15 @@ func (ls *lanes) isolate(l *lane, it item) bool {
 	return true
 }
 
-// hold adds a message that is not written. The lane takes no more messages after it.
-func (ls *lanes) hold(l *lane, it item, own *relay.Outcome) {
+// addUnwritten adds a message that is not written. The lane takes no more messages after
+// it.
+func (ls *lanes) addUnwritten(l *lane, it item, own *relay.Outcome) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	if l.state == laneOpen {
 		l.state = laneClosed
 	}
-	l.hold(it, own)
+	l.addUnwritten(it, own)
 	ls.forgetEnded(l)
 }
 

@@ -177,7 +177,7 @@ func (s *schedule) write() {
 			if s.lanes.isolate(l, it.item) {
 				s.alone = append(s.alone, it.item)
 			} else {
-				s.lanes.hold(l, it.item, nil)
+				s.lanes.addUnwritten(l, it.item, nil)
 			}
 		}
 	default:
@@ -190,7 +190,7 @@ func (s *schedule) write() {
 func (s *schedule) publish(l *lane, it sized, last bool) {
 	sequence, ok := s.lanes.add(l, it, time.Now(), last)
 	if !ok {
-		s.lanes.hold(l, it.item, nil)
+		s.lanes.addUnwritten(l, it.item, nil)
 		return
 	}
 	op := opAppend

@@ -24,9 +24,9 @@ type Sink struct {
 	// handed are the lanes that Lane has returned since the last Flush. Only the
 	// goroutine that calls Publish uses them.
 	handed []*lane
-	// holding are the lanes with a message in back, which waits to be written. Only the
+	// unfinished are the lanes whose newest message is not written yet. Only the
 	// goroutine that writes uses them.
-	holding map[*lane]struct{}
+	unfinished map[*lane]struct{}
 
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
@@ -41,7 +41,7 @@ func Open(o Options) (*Sink, error) {
 		return nil, fmt.Errorf("open JetStream sink: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Sink{options: o, queue: link.NewQueue[item](), cancel: cancel, holding: make(map[*lane]struct{})}
+	s := &Sink{options: o, queue: link.NewQueue[item](), cancel: cancel, unfinished: make(map[*lane]struct{})}
 	s.link = link.New[*session](link.Options{Broker: "NATS", Servers: as.String(), Logger: o.Logger})
 	s.tasks.Go(func() { s.link.Keep(ctx, &broker{sink: s}) })
 	s.tasks.Go(s.publishQueue)
