@@ -8,6 +8,7 @@ FUZZTIME ?= 30s
 FUZZ ?= ./...
 BENCH ?= .
 ROWS ?= 5000000
+LOAD ?= (Migration|PartitionDrop)
 CHAOS ?= 2m
 export CHAOS
 
@@ -111,7 +112,7 @@ chaos: deps ## random faults for as long as CHAOS says, such as CHAOS=10m; Rabbi
 
 .PHONY: migration-load
 migration-load: deps ## measure what INSERTs wait for beside migrate and beside dropped partitions, with ROWS rows, such as ROWS=50000000
-	ROWS=$(ROWS) $(GO) test -tags chaos -run '^Test(Migration|PartitionDrop)BesideWriters$$' -count=1 -timeout 0 -v ./schema
+	ROWS=$(ROWS) $(GO) test -tags chaos -run '^Test$(LOAD)BesideWriters$$' -count=1 -timeout 0 -v ./schema
 
 .PHONY: matrix
 matrix: deps ## run the tests on other PostgreSQLs, through an upgrade and on RabbitMQ 4, or on those of MATRIX, such as MATRIX="14 upgrade"
