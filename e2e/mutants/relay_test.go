@@ -232,9 +232,23 @@ var relayMutants = []mutant{
 	{
 		rule: "9: a parked key is read on within its pass",
 		file: "relay/engine/intake.go",
-		old:  "\tdefault:\n\t\tin.refillParked()\n",
-		new:  "\tdefault:\n\t\tclear(p.parked.after)\n",
+		old:  "\treq, wanted := in.refill(&in.pass.parked, ",
+		new:  "\tclear(in.pass.parked.after)\n\treq, wanted := in.refill(&in.pass.parked, ",
 		pkg:  "./relay/engine", test: "TestScenarios/05_full_chain",
+	},
+	{
+		rule: "9: the rows of a hot key do not wait until a pass has read the table",
+		file: "relay/engine/intake.go",
+		old:  "if !p.refilled && in.refillParked() {",
+		new:  "if false && !p.refilled && in.refillParked() {",
+		pkg:  "./relay/engine", test: "TestScenarios/09_turns",
+	},
+	{
+		rule: "9: a pass that reads on does not wait for a hot key",
+		file: "relay/engine/intake.go",
+		old:  "if !p.refilled && in.refillParked() {",
+		new:  "if in.refillParked() {",
+		pkg:  "./relay/engine", test: "TestScenarios/09_turns",
 	},
 	{
 		rule: "5: keys that wait in thousands stop nobody",

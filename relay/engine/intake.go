@@ -47,8 +47,22 @@ func (in *intake) advance(now time.Time) {
 		in.end(now, true)
 	case in.turnIsOver(now):
 		in.end(now, false)
-	case !p.scanned && in.readChunk():
 	default:
+		in.readOn()
+	}
+}
+
+// readOn asks for a chunk or for a refill. They take turns while both are wanted. A pass
+// that leaves out the keys of a long backlog has to walk over all of it. If refills waited
+// for its end, the chains of those keys would be empty meanwhile.
+func (in *intake) readOn() {
+	p := in.pass
+	if !p.refilled && in.refillParked() {
+		p.refilled = true
+		return
+	}
+	p.refilled = false
+	if p.scanned || !in.readChunk() {
 		in.refillParked()
 	}
 }
@@ -91,17 +105,23 @@ func (in *intake) readChunk() bool {
 	return true
 }
 
-// refillParked asks for rows of a key that the pass has parked.
-func (in *intake) refillParked() {
-	if req, wanted := in.refill(&in.pass.parked, func(string) relay.Pass { return in.pass.frame }); wanted {
+// refillParked asks for rows of a key that the pass has parked, if its chain has room, and
+// says whether it did.
+func (in *intake) refillParked() bool {
+	req, wanted := in.refill(&in.pass.parked, func(string) relay.Pass { return in.pass.frame })
+	if wanted {
 		in.reader.ask(readRequest{kind: refillKey, chunk: req})
 	}
+	return wanted
 }
 
 // refill returns the request for rows of a parked key whose chain is half empty, if
 // there is such a key. The chains of hot keys get no more than half of the buffer, so
 // that others find room. frame is the pass, or the survey, that has parked the key.
 func (in *intake) refill(parked *parkedKeys, frame func(key string) relay.Pass) (relay.ChunkRequest, bool) {
+	if parked.empty() {
+		return relay.ChunkRequest{}, false // nearly always
+	}
 	memory := in.dispatcher.memory()
 	free := in.limits.bytes/2 - memory.bytes
 	overHalf := memory.rows > in.limits.rows/2 || free <= 0

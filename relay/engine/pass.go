@@ -38,7 +38,9 @@ type pass struct {
 	cursor  int64
 	scanned bool // the cursor is at the end
 	parked  parkedKeys
-	taken   int // rows brought into memory
+	// refilled says that the last statement was a refill, so that a chunk has its turn.
+	refilled bool
+	taken    int // rows brought into memory
 	// metNewer says that the pass has met a row that is newer than itself, and has left it
 	// to the next pass. The pass ends: the rows that follow are likely to be newer too.
 	metNewer bool

@@ -108,6 +108,10 @@ func Explain(ctx context.Context, leader relay.Control, reading relay.Reader) (m
 			if kind.keys == anyKey && !kind.topics {
 				statements = append(statements, s.statements.name[kind.scheduled])
 			}
+			if kind.keys == onlyKey {
+				kind.near = true
+				statements = append(statements, s.statements.scan[kind])
+			}
 			for _, st := range statements {
 				if err := explain(s.session, st, given); err != nil {
 					return nil, err

@@ -52,6 +52,46 @@ func TestStatementThatLeavesKeysOutIsBounded(t *testing.T) {
 	}
 }
 
+// Statements for the rows of a hot key look at few others, while most rows are of that key.
+// Where they are not, the statements look further, and nothing is missed.
+func TestRowsOfAHotKeyAreReadNearby(t *testing.T) {
+	t.Parallel()
+	const rows, others = 30_000, 40_000
+	f := setup(t, shape{})
+	f.exec(`ALTER TABLE {t} SET (autovacuum_enabled = off)`)
+	f.exec(`INSERT INTO {t} (topic, key, payload) SELECT 't', 'hot', '1' FROM generate_series(1, $1)`, rows)
+	f.exec(`INSERT INTO {t} (topic, key, payload) SELECT 't', 'k' || n, '1' FROM generate_series(1, $1) AS n`, others)
+	f.exec(`INSERT INTO {t} (topic, key, payload) SELECT 't', 'hot', '1' FROM generate_series(1, 3)`)
+	_, s := f.lead()
+	hot := "hot"
+	req := request(f.begin(s))
+	req.Rows, req.OnlyKey = 500, &hot
+	before := f.settledBlocks()
+	got, statements := []int64{}, 0
+	for c := (relay.Chunk{}); !c.Done; statements++ {
+		c = f.chunk(s, req)
+		got, req.After = append(got, ids(c.Rows)...), c.Cursor
+	}
+	for i, id := range got {
+		want := int64(i) + 1
+		if want > rows {
+			want += others
+		}
+		if id != want {
+			t.Fatalf("row %d of the key has the id %d, want %d", i+1, id, want)
+		}
+	}
+	if len(got) != rows+3 || statements > rows/500+others/10_000+3 {
+		t.Errorf("%d rows were read by %d statements, want %d", len(got), statements, rows+3)
+	}
+	s.Close() // which has its reads counted
+	read, table := f.blocksSince(before), f.value(`SELECT pg_relation_size('{t}') / 8192`).(int64)
+	t.Logf("%d blocks were read, of a table of %d", read, table)
+	if read > 10*table { // 5 times the table, and 19 times where each statement looks far
+		t.Error("those are too many")
+	}
+}
+
 // A survey is complete however many rows stand behind a head.
 func TestSurveyIsCompleteBesideAHotKey(t *testing.T) {
 	t.Parallel()

@@ -22,6 +22,8 @@ type readSession struct {
 	// expansion is by what factor large payloads are longer than they are stored, from
 	// the last ones read.
 	expansion float64
+	// dense says that at least half of the rows were of the key that was asked for last.
+	dense bool
 
 	wake   listener
 	rested time.Time // the next wake comes after this

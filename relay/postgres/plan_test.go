@@ -144,7 +144,7 @@ func TestNoPlanDependsOnStatistics(t *testing.T) {
 				t.Log(text)
 			}
 		}
-		if len(plans) != 31 {
+		if len(plans) != 33 {
 			t.Errorf("%d statements", len(plans))
 		}
 		leader.Close()

@@ -17,9 +17,15 @@ type reads struct {
 	name, nameless map[bool]statement
 }
 
-// examined is how many rows a statement that leaves keys out looks at, at most. That
-// takes a server some 20 ms.
-const examined = 16_384
+// Bounds of how many rows a statement that leaves keys out looks at.
+const (
+	// examined takes a server some 20 ms.
+	examined = 16_384
+	// examinedNear is for a statement that asks for the rows of one key, if at least half
+	// of the rows were of that key lately. Where the bound is, the server finds out by
+	// walking there, so it should not be far beyond the rows that are asked for.
+	examinedNear = 2048
+)
 
 // maxScheduled is how many due scheduled rows a pass reads. The next pass reads the
 // others.
@@ -30,6 +36,7 @@ type scanKind struct {
 	keys      keyFilter
 	scheduled bool // rows that the application has scheduled are due
 	topics    bool // no more rows are wanted of some topics; not with onlyKey
+	near      bool // the bound is examinedNear; only with onlyKey
 }
 
 // keyFilter chooses rows by their keys, in the words of the SQL.
@@ -117,6 +124,10 @@ func newReads(table schema.Table, payload payloadKind, encoding string, l layout
 	for _, kind := range scanKinds() {
 		blanks.Keys, blanks.Scheduled, blanks.Topics = kind.keys, kind.scheduled, kind.topics
 		blanks.Fenced = kind.keys != anyKey || kind.topics || blanks.Block
+		blanks.Examined = examined
+		if kind.near {
+			blanks.Examined = examinedNear
+		}
 		variant := kind.variant()
 		r.scan[kind] = newStatement("scan", variant, blanks)
 		if kind.keys != anyKey || kind.topics {
@@ -141,6 +152,7 @@ func scanKinds() []scanKind {
 		for _, keys := range []keyFilter{anyKey, exceptKeys} {
 			kinds = append(kinds, scanKind{keys: keys, scheduled: scheduled, topics: true})
 		}
+		kinds = append(kinds, scanKind{keys: onlyKey, scheduled: scheduled, near: true})
 	}
 	return kinds
 }
@@ -153,6 +165,9 @@ func (k scanKind) variant() string {
 	}
 	if k.topics {
 		variant += "_topics"
+	}
+	if k.near {
+		variant += "_near"
 	}
 	return variant
 }

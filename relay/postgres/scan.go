@@ -45,6 +45,7 @@ type scanned struct {
 // the statement ends soon.
 func (s *readSession) scan(ctx context.Context, req relay.ChunkRequest, rows int) (*scanned, error) {
 	kind, given, end := scanArgs(req, rows)
+	kind.near = kind.keys == onlyKey && s.dense
 	result := &scanned{last: req.After, end: end}
 	d := newDecoder(req)
 	err := s.queryRows(ctx, s.statements.scan[kind], given, func(c *columns) func([][]byte) {
@@ -62,7 +63,20 @@ func (s *readSession) scan(ctx context.Context, req relay.ChunkRequest, rows int
 			}
 		}
 	})
+	if kind.keys == onlyKey && err == nil {
+		s.dense = result.isDense(req.After, rows)
+	}
 	return result, err
+}
+
+// isDense says whether at least half of the ids that a scan of one key has passed are of
+// that key. Ids that no row has make it seem less.
+func (r *scanned) isDense(after int64, rows int) bool {
+	passed := r.last
+	if r.fenced && r.seen < rows {
+		passed = r.fence
+	}
+	return r.seen > 0 && uint64(passed)-uint64(after) <= 2*uint64(r.seen)
 }
 
 // add takes an entry in, unless it no longer fits into so many bytes.
