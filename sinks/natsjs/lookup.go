@@ -176,6 +176,7 @@ func (s *session) noStream(ctx context.Context, topic string, entries []entry) {
 		err := s.createRoute(ctx, topic)
 		if err == nil {
 			delete(s.lookup.answers, topic)
+			s.lanes.appeared(topic)
 			for _, e := range entries {
 				if e.tries++; e.tries <= routeTries {
 					s.again(e.item)

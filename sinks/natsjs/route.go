@@ -187,6 +187,14 @@ func (rs *routes) learn(q question, c jetstream.StreamConfig, found bool, now ti
 	rs.attend()
 }
 
+// appeared notes that the sink has given the topic a stream. It is looked up with the next
+// message, and not only when the last answer is old.
+func (ls *lanes) appeared(topic string) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	delete(ls.nowhere, topic)
+}
+
 // fail notes that a question was not answered, or was not permitted.
 func (rs *routes) fail(q question, now time.Time) {
 	delete(rs.asked, q)
