@@ -117,7 +117,7 @@ type Writer interface {
 	// Mark records acknowledged rows as sent (or deletes them, as configured)
 	// and returns those that need no further write: marked now, marked before, or
 	// gone from the table. The commit is asynchronous: a crash of the server may
-	// lose the mark, which costs a duplicate.
+	// lose the mark, which costs a duplicate. The slice stays the caller's.
 	Mark(ctx context.Context, marks []Mark) ([]Ref, error)
 	// Refuse records refusals: attempts, last_error, available_at, dead_at. It
 	// never touches a sent row. The commit is synchronous: a dead row's followers

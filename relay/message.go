@@ -10,26 +10,38 @@ import (
 // MessageID is the uuid of an outbox row: the deduplication id on the wire.
 type MessageID [16]byte
 
+// MessageIDLength is the length of the text of a message id, in bytes.
+const MessageIDLength = 36
+
 // String returns the canonical form, 8-4-4-4-12 lower-case hexadecimal digits.
-func (id MessageID) String() string {
-	var buf [36]byte
+func (id MessageID) String() string { return string(id.Append(nil)) }
+
+// Append appends what [MessageID.String] returns.
+func (id MessageID) Append(to []byte) []byte {
+	var buf [MessageIDLength]byte
 	hex.Encode(buf[0:8], id[0:4])
 	hex.Encode(buf[9:13], id[4:6])
 	hex.Encode(buf[14:18], id[6:8])
 	hex.Encode(buf[19:23], id[8:10])
 	hex.Encode(buf[24:36], id[10:16])
 	buf[8], buf[13], buf[18], buf[23] = '-', '-', '-', '-'
-	return string(buf[:])
+	return append(to, buf[:]...)
 }
 
 // ParseMessageID reads the canonical form that [MessageID.String] writes.
-func ParseMessageID(s string) (MessageID, error) {
+func ParseMessageID(s string) (MessageID, error) { return ReadMessageID([]byte(s)) }
+
+// ReadMessageID is [ParseMessageID] of bytes, which it does not keep.
+func ReadMessageID(s []byte) (MessageID, error) {
 	var id MessageID
-	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
+	if len(s) != MessageIDLength || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
 		return id, fmt.Errorf("message id %q is not a uuid", s)
 	}
-	digits := s[0:8] + s[9:13] + s[14:18] + s[19:23] + s[24:36]
-	if _, err := hex.Decode(id[:], []byte(digits)); err != nil {
+	digits := make([]byte, 0, 2*len(id))
+	for _, part := range [...][]byte{s[0:8], s[9:13], s[14:18], s[19:23], s[24:36]} {
+		digits = append(digits, part...)
+	}
+	if _, err := hex.Decode(id[:], digits); err != nil {
 		return id, fmt.Errorf("message id %q is not a uuid: %w", s, err)
 	}
 	return id, nil
@@ -65,7 +77,9 @@ type Message struct {
 	Payload     []byte
 	ContentType string
 	// Headers are sorted by name, so that a row's message is the same each time.
-	Headers   []Header
+	Headers []Header
+	// Trace is the trace that the headers name. It outlives them.
+	Trace     TraceID
 	CreatedAt time.Time
 	// DueSince is since when the row may be sent, by PostgreSQL's clock: since its
 	// commit where the log brought it, else since the later of created_at and, before the

@@ -144,7 +144,7 @@ func readContent(m *Message, v *RowValues, limit int64) {
 		return
 	}
 	m.Headers = headers
-	m.Note = TraceNote(headers)
+	m.Trace, m.Note = TraceOf(headers)
 	if m.Payload = v.Payload.Bytes; m.Payload == nil {
 		m.Payload = []byte{}
 	}

@@ -11,16 +11,25 @@ const Traceparent = "traceparent"
 // IsTraceparent says whether the header is [Traceparent].
 func (h Header) IsTraceparent() bool { return strings.EqualFold(h.Name, Traceparent) }
 
-// TraceNote is the remark on a row whose trace context is malformed. It is
-// delivered as it is: what a consumer makes of it is not for the relay to say.
-func TraceNote(headers []Header) string {
+// TraceID is that of a message's own trace context; zero where it has none.
+type TraceID [16]byte
+
+// TraceOf returns the trace id of the headers, and a remark if the trace context is
+// malformed. It is delivered as it is: what a consumer makes of it is not for the relay to
+// say.
+func TraceOf(headers []Header) (id TraceID, note string) {
 	for _, h := range headers {
-		if h.IsTraceparent() && !validTraceparent(h.Value) {
-			return "traceparent header is malformed, it should be 00-<32 hex digits>-<16 hex digits>-<2 hex digits> " +
+		if !h.IsTraceparent() {
+			continue
+		}
+		trace, _, _, ok := ParseTraceparent(h.Value)
+		if !ok {
+			return id, "traceparent header is malformed, it should be 00-<32 hex digits>-<16 hex digits>-<2 hex digits> " +
 				"in lower case: delivered as given"
 		}
+		id = trace
 	}
-	return ""
+	return id, ""
 }
 
 // ParseTraceparent reads a traceparent header by W3C Trace Context, level 1, section
@@ -46,9 +55,4 @@ func fromHex(to []byte, s string) bool {
 	}
 	_, err := hex.Decode(to, []byte(s))
 	return err == nil
-}
-
-func validTraceparent(s string) bool {
-	_, _, _, ok := ParseTraceparent(s)
-	return ok
 }

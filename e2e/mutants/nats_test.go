@@ -22,8 +22,8 @@ var natsMutants = []mutant{
 	{
 		rule: "NATS: messages carry the message id",
 		file: "sinks/natsjs/encode.go",
-		old:  "\te.set(headerMessageID, m.MessageID.String())\n",
-		new:  "",
+		old:  "e.values[0], e.msg.Reply = both[:relay.MessageIDLength], both[",
+		new:  "e.msg.Reply = both[",
 		pkg:  "./sinks/natsjs", test: "TestConformance/what_is_acknowledged_is_stored_as_it_was",
 	},
 	{

@@ -11,24 +11,11 @@ import (
 // What a line of the log says of the message that it concerns: which row it is and which
 // trace, and at level debug its headers. Never its payload.
 
-// traceID is that of the row's own trace context; zero where it has none.
-type traceID [16]byte
-
-func traceOf(headers []relay.Header) traceID {
-	for _, h := range headers {
-		if h.IsTraceparent() {
-			id, _, _, _ := relay.ParseTraceparent(h.Value)
-			return id
-		}
-	}
-	return traceID{}
-}
-
 // about are the attributes of a line that concerns the message, and others.
 func (m *item) about(more ...slog.Attr) []slog.Attr {
 	attrs := append(make([]slog.Attr, 0, 3+len(more)), slog.Int64("id", m.ID), slog.String("message_id", m.MessageID.String()))
-	if m.trace != (traceID{}) {
-		attrs = append(attrs, slog.String("trace_id", hex.EncodeToString(m.trace[:])))
+	if m.Trace != (relay.TraceID{}) {
+		attrs = append(attrs, slog.String("trace_id", hex.EncodeToString(m.Trace[:])))
 	}
 	return append(attrs, more...)
 }
@@ -40,7 +27,6 @@ func (t *term) logFailure(m *item, o relay.Outcome) {
 	if o.Class == relay.Acknowledged || !t.log.Enabled(ctx, slog.LevelDebug) {
 		return
 	}
-	m.trace = traceOf(m.Headers)
 	headers := make([]any, len(m.Headers))
 	for i, h := range m.Headers {
 		headers[i] = slog.String(h.Name, t.config.LogRedact.Show(h))

@@ -39,6 +39,7 @@ type dispatcher struct {
 
 	ready  fifo[candidate]   // may be published
 	chains map[string]*chain // one for each key with a message that waits or is with the sink
+	unused []*chain          // empty ones, for keys to come
 	count  uint64            // how many messages of chains were published
 
 	queued      tally // not published, or withdrawn
@@ -72,8 +73,7 @@ func (d *dispatcher) add(m *item) bool {
 	c := d.chains[m.KeyName()]
 	switch {
 	case c == nil:
-		c = &chain{name: m.KeyName()}
-		d.chains[c.name] = c
+		c = d.newChain(m.KeyName())
 	case c.failed, c.size() >= d.chain:
 		return false
 	}
@@ -82,6 +82,28 @@ func (d *dispatcher) add(m *item) bool {
 	d.queued.add(m)
 	d.giveTurn(c)
 	return true
+}
+
+func (d *dispatcher) newChain(name string) *chain {
+	c := &chain{}
+	if n := len(d.unused); n > 0 {
+		c, d.unused = d.unused[n-1], d.unused[:n-1]
+	}
+	*c = chain{name: name, span: c.span, waiting: c.waiting} // with the memory of their rings
+	d.chains[name] = c
+	return c
+}
+
+// maxUnused bounds the chains that are kept for other keys.
+const maxUnused = 256
+
+// drop takes out a chain without messages. It is used for another key later, if it is small
+// and the queue does not have it.
+func (d *dispatcher) drop(c *chain) {
+	delete(d.chains, c.name)
+	if !c.hasTurn && len(d.unused) < maxUnused && len(c.span.ring)+len(c.waiting.ring) <= 64 {
+		d.unused = append(d.unused, c)
+	}
 }
 
 // giveTurn puts the chain at the end of the queue, if it may go on.
@@ -172,7 +194,6 @@ func (d *dispatcher) pickAny() {
 func (d *dispatcher) reported(m *item) {
 	d.unreported.sub(m)
 	d.alone, m.withSink = false, false
-	m.trace = traceOf(m.Headers)
 	m.Payload, m.Headers = nil, nil
 	m.Key = m.KeyName()
 }
@@ -189,6 +210,7 @@ func (d *dispatcher) giveUp(m *item) {
 func (d *dispatcher) release(m *item) {
 	if m.chain != nil {
 		d.left(m)
+		m.chain = nil
 	}
 }
 
@@ -218,6 +240,7 @@ func (d *dispatcher) fail(m *item) []*item {
 	c.failed = true
 	returned := d.returnChain(c, nil)
 	d.left(m)
+	m.chain = nil
 	return returned
 }
 
@@ -226,7 +249,7 @@ func (d *dispatcher) left(m *item) {
 	c := m.chain
 	c.left(m)
 	if c.size() == 0 {
-		delete(d.chains, c.name)
+		d.drop(c)
 		return
 	}
 	d.giveTurn(c)

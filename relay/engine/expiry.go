@@ -124,7 +124,7 @@ func (t *term) doomed(rows []relay.Row) []relay.Row {
 // giveUp makes the marker declare the row dead, as if it had been published and
 // rejected.
 func (t *term) giveUp(row relay.Row) {
-	it := &item{Message: row.Message, trace: traceOf(row.Headers)}
+	it := &item{Message: row.Message}
 	t.taken.add(it)
 	t.dispatcher.giveUp(it)
 	if t.dispatcher.ordered(it.Message) {

@@ -23,8 +23,6 @@ type item struct {
 	lane       relay.Lane
 	number     uint64
 	isWithSink bool // for an item of a chain: it has not been reported
-	// trace outlives the headers that name it.
-	trace traceID
 	// place is where it waits for its outcome to be committed.
 	place place
 	// withSink says that it was published and that the sink has not reported it.

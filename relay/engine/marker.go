@@ -44,6 +44,9 @@ type marker struct {
 	locked   lockedRows
 	blockers blockers
 	timer    *time.Timer
+	// marks and marked are memory that each batch uses again.
+	marks  []relay.Mark
+	marked []settlement
 }
 
 // markerPorts are the channels and fields between the loop and the marker.
@@ -65,6 +68,7 @@ type backlog struct {
 	received  uint64    // outcomes taken from the mailbox
 	written   uint64    // outcomes committed
 	unwritten []outcome // not tried yet
+	room      []outcome // empty: the memory of unwritten, for when all is written
 	// failed are the outcomes that the server has refused since the table's breaker
 	// opened. doubtful are those that are left when the breaker has closed.
 	failed, doubtful []outcome
@@ -212,7 +216,11 @@ func (k *marker) linger(ctx context.Context) {
 func (k *marker) take() {
 	came := k.outcomes.take()
 	k.received += uint64(len(came))
+	if len(k.unwritten) == 0 {
+		k.unwritten = k.room
+	}
 	k.unwritten = append(k.unwritten, came...)
+	k.room = k.unwritten[:0]
 }
 
 // cutBatch takes the next batch from what is unwritten.

@@ -25,7 +25,8 @@ const (
 // reported acts on the outcome of a published message.
 func (t *term) reported(m *item, o relay.Outcome) {
 	// If the chain had failed before, its key is held for this message too.
-	held := m.chain != nil && m.chain.failed
+	c := m.chain
+	held := c != nil && c.failed
 	switch {
 	case o.Class != relay.Withdrawn:
 		t.concluded(m, o)
@@ -36,8 +37,8 @@ func (t *term) reported(m *item, o relay.Outcome) {
 		t.dispatcher.withdraw(m)
 	}
 	if held {
-		t.holds.over(m.chain.name)
-		if m.chain.with == 0 {
+		t.holds.over(c.name)
+		if c.with == 0 {
 			t.tailing.wakeAt(time.Now()) // a survey before was too early for the hold
 		}
 	}
@@ -132,12 +133,13 @@ func (t *term) returnOne(m *item) {
 // until the sink has reported those that it has. An earlier pass or survey would bring
 // the rows that follow them.
 func (t *term) fail(m *item) {
-	first := m.chain != nil && !m.chain.failed
+	c := m.chain
+	first := c != nil && !c.failed
 	for _, other := range t.dispatcher.fail(m) {
 		t.returned(other)
 	}
 	if first {
-		t.holds.await(m.chain.name, m.chain.with)
+		t.holds.await(c.name, c.with)
 	}
 }
 

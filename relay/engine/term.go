@@ -24,8 +24,9 @@ type term struct {
 	tailing  *tailing
 	expiry   *expiry
 	reports  *mailbox[report]
-	outcomes handover    // for the marker
-	laned    relay.Laned // the sink, if it names lanes
+	outcomes handover     // for the marker
+	laned    relay.Laned  // the sink, if it names lanes
+	report   relay.Report // onReport, made once
 
 	stopping bool
 	pausing  bool     // the note says that nothing new is to be published
@@ -46,6 +47,7 @@ func newTerm(r *Relay, control relay.Control) *term {
 		reports:  newMailbox[report](),
 	}
 	t.laned, _ = r.config.Sink.(relay.Laned)
+	t.report = t.onReport
 	t.workers = newWorkers(r, control, t.taken)
 	t.intake = &intake{
 		memory:       t.memory,
@@ -239,10 +241,10 @@ func (t *term) publish() {
 func (t *term) handToSink(m *item) {
 	t.withSink.Add(1)
 	if m.lane.Number == 0 {
-		t.config.Sink.Publish(m.Message, t.onReport)
+		t.config.Sink.Publish(m.Message, t.report)
 		return
 	}
-	t.laned.PublishIn(m.lane, m.Message, t.onReport)
+	t.laned.PublishIn(m.lane, m.Message, t.report)
 }
 
 // laneOf is the lane that the message would join now.

@@ -82,18 +82,17 @@ func (k *marker) committed(n int) {
 }
 
 func (k *marker) mark(ctx context.Context, part []outcome) ([]settlement, error) {
-	marks := make([]relay.Mark, len(part))
-	for i, o := range part {
-		marks[i] = o.mark
+	k.marks, k.marked = k.marks[:0], k.marked[:0]
+	for _, o := range part {
+		k.marks = append(k.marks, o.mark)
 	}
 	faultpoint("before-mark")
-	refs, err := k.control.Mark(ctx, marks)
+	refs, err := k.control.Mark(ctx, k.marks)
 	faultpoint("after-mark")
-	settled := make([]settlement, len(refs))
-	for i, r := range refs {
-		settled[i] = settlement{Ref: r}
+	for _, r := range refs {
+		k.marked = append(k.marked, settlement{Ref: r})
 	}
-	return settled, err
+	return k.marked, err
 }
 
 func (k *marker) refuse(ctx context.Context, part []outcome) ([]settlement, error) {

@@ -46,7 +46,7 @@ func (t *tuple) row() (relay.RowValues, error) {
 		return v, fmt.Errorf("%w: column id is not a number", ErrProtocol)
 	}
 	if id := t.values[columnMessageID]; id.Set {
-		if v.MessageID, err = relay.ParseMessageID(string(id.Bytes)); err != nil {
+		if v.MessageID, err = relay.ReadMessageID(id.Bytes); err != nil {
 			return v, fmt.Errorf("%w: column message_id is not a uuid", ErrProtocol)
 		}
 	}

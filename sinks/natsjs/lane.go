@@ -34,8 +34,9 @@ type lane struct {
 	// entries are the messages that are not reported yet, oldest first: those that were
 	// written, with the batch's sequences above base, then those that were not written.
 	entries    []laneEntry
-	base, sent uint64 // sequences in the batch: all up to base is reported, all up to sent is written
-	refused    uint64 // the sequence of the first message that the stream did not take; 0: none
+	array      []laneEntry // empty: the array of which entries are a part, for push
+	base, sent uint64      // sequences in the batch: all up to base is reported, all up to sent is written
+	refused    uint64      // the sequence of the first message that the stream did not take; 0: none
 	flow       flow
 	named      bool // join has returned the lane since the last flush, so a message may follow
 
@@ -120,13 +121,29 @@ func (f *flow) comes(handed uint64) bool { return handed > f.upTo+f.every }
 
 // add adds the message that is written next, and returns its sequence in the batch.
 func (l *lane) add(e laneEntry, last bool) uint64 {
-	l.entries = append(l.entries, e)
+	l.push(e)
 	l.sent++
 	l.moved = e.began
 	if last {
 		l.state = laneClosed
 	}
 	return l.sent
+}
+
+// push appends an entry. If that fills the array, and the acknowledged entries have left
+// half of it or more, the others move to its beginning. A slice that is cut in front
+// otherwise gets a new array again and again.
+func (l *lane) push(e laneEntry) {
+	full := len(l.entries) == cap(l.entries)
+	if full && cap(l.array) > 2*len(l.entries) {
+		moved := append(l.array, l.entries...)
+		clear(l.entries)
+		l.entries, full = moved, false
+	}
+	l.entries = append(l.entries, e)
+	if full {
+		l.array = l.entries[:0]
+	}
 }
 
 // covered returns whether another acknowledgement will come without the end of the
@@ -141,14 +158,14 @@ func (l *lane) waits() bool { return l.state < laneAlone && l.base < l.sent }
 // addUnwritten adds a message that is not written. It is reported when those before it
 // are.
 func (l *lane) addUnwritten(it item, own *relay.Outcome) {
-	l.entries = append(l.entries, laneEntry{sized: sized{item: it}, own: own})
+	l.push(laneEntry{sized: sized{item: it}, own: own})
 	l.proceed()
 }
 
 // isolate makes the message the lane's only one. The caller publishes it outside of a
 // batch.
 func (l *lane) isolate(it item) {
-	l.entries = append(l.entries, laneEntry{sized: sized{item: it}})
+	l.push(laneEntry{sized: sized{item: it}})
 	l.state = laneAlone
 }
 
@@ -210,6 +227,7 @@ func (l *lane) conclude() (alone bool) {
 // others.
 func (l *lane) settle(o relay.Outcome) {
 	first := l.entries[0]
+	clear(l.entries[:1])
 	l.entries = l.entries[1:]
 	first.report(first.message, o)
 	l.end(o.Class == relay.Acknowledged && l.sent <= l.base+1)

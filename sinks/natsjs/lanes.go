@@ -22,6 +22,7 @@ type lanes struct {
 	mu    sync.Mutex
 	ended bool
 	live  map[uint64]*lane // those that have not ended, by number
+	spare []laneEntry      // empty: the memory of a lane that has ended, for the next one
 	routes
 }
 
@@ -44,7 +45,10 @@ func (ls *lanes) join(m *relay.Message) *lane {
 		return nil
 	}
 	if r.current == nil || r.current.state != laneOpen {
-		r.current = &lane{number: ls.numbers.Add(1), route: r, session: ls.session, flow: flow{every: flowEvery}}
+		r.current = &lane{
+			number: ls.numbers.Add(1), route: r, session: ls.session, flow: flow{every: flowEvery}, entries: ls.spare, array: ls.spare,
+		}
+		ls.spare = nil
 	}
 	r.current.named = true
 	return r.current
@@ -219,6 +223,10 @@ func (ls *lanes) settled(l *lane, o relay.Outcome) {
 func (ls *lanes) forgetEnded(l *lane) {
 	if l.state == laneEnded {
 		delete(ls.live, l.number)
+		if cap(l.array) > cap(ls.spare) {
+			ls.spare = l.array
+		}
+		l.array = nil
 	}
 }
 

@@ -2,6 +2,9 @@ package natsjs
 
 import (
 	"errors"
+	"math/rand/v2"
+	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -101,6 +104,37 @@ func TestEncoderKeepsNothingOfALargerMessage(t *testing.T) {
 	for name, want := range map[string]string{"x": "1", "y": "2", headerKey: "k", headerContentType: "c"} {
 		if msg.Header.Get(name) != want {
 			t.Errorf("header %s is %q, want %q", name, msg.Header.Get(name), want)
+		}
+	}
+}
+
+// The header map is used again for messages with the same names. Whatever came before, a
+// message is encoded as by an encoder that is new.
+func TestEncoderRemembersNothingOfEarlierMessages(t *testing.T) {
+	var e encoder
+	names := []string{"a", "b", "c", "d", "e", "f"}
+	for n := range 10_000 {
+		m := &relay.Message{Topic: "t", Keyed: rand.IntN(2) == 0, Key: strconv.Itoa(n)}
+		m.MessageID[15], m.MessageID[14] = byte(n), byte(n>>8)
+		if rand.IntN(2) == 0 {
+			m.ContentType = "text/" + m.Key
+		}
+		for _, name := range names[:rand.IntN(len(names)+1)] {
+			m.Headers = append(m.Headers, relay.Header{Name: name, Value: name + m.Key})
+		}
+		var fresh encoder
+		e.encode(m)
+		fresh.encode(m)
+		tk := ticket{uint32(n), uint64(n)}
+		got, want := e.addressed("i.", tk), fresh.addressed("i.", tk)
+		if !reflect.DeepEqual(got.Header, want.Header) || got.Reply != "i."+string(tk.append(nil)) {
+			t.Fatalf("message %d has headers %v and reply %s, want headers %v", n, got.Header, got.Reply, want.Header)
+		}
+		if want := m.MessageID.String(); got.Header.Get(headerMessageID) != want {
+			t.Fatalf("message id is %s, want %s", got.Header.Get(headerMessageID), want)
+		}
+		if rand.IntN(10) == 0 {
+			e.forget()
 		}
 	}
 }
