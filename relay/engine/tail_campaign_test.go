@@ -110,7 +110,7 @@ func (c *tailCampaign) endTail() {
 func (c *tailCampaign) openWhileCommitsStall() {
 	c.Helper()
 	defer pgtest.StallCommits(c.T, c.url)()
-	c.until("commits stall", func() bool { return c.int("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") >= 8 })
+	c.until("commits stall", func() bool { return c.int("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") >= 2 })
 	c.endTail()
 	c.until("a slot waits for them", func() bool {
 		return c.int("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walsender' AND wait_event_type = 'Lock'") == 1
