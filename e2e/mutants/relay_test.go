@@ -330,7 +330,7 @@ var relayMutants = []mutant{
 	{
 		rule: "9: a refused head is not retried before all behind it have been reported",
 		file: "relay/engine/outcomes.go",
-		old:  "t.holds.await(m.chain.name, m.chain.with)",
+		old:  "t.holds.await(c.name, c.with)",
 		new:  "_ = m",
 		pkg:  "./relay/engine", test: "TestScenarios/09_lane",
 	},
