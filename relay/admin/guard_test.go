@@ -129,7 +129,7 @@ func TestErrorsAreTold(t *testing.T) {
 	}
 	census := relay.Census{At: time.Now(), Err: errors.New("secret-census"), TableStats: relay.TableStats{Partitions: "secret-partitions"}}
 	s, _, _ := serve(t, Options{Token: fixedToken, Logger: loggerTo(&log), Census: func() relay.Census { return census }}, st)
-	const secrets = 13
+	const secrets = 14
 	for name, c := range map[string]struct {
 		request
 		code, secrets int
