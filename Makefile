@@ -82,7 +82,8 @@ page-test: deps ## test the page in a real browser (Chromium, axe-core); PAGE_IM
 	cd e2e/pagetest && npm install --silent && $(GO) vet ./... && $(GO) test -count=1 -timeout 20m ./...
 
 .PHONY: page-fuzz
-page-fuzz: ## have the page show any text in every column, in jsdom, for FUZZTIME; needs npm
+page-fuzz: ## have the page show any text in every column, in jsdom, for FUZZTIME
+	@.ci/deps npm
 	cd e2e/pagetest && npm install --silent && $(GO) test -run '^$$' -fuzz '^FuzzTextOfRowsIsShownAsText$$' -fuzztime $(FUZZTIME) .
 
 .PHONY: page-assets
@@ -120,7 +121,7 @@ matrix: deps ## run the tests on other PostgreSQLs, through an upgrade and on Ra
 
 .PHONY: mutants
 mutants: deps ## take out one rule after the other: some test must fail
-	$(GO) test -tags mutants -timeout 120m -v ./e2e/mutants
+	$(GO) test -tags mutants -parallel 2 -timeout 120m -v ./e2e/mutants
 
 .PHONY: fuzz
 fuzz: deps ## run every fuzz target of FUZZ, or of all packages, for FUZZTIME, such as FUZZTIME=10m

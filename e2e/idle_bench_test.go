@@ -24,7 +24,7 @@ func BenchmarkIdle(b *testing.B) {
 			for name, value := range map[string]float64{
 				"idle_queries_per_s": queries, "idle_cpu_percent": cpu,
 				"idle_page_queries_per_s": withPage, "idle_page_cpu_percent": cpuWithPage,
-				"idle_page_queries_ratio": withPage / queries, "idle_page_cpu_ratio": cpuWithPage / cpu,
+				"idle_page_queries_times": withPage / queries, "idle_page_cpu_times": cpuWithPage / cpu,
 			} {
 				figures[name] = append(figures[name], value)
 			}

@@ -19,7 +19,7 @@ type natsConfig struct{ secretFile }
 // include is the line of the configuration that reads the part. The server looks for an
 // included file below its own directory.
 func (c natsConfig) include() string {
-	return fmt.Sprintf("include %q", "../../../../../../.."+c.path)
+	return fmt.Sprintf("include %q", strings.Repeat("../", 32)+strings.TrimPrefix(c.path, "/"))
 }
 
 // serve has the broker start anew with that configuration.

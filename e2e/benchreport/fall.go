@@ -10,7 +10,7 @@ import (
 // that one lucky run makes no later one look bad.
 const runsCompared = 5
 
-// fallen is what is left of a ratio that has fallen too far: a fifth is gone.
+// fallenTo is what is left of a ratio that has fallen too far: a fifth is gone.
 const fallenTo = 0.8
 
 // fall is a ratio that has become worse.
@@ -25,7 +25,7 @@ func (f fall) String() string {
 }
 
 // falls returns the ratios of a run that are worse by a fifth than those of the runs before
-// it. Only ratios are compared: a rate depends on the machine.
+// it with as many cores. Only ratios are compared: a rate depends on the machine.
 func falls(this run, before []run) []fall {
 	var found []fall
 	for name, now := range this.Figures {
@@ -33,7 +33,7 @@ func falls(this run, before []run) []fall {
 		if kind == noRatio {
 			continue
 		}
-		past := values(before, name)
+		past := values(alike(before, this.Cores), name)
 		if len(past) == 0 {
 			continue
 		}
@@ -44,6 +44,12 @@ func falls(this run, before []run) []fall {
 	}
 	slices.SortFunc(found, func(a, b fall) int { return strings.Compare(a.name, b.name) })
 	return found
+}
+
+// alike returns the runs on machines with so many cores. On more of them the broker and the
+// relay take less from each other.
+func alike(runs []run, cores int) []run {
+	return slices.DeleteFunc(slices.Clone(runs), func(r run) bool { return r.Cores != cores })
 }
 
 // values are those of the last runs that have the figure.

@@ -48,7 +48,7 @@ func report(history, images string, command []string) error {
 		if err := store(history, append(runs, this)); err != nil {
 			return err
 		}
-		if err := drawAll(images, append(runs, this)); err != nil {
+		if err := drawAll(images, alike(append(runs, this), this.Cores)); err != nil {
 			return err
 		}
 	}

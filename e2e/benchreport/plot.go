@@ -49,7 +49,7 @@ func plots(figures map[string]float64) map[string]plot {
 // ratePlot shows how fast a backlog is drained.
 func ratePlot(figures map[string]float64) plot {
 	p := plot{
-		title: "A backlog of rows, drained", unit: "as a share of the rate of a program that only publishes, on the same two cores",
+		title: "A backlog of rows, drained", unit: "as a share of the rate of a program that only publishes, on the same cores",
 		format: "%.2f", scale: 1,
 	}
 	p.add(figures, "NATS JetStream",

@@ -35,7 +35,7 @@ func TestPageTellsOfItsOwnReplayOnly(t *testing.T) {
 	b.awaitText("#token-state", "accepted")
 	for answer, said := range map[string]string{
 		`['{"action":"discard","began_at":"2026-01-01T00:00:00Z","running":true,"count":5,"changed":2}', { status: 200 }]`: "Another replay or discard has begun since.",
-		`['{"action":"","began_at":null,"running":false,"count":0,"changed":0}', { status: 200 }]`:                         "The relay was started anew. What it had not changed is dead as before.",
+		`['{"action":"","began_at":null,"running":false,"count":0,"changed":0}', { status: 200 }]`:                         "The relay knows of none: it was started anew, or another relay has answered. The log of the one that began it has the numbers.",
 		`['the token is wrong', { status: 401 }]`:                                                                          "the token is wrong The relay's log has the numbers of yours.",
 	} {
 		w.exec(`INSERT INTO outbox (topic, payload, attempts, dead_at, last_error) VALUES ('orders.created', '{}', 10, now(), 'unroutable: none')`)

@@ -42,6 +42,9 @@ func (t *term) lookAtBroker(now time.Time) {
 // the next is read, so that each statement sees which keys dead rows block.
 func (t *term) expire(now time.Time) {
 	d := t.deferral
+	if !t.breaker.open {
+		t.expiry = nil // what it has met may wait for something else by now
+	}
 	switch {
 	case d.most == 0 || t.stopping || t.pausing || t.reader.busy() || !t.breaker.open:
 		return

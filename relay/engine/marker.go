@@ -67,6 +67,7 @@ type markerPorts struct {
 type backlog struct {
 	received  uint64    // outcomes taken from the mailbox
 	written   uint64    // outcomes committed
+	sent      uint64    // of these, marks
 	unwritten []outcome // not tried yet
 	room      []outcome // empty: the memory of unwritten, for when all is written
 	// failed are the outcomes that the server has refused since the table's breaker
@@ -79,6 +80,7 @@ type writing struct {
 	table      tableBreaker
 	received   uint64
 	written    uint64
+	sent       uint64
 	unmarkable []relay.UnmarkableRow // the first ones
 	locked     time.Time             // when rows were first locked; zero while none is
 	note       relay.Note
@@ -96,7 +98,7 @@ func newMarker(c relay.Control, limit relay.AttemptLimit, note relay.Note) *mark
 func (k *marker) tell() {
 	before := k.told.Load()
 	k.told.Store(&writing{
-		table: k.table, received: k.received, written: k.written, unmarkable: k.aside.told(),
+		table: k.table, received: k.received, written: k.written, sent: k.sent, unmarkable: k.aside.told(),
 		locked: k.locked.since, blockers: k.blockers.found, note: k.note,
 	})
 	if before != nil && before.table.last.Equal(k.table.last) {

@@ -37,7 +37,7 @@ const (
 type purge struct {
 	age  time.Duration
 	open func(context.Context) (relay.Purger, error)
-	sent func() uint64 // how many outcomes this term has written so far
+	sent func() uint64 // how many rows this term has marked so far
 	told atomic.Pointer[purging]
 
 	from int64 // where the next round begins

@@ -27,7 +27,7 @@ func newWorkers(r *Relay, control relay.Control, taken *takenRows) *workers {
 			return r.config.Database.OpenDeadLetters(ctx, control)
 		}),
 	}
-	sent := func() uint64 { return w.marker.told.Load().written }
+	sent := func() uint64 { return w.marker.told.Load().sent }
 	w.purge = newPurge(r.config.Retention, sent, func(ctx context.Context) (relay.Purger, error) {
 		return r.config.Database.OpenPurger(ctx, control)
 	})

@@ -89,6 +89,7 @@ func (k *marker) mark(ctx context.Context, part []outcome) ([]settlement, error)
 	faultpoint("before-mark")
 	refs, err := k.control.Mark(ctx, k.marks)
 	faultpoint("after-mark")
+	k.sent += uint64(len(refs))
 	for _, r := range refs {
 		k.marked = append(k.marked, settlement{Ref: r})
 	}

@@ -28,16 +28,16 @@ func TestChannelThatIsOwedConfirmsIsReplacedUnderLoad(t *testing.T) {
 	p.bindSilentQueue()
 	log := &transcript.Text{}
 	o := p.options()
-	o.Name, o.Channels, o.Window, o.AckTimeout = "replaced "+p.exchange, 1, 1000, 3*time.Second
+	o.Name, o.Channels, o.Window, o.AckTimeout = "replaced "+p.exchange, 1, 1000, 10*time.Second
 	o.Logger = slog.New(slog.NewTextHandler(log, nil))
 	s := open(t, o)
 	reach(t, s)
 	const good, each = 60_000, 1000
 	r := newResults(t)
 	slots := make(chan struct{}, 500)
-	// 10,000 a second at the most, so that half of them come when the first silent one
+	// 3,000 a second at the most, so that half of them come when the first silent one
 	// is late: more than may overtake it.
-	pace := time.NewTicker(100 * time.Millisecond)
+	pace := time.NewTicker(350 * time.Millisecond)
 	defer pace.Stop()
 	for i := range good {
 		if i%each == 0 {

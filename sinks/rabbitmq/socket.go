@@ -40,6 +40,8 @@ type socket struct {
 	net.Conn
 	room *notice // tells that the buffer has room again
 	done chan struct{}
+	// lastWords is the constant, but in a test.
+	lastWords time.Duration
 
 	mu      sync.Mutex
 	wake    sync.Cond
@@ -52,7 +54,12 @@ type socket struct {
 }
 
 func newSocket(conn net.Conn) *socket {
-	s := &socket{Conn: conn, room: newNotice(), done: make(chan struct{}), opening: true}
+	return newSocketWith(conn, lastWords)
+}
+
+// newSocketWith is newSocket with another time for the last words.
+func newSocketWith(conn net.Conn, words time.Duration) *socket {
+	s := &socket{Conn: conn, room: newNotice(), done: make(chan struct{}), lastWords: words, opening: true}
 	s.wake.L = &s.mu
 	go s.flush()
 	return s
@@ -74,11 +81,12 @@ func (s *socket) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// full returns whether the next message should wait.
+// full returns whether the next message should wait: for room, or for the end of a
+// connection that takes no more.
 func (s *socket) full() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.buffer) >= bufferedBytes && s.err == nil
+	return s.err == nil && (s.deaf || len(s.buffer) >= bufferedBytes)
 }
 
 // flush writes what is buffered, until the socket ends.
@@ -211,8 +219,7 @@ func (s *socket) endAfterLastWords(err error) {
 	s.mu.Lock()
 	s.deaf, s.buffer = true, nil
 	s.mu.Unlock()
-	s.room.tell()
-	time.AfterFunc(lastWords, func() { s.cut(err) })
+	time.AfterFunc(s.lastWords, func() { s.cut(err) })
 }
 
 // cause is why the socket ended, or nil.

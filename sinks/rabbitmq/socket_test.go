@@ -99,7 +99,7 @@ func TestLastWordsAreReadAfterAWriteHasFailed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newSocket(here)
+	s := newSocketWith(here, time.Minute)
 	defer func() {
 		s.cut(errClosing)
 		<-s.done
@@ -124,6 +124,9 @@ func TestLastWordsAreReadAfterAWriteHasFailed(t *testing.T) {
 			ended = true
 		case <-time.After(time.Millisecond):
 		}
+	}
+	if !s.full() {
+		t.Error("a message would be written to it, and be lost")
 	}
 	read := make([]byte, 100)
 	if n, err := s.Read(read); string(read[:n]) != "goodbye" {

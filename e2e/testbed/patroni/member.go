@@ -131,8 +131,12 @@ func (m *Member) killServer(signal syscall.Signal) error {
 
 // runs tells whether a process is this member's server: numbers are given again.
 func (m *Member) runs(pid int) bool {
-	dir, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
-	return err == nil && dir == m.data()
+	dir, err := os.Stat(fmt.Sprintf("/proc/%d/cwd", pid))
+	if err != nil {
+		return false
+	}
+	own, err := os.Stat(m.data()) // its path may have symbolic links
+	return err == nil && os.SameFile(dir, own)
 }
 
 // client keeps no connection, which would outlive the test.

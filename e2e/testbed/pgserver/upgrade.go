@@ -88,7 +88,7 @@ func OlderBinaries() (string, error) {
 		return "", fmt.Errorf("%w of an older version: set PGSERVER_OLD_BIN to the directory of its initdb and postgres, or run .ci/matrix upgrade", ErrNoBinaries)
 	}
 	if err := complete(dir); err != nil {
-		return "", fmt.Errorf("%w: PGSERVER_OLD_BIN=%s: %w", ErrNoBinaries, dir, err)
+		return "", fmt.Errorf("PGSERVER_OLD_BIN=%s: %w", dir, err)
 	}
 	return dir, nil
 }

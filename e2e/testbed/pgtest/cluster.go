@@ -105,6 +105,9 @@ func Older(t testing.TB, settings map[string]string) *pgserver.Server {
 	if errors.Is(err, pgserver.ErrNoBinaries) {
 		t.Skip(err)
 	}
+	if err != nil {
+		t.Fatal("find an older version:", err)
+	}
 	s, err := pgserver.Start(t.Context(), pgserver.Options{Settings: settings, Bin: bin})
 	if err != nil {
 		t.Fatal("start a cluster of an older version:", err)

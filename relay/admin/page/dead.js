@@ -170,7 +170,7 @@ async function progress(mine) {
     return { running: !(failure instanceof Refused), trouble: failure.message + (failure instanceof Refused ? inTheLog : "") };
   }
   if (p.began_at === mine) return p;
-  return { running: false, trouble: p.began_at ? "Another replay or discard has begun since." + inTheLog : "The relay was started anew. What it had not changed is dead as before." };
+  return { running: false, trouble: p.began_at ? "Another replay or discard has begun since." + inTheLog : "The relay knows of none: it was started anew, or another relay has answered. The log of the one that began it has the numbers." };
 }
 
 function tell(p) {
