@@ -57,7 +57,7 @@ func TestDoctorKnowsPartitions(t *testing.T) {
 		p.sql(`INSERT INTO outbox (id, topic, payload) VALUES (899999, 't', '1')`)
 		p.suffers("partitions", relay.Fine)
 		p.sql(`INSERT INTO outbox (id, topic, payload) VALUES (900000, 't', '1')`)
-		p.heals("partitions", relay.Warning, "the last partition ends at id 1000000, and the newest row has 900000: rows with later ids are refused")
+		p.heals("partitions", relay.Warning, "the last partition ends at id 1000000, and the newest id is 900000: rows with later ids are refused")
 		p.sql(`DROP INDEX outbox_due_idx`, `CREATE INDEX outbox_due_idx ON ONLY outbox (id)
 			WHERE sent_at IS NULL AND dead_at IS NULL AND (available_at IS NULL OR attempts > 0)`)
 		p.heals("indexes", relay.Warning, `"outbox_due_idx" is missing on some partitions`)

@@ -19,7 +19,9 @@ const censusInterval, censusOfMany = 15 * time.Second, 30 * time.Second
 type Census struct {
 	database *Database
 	told     atomic.Pointer[relay.Census]
-	warned   time.Time // when the log was last told of the partitions
+	// warned is when the log was last told of the partitions, and trouble of what.
+	warned  time.Time
+	trouble partitionTrouble
 	// watched is when somebody last looked who wants to see the other relays too, in
 	// nanoseconds since 1970. wake has them looked up at once for the first one.
 	watched atomic.Int64
@@ -84,8 +86,10 @@ func (c *Census) take(ctx context.Context) {
 	found, err := c.database.look(ctx, now.UnixNano()-c.watched.Load() < int64(watchedFor))
 	if now = time.Now(); err == nil {
 		found.At = now
-		c.told.Store(&found)
-		c.warn(now, found.Partitions)
+		c.told.Store(&found.Census)
+		if ctx.Err() == nil { // what a relay that stops did not find out is no trouble
+			c.warn(now, found.trouble, found.Partitions)
+		}
 		return
 	}
 	told := *c.told.Load()
@@ -100,12 +104,13 @@ func (c *Census) take(ctx context.Context) {
 // is no fault yet, but will be one.
 const partitionsAgain = time.Hour
 
-// warn logs what is wrong with the partitions.
-func (c *Census) warn(now time.Time, trouble string) {
-	if trouble == "" || !c.warned.IsZero() && now.Sub(c.warned) < partitionsAgain {
+// warn logs what is wrong with the partitions, at once if it is something else than last time.
+// The reason's text has numbers, which change all the time: only the kind is compared.
+func (c *Census) warn(now time.Time, trouble partitionTrouble, reason string) {
+	if trouble == noTrouble || trouble == c.trouble && now.Sub(c.warned) < partitionsAgain {
 		return
 	}
-	c.warned = now
+	c.warned, c.trouble = now, trouble
 	c.database.options.Logger.Warn("the partitions of the outbox table need attention",
-		slog.String("table", c.database.options.Table.String()), slog.String("reason", trouble), slog.String("fix", "outbox-relay doctor prints it"))
+		slog.String("table", c.database.options.Table.String()), slog.String("reason", reason), slog.String("fix", "outbox-relay doctor prints it"))
 }

@@ -34,6 +34,24 @@ type partitions struct {
 	Filled     bool    // the catch-all has, or had, rows
 }
 
+// partitionTrouble is a kind of trouble with the partitions.
+type partitionTrouble int
+
+const (
+	noTrouble partitionTrouble = iota
+	marksAreDear
+	catchAllHasRows
+	idsEnd
+	timeEnds
+	notLookedUp
+)
+
+// partitionCheck is what doctor says of the partitions, and of which kind it is.
+type partitionCheck struct {
+	relay.Check
+	trouble partitionTrouble
+}
+
 // examinePartitions adds a check if the table is divided into partitions.
 func (s *session) examinePartitions(ctx context.Context, e *Examination, t tableFacts) {
 	check, divided, err := s.checkPartitions(ctx, t)
@@ -41,27 +59,30 @@ func (s *session) examinePartitions(ctx context.Context, e *Examination, t table
 		check.Severity, check.Found, check.Fix = relay.Warning, err.Error(), ""
 	}
 	if divided || err != nil {
-		e.add(check)
+		e.add(check.Check)
 	}
 }
 
-// partitionTrouble is what a running relay tells of the partitions.
-func (s *session) partitionTrouble(ctx context.Context) (string, error) {
+// troubleWithPartitions is what a running relay tells of them; also why it knows nothing.
+func (s *session) troubleWithPartitions(ctx context.Context) (partitionTrouble, string) {
 	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
 	defer cancel()
+	var check partitionCheck
 	t, err := s.lookUpTable(ctx)
-	if err != nil {
-		return "", err
+	if err == nil {
+		check, _, err = s.checkPartitions(ctx, t)
 	}
-	check, divided, err := s.checkPartitions(ctx, t)
-	if err != nil || !divided || check.Severity == relay.Fine {
-		return "", err
+	switch {
+	case err != nil:
+		return notLookedUp, err.Error()
+	case check.trouble == noTrouble:
+		return noTrouble, ""
 	}
-	return check.Found, nil
+	return check.trouble, check.Found
 }
 
-func (s *session) checkPartitions(ctx context.Context, t tableFacts) (check relay.Check, divided bool, err error) {
-	check = relay.Check{Name: checkPartitions, Severity: relay.Warning}
+func (s *session) checkPartitions(ctx context.Context, t tableFacts) (check partitionCheck, divided bool, err error) {
+	check.Check = relay.Check{Name: checkPartitions, Severity: relay.Warning}
 	p, err := sqltext.One[partitions](ctx, sqltext.On(s.conn), partitionsStatement, sqltext.Args{"table": t.OID})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return check, false, nil
@@ -75,18 +96,20 @@ func (s *session) checkPartitions(ctx context.Context, t tableFacts) (check rela
 	return check, true, nil
 }
 
-func (s *session) judgePartitions(ctx context.Context, t tableFacts, p partitions, check *relay.Check) error {
+func (s *session) judgePartitions(ctx context.Context, t tableFacts, p partitions, check *partitionCheck) error {
 	l, err := s.lookUpLayout(ctx)
 	if err != nil {
 		return err
 	}
 	if l.others && p.Partitions > manyPartitions {
+		check.trouble = marksAreDear
 		check.Found = fmt.Sprintf("the table is divided by %s: each mark looks into all %d partitions, "+
 			"because only of id and created_at the relay knows a row's values", p.Key, p.Partitions)
 		check.Fix = "divide the table by ranges of created_at or of id"
 		return nil
 	}
 	if p.Filled {
+		check.trouble = catchAllHasRows
 		check.Found = fmt.Sprintf("the catch-all partition %s has rows: PostgreSQL makes no partition for them before they are moved", *p.CatchAll)
 		check.Fix = fmt.Sprintf("move these rows to partitions of their own, then run TRUNCATE %s;  -- and have partitions made ahead", *p.CatchAll)
 		return nil
@@ -103,6 +126,7 @@ func (s *session) judgePartitions(ctx context.Context, t tableFacts, p partition
 			if p.CatchAll != nil {
 				later = "go to the catch-all partition " + *p.CatchAll
 			}
+			check.trouble = timeEnds
 			check.Found = fmt.Sprintf("the last partition ends at %s: rows created later %s", last.Ends.UTC().Format(time.RFC3339), later)
 			check.Fix = s.nextPartition(last)
 			return nil
@@ -138,7 +162,7 @@ func (s *session) nextPartition(last lastPartition) string {
 }
 
 // judgeLastIDs says whether the ids come to an end: nine in ten of the last partition are used.
-func (s *session) judgeLastIDs(ctx context.Context, t tableFacts, p partitions, check *relay.Check) (end bool, err error) {
+func (s *session) judgeLastIDs(ctx context.Context, t tableFacts, p partitions, check *partitionCheck) (end bool, err error) {
 	on := sqltext.On(s.conn)
 	last, err := sqltext.One[struct{ Begins, Ends *int64 }](ctx, on, lastIDsStatement, sqltext.Args{"table": t.OID})
 	if errors.Is(err, pgx.ErrNoRows) || err == nil && last.Ends == nil {
@@ -147,8 +171,9 @@ func (s *session) judgeLastIDs(ctx context.Context, t tableFacts, p partitions, 
 	if err != nil {
 		return false, err
 	}
-	newest, err := sqltext.Column[int64](ctx, on, sqltext.Statement("SELECT id FROM "+s.table.Quoted()+" ORDER BY id DESC LIMIT 1"), nil)
-	if err != nil || len(newest) == 0 {
+	statement := files.Statement("newest_id", newReadBlanks(s.table, payloadKind{}, ""))
+	newest, err := sqltext.One[struct{ ID *int64 }](ctx, on, statement, sqltext.Args{"table": s.table.Quoted()})
+	if err != nil || newest.ID == nil {
 		return false, err
 	}
 	var begins int64
@@ -156,14 +181,15 @@ func (s *session) judgeLastIDs(ctx context.Context, t tableFacts, p partitions, 
 		begins = *last.Begins
 	}
 	length := *last.Ends - begins
-	if length <= 0 || newest[0] < *last.Ends-length/10 {
+	if length <= 0 || *newest.ID < *last.Ends-length/10 {
 		return false, nil
 	}
 	later := "are refused"
 	if p.CatchAll != nil {
 		later = "go to the catch-all partition " + *p.CatchAll
 	}
-	check.Found = fmt.Sprintf("the last partition ends at id %d, and the newest row has %d: rows with later ids %s", *last.Ends, newest[0], later)
+	check.trouble = idsEnd
+	check.Found = fmt.Sprintf("the last partition ends at id %d, and the newest id is %d: rows with later ids %s", *last.Ends, *newest.ID, later)
 	name := cut(s.table.Name, maxName-21) + fmt.Sprintf("_%d", *last.Ends)
 	check.Fix = fmt.Sprintf("CREATE TABLE %s.%s PARTITION OF %s FOR VALUES FROM (%d) TO (%d);  -- and have them made ahead from now on",
 		sqltext.Identifier(s.table.Schema), sqltext.Identifier(name), s.table.Quoted(), *last.Ends, *last.Ends+length)

@@ -55,7 +55,7 @@ func Explain(ctx context.Context, leader relay.Control, reading relay.Reader) (m
 	explain := explainInto(ctx, plans)
 	if s.layout.partitioned { // its statements are planned without their parameters
 		explain = func(on *session, st statement, given args) error {
-			text, err := on.explainPrepared(ctx, st)
+			text, err := on.explainPrepared(ctx, "FORMAT JSON", st, nil)
 			plans[st.name] = text
 			return err
 		}
@@ -122,21 +122,30 @@ func Explain(ctx context.Context, leader relay.Control, reading relay.Reader) (m
 	return plans, nil
 }
 
-// explainPrepared returns the plan of a statement that is planned once.
-func (s *session) explainPrepared(ctx context.Context, st statement) (string, error) {
+// explainPrepared returns the plan of a statement as a session prepares it, planned once or
+// each time. A parameter that is not given is NULL.
+func (s *session) explainPrepared(ctx context.Context, options string, st statement, given map[string]int64) (string, error) {
 	defer func() { _, _ = s.conn.Exec(ctx, "DEALLOCATE explained") }()
 	if _, err := s.conn.Exec(ctx, "PREPARE explained AS "+st.sql); err != nil {
 		return "", fmt.Errorf("%s: %w", st.name, err)
 	}
-	call := "EXPLAIN (FORMAT JSON) EXECUTE explained"
-	if n := len(st.params); n > 0 {
-		call += "(NULL" + strings.Repeat(", NULL", n-1) + ")"
+	call := "EXPLAIN (" + options + ") EXECUTE explained"
+	if len(st.params) > 0 {
+		values := make([]string, len(st.params))
+		for i, p := range st.params {
+			values[i] = "NULL"
+			if n, ok := given[p]; ok {
+				values[i] = fmt.Sprintf("'%d'", n)
+			}
+		}
+		call += "(" + strings.Join(values, ", ") + ")"
 	}
-	var text string
-	if err := s.conn.QueryRow(ctx, call, pgx.QueryExecModeSimpleProtocol).Scan(&text); err != nil {
+	rows, _ := s.conn.Query(ctx, call, pgx.QueryExecModeSimpleProtocol)
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
 		return "", fmt.Errorf("%s: %w", st.name, err)
 	}
-	return text, nil
+	return strings.Join(lines, "\n"), nil
 }
 
 // ExplainWrites runs the writes of a batch, takes them back, and returns their plans.
@@ -178,8 +187,12 @@ func ExplainWrites(ctx context.Context, leader relay.Control, marks []relay.Mark
 	return plans, nil
 }
 
-// WarnAt has a census log what is wrong with the partitions at a time.
-func WarnAt(c *Census, now time.Time, trouble string) { c.warn(now, trouble) }
+// WarnAt has a census look at the table, and log what is wrong with the partitions as at a time.
+func WarnAt(ctx context.Context, c *Census, now time.Time) error {
+	found, err := c.database.look(ctx, false)
+	c.warn(now, found.trouble, found.Partitions)
+	return err
+}
 
 // Listens says whether the session hears of replays.
 func Listens(r relay.Reader) bool { return r.(*readSession).wake.on }
@@ -187,36 +200,17 @@ func Listens(r relay.Reader) bool { return r.(*readSession).wake.on }
 // ExplainPurge is the plan of a purge's step.
 func ExplainPurge(ctx context.Context, purging relay.Purger) (string, error) {
 	p := purging.(*purger)
-	params, err := p.statement.order(args{"from": int8Param(1), "rows": int8Param(2000), "age": int8Param(1)})
-	if err != nil {
-		return "", err
-	}
-	var plan strings.Builder
-	result := p.pg.ExecParams(ctx, "EXPLAIN "+p.statement.sql, params, nil, binaryFormat, nil)
-	for result.NextRow() {
-		plan.Write(result.Values()[0])
-		plan.WriteString("\n")
-	}
-	_, err = result.Close()
-	return plan.String(), err
+	return p.explainPrepared(ctx, "FORMAT TEXT", p.statement, map[string]int64{"from": 1, "rows": 2000, "age": 1})
 }
 
 // AnalyzePurge runs a step over all rows, takes it back, and returns its plan as JSON.
 func AnalyzePurge(ctx context.Context, purging relay.Purger, age time.Duration) (string, error) {
 	p := purging.(*purger)
-	params, err := p.statement.order(args{"from": int8Param(math.MinInt64), "rows": int8Param(2000), "age": int8Param(age.Microseconds())})
-	if err != nil {
-		return "", err
-	}
 	if err := p.pg.Exec(ctx, "BEGIN").Close(); err != nil {
 		return "", err
 	}
-	var plan string
-	result := p.pg.ExecParams(ctx, "EXPLAIN (ANALYZE, FORMAT JSON) "+p.statement.sql, params, nil, binaryFormat, nil)
-	for result.NextRow() {
-		plan += string(result.Values()[0])
-	}
-	_, err = result.Close()
+	given := map[string]int64{"from": math.MinInt64, "rows": 2000, "age": age.Microseconds()}
+	plan, err := p.explainPrepared(ctx, "ANALYZE, FORMAT JSON", p.statement, given)
 	return plan, errors.Join(err, p.pg.Exec(ctx, "ROLLBACK").Close())
 }
 

@@ -256,26 +256,120 @@ func TestPlansOfAPartitionedTable(t *testing.T) {
 	}
 }
 
-// What will be a fault is told before it is one, and not all the time.
+// What will be a fault is told before it is one, and not all the time. What else comes up in the
+// meantime is told at once.
 func TestTroubleWithPartitionsIsToldOnceAnHour(t *testing.T) {
 	t.Parallel()
-	f := setup(t, divided("RANGE (created_at)", "FOR VALUES FROM ('2024-01-01') TO ('2099-01-01')", "DEFAULT"))
+	f := setup(t, divided("RANGE (id)", "FOR VALUES FROM (0) TO (1000)", "DEFAULT"))
+	f.exec(`INSERT INTO {t} (id, topic, payload) VALUES (899, 't', '1')`)
 	if said := f.stats().Partitions; said != "" {
 		t.Errorf("of partitions without fault: %s", said)
-	}
-	f.exec(`INSERT INTO {t} (topic, payload, created_at) VALUES ('t', '1', '2099-12-31')`)
-	said := f.stats().Partitions
-	if !strings.Contains(said, "the catch-all partition public.p1 has rows") {
-		t.Errorf("of a catch-all that fills: %q", said)
 	}
 	var log strings.Builder
 	f.options.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	census, now := f.database().NewCensus(), time.Now()
-	for _, after := range []time.Duration{0, time.Second, 59 * time.Minute, 61 * time.Minute} {
-		postgres.WarnAt(census, now.Add(after), said)
+	const end, filled = "the newest id is", "the catch-all partition public.p1 has rows"
+	for _, step := range []struct {
+		sql   string
+		after time.Duration
+		told  string // and nothing, if empty
+	}{
+		{`SELECT`, 0, ""},
+		{`INSERT INTO {t} (id, topic, payload) VALUES (900, 't', '1')`, time.Second, end},
+		{`INSERT INTO {t} (id, topic, payload) VALUES (901, 't', '1')`, 2 * time.Second, ""}, // a new number, and nothing else
+		{`SELECT`, 59 * time.Minute, ""},
+		{`SELECT`, 61 * time.Minute, end},
+		{`INSERT INTO {t} (id, topic, payload) VALUES (1000, 't', '1')`, 62 * time.Minute, filled},
+		{`SELECT`, 121 * time.Minute, ""},
+		{`SELECT`, 122 * time.Minute, filled},
+		{`TRUNCATE p1`, 123 * time.Minute, end},
+		{`DELETE FROM {t} WHERE id > 899`, 5 * time.Hour, ""},
+	} {
+		f.exec(step.sql)
+		log.Reset()
+		if err := postgres.WarnAt(t.Context(), census, now.Add(step.after)); err != nil {
+			t.Fatal(err)
+		}
+		if said := log.String(); !strings.Contains(said, step.told) || (said == "") != (step.told == "") {
+			t.Errorf("%v after %s: told %q, want %q", step.after, step.sql, said, step.told)
+		}
 	}
-	postgres.WarnAt(census, now.Add(5*time.Hour), "")
-	if n := strings.Count(log.String(), "the partitions of the outbox table need attention"); n != 2 {
-		t.Errorf("told %d times, want twice:\n%s", n, log.String())
+}
+
+// Ends without a number are no ends, and the rows are counted all the same.
+func TestPartitionsToInfinityGoOnForEver(t *testing.T) {
+	t.Parallel()
+	for name, partitions := range map[string][]string{
+		"end":       {"FOR VALUES FROM (MINVALUE) TO ('2025-01-01')", "FOR VALUES FROM ('2025-01-01') TO ('infinity')"},
+		"beginning": {"FOR VALUES FROM (MINVALUE) TO ('-infinity')", "FOR VALUES FROM ('-infinity') TO ('2099-01-01')"},
+		"both":      {"FOR VALUES FROM ('-infinity') TO ('infinity')"},
+		"after it":  {"FOR VALUES FROM ('2024-01-01') TO ('infinity')", "FOR VALUES FROM ('infinity') TO (MAXVALUE)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := setup(t, divided("RANGE (created_at)", partitions...))
+			f.spread(1)
+			if s := f.stats(); s.Due.Rows != 4 || s.Partitions != "" {
+				t.Errorf("counted %+v", s)
+			}
+		})
+	}
+	t.Run("an end that has come", func(t *testing.T) {
+		t.Parallel()
+		f := setup(t, divided("RANGE (created_at)", "FOR VALUES FROM (MINVALUE) TO ('-infinity')", "FOR VALUES FROM ('-infinity') TO ('2024-01-01')"))
+		if said := f.stats().Partitions; !strings.Contains(said, "the last partition ends at 2024-01-01T00:00:00Z") {
+			t.Errorf("told %q", said)
+		}
+	})
+}
+
+// The look-up is the lesser thing: rows are counted, and relays looked up, without it.
+func TestRowsAreCountedWherePartitionsCannotBeLookedUp(t *testing.T) {
+	t.Parallel()
+	f := setup(t, byYear())
+	f.spread(1)
+	f.exec(`REVOKE SELECT ON pg_catalog.pg_partitioned_table FROM PUBLIC`) // as on a server that was locked down
+	if s := f.stats(); s.Due.Rows != 4 || !strings.Contains(s.Partitions, "look up the partitions: ") || !strings.Contains(s.Partitions, "permission denied") {
+		t.Errorf("counted %+v", s)
+	}
+	var log strings.Builder
+	f.options.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	census, now := f.database().NewCensus(), time.Now()
+	for range 2 {
+		if err := postgres.WarnAt(t.Context(), census, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := strings.Count(log.String(), "permission denied"); n != 1 {
+		t.Errorf("told %d times, want once:\n%s", n, log.String())
+	}
+}
+
+// Where retention has deleted all rows, the sequence says how near the end of the ids is.
+func TestIDsEndWithoutRowsToo(t *testing.T) {
+	t.Parallel()
+	f := setup(t, divided("RANGE (id)", "FOR VALUES FROM (0) TO (1000)"))
+	said := func() string { return f.stats().Partitions }
+	f.exec(`GRANT USAGE ON SEQUENCE outbox_id_seq TO ` + f.role())
+	if said := said(); said != "" {
+		t.Errorf("of a table that is new: %q", said)
+	}
+	f.exec(`SELECT setval('outbox_id_seq', 999)`)
+	if said := said(); !strings.Contains(said, "ends at id 1000, and the newest id is 999: rows with later ids are refused") {
+		t.Errorf("of a table that is empty: %q", said)
+	}
+	f.exec(`REVOKE USAGE ON SEQUENCE outbox_id_seq FROM ` + f.role())
+	if said := said(); said != "" {
+		t.Errorf("of a sequence that the role may not read: %q", said)
+	}
+	f.exec(`INSERT INTO {t} (id, topic, payload) VALUES (1, 't', '1')`)
+	f.exec(`GRANT USAGE ON SEQUENCE outbox_id_seq TO ` + f.role())
+	if said := said(); said != "" {
+		t.Errorf("of a row with a low id: %q", said) // ids may be the application's, and not the sequence's
+	}
+	f.exec(`ALTER TABLE {t} ALTER id DROP IDENTITY`)
+	f.exec(`DELETE FROM {t}`)
+	if said := said(); said != "" {
+		t.Errorf("without a sequence: %q", said)
 	}
 }

@@ -30,9 +30,15 @@ func (d *Database) Stats(ctx context.Context) (relay.TableStats, error) {
 	return found.TableStats, err
 }
 
+// looked is what [Database.look] found.
+type looked struct {
+	relay.Census
+	trouble partitionTrouble // the kind of what Partitions tells
+}
+
 // look is [Database.Stats], and looks up the relays over the same session if it is to.
-func (d *Database) look(ctx context.Context, others bool) (relay.Census, error) {
-	var found relay.Census
+func (d *Database) look(ctx context.Context, others bool) (looked, error) {
+	var found looked
 	s, err := d.open(ctx, readSettings)
 	if err != nil {
 		return found, err
@@ -44,12 +50,11 @@ func (d *Database) look(ctx context.Context, others bool) (relay.Census, error) 
 	if found.Lacks, err = s.lacks(ctx); err != nil {
 		return found, err
 	}
-	if found.Partitions, err = s.partitionTrouble(ctx); err != nil {
-		return found, err
-	}
 	if others {
 		found.Members, found.MembersErr = d.members(ctx, s)
 	}
+	// It comes last, for it may cost the session, and fails nothing: the rows are counted.
+	found.trouble, found.Partitions = s.troubleWithPartitions(ctx)
 	return found, nil
 }
 
