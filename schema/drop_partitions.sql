@@ -11,8 +11,10 @@ DECLARE
   given   bigint; -- the last id
   others  text;
   part    text;
+  found   oid;
   parts   text[] := '{}';
-  free    text[]; -- of these, those that nobody vacuums or alters
+  oids    oid[] := '{}'; -- of the parts
+  free    integer[]; -- the places in parts of those that nobody vacuums or alters
   since   timestamptz; -- when the lock was there
   keeps   boolean;
 BEGIN
@@ -37,8 +39,14 @@ BEGIN
       USING ERRCODE = 'dependent_objects_still_exist';
   END IF;
   -- Which partitions get no more rows. Who takes an id from the sequence does it in an INSERT,
-  -- and so is awaited below.
+  -- and so is awaited below. But a session that caches ids inserts them later.
   IF divider = 'id' THEN
+    SELECT seqrelid::regclass::text INTO others FROM pg_sequence
+      WHERE seqrelid = to_regclass(pg_get_serial_sequence(%1$L, 'id')) AND seqcache > 1;
+    IF others IS NOT NULL THEN
+      RAISE EXCEPTION 'sessions cache ids of sequence %%: nothing says which partitions get no more rows', others
+        USING ERRCODE = 'object_not_in_prerequisite_state', HINT = format('Set CACHE 1 for %%s, and let all sessions connect anew.', others);
+    END IF;
     given := (SELECT pg_sequence_last_value(seqrelid) FROM pg_sequence
       WHERE seqrelid = to_regclass(pg_get_serial_sequence(%1$L, 'id')) AND seqincrement > 0 AND NOT seqcycle);
   ELSIF divider IS DISTINCT FROM 'created_at' THEN
@@ -48,8 +56,8 @@ BEGIN
 
   -- Look, before any lock. The catch-all has no end, and is not among them; neither is what
   -- is on another server.
-  FOR part IN
-    SELECT format('%%I.%%I', n.nspname, c.relname)
+  FOR part, found IN
+    SELECT format('%%I.%%I', n.nspname, c.relname), c.oid
     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_namespace n ON n.oid = c.relnamespace,
       substring(pg_get_expr(c.relpartbound, c.oid) FROM $re$ TO \('([^']*)'\)$re$) AS ends
     WHERE i.inhparent = tab AND NOT i.inhdetachpending
@@ -69,6 +77,7 @@ BEGIN
       CONTINUE;
     END IF;
     parts := parts || part;
+    oids := oids || found;
     EXIT WHEN cardinality(parts) = 16; -- no more than what can be dropped at once
   END LOOP;
   IF parts = '{}' THEN
@@ -82,14 +91,17 @@ BEGIN
       -- not wait for it.
       PERFORM set_config('lock_timeout', (setting::integer * 3 / 2)::text, true) FROM pg_settings WHERE name = 'deadlock_timeout';
       free := '{}';
-      FOREACH part IN ARRAY parts LOOP
+      FOR i IN 1 .. cardinality(parts) LOOP
         BEGIN
-          EXECUTE format('LOCK TABLE %%s IN SHARE UPDATE EXCLUSIVE MODE', part);
-          free := free || part;
+          EXECUTE format('LOCK TABLE %%s IN SHARE UPDATE EXCLUSIVE MODE', parts[i]);
+          free := free || i;
         EXCEPTION WHEN lock_not_available OR undefined_table THEN
-          RAISE WARNING 'partition %% stays: %%', part, SQLERRM;
+          RAISE WARNING 'partition %% stays: %%', parts[i], SQLERRM;
         END;
       END LOOP;
+      IF free = '{}' THEN
+        RETURN; -- for nothing, no INSERT shall wait
+      END IF;
       IF rest IS NOT NULL THEN
         EXECUTE format('LOCK TABLE %%s IN SHARE UPDATE EXCLUSIVE MODE', rest); -- DROP TABLE locks it too
       END IF;
@@ -115,10 +127,21 @@ BEGIN
   -- Look again, at what has come in since, and drop. What takes too long is left for later.
   since := clock_timestamp();
   PERFORM set_config('enable_seqscan', 'off', true); -- whatever the statistics say
-  FOREACH part IN ARRAY free LOOP
-    EXIT WHEN clock_timestamp() > since + interval '100 ms';
+  -- DROP TABLE also locks the tables that a foreign key of the partition itself references. All
+  -- INSERTs wait now, so it waits for those no longer than this.
+  PERFORM set_config('lock_timeout', '10ms', true);
+  FOR n IN 1 .. cardinality(free) LOOP
+    EXIT WHEN n > 1 AND clock_timestamp() > since + interval '100 ms'; -- one is tried, however slow the server is
+    part := parts[free[n]];
+    found := oids[free[n]];
     BEGIN
       EXECUTE format('LOCK TABLE %%s IN ACCESS EXCLUSIVE MODE NOWAIT', part); -- who uses it by its own name
+      -- While no lock was there, it may have been detached, to be archived, or another table may
+      -- have got its name.
+      IF NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = found AND inhparent = tab AND NOT inhdetachpending AND to_regclass(part) = found) THEN
+        RAISE NOTICE 'partition %% stays: it has been detached or renamed', part;
+        CONTINUE;
+      END IF;
       EXECUTE format('SELECT EXISTS (SELECT FROM %%1$s WHERE {{due_condition}}) OR EXISTS (SELECT FROM %%1$s WHERE {{scheduled_condition}})
         OR EXISTS (SELECT FROM %%1$s WHERE {{dead_condition}})', part) INTO keeps;
       IF keeps THEN

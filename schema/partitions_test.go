@@ -145,55 +145,133 @@ func TestRowThatComesInMeanwhileKeepsItsPartition(t *testing.T) {
 	}
 }
 
+// While the function waits for the table, its partition is detached, or its name is given to
+// another one, which has a row that was sent lately. Nothing goes that was not looked at.
+func TestWhatIsNoLongerThePartitionStays(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		change string
+		want   []string
+	}{
+		"detached": {"ALTER TABLE outbox DETACH PARTITION old", []string{"rest"}},
+		"another": {
+			"ALTER TABLE old RENAME TO january; " + of2020("old", 3) + "; INSERT INTO outbox (topic, payload, created_at, sent_at) VALUES ('t', '1', '2020-03-03', now())",
+			[]string{"january", "old", "rest"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := pgtest.Database(t)
+			conn, holder, watcher := pgtest.Connect(t, url), pgtest.Connect(t, url), pgtest.Connect(t, url)
+			divided(t, conn, "RANGE (created_at)", of2020("old", 1), part("rest", "DEFAULT"))
+			// It waits for the function's lock of the partition, which waits for the table no
+			// longer than 400 ms, and then gives up both for a while.
+			script(t, holder, "SET deadlock_timeout = '60s'; BEGIN; LOCK TABLE ONLY outbox IN ACCESS SHARE MODE")
+			done := make(chan error, 1)
+			go func() { _, err := conn.Exec(t.Context(), dropOld); done <- err }()
+			awaitWaiting(t, watcher)
+			script(t, holder, test.change+"; COMMIT")
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			wantPartitions(t, watcher, test.want...)
+			if !value[bool](t, watcher, "SELECT to_regclass('old') IS NOT NULL") {
+				t.Error("a table that is no longer that partition is dropped")
+			}
+		})
+	}
+}
+
+// awaitWaiting returns when the function has looked at the partitions, and waits for the table.
+func awaitWaiting(t *testing.T, conn *pgx.Conn) {
+	t.Helper()
+	const waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'outbox'::regclass AND mode = 'AccessExclusiveLock')"
+	for deadline := time.Now().Add(time.Minute); !value[bool](t, conn, waits); {
+		if time.Now().After(deadline) {
+			t.Fatal("nobody waits for the table")
+		}
+	}
+}
+
 // Writers insert rows with a time in the past, and mark them; partitions are dropped beside
 // them, and made again. No row goes that was not marked.
 func TestPartitionsAreDroppedBesideWriters(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
-	conn := pgtest.Connect(t, url)
+	conn, holder, watcher := pgtest.Connect(t, url), pgtest.Connect(t, url), pgtest.Connect(t, url)
 	divided(t, conn, "RANGE (created_at)", of2020("old", 1), of2020("older", 2))
-	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer stop()
-	var marked, lost atomic.Int64
+	var inserted, lost atomic.Int64
+	var pause sync.RWMutex // who has it for writing knows that all rows are marked
 	var writers sync.WaitGroup
+	write := func(writer *pgx.Conn) error {
+		pause.RLock()
+		defer pause.RUnlock()
+		var id int64
+		err := writer.QueryRow(t.Context(), "INSERT INTO outbox (topic, payload, created_at) VALUES ('t', '1', '2020-01-02') RETURNING id").Scan(&id)
+		if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "23514" {
+			return nil // there is no such partition now
+		}
+		if err != nil {
+			return err
+		}
+		inserted.Add(1)
+		tag, err := writer.Exec(t.Context(), "UPDATE outbox SET sent_at = now() - interval '2 days' WHERE id = $1", id)
+		lost.Add(1 - tag.RowsAffected())
+		return err
+	}
 	for range 4 {
 		writer := pgtest.Connect(t, url)
 		writers.Go(func() {
 			for ctx.Err() == nil {
-				var id int64
-				err := writer.QueryRow(t.Context(), "INSERT INTO outbox (topic, payload, created_at) VALUES ('t', '1', '2020-01-02') RETURNING id").Scan(&id)
-				if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "23514" {
-					continue // there is no such partition now
-				}
-				if err != nil {
+				if err := write(writer); err != nil {
 					t.Error(err)
 					return
 				}
-				tag, err := writer.Exec(t.Context(), "UPDATE outbox SET sent_at = now() - interval '2 days' WHERE id = $1", id)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				marked.Add(tag.RowsAffected())
-				lost.Add(1 - tag.RowsAffected())
 			}
 		})
 	}
-	drops := 0
-	for drops < 25 && ctx.Err() == nil && !t.Failed() {
-		if n := len(values(t, conn, dropOld)); n > 0 {
-			drops += n
-			script(t, conn, of2020("old", 1)+"; "+of2020("older", 2))
+	// The first look finds all rows marked. In every other round, rows come in between the looks.
+	dropped, met := 0, 0
+	for round := 0; (dropped < 3 || met < 3) && ctx.Err() == nil && !t.Failed(); round++ {
+		script(t, holder, "BEGIN")
+		pause.Lock()
+		script(t, holder, "LOCK TABLE ONLY outbox IN ACCESS SHARE MODE")
+		var names []string
+		done := make(chan error, 1)
+		go func() {
+			rows, _ := conn.Query(t.Context(), dropOld)
+			var err error
+			names, err = pgx.CollectRows(rows, pgx.RowTo[string])
+			done <- err
+		}()
+		awaitWaiting(t, watcher)
+		before := inserted.Load()
+		pause.Unlock()
+		for round%2 == 1 && inserted.Load() == before && ctx.Err() == nil {
+			run(t, watcher, "SELECT") // the writers go on when the function rests
 		}
+		if inserted.Load() > before {
+			met++
+		}
+		script(t, holder, "COMMIT")
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if slices.Contains(names, "public.old") {
+			dropped++
+		}
+		script(t, conn, of2020("old", 1)+"; "+of2020("older", 2))
 	}
 	stop()
 	writers.Wait()
-	t.Logf("%d partitions were dropped, %d rows marked", drops, marked.Load())
+	t.Logf("the partition was dropped %d times, %d times rows came in between the looks, %d in all", dropped, met, inserted.Load())
 	if n := lost.Load(); n > 0 {
 		t.Errorf("%d rows are lost", n)
 	}
-	if drops < 25 || marked.Load() == 0 {
-		t.Errorf("%d partitions were dropped and %d rows marked: nothing is tested", drops, marked.Load())
+	if dropped == 0 || met == 0 {
+		t.Errorf("the partition was dropped %d times, %d times rows came in between the looks: nothing is tested", dropped, met)
 	}
 }
 
@@ -246,6 +324,7 @@ func TestWhyNoPartitionIsDropped(t *testing.T) {
 		"NULL":        {call: "SELECT outbox_drop_partitions(NULL)", want: "an age of NULL is none"},
 		"another key": {by: "LIST (tenant)", partitions: []string{part("old", "FOR VALUES IN (0)")}, call: drop, want: "is not divided by ranges of created_at or of id"},
 		"two keys":    {by: "RANGE (created_at, id)", partitions: []string{part("old", "FOR VALUES FROM ('2020-01-01', 1) TO ('2020-02-01', 1)")}, call: drop, want: "is not divided by ranges"},
+		"cached ids":  {by: "RANGE (id)", partitions: []string{part("old", "FOR VALUES FROM (MINVALUE) TO (100)")}, arrange: "ALTER TABLE outbox ALTER id SET CACHE 50 RESTART 500", call: drop, want: "sessions cache ids of sequence public.outbox_id_seq"},
 		"no index":    {arrange: "DROP INDEX outbox_dead_idx", call: drop, want: "lacks indexes"},
 		"hidden rows": {arrange: "ALTER TABLE old OWNER TO partition_owner; ALTER TABLE outbox OWNER TO partition_owner; ALTER TABLE old ENABLE ROW LEVEL SECURITY; ALTER TABLE old FORCE ROW LEVEL SECURITY; GRANT EXECUTE ON FUNCTION outbox_drop_partitions TO partition_owner; SET ROLE partition_owner", call: drop, want: "row-level security"},
 		"not its owner": {
@@ -292,6 +371,37 @@ func TestPartitionThatIsUsedElsewhereStays(t *testing.T) {
 	}
 	if got := value[string](t, conn.Conn, "SELECT current_setting('lock_timeout') || current_setting('enable_seqscan') || current_setting('row_security')"); got != "0onon" {
 		t.Errorf("settings are left: %s", got)
+	}
+}
+
+// A partition stays while it is vacuumed, say, or while a table is in use that it references
+// with a foreign key of its own.
+// In the first case nobody waits for the whole table, which is in use here too.
+func TestPartitionThatIsInUseIsDroppedLater(t *testing.T) {
+	t.Parallel()
+	for name, locks := range map[string]string{
+		"itself":     "LOCK TABLE old IN SHARE UPDATE EXCLUSIVE MODE; LOCK TABLE ONLY outbox IN ACCESS SHARE MODE",
+		"referenced": "LOCK TABLE tenants IN ACCESS SHARE MODE",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := pgtest.Database(t)
+			conn, holder := listen(t, url), pgtest.Connect(t, url)
+			divided(t, conn.Conn, "RANGE (created_at)", of2020("old", 1))
+			script(t, conn.Conn, "CREATE TABLE tenants (id int PRIMARY KEY); ALTER TABLE old ADD FOREIGN KEY (tenant) REFERENCES tenants")
+			script(t, holder, "BEGIN; "+locks)
+			conn.take()
+			if got := values(t, conn.Conn, dropOld); len(got) != 0 {
+				t.Errorf("dropped %v", got)
+			}
+			if said := conn.take(); !slices.Contains(said, "WARNING: partition public.old stays: canceling statement due to lock timeout") {
+				t.Errorf("said %q", said)
+			}
+			script(t, holder, "COMMIT")
+			if got := values(t, conn.Conn, dropOld); len(got) != 1 {
+				t.Errorf("dropped %v when it was free", got)
+			}
+		})
 	}
 }
 
