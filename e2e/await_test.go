@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"context"
 	"fmt"
 	"time"
 )
@@ -43,10 +44,12 @@ func (w *world) letPass(d time.Duration) {
 	w.await("time has passed", func() bool { return time.Since(began) >= d })
 }
 
-// state says where the rows are, for the message of a failed test.
+// state says where the rows are, for the message of a failed test, which may have locked them.
 func (w *world) state() string {
 	var sent, dead, waiting, pending int
-	err := w.conn().QueryRow(w.t.Context(), w.sql(`SELECT count(*) FILTER (WHERE sent_at IS NOT NULL), count(*) FILTER (WHERE dead_at IS NOT NULL),
+	ctx, cancel := context.WithTimeout(w.t.Context(), 5*time.Second)
+	defer cancel()
+	err := w.conn().QueryRow(ctx, w.sql(`SELECT count(*) FILTER (WHERE sent_at IS NOT NULL), count(*) FILTER (WHERE dead_at IS NOT NULL),
 		count(*) FILTER (WHERE sent_at IS NULL AND dead_at IS NULL AND attempts > 0),
 		count(*) FILTER (WHERE sent_at IS NULL AND dead_at IS NULL) FROM {outbox}`)).Scan(&sent, &dead, &waiting, &pending)
 	if err != nil {
