@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"os"
-	"strings"
 	"testing"
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/authority"
@@ -88,21 +87,7 @@ func TestRotatedRabbitMQCertificatesAreTakenUpUnderLoad(t *testing.T) {
 	t.Parallel()
 	ours, next := authority.New(t, "ours"), authority.New(t, "next")
 	serverCert, serverKey := ours.Issue("server")
-	s, err := rabbitserver.Start(t.Context(), rabbitserver.Options{
-		Plugins: []string{"rabbitmq_auth_mechanism_ssl"},
-		Files:   []string{ours.File, serverCert, serverKey},
-		Config: strings.Join([]string{
-			"listeners.ssl.1 = 127.0.0.1:{TLS}",
-			"ssl_options.cacertfile = " + ours.File,
-			"ssl_options.certfile = " + serverCert,
-			"ssl_options.keyfile = " + serverKey,
-			"ssl_options.verify = verify_peer",
-			"ssl_options.fail_if_no_peer_cert = false",
-			"auth_mechanisms.1 = PLAIN",
-			"auth_mechanisms.2 = EXTERNAL",
-			"ssl_cert_login_from = common_name",
-		}, "\n"),
-	})
+	s, err := rabbitserver.Start(t.Context(), rabbitserver.WithTLS(ours.File, serverCert, serverKey))
 	if err != nil {
 		t.Fatal(err)
 	}

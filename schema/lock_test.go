@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
@@ -54,19 +55,7 @@ func TestMigrateWaitingForALockDoesNotStopInserts(t *testing.T) {
 
 	// Until the migration has waited, given up and waited again, every insert of
 	// the application gets through, if after a moment.
-	run(t, writer, "SET lock_timeout = '30s'")
-	waits, waiting := 0, false
-	for deadline := time.Now().Add(time.Minute); waits < 2; {
-		if time.Now().After(deadline) {
-			t.Fatalf("the migration waited for a lock %d times, want twice", waits)
-		}
-		now := value[bool](t, writer, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'outbox'::regclass)")
-		if now && !waiting {
-			waits++
-			run(t, writer, "INSERT INTO outbox (topic, payload) VALUES ('meanwhile', '1')")
-		}
-		waiting = now
-	}
+	insertWhileWaitedFor(t, writer, 2)
 	script(t, holder, "COMMIT")
 	if err := <-done; err != nil {
 		t.Fatal(err)
@@ -108,5 +97,24 @@ func TestMigrateThatNeverGetsTheLockNamesTheHolder(t *testing.T) {
 	}
 	if after := values(t, pgtest.Connect(t, url), versions); !slices.Equal(before, after) {
 		t.Error("a migration that failed changed the catalogs")
+	}
+}
+
+// insertWhileWaitedFor inserts a row each time that somebody begins to wait for a lock on the
+// table, so many times. Each has to get through.
+func insertWhileWaitedFor(t *testing.T, writer *pgx.Conn, times int) {
+	t.Helper()
+	run(t, writer, "SET lock_timeout = '30s'")
+	waits, waiting := 0, false
+	for deadline := time.Now().Add(time.Minute); waits < times; {
+		if time.Now().After(deadline) {
+			t.Fatalf("a lock was waited for %d times, want %d", waits, times)
+		}
+		now := value[bool](t, writer, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'outbox'::regclass)")
+		if now && !waiting {
+			waits++
+			run(t, writer, "INSERT INTO outbox (topic, payload) VALUES ('meanwhile', '1')")
+		}
+		waiting = now
 	}
 }

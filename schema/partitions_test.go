@@ -284,19 +284,7 @@ func TestTableInUseIsDividedLater(t *testing.T) {
 	script(t, holder, "BEGIN; INSERT INTO outbox (topic, payload) VALUES ('open', '1')")
 	done := make(chan error, 1)
 	go func() { _, err := conn.Exec(t.Context(), dropOld); done <- err }()
-	run(t, writer, "SET lock_timeout = '30s'")
-	waits, waiting := 0, false
-	for deadline := time.Now().Add(time.Minute); waits < 2; {
-		if time.Now().After(deadline) {
-			t.Fatalf("the lock was waited for %d times, want twice", waits)
-		}
-		now := value[bool](t, writer, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'outbox'::regclass)")
-		if now && !waiting {
-			waits++
-			run(t, writer, "INSERT INTO outbox (topic, payload) VALUES ('meanwhile', '1')")
-		}
-		waiting = now
-	}
+	insertWhileWaitedFor(t, writer, 2)
 	script(t, holder, "COMMIT")
 	if err := <-done; err != nil {
 		t.Fatal(err)

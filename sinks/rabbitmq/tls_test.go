@@ -49,21 +49,7 @@ func TestTLSWithOwnAuthorityAndTheCertificatesUser(t *testing.T) {
 	ours, other := authority.New(t, "ours"), authority.New(t, "other")
 	serverCert, serverKey := ours.Issue("server")
 	clientCert, clientKey := ours.Issue("certified")
-	s, err := rabbitserver.Start(t.Context(), rabbitserver.Options{
-		Plugins: []string{"rabbitmq_auth_mechanism_ssl"},
-		Files:   []string{ours.File, serverCert, serverKey},
-		Config: strings.Join([]string{
-			"listeners.ssl.1 = 127.0.0.1:{TLS}",
-			"ssl_options.cacertfile = " + ours.File,
-			"ssl_options.certfile = " + serverCert,
-			"ssl_options.keyfile = " + serverKey,
-			"ssl_options.verify = verify_peer",
-			"ssl_options.fail_if_no_peer_cert = false",
-			"auth_mechanisms.1 = PLAIN",
-			"auth_mechanisms.2 = EXTERNAL",
-			"ssl_cert_login_from = common_name",
-		}, "\n"),
-	})
+	s, err := rabbitserver.Start(t.Context(), rabbitserver.WithTLS(ours.File, serverCert, serverKey))
 	if err != nil {
 		t.Fatal(err)
 	}
