@@ -57,8 +57,7 @@ func (b *broker) connect(ctx context.Context, writers []*writer) (*session, erro
 
 // Describe implements [link.Broker].
 func (b *broker) Describe(s *session) []slog.Attr {
-	version, _ := s.conn.Properties["version"].(string)
-	return []slog.Attr{slog.String("address", s.address.host), slog.String("version", version)}
+	return []slog.Attr{slog.String("address", s.address.host), slog.String("version", s.version())}
 }
 
 // Serve implements [link.Broker].
@@ -74,4 +73,10 @@ func (b *broker) Serve(ctx context.Context, s *session) error {
 func (b *broker) End(s *session) {
 	b.sink.lateSender.cut(errMainLost)
 	s.end()
+}
+
+// version is what the broker says of itself, such as 4.0.5.
+func (s *session) version() string {
+	version, _ := s.conn.Properties["version"].(string)
+	return version
 }

@@ -29,10 +29,9 @@ func Examine(ctx context.Context, o Options, topics []string) []relay.Check {
 			checks = append(checks, unreachable(o, a, err))
 			continue
 		}
-		version, _ := s.conn.Properties["version"].(string)
 		checks = append(checks, relay.Check{
 			Name:  "RabbitMQ connection",
-			Found: fmt.Sprintf("connected to %s, RabbitMQ %s, virtual host %q, as %s", a.host, version, a.vhost, login(o, a)),
+			Found: fmt.Sprintf("connected to %s, RabbitMQ %s, virtual host %q, as %s", a.host, s.version(), a.vhost, login(o, a)),
 		})
 		encryption = append(encryption, a.peer(s.socket).Check())
 		if examiner != nil {

@@ -54,15 +54,27 @@ func (s *session) examineRights(ctx context.Context, topics []string) []relay.Ch
 		}
 	}
 	if len(checks) == 0 {
-		checks = append(checks, relay.Check{Name: "exchange rights", Found: fmt.Sprintf("user %q may write to exchange %s", s.address.user, name)})
+		checks = append(checks, relay.Check{Name: "exchange rights", Found: fmt.Sprintf("user %q may write to exchange %s%s", s.address.user, name, s.unknownTopics())})
 	}
 	return checks
 }
 
+// unknownTopics says so where nothing is known of the rights to topics. Since version 3.13
+// the broker looks at them last, and so only if it would take the message.
+func (s *session) unknownTopics() string {
+	var major, minor int
+	version := s.version()
+	if n, _ := fmt.Sscanf(version, "%d.%d", &major, &minor); n == 2 && (major < 3 || major == 3 && minor < 13) {
+		return ""
+	}
+	return fmt.Sprintf(". Whether each topic is permitted, RabbitMQ %s tells only of messages that it takes: see rabbitmqctl list_user_topic_permissions %s",
+		version, relay.ShellQuote(s.address.user))
+}
+
 // wouldRefuse publishes a message of the topic, and returns why the broker closes the
 // channel. The broker never takes this message, because its expiration and its user are
-// invalid. It checks these after the rights, so its reason shows whether a right is
-// missing. Nil: the broker did not answer.
+// invalid. It checks these after the right to the exchange (and before 3.13 after those to
+// the topic), so its reason shows whether a right is missing. Nil: the broker did not answer.
 func (s *session) wouldRefuse(ctx context.Context, topic string) *amqp.Error {
 	ch, err := s.conn.Channel()
 	if err != nil {
