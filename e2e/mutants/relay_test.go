@@ -449,8 +449,8 @@ var relayMutants = []mutant{
 	{
 		rule: "11: a locked row stops no other row's mark",
 		file: "relay/postgres/write.go",
-		old:  "err := c.query(ctx, writeDeadline, st, given",
-		new:  "err := c.query(ctx, writeDeadline, w.plain, given",
+		old:  "answersOf(ctx, c, w.patient, given",
+		new:  "answersOf(ctx, c, w.plain, given",
 		pkg:  "./relay/postgres", test: "TestLockedRowHoldsUpNoOther",
 	},
 	{
