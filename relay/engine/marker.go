@@ -17,7 +17,7 @@ const (
 	// markBatch rows are written at once without lingering, and never more. Rows whose
 	// mark is not committed fill the window, so one large batch would stop the
 	// publishing until all of it is committed.
-	markBatch = 1024
+	markBatch = 512
 	// heartbeatEvery keeps the control session from being ended as idle, and
 	// bounds how long a leader can believe in a session that is gone.
 	heartbeatEvery = time.Second

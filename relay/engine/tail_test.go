@@ -194,7 +194,7 @@ func TestLogDoesNotPassARefusedHead(t *testing.T) {
 func TestHotKeyOfTheLogKeepsItsOrder(t *testing.T) {
 	h := start(t, func(c *engine.Config) {
 		tailed(c)
-		c.MaxInFlight = 8                // a cap of 2
+		c.MaxInFlight = 4                // a cap of 2
 		c.PollInterval = 2 * time.Second // the next survey comes so much later
 	}, func(h *harness) { h.sink.hold() })
 	h.run()
