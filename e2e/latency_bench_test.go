@@ -1,9 +1,7 @@
 package e2e_test
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,14 +12,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgserver"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/relaybin"
-	"github.com/outbox-relay/outbox-relay/relay/tail"
 	"github.com/outbox-relay/outbox-relay/schema"
 )
 
@@ -36,8 +31,8 @@ const (
 )
 
 // BenchmarkLatency prints how long a message takes, beside the floor in the same
-// round: a loop as people write it by hand, which reads the log and publishes, and
-// does nothing else: no marks, no order, no passes.
+// round: a loop as people write it by hand, in a process of its own like the relay, which
+// reads the log and publishes, and does nothing else: no marks, no order, no passes.
 func BenchmarkLatency(b *testing.B) {
 	w := newBenchWorld(b)
 	for b.Loop() {
@@ -145,60 +140,6 @@ func (w *world) storedAfter(b *testing.B, rows int) []time.Duration {
 	}
 	slices.Sort(took)
 	return took
-}
-
-// publishByHand is the floor.
-func (w *world) publishByHand(b *testing.B) (stop func()) {
-	b.Helper()
-	conn, err := nats.Connect(w.broker.URL())
-	if err != nil {
-		b.Fatal(err)
-	}
-	js, err := jetstream.New(conn, jetstream.WithPublishAsyncMaxPending(benchWindow))
-	if err != nil {
-		b.Fatal(err)
-	}
-	config, err := pgx.ParseConfig(w.url)
-	if err != nil {
-		b.Fatal(err)
-	}
-	log, err := tail.Open(b.Context(), tail.Options{Config: &config.Config, Table: w.table, ApplicationName: "floor"})
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := log.Start(b.Context()); err != nil {
-		b.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(b.Context())
-	done := make(chan error, 1)
-	go func() { done <- publishLog(ctx, log, js) }()
-	return func() {
-		cancel()
-		if err := <-done; !errors.Is(err, context.Canceled) {
-			b.Error(err)
-		}
-		log.Close()
-		conn.Close()
-	}
-}
-
-func publishLog(ctx context.Context, log *tail.Stream, js jetstream.JetStream) error {
-	for {
-		ev, err := log.Next(ctx)
-		if err != nil {
-			return err
-		}
-		if ev.Kind != tail.Row {
-			continue
-		}
-		m := ev.Message
-		_, err = js.PublishMsgAsync(&nats.Msg{Subject: m.Topic, Data: m.Payload, Header: nats.Header{
-			"Nats-Msg-Id": {m.MessageID.String()}, "Content-Type": {m.ContentType}, "Outbox-Key": {m.Key},
-		}})
-		if err != nil {
-			return err
-		}
-	}
 }
 
 // BenchmarkInserters prints how much slower many clients insert, as fast as they can and

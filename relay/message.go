@@ -14,7 +14,10 @@ type MessageID [16]byte
 const MessageIDLength = 36
 
 // String returns the canonical form, 8-4-4-4-12 lower-case hexadecimal digits.
-func (id MessageID) String() string { return string(id.Append(nil)) }
+func (id MessageID) String() string {
+	var buf [MessageIDLength]byte
+	return string(id.Append(buf[:0]))
+}
 
 // Append appends what [MessageID.String] returns.
 func (id MessageID) Append(to []byte) []byte {
