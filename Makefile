@@ -37,7 +37,7 @@ lint: ## run the linters, the direction of imports included
 
 .PHONY: test
 test: deps ## run all tests with the race detector
-	$(GO) test -race -timeout 20m ./...
+	$(GO) test -race -timeout 30m ./...
 
 .PHONY: e2e
 e2e: deps ## run only the tests of the whole, with their names

@@ -8,7 +8,7 @@ import (
 )
 
 // A topic that has a subscriber but no stream is acknowledged by nobody. With the
-// default, which is 5 s, its first attempt would take longer than the test allows.
+// default, which is 5 s, its first attempt would end sooner than the test demands.
 func TestAckTimeoutIsHowLongAMessageWaits(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, worldOptions{})
@@ -24,7 +24,7 @@ func TestAckTimeoutIsHowLongAMessageWaits(t *testing.T) {
 	if err := conn.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	relay := w.relay("OUTBOX_ACK_TIMEOUT", "1s")
+	relay := w.relay("OUTBOX_ACK_TIMEOUT", "12s")
 	w.insert(plain(1))
 	w.awaitDrained() // the relay works, and knows the stream
 	var id int64
@@ -40,8 +40,8 @@ func TestAckTimeoutIsHowLongAMessageWaits(t *testing.T) {
 		w.row(`SELECT attempts FROM {outbox} WHERE id = $1`, []any{id}, &attempts)
 		return attempts > 0
 	})
-	if waited := time.Since(published); waited > 4500*time.Millisecond {
-		t.Errorf("the first attempt took %s, want about 1s", waited)
+	if waited := time.Since(published); waited < 9*time.Second {
+		t.Errorf("the first attempt took %s, want about 12s", waited)
 	}
 	relay.Terminate()
 }

@@ -11,7 +11,7 @@ import (
 // awaitDrained waits until no row is pending.
 func (w *world) awaitDrained() {
 	w.t.Helper()
-	w.await("all rows are settled", func() bool { return w.pending() == 0 })
+	w.awaitFor(longPatience, "all rows are settled", func() bool { return w.pending() == 0 })
 }
 
 // awaitStored waits until the stream has taken so many messages.

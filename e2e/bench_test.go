@@ -120,6 +120,7 @@ func newBenchWorld(b *testing.B, settings ...string) *world {
 	// As a user gets it: nothing set but what it needs.
 	for _, name := range []string{
 		"OUTBOX_MAX_IN_FLIGHT", "OUTBOX_POLL_INTERVAL", "OUTBOX_RETRY_MIN", "OUTBOX_RETRY_MAX", "OUTBOX_LOG_LEVEL",
+		"OUTBOX_ACK_TIMEOUT",
 	} {
 		delete(w.env, name)
 	}

@@ -50,7 +50,7 @@ func TestFrozenBrokerLosesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, worldOptions{})
 	load := w.load(oracle.Load{Rate: 500, Seed: 21})
-	relay := w.relay()
+	relay := w.relay("OUTBOX_ACK_TIMEOUT", "5s")
 	w.awaitStored(300)
 	if err := w.broker.Pause(); err != nil {
 		t.Fatal(err)

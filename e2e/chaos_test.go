@@ -31,6 +31,7 @@ func TestChaos(t *testing.T) {
 	length := chaosLength(t)
 	cluster := pgtest.Own(t, map[string]string{"wal_writer_delay": "10ms"})
 	c := &campaign{world: newWorld(t, worldOptions{cluster: cluster}), cluster: cluster}
+	delete(c.env, "OUTBOX_ACK_TIMEOUT") // as by default: the broker freezes for longer
 	c.proxy = c.proxyBroker()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

@@ -103,11 +103,22 @@ func (f *fleet) awaitNoneLeads() {
 	}
 }
 
-// demandOneLeader looks once at the relays that can be asked.
+// demandOneLeader looks at the relays that can be asked. There may be none for a moment, and
+// never two.
 func (f *fleet) demandOneLeader(but ...*relaybin.Process) {
 	f.w.t.Helper()
-	leaders := 0
-	var modes []string
+	f.w.await("one relay leads", func() bool {
+		leaders, modes := f.leaders(but...)
+		if leaders > 1 {
+			f.w.t.Fatalf("%d relays lead, want 1: %s", leaders, strings.Join(modes, ", "))
+		}
+		return leaders == 1
+	})
+}
+
+// leaders counts the relays that lead, and returns the mode of each.
+func (f *fleet) leaders(but ...*relaybin.Process) (leaders int, modes []string) {
+	f.w.t.Helper()
 	for _, r := range f.relays {
 		if slices.Contains(but, r) {
 			continue
@@ -118,9 +129,7 @@ func (f *fleet) demandOneLeader(but ...*relaybin.Process) {
 			leaders++
 		}
 	}
-	if leaders != 1 {
-		f.w.t.Errorf("%d relays lead, want 1: %s", leaders, strings.Join(modes, ", "))
-	}
+	return leaders, modes
 }
 
 // terminate ends the relays, the standbys first: none takes over.

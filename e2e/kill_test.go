@@ -27,7 +27,7 @@ var faultPoints = []struct {
 func TestRelayKilledTwentyTimesLosesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, worldOptions{})
-	load := w.load(oracle.Load{Rate: 1500, KillEvery: 300 * time.Millisecond, Seed: 1})
+	load := w.load(oracle.Load{Rate: 600, KillEvery: 300 * time.Millisecond, Seed: 1})
 	const each = 2
 	kills := 0
 	for range each {
@@ -59,7 +59,8 @@ func TestOnlyUnmarkedRowsAreDeliveredAgain(t *testing.T) {
 	w.relay("RELAY_FAULTPOINT", "before-mark:3").AwaitFaultPoint()
 	// The broker reads what the killed process had written. And past the duplicate
 	// window it stores every copy.
-	w.letPass(5 * smallestWindow)
+	w.await("the broker has read everything", func() bool { return unread(t, w.broker.Addr()) == 0 })
+	w.letPass(20 * smallestWindow)
 	unmarked := w.stored() - w.count(`SELECT count(*) FROM {outbox} WHERE sent_at IS NOT NULL`)
 	if unmarked <= 0 || unmarked > window {
 		t.Fatalf("%d messages were stored and not marked at the kill, want 1 to %d", unmarked, window)

@@ -40,5 +40,5 @@ func TestChaosNATSTopicThatNobodyAcknowledges(t *testing.T) {
 	}
 	resume()
 	n := &neighbours{world: w, good: "oracle.good", late: "mute.late", nth: 10, rate: rateOf(t)}
-	n.measure(func() *relaybin.Process { return w.relayOf(relaybin.Released) }, stop, resume, suspendedFor(t))
+	n.measure(func() *relaybin.Process { return w.relayOf(relaybin.Released, "OUTBOX_ACK_TIMEOUT", "5s") }, stop, resume, suspendedFor(t))
 }

@@ -17,7 +17,7 @@ import (
 func TestSIGTERMUnderLoadDeliversNothingTwice(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, worldOptions{})
-	load := w.load(oracle.Load{Rate: 2500, Seed: 10})
+	load := w.load(oracle.Load{Rate: 1500, Seed: 10})
 	for range 5 {
 		relay := w.relay("OUTBOX_MAX_IN_FLIGHT", "1024")
 		w.awaitStored(w.stored() + 500)
@@ -43,7 +43,7 @@ func hang(t *testing.T, w *world, grace string) *relaybin.Process {
 	if err := w.broker.Pause(); err != nil {
 		t.Fatal(err)
 	}
-	w.finish(w.load(oracle.Load{Rows: 500, Seed: 12}))
+	w.bulk(oracle.Bulk{Rows: 500, Keys: 500, Prefix: "bulk ", Payload: 200})
 	w.await("the relay has written to the frozen broker", func() bool { return unread(t, w.broker.Addr()) > 10_000 })
 	return relay
 }

@@ -43,6 +43,7 @@ func TestEachStallIsTold(t *testing.T) {
 			},
 		},
 		"the broker hangs": {
+			env:   []string{"OUTBOX_ACK_TIMEOUT", "5s"},
 			begin: hangBroker,
 			told: told{
 				status: func(r admin.Report) bool { return strings.Contains(r.Stalled, "the broker") && !r.StalledHere },

@@ -46,7 +46,7 @@ func TestTableChangedUnderLoadWhileTailing(t *testing.T) {
 func TestAlterTableDoesNotWaitForTheBroker(t *testing.T) {
 	t.Parallel()
 	w := newTailWorld(t, worldOptions{})
-	relay, _ := w.tailing()
+	relay, _ := w.tailing("OUTBOX_ACK_TIMEOUT", "5s")
 	w.finish(w.load(oracle.Load{Rows: 200, Seed: 68}))
 	w.awaitDrained()
 	if err := w.broker.Pause(); err != nil {

@@ -18,7 +18,9 @@ var firstVersion = relaybin.Variant{Revision: "8577e24"}
 // either, and takes over from the other.
 func TestChaosRollingBetweenVersions(t *testing.T) {
 	w := newWorld(t, worldOptions{unmigrate: true})
-	delete(w.env, "OUTBOX_RETENTION") // the first version has none
+	// The first version has none of these.
+	delete(w.env, "OUTBOX_RETENTION")
+	delete(w.env, "OUTBOX_ACK_TIMEOUT")
 	w.migrateBy(firstVersion)
 	load := w.load(oracle.Load{Rate: 300, Seed: 11})
 	old, next := firstVersion, relaybin.Tested

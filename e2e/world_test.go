@@ -23,6 +23,8 @@ import (
 const (
 	// patience is how long a test waits for what must happen soon.
 	patience = 60 * time.Second
+	// longPatience is for what takes the longer the more rows a test has made.
+	longPatience = 5 * time.Minute
 	// window is OUTBOX_MAX_IN_FLIGHT, and with it the number of redeliveries that
 	// one fault explains.
 	window = 256
@@ -108,6 +110,7 @@ func newWorld(t testing.TB, o worldOptions) *world {
 		w.env["OUTBOX_AFTER_SEND"] = "delete"
 	}
 	if !o.rabbitmq {
+		w.env["OUTBOX_ACK_TIMEOUT"] = "30s" // a machine that stands still for seconds makes no copies
 		w.startBroker()
 	}
 	return w
@@ -227,7 +230,7 @@ func (w *world) checkLoad(stats oracle.Stats, err error, atLeast int) oracle.Sta
 // verdict lets the oracle judge, and returns how many redeliveries there were.
 func (w *world) verdict(limits oracle.Limits) int {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(w.t.Context(), longPatience)
 	defer cancel()
 	limits.Deletes = limits.Deletes || w.options.deletes
 	committed, err := oracle.Committed(ctx, w.conn())
