@@ -226,23 +226,30 @@ func (t *slowTail) Next(ctx context.Context) (relay.TailEvent, error) {
 // has lost the table; only their position is told.
 type deafDatabase struct {
 	relay.Database
-	deaf *atomic.Bool
+	ear *ear
+}
+
+// ear says whether rows of the log are lost, and counts those that were.
+type ear struct {
+	deaf atomic.Bool
+	lost atomic.Int64
 }
 
 func (d *deafDatabase) OpenTail(ctx context.Context, c relay.Control, limit func() int64) (relay.Tail, error) {
 	t, err := d.Database.OpenTail(ctx, c, limit)
-	return &deafTail{Tail: t, deaf: d.deaf}, err
+	return &deafTail{Tail: t, ear: d.ear}, err
 }
 
 type deafTail struct {
 	relay.Tail
-	deaf *atomic.Bool
+	ear *ear
 }
 
 func (t *deafTail) Next(ctx context.Context) (relay.TailEvent, error) {
 	ev, err := t.Tail.Next(ctx)
-	if t.deaf.Load() {
+	if t.ear.deaf.Load() && ev.Message != nil {
 		ev.Message = nil
+		t.ear.lost.Add(1)
 	}
 	return ev, err
 }

@@ -62,7 +62,7 @@ func TestOpenTransactionDoesNotMakeABacklogNewer(t *testing.T) {
 		c.Database = &slowDatabase{Database: c.Database, read: func(c relay.Chunk) {
 			for _, row := range c.Rows {
 				rows++
-				if row.Newer {
+				if row.Newer && row.Key != "open" { // which may end while a pass reads its last rows
 					newer++
 				}
 			}
@@ -84,9 +84,9 @@ func TestOpenTransactionDoesNotMakeABacklogNewer(t *testing.T) {
 
 // A transaction that was open before a backlog came ends while a pass reads it:
 // all that follows may have ended with it. The pass ends, and the next one is not
-// concerned; it does not read on for nothing.
+// concerned; it does not read on for nothing. (No other test runs beside it: transactions of
+// theirs that end make rows newer too.)
 func TestPassThatMeetsANewerRowEnds(t *testing.T) {
-	t.Parallel()
 	const keyed, buffer = 1000, 32
 	var newer int
 	h := start(t, func(c *engine.Config) {

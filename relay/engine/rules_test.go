@@ -273,7 +273,8 @@ func TestLargeRowDoesNotWaitForALockedOne(t *testing.T) {
 func TestScheduledRowWaitsAndBlocksNobody(t *testing.T) {
 	h := start(t, nil, nil)
 	h.run()
-	scheduled := h.insertScheduled("K", "now() + interval '4 s'")
+	h.untilLogged("leading")
+	scheduled := h.insertScheduled("K", "now() + interval '6 s'")
 	other := h.insertKeyed("K")
 	h.untilMarked(2)
 	late := h.int(fmt.Sprintf("SELECT extract(epoch FROM sent_at - available_at) * 1000 FROM %s WHERE id = %d", h.table, scheduled))

@@ -52,9 +52,13 @@ func TestBrokerAwayForAMomentReordersNothing(t *testing.T) {
 func TestBrokerAwayForAMomentDoesNotCostTheTail(t *testing.T) {
 	h := start(t, func(c *engine.Config) { tailed(c); c.PollInterval = time.Hour }, nil)
 	h.run()
-	h.untilTailing()
-	walsender := h.walsender()
-	for range 2 {
+	for quick, tries := 0, 0; quick < 2; tries++ {
+		if tries == 10 {
+			t.Fatal("the machine is too slow: a moment without the broker takes longer than a tail may be unread")
+		}
+		h.untilTailing()
+		walsender := h.walsender()
+		began := time.Now()
 		h.broker.Shutdown()
 		h.insertKeyed("K")
 		h.until("the relay knows that the broker is down", func() bool { return h.relay.Status().SinkDown != "" })
@@ -63,9 +67,13 @@ func TestBrokerAwayForAMomentDoesNotCostTheTail(t *testing.T) {
 		}
 		h.insertKeyed("K")
 		h.untilMarked(h.int("SELECT count(*) FROM " + h.table))
-	}
-	if now := h.walsender(); now != walsender {
-		t.Errorf("the tail is read from process %d, at first it was %d", now, walsender)
+		if time.Since(began) > 4*time.Second { // after 5 s it is left, as it should be
+			continue
+		}
+		quick++
+		if now := h.walsender(); now != walsender {
+			t.Errorf("the tail is read from process %d, at first it was %d", now, walsender)
+		}
 	}
 }
 

@@ -2,7 +2,6 @@ package engine_test
 
 import (
 	"slices"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -102,18 +101,19 @@ func TestPublicationThatLosesTheTableIsFoundOut(t *testing.T) {
 
 // Rows that the log never tells of are counted, once it has been read past them.
 func TestRowsThatTheLogHasMissedAreCounted(t *testing.T) {
-	var deaf atomic.Bool
+	var ear ear
 	h := start(t, func(c *engine.Config) {
 		tailed(c)
 		c.Tail.ReconcileInterval = 50 * time.Millisecond
-		c.Database = &deafDatabase{Database: c.Database, deaf: &deaf}
+		c.Database = &deafDatabase{Database: c.Database, ear: &ear}
 	}, nil)
 	h.run()
 	h.untilTailing()
-	deaf.Store(true)
+	ear.deaf.Store(true)
 	h.insert(7)
 	h.untilMarked(7)
-	deaf.Store(false)
+	h.until("the log has told of them", func() bool { return ear.lost.Load() == 7 })
+	ear.deaf.Store(false)
 	h.insert(1) // takes the log past the others
 	h.until("the rows that were missed are counted", func() bool { return h.relay.Status().Reconciled == 7 })
 	h.untilLogged("rows were found that the write-ahead log has missed")
