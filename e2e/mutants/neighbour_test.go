@@ -26,6 +26,13 @@ var neighbourMutants = []mutant{
 		pkg:  "./relay/engine", test: "TestSamplesOfLockedRowsAreBounded",
 	},
 	{
+		rule: "16: what was marked while the relay ends counts as marked",
+		file: "relay/engine/term.go",
+		old:  "t.takeSettled() // the loop",
+		new:  "// the loop",
+		pkg:  "./relay/engine", test: "TestRowThatIsMarkedAtTheEndIsNotLeft",
+	},
+	{
 		rule: "16: a row that cannot be marked leaves the window",
 		file: "relay/engine/outcomes.go",
 		old:  "if t.outside.move(m, s.place) {",

@@ -136,11 +136,13 @@ type slowDatabase struct {
 	told func(relay.TailEvent)
 	// marking is told of each batch of marks, which is written when it returns.
 	marking func([]relay.Mark)
+	// marked is called when a batch is written; the relay knows it when marked returns.
+	marked func()
 }
 
 func (d *slowDatabase) Connect(ctx context.Context) (relay.Control, error) {
 	c, err := d.Database.Connect(ctx)
-	if err != nil || d.marking == nil {
+	if err != nil || d.marking == nil && d.marked == nil {
 		return c, err
 	}
 	return &slowControl{Control: c, database: d}, nil
@@ -160,8 +162,14 @@ type slowControl struct {
 }
 
 func (c *slowControl) Mark(ctx context.Context, marks []relay.Mark) ([]relay.Ref, error) {
-	c.database.marking(marks)
-	return c.Control.Mark(ctx, marks)
+	if c.database.marking != nil {
+		c.database.marking(marks)
+	}
+	written, err := c.Control.Mark(ctx, marks)
+	if c.database.marked != nil {
+		c.database.marked()
+	}
+	return written, err
 }
 
 func (d *slowDatabase) OpenReader(ctx context.Context, c relay.Control) (relay.Reader, error) {

@@ -98,6 +98,7 @@ func (r *Relay) lead(ctx context.Context, control relay.Control) error {
 	if err == nil || errors.Is(err, errSteppedDown) {
 		close(stopMarker)
 		err = cmp.Or(<-markerDone, control.Resign(hard), err)
+		t.takeSettled() // the loop did not wait for rows that were set aside, and some may be marked by now
 	}
 	cancel()
 	t.tasks.Wait()
@@ -138,9 +139,7 @@ func (t *term) loop(ctx context.Context, markerDone <-chan error) error {
 			t.takeReports()
 		case <-t.marker.changed:
 		case <-t.marker.settled.ready:
-			for _, s := range t.marker.settled.take() {
-				t.settle(s)
-			}
+			t.takeSettled()
 		case res := <-t.reader.session.results:
 			if err := t.answered(res); err != nil {
 				return err
@@ -158,6 +157,12 @@ func (t *term) loop(ctx context.Context, markerDone <-chan error) error {
 			t.follow(ev)
 		case <-wake.C:
 		}
+	}
+}
+
+func (t *term) takeSettled() {
+	for _, s := range t.marker.settled.take() {
+		t.settle(s)
 	}
 }
 

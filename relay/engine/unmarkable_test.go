@@ -162,7 +162,33 @@ func TestRowsThatCannotBeMarkedDoNotFillTheWindow(t *testing.T) {
 		t.Errorf("%d rows were published, want each of 500 once", len(ids))
 	}
 	h.exec(bad.heal)
-	h.untilMarked(500)
+	h.untilMarked(500) // the relay may not know that yet when it is stopped
+}
+
+// A row that was set aside is marked while the relay is being stopped: it is not called one
+// that will be sent again. (Rule 16.)
+func TestRowThatIsMarkedAtTheEndIsNotLeft(t *testing.T) {
+	bad := badRows["constraint"]
+	var answer valve
+	h := startAfter(t, bad.after, func(c *engine.Config) {
+		c.Database = &slowDatabase{Database: c.Database, marked: answer.wait}
+	})
+	h.insertBad(3, 1)
+	h.exec(bad.make)
+	stop := h.run() // which fails the test if the end was not clean
+	h.until("the row is set aside", func() bool { return h.unsent() == 1 && h.relay.Status().Unmarkable == 1 })
+	answer.close()
+	t.Cleanup(answer.open)
+	h.exec(bad.heal)
+	h.untilMarked(3)
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		stop()
+	}()
+	h.untilLogged("msg=stopping")
+	answer.open()
+	<-stopped
 }
 
 // A bad row that comes alone, while nothing else does, delays no row after it.
