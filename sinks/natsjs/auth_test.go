@@ -196,8 +196,9 @@ func TestWrongCredentialsAreTriedUntilTheyAreRight(t *testing.T) {
 	if strings.Contains(text, "secret") {
 		t.Errorf("the log shows the password:\n%s", text)
 	}
-	if n := strings.Count(text, "cannot connect"); n != 1 {
-		t.Errorf("the failures are logged %d times within ten seconds, want once:\n%s", n, text)
+	// Once, and again after ten seconds and after twenty, if the machine is so slow.
+	if n := strings.Count(text, "cannot connect"); n < 1 || n > 3 {
+		t.Errorf("the failures are logged %d times, want once in ten seconds:\n%s", n, text)
 	}
 	if !strings.Contains(text, "connected to NATS") {
 		t.Errorf("the recovery is not logged:\n%s", text)
@@ -205,10 +206,11 @@ func TestWrongCredentialsAreTriedUntilTheyAreRight(t *testing.T) {
 }
 
 func TestPublishOnlyRightsSuffice(t *testing.T) {
+	t.Parallel()
 	b := secured(t, `users: [
 		{user: admin, password: a},
 		{user: relay, password: r, permissions: {publish: ["good.>", "nowhere.>"], subscribe: ["_INBOX.>"]}}]`, "admin:a")
-	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: "nats://relay:r@" + b.Addr(), AckTimeout: time.Second}})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: "nats://relay:r@" + b.Addr(), AckTimeout: 3 * time.Second}})
 	reach(t, s) // the probe may not ask JetStream, but sees that the broker is there
 	if got := await(t, s, messageTo(goodTopic, 1)); got.Class != relay.Acknowledged {
 		t.Fatalf("outcome is %s %q (%v)", got.Class, got.Type, got.Err)
@@ -217,27 +219,37 @@ func TestPublishOnlyRightsSuffice(t *testing.T) {
 	if got := await(t, s, messageTo(nowhereTopic, 2)); got.Class != relay.Unavailable || got.Type != relay.ErrorTypeNotReady {
 		t.Errorf("an unroutable message alone is %s %q (%v)", got.Class, got.Type, got.Err)
 	}
-	reports := make(chan relay.Outcome, 1)
-	s.Publish(messageTo(nowhereTopic, 3), func(_ *relay.Message, o relay.Outcome) { reports <- o })
-	if got := await(t, s, messageTo(goodTopic, 4)); got.Class != relay.Acknowledged {
-		t.Fatalf("outcome is %s %q (%v)", got.Class, got.Type, got.Err)
-	}
-	if got := <-reports; got.Class != relay.Refused || got.Type != relay.ErrorTypeUnroutable {
-		t.Errorf("an unroutable message beside others is %s %q (%v)", got.Class, got.Type, got.Err)
+	refusedBeside(t, s, 3)
+}
+
+// refusedBeside checks that a message which no stream takes is refused once another one,
+// published after it, is acknowledged. If the machine stands still between the two, the
+// first one is over before, and both are published again.
+func refusedBeside(t *testing.T, s relay.Sink, i int) {
+	t.Helper()
+	for n := 1; ; n++ {
+		reports := make(chan relay.Outcome, 1)
+		s.Publish(messageTo(nowhereTopic, i), func(_ *relay.Message, o relay.Outcome) { reports <- o })
+		expectInTime(t, s, messageTo(goodTopic, i+n), relay.Acknowledged, "", "")
+		if o := <-reports; n == tries || o.Class != relay.Unavailable {
+			check(t, messageTo(nowhereTopic, i), o, relay.Refused, relay.ErrorTypeUnroutable, "")
+			return
+		}
 	}
 }
 
 // A denied question does not mean that the server is dead: the denial is an answer.
 func TestDeniedQuestionEndsNoConnection(t *testing.T) {
+	t.Parallel()
 	b := secured(t, `users: [
 		{user: admin, password: a},
 		{user: relay, password: r, permissions: {publish: ["good.>", "silent"], subscribe: ["_INBOX.>"]}}]`, "admin:a")
-	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: "nats://relay:r@" + b.Addr(), AckTimeout: 500 * time.Millisecond}})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: "nats://relay:r@" + b.Addr(), AckTimeout: 3 * time.Second}})
 	reach(t, s)
 	for i := range 2 {
-		expect(t, s, messageTo(silentTopic, i), relay.Refused, relay.ErrorTypeTimeout, "")
+		expectInTime(t, s, messageTo(silentTopic, i), relay.Refused, relay.ErrorTypeTimeout, "")
 	}
-	expect(t, s, messageTo(goodTopic, 3), relay.Acknowledged, "", "")
+	expectInTime(t, s, messageTo(goodTopic, 3), relay.Acknowledged, "", "")
 }
 
 func TestTopicThatIsNotPermittedIsForbidden(t *testing.T) {

@@ -209,7 +209,8 @@ func TestOneKeyKeepsItsOrderWhileTheLeaderOfItsStreamStepsDown(t *testing.T) {
 	stop()
 	<-done
 	payloads := readCluster(t, conn)["good.key"]
-	if len(payloads) != k.acknowledged {
+	// The last ones may be stored without an acknowledgement.
+	if len(payloads) < k.acknowledged {
 		t.Errorf("%d messages were acknowledged, the stream has %d", k.acknowledged, len(payloads))
 	}
 	for i, payload := range payloads {
@@ -241,7 +242,7 @@ func TestWhatIsInProcessIsNotAcknowledgedByABatch(t *testing.T) {
 		}
 		return nil
 	})
-	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: home.URL(), AckTimeout: time.Second}})
+	s := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: home.URL(), AckTimeout: 4 * time.Second}})
 	reach(t, s)
 	l := lane(t, s, "good.warm")
 	for _, s := range c.Servers {
