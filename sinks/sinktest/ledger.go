@@ -12,7 +12,7 @@ import (
 )
 
 // patience bounds every wait of the suite.
-const patience = 20 * time.Second
+const patience = 30 * time.Second
 
 // ledger takes the reports of one test and finds what was reported twice.
 type ledger struct {
