@@ -111,11 +111,11 @@ func TestSilentTopicHoldsUpNoOtherSuspect(t *testing.T) {
 	p.bindSilentQueue()
 	o := p.options()
 	o.URLs = server(t).URLAs(p.restricted(`^(good|`+silentTopic+`)$`), "secret")
-	o.Channels, o.AckTimeout = 1, 4*time.Second
+	o.Channels, o.AckTimeout = 1, 20*time.Second
 	s := open(t, o)
 	reach(t, s)
 	r := newResults(t)
-	const silent = 20 // more than a minute, one after the other
+	const silent = 6 // two minutes, one after the other
 	for i := range silent {
 		s.Publish(messageTo(silentTopic, 100+i), r.report)
 	}
