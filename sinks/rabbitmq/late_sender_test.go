@@ -159,10 +159,11 @@ func TestManyLateTopicsStopNoOther(t *testing.T) {
 	p.queue("good", "good", amqp.Table{"x-max-length": 1000})
 	const topics, each = 7, 10
 	topic := func(i int) string { return fmt.Sprint("stopped.", i) }
-	var resumes []func()
+	var queues []string
 	for i := range topics {
-		resumes = append(resumes, suspend(t, p.queue(topic(i), topic(i), nil)))
+		queues = append(queues, p.queue(topic(i), topic(i), nil))
 	}
+	resume := suspend(t, queues...)
 	o := p.options()
 	o.AckTimeout = 6 * time.Second
 	s := open(t, o)
@@ -213,9 +214,7 @@ func TestManyLateTopicsStopNoOther(t *testing.T) {
 			t.Fatal("not all topics count as late")
 		}
 	}
-	for _, resume := range resumes {
-		resume()
-	}
+	resume()
 	for i := range topics {
 		eventually(t, topic(i)+" is well again", func() error {
 			if o := b.send(topic(i), ""); o.Class != relay.Acknowledged {

@@ -88,11 +88,12 @@ func (p *place) queue(name, binding string, args amqp.Table) string {
 	return name
 }
 
-// suspend stops a queue: what is routed to it is confirmed after resume.
-func suspend(t testing.TB, queue string) (resume func()) {
+// suspend stops queues: what is routed to them is confirmed after resume.
+func suspend(t testing.TB, queues ...string) (resume func()) {
 	t.Helper()
 	process := func(do string) {
-		ctl(t, "eval", `{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"`+queue+`">>)), sys:`+do+`(amqqueue:get_pid(Q)).`)
+		ctl(t, "eval", `[begin {ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, N)), sys:`+do+`(amqqueue:get_pid(Q)) end ||
+			N <- [<<"`+strings.Join(queues, `">>, <<"`)+`">>]].`)
 	}
 	process("suspend")
 	resume = sync.OnceFunc(func() { process("resume") })
