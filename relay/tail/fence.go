@@ -39,7 +39,7 @@ func (s *Stream) Fence(ctx context.Context) error {
 	defer cancel()
 	own, err := s.askFullXID(limited, ownXIDStatement)
 	if err != nil {
-		return fmt.Errorf("wait for open transactions: %w", err)
+		return s.refusedFence(ctx, err)
 	}
 	for pause := fencePauseMin; ; pause = min(2*pause, fencePauseMax) {
 		oldest, err := s.askFullXID(limited, oldestXIDStatement)
@@ -49,14 +49,23 @@ func (s *Stream) Fence(ctx context.Context) error {
 		if err == nil {
 			err = relay.Sleep(limited, pause)
 		}
-		switch {
-		case err == nil:
-		case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) && !s.pg.IsClosed():
-			return fmt.Errorf("wait for open transactions: %w", blocked(ctx, s.pg, err))
-		default:
-			return fmt.Errorf("wait for open transactions: %w", err)
+		if err != nil {
+			return s.refusedFence(ctx, err)
 		}
 	}
+}
+
+// refusedFence says why the fence is not passed. The end of its time cancels the statement
+// that runs then, of which the server tells.
+func (s *Stream) refusedFence(ctx context.Context, err error) error {
+	late := errors.Is(err, context.DeadlineExceeded) || sqltext.Code(err) == codeQueryCanceled
+	switch {
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	case late && !s.pg.IsClosed():
+		err = blocked(ctx, s.pg, err)
+	}
+	return fmt.Errorf("wait for open transactions: %w", err)
 }
 
 // askFullXID returns the xid8 that a statement selects.
