@@ -13,8 +13,9 @@ import (
 // the role, the database or in the URL. They are set right after connecting and
 // not in the startup packet, because poolers refuse most of them there.
 var pinned = []setting{
-	{"search_path", "pg_catalog, pg_temp"},
+	// First: until then the one of the role may end the settings.
 	{"statement_timeout", "0"},
+	{"search_path", "pg_catalog, pg_temp"},
 	// A relay that is frozen in the middle of a survey would keep its lock on the
 	// table: an ALTER TABLE waits behind that, and every INSERT behind it. (Rule 21.)
 	{"idle_in_transaction_session_timeout", "10s"},

@@ -3,6 +3,7 @@ package tail
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,8 +27,8 @@ const (
 // the database or in the URL. The session itself decodes the log, so the settings that
 // decide how values are written are here too.
 var pinned = []string{
+	"statement_timeout = 0", // first: until then the one of the role may end the settings
 	"search_path = pg_catalog, pg_temp",
-	"statement_timeout = 0",
 	"idle_in_transaction_session_timeout = '10s'",
 	// Between the slot's creation and the stream's start a survey runs.
 	"idle_session_timeout = 0",
@@ -83,10 +84,9 @@ func connect(ctx context.Context, o Options, l *link) (*pgconn.PgConn, error) {
 }
 
 func pin(ctx context.Context, pg *pgconn.PgConn, o Options) error {
-	settings := append([]string{
+	settings := append(slices.Clone(pinned),
 		fmt.Sprintf("lock_timeout = %d", o.LockTimeout.Milliseconds()),
-		fmt.Sprintf("wal_sender_timeout = %d", o.SenderTimeout.Milliseconds()),
-	}, pinned...)
+		fmt.Sprintf("wal_sender_timeout = %d", o.SenderTimeout.Milliseconds()))
 	if majorVersion(pg) >= 17 {
 		settings = append(settings, "transaction_timeout = 0")
 	}
