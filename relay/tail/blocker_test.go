@@ -36,6 +36,14 @@ func (f *fixture) application(name string) (*pgx.Conn, string) {
 	return conn, xid
 }
 
+// slotIsWaitedFor waits until the fixture's session waits for a transaction, whichever.
+func (f *fixture) slotIsWaitedFor() {
+	f.t.Helper()
+	eventually(f.t, "the slot waits", func() bool {
+		return f.value("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walsender' AND wait_event = 'transactionid'") == "1"
+	})
+}
+
 func TestSlotIsNotWaitedForLongerThanAllowed(t *testing.T) {
 	t.Parallel()
 	f := setupAlone(t, map[string]string{"max_prepared_transactions": "5"})
@@ -80,12 +88,21 @@ func TestSlotIsNotWaitedForLongerThanAllowed(t *testing.T) {
 	}
 
 	// By a caller that has no more time.
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	f.options.CreateTimeout = time.Minute
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	if _, err := tail.Open(ctx, f.options); !errors.Is(err, context.DeadlineExceeded) {
+	opened := make(chan error, 1)
+	go func() {
+		_, err := tail.Open(ctx, f.options)
+		opened <- err
+	}()
+	f.slotIsWaitedFor()
+	cancel()
+	if err := <-opened; !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 	f.gone()
+	f.options.CreateTimeout = 300 * time.Millisecond
 
 	// What the role may know, it says.
 	f.exec("GRANT pg_read_all_stats TO " + f.options.Config.User)
@@ -104,6 +121,7 @@ func TestSlotIsNotWaitedForLongerThanAllowed(t *testing.T) {
 	}
 
 	f.exec("COMMIT PREPARED 'left''behind'")
+	f.options.CreateTimeout = time.Minute
 	f.stream()
 }
 
@@ -138,9 +156,7 @@ func TestRelayKilledWhileItWaitsForItsSlotLeavesNothing(t *testing.T) {
 		_, err := tail.Open(context.WithoutCancel(t.Context()), f.options)
 		failed <- err
 	}()
-	eventually(t, "the slot waits", func() bool {
-		return f.value("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walsender' AND wait_event = 'transactionid'") == "1"
-	})
+	f.slotIsWaitedFor()
 	proxy.Refuse(true)
 	proxy.Cut()
 	if err := <-failed; err == nil {

@@ -32,7 +32,7 @@ func TestStreamOverTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.options.Config, f.options.SenderTimeout = config, time.Second
+	f.options.Config = config
 	s := f.stream()
 	if f.value("SELECT ssl FROM pg_stat_ssl JOIN pg_stat_replication USING (pid)") != "true" {
 		t.Fatal("the session is not encrypted")
