@@ -193,6 +193,7 @@ func TestEndedSessionIsAnError(t *testing.T) {
 	f := setup(t, shape{})
 	c, s := f.lead()
 	f.exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'outbox-relay %' AND datname = current_database()`)
+	eventually(t, "the sessions are gone, and with them the lock", func() bool { return f.sessions() == 0 })
 	if err := c.Heartbeat(t.Context()); err == nil {
 		t.Error("the leader did not notice that its session was ended")
 	}
@@ -208,11 +209,12 @@ func TestEndedSessionIsAnError(t *testing.T) {
 func TestSilentLeaderLosesTheLock(t *testing.T) {
 	t.Parallel()
 	f := setup(t, shape{})
-	c := f.connect()
+	c, mortal := f.connectMortal()
 	if !tryLead(t, c) {
 		t.Fatal("no leader")
 	}
 	standby := f.connect()
+	mortal()
 	eventually(t, "the silent leader is ended", func() bool { return tryLead(t, standby) })
 	err := c.Heartbeat(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "silent for too long") {

@@ -7,6 +7,7 @@ import (
 func TestScheduledRowsOfTheFutureCostNothing(t *testing.T) {
 	t.Parallel()
 	f := setup(t, shape{})
+	f.exec(`ALTER TABLE {t} SET (autovacuum_enabled = off)`)
 	f.exec(`INSERT INTO {t} (topic, payload, available_at) SELECT 't', '1', now() + interval '30 days' FROM generate_series(1, 100000)`)
 	f.exec(`ANALYZE {t}`)
 	_, s := f.lead()

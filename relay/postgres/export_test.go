@@ -197,6 +197,20 @@ func WarnAt(ctx context.Context, c *Census, now time.Time) error {
 // Listens says whether the session hears of replays.
 func Listens(r relay.Reader) bool { return r.(*readSession).wake.on }
 
+// ListensForLock says whether the session of a standby hears of hand-overs.
+func ListensForLock(c relay.Control) bool { return c.(*control).handover.on }
+
+// SetSilence sets after what silence the server ends a control session, and returns after
+// what silence it would have ended it.
+func SetSilence(ctx context.Context, c relay.Control, limit string) (former string, err error) {
+	conn := c.(*control).conn
+	if err := conn.QueryRow(ctx, "SHOW idle_session_timeout").Scan(&former); err != nil {
+		return "", err
+	}
+	_, err = conn.Exec(ctx, "SET idle_session_timeout = '"+limit+"'")
+	return former, err
+}
+
 // ExplainPurge is the plan of a purge's step.
 func ExplainPurge(ctx context.Context, purging relay.Purger) (string, error) {
 	p := purging.(*purger)

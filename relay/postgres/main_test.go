@@ -112,37 +112,59 @@ func (f *fixture) database() *postgres.Database {
 	return d
 }
 
+// connect opens a control session. It may be silent for longer than a relay's: a busy
+// machine stops a test for seconds.
 func (f *fixture) connect() relay.Control {
 	f.t.Helper()
-	c, err := f.database().Connect(f.t.Context())
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	f.t.Cleanup(c.Close)
+	c, _ := f.connectMortal()
 	return c
 }
 
-// lead returns the sessions of a leader.
+// connectMortal is connect. From mortal on the server ends the session after the silence
+// that a relay's may have.
+func (f *fixture) connectMortal() (c relay.Control, mortal func()) {
+	f.t.Helper()
+	var limit string
+	c = insist(f.t, func() (c relay.Control, err error) {
+		if c, err = f.database().Connect(f.t.Context()); err == nil {
+			f.t.Cleanup(c.Close)
+			limit, err = postgres.SetSilence(f.t.Context(), c, "10min")
+		}
+		return c, err
+	})
+	return c, func() {
+		f.t.Helper()
+		if _, err := postgres.SetSilence(f.t.Context(), c, limit); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+}
+
+// lead returns the sessions of a leader. The one before it may have been closed a moment
+// ago: the server frees its lock a little later.
 func (f *fixture) lead() (relay.Control, relay.Reader) {
 	f.t.Helper()
-	d := f.database()
-	c := insist(f.t, func() (relay.Control, error) { return d.Connect(f.t.Context()) })
-	f.t.Cleanup(c.Close)
-	if ok, err := c.TryLead(f.t.Context()); err != nil || !ok {
-		f.t.Fatal("TryLead:", ok, err)
-	}
-	s := insist(f.t, func() (relay.Reader, error) { return d.OpenReader(f.t.Context(), c) })
+	c := f.connect()
+	eventually(f.t, "the lock is free", func() bool {
+		leads, err := c.TryLead(f.t.Context())
+		if err != nil {
+			f.t.Fatal("TryLead:", err)
+		}
+		return leads
+	})
+	s := insist(f.t, func() (relay.Reader, error) { return f.database().OpenReader(f.t.Context(), c) })
 	f.t.Cleanup(s.Close)
 	return c, s
 }
 
 // insist opens a session as the relay does, again and again: a tiny timeout that
-// the test has set may end the very statement that takes it away.
+// the test has set may end the very statement that takes it away, and a test that stands
+// still in between is too silent.
 func insist[T any](t testing.TB, open func() (T, error)) T {
 	t.Helper()
 	for {
 		session, err := open()
-		if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "57014" && t.Context().Err() == nil {
+		if e, ok := errors.AsType[*pgconn.PgError](err); ok && (e.Code == "57014" || e.Code == "57P05") && t.Context().Err() == nil {
 			continue
 		}
 		if err != nil {

@@ -203,7 +203,7 @@ func TestRelayWorksThroughASessionPooler(t *testing.T) {
 		t.Errorf("survey: %+v, %v", survey, err)
 	}
 	d := f.database()
-	standby := f.connect()
+	standby, mortal := f.connectMortal()
 	if tryLead(t, standby) {
 		t.Fatal("two lead")
 	}
@@ -221,7 +221,7 @@ func TestRelayWorksThroughASessionPooler(t *testing.T) {
 	if err := <-woken; err != nil || !tryLead(t, standby) {
 		t.Error("the standby cannot take over:", err)
 	}
-	// Rule 13 holds too.
+	mortal() // Rule 13 holds too.
 	eventually(t, "the silent leader is ended", func() bool { return tryLead(t, c) })
 	// The one that resigned is not woken by its own farewell.
 	if err := c.AwaitHandover(t.Context(), 0, time.Millisecond); err != nil {
