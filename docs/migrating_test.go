@@ -14,6 +14,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/await"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
 	"github.com/outbox-relay/outbox-relay/schema"
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 // handOver is a transaction of docs/migrating.md, beside writers. The old tool is a slot
@@ -118,7 +119,7 @@ func (h *handOver) writeAround(block string) (committed []string) {
 		})
 	}
 	await.Until(h.t, "rows from before", func() bool { return written.Load() > enough })
-	h.exec(block)
+	h.handOver(block)
 	border := written.Load()
 	await.Until(h.t, "rows from after", func() bool { return written.Load() > border+enough })
 	stop.Store(true)
@@ -127,6 +128,23 @@ func (h *handOver) writeAround(block string) (committed []string) {
 		committed = append(committed, some...)
 	}
 	return committed
+}
+
+// handOver runs the block until it has its locks in the time that it allows itself, as the
+// page says.
+func (h *handOver) handOver(block string) {
+	h.t.Helper()
+	await.Until(h.t, "the block has its locks", func() bool {
+		_, err := h.conn.Exec(h.t.Context(), block)
+		if sqltext.Code(err) == "55P03" {
+			h.exec("ROLLBACK")
+			return false
+		}
+		if err != nil {
+			h.t.Fatalf("%s: %v", block, err)
+		}
+		return true
+	})
 }
 
 // judge counts on which side each token is.
