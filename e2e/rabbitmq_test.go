@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"syscall"
@@ -105,10 +106,18 @@ func TestRabbitMQQueueDeletedAndMadeAgain(t *testing.T) {
 		// Unbound first: what a queue has when it is deleted is lost by its owner's
 		// will, and the broker confirms what it was just being sent.
 		w.admin(func(ch *amqp.Channel) error { return ch.QueueUnbind(w.queue, "oracle.#", w.exchange, nil) })
-		w.drain()
-		w.admin(func(ch *amqp.Channel) error {
-			_, err := ch.QueueDelete(w.queue, false, true, false)
-			return err
+		// What was routed before that may come later than the answer.
+		w.await("the queue is empty, and deleted", func() (gone bool) {
+			w.drain()
+			w.admin(func(ch *amqp.Channel) error {
+				_, err := ch.QueueDelete(w.queue, false, true, false)
+				gone = err == nil
+				if refused, ok := errors.AsType[*amqp.Error](err); ok && refused.Code == amqp.PreconditionFailed {
+					return nil // it is not empty
+				}
+				return err
+			})
+			return gone
 		})
 		relay.AwaitLog("unroutable")
 		w.declareQueue()
