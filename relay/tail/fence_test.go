@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay/tail"
 )
@@ -101,7 +103,7 @@ func TestFenceNamesWhoIsInTheWay(t *testing.T) {
 	s := f.open()
 	app, _ := f.application("billing")
 	named := 0
-	for limit := time.Millisecond; named == 0 || limit < 50*time.Millisecond; limit = limit * 5 / 4 {
+	for limit := 100 * time.Millisecond; named == 0; limit *= 2 {
 		tail.LimitFence(s, limit)
 		err := s.Fence(t.Context())
 		e, blocked := errors.AsType[*tail.UnavailableError](err)
@@ -120,6 +122,15 @@ func TestFenceNamesWhoIsInTheWay(t *testing.T) {
 		if blocked {
 			named += len(e.Blockers)
 		}
+	}
+	canceled := &pgconn.PgError{Code: "57014"}
+	if e := unavailable(t, tail.RefusedFence(t.Context(), s, canceled), tail.ReasonBlocked); !errors.Is(e, canceled) {
+		t.Errorf("in the middle of a statement: %v", e)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := tail.RefusedFence(ctx, s, canceled); !errors.Is(err, context.Canceled) {
+		t.Errorf("by the caller: %v", err)
 	}
 	tail.LimitFence(s, time.Minute)
 	execOn(t, app, "ROLLBACK")
