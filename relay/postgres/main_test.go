@@ -2,7 +2,6 @@ package postgres_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay"
@@ -162,9 +160,9 @@ func (f *fixture) lead() (relay.Control, relay.Reader) {
 // still in between is too silent.
 func insist[T any](t testing.TB, open func() (T, error)) T {
 	t.Helper()
-	for {
+	for begun := time.Now(); ; {
 		session, err := open()
-		if e, ok := errors.AsType[*pgconn.PgError](err); ok && (e.Code == "57014" || e.Code == "57P05") && t.Context().Err() == nil {
+		if code := sqltext.Code(err); (code == "57014" || code == "57P05") && time.Since(begun) < patience {
 			continue
 		}
 		if err != nil {
