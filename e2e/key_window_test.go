@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"testing"
-	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -18,7 +17,7 @@ func killUnderOneKey(t *testing.T, kills int, seed uint64) {
 	w := newRabbitWorld(t, ownNode(t), quorum)
 	load := w.load(oracle.Load{Rate: 300, Keys: 1, Seed: seed})
 	relay := w.relay("OUTBOX_KEY_WINDOW", "64")
-	w.letPass(6 * time.Second) // see killNodeUnderLoad
+	w.saveDeclarations()
 	for i := range kills {
 		w.awaitMarked(w.marked() + 200)
 		if i%2 == 0 {

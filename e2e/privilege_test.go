@@ -65,12 +65,12 @@ func TestDocumentedNATSPermissionsAreEnoughAndNoMore(t *testing.T) {
 	t.Cleanup(func() { _ = server.Close() })
 	as := func(user string) string { return "nats://" + user + "@" + server.Addr() }
 
-	admin, err := nats.Connect(as("admin:admin"))
+	admin, err := natsserver.Connect(as("admin:admin"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(admin.Close)
-	js, err := jetstream.New(admin)
+	js, err := natsserver.JetStream(admin)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestDocumentedNATSPermissionsAreEnoughAndNoMore(t *testing.T) {
 	relay.Terminate()
 
 	denied := make(chan error, 10)
-	user, err := nats.Connect(as("relay:change-me"), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { denied <- err }))
+	user, err := natsserver.Connect(as("relay:change-me"), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { denied <- err }))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,9 +22,7 @@ func killNodeUnderLoad(t *testing.T, args amqp.Table, kills int, seed uint64) {
 	w := newRabbitWorld(t, ownNode(t), args)
 	load := w.load(oracle.Load{Rate: 400, Seed: seed})
 	relay := w.relay()
-	// A quorum queue that was declared a moment before a kill does not come back:
-	// the broker saves its list of them every few seconds.
-	w.letPass(6 * time.Second)
+	w.saveDeclarations()
 	for range kills {
 		w.awaitMarked(w.marked() + 200)
 		w.killAndRestart()

@@ -94,6 +94,15 @@ func newRabbitWorldOn(t testing.TB, s *rabbitserver.Server, args amqp.Table, clu
 	return w
 }
 
+// saveDeclarations goes before a kill of the node. A quorum queue that was declared a
+// moment before does not come back.
+func (w *rabbitWorld) saveDeclarations() {
+	w.t.Helper()
+	if err := w.server.SaveDeclarations(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // admin does one thing on a connection of its own: nodes come and go here.
 func (w *rabbitWorld) admin(do func(*amqp.Channel) error) {
 	w.t.Helper()

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats.go"
 
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/natsserver"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/pgtest"
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/relaybin"
 	"github.com/outbox-relay/outbox-relay/relay/admin"
@@ -228,7 +229,7 @@ func refuseHead(w *world) func() {
 // nobody is there, and nobody acknowledges. Rows of others flow beside it.
 func muteTopic(w *world) func() {
 	w.t.Helper()
-	conn, err := nats.Connect(w.broker.URL())
+	conn, err := natsserver.Connect(w.broker.URL())
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -154,12 +154,12 @@ func (w *world) startBroker() {
 			w.t.Errorf("close broker: %v", err)
 		}
 	})
-	conn, err := nats.Connect(w.broker.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), w.options.admin)
+	conn, err := natsserver.Connect(w.broker.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), w.options.admin)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(conn.Close)
-	if w.js, err = jetstream.New(conn); err != nil {
+	if w.js, err = natsserver.JetStream(conn); err != nil {
 		w.t.Fatal(err)
 	}
 	config := jetstream.StreamConfig{

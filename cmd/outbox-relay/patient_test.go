@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/natsserver"
@@ -82,12 +81,12 @@ func startBroker(t *testing.T, o natsserver.Options) *natsserver.Server {
 // js is the broker's administrator.
 func (p *patient) js() jetstream.JetStream {
 	p.t.Helper()
-	conn, err := nats.Connect(p.broker.URL())
+	conn, err := natsserver.Connect(p.broker.URL())
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	p.t.Cleanup(conn.Close)
-	js, err := jetstream.New(conn)
+	js, err := natsserver.JetStream(conn)
 	if err != nil {
 		p.t.Fatal(err)
 	}

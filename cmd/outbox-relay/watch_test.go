@@ -156,12 +156,12 @@ func TestWatchSaysWhichRightsItLacks(t *testing.T) {
 		{user: blind, password: b, permissions: {publish: ["orders.>"], subscribe: ["_INBOX.>"]}},
 		{user: halfblind, password: c, permissions: {publish: ["$JS.API.STREAM.>"], subscribe: ["_INBOX.>"]}}] }`})
 	url := func(user string) string { return strings.Replace(broker.URL(), "//", "//"+user+"@", 1) }
-	conn, err := nats.Connect(url("admin:a"))
+	conn, err := natsserver.Connect(url("admin:a"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	js, err := jetstream.New(conn)
+	js, err := natsserver.JetStream(conn)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/outbox-relay/outbox-relay/e2e/testbed/natsserver"
 )
 
 // The headers that the relay adds; the others are the row's.
@@ -18,12 +20,12 @@ const (
 // Collect reads a stream from its first message to the one that is the last
 // when it begins, in stream order, on a connection of its own.
 func Collect(ctx context.Context, url, stream string) ([]Delivery, error) {
-	conn, err := nats.Connect(url, nats.Name("oracle-consumer"))
+	conn, err := natsserver.Connect(url, nats.Name("oracle-consumer"))
 	if err != nil {
 		return nil, fmt.Errorf("connect consumer: %w", err)
 	}
 	defer conn.Close()
-	js, err := jetstream.New(conn)
+	js, err := natsserver.JetStream(conn)
 	if err != nil {
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}

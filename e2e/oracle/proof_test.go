@@ -236,12 +236,14 @@ func TestBulkDigestsInTheServerEqualThoseOfTheConsumer(t *testing.T) {
 func TestTruncateIsEnteredInTheLedger(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	s.load.Rate = 1000 // so that there is a load before and after
-	cut := false
+	s.load.Rate, s.load.Rows = 1000, 0 // so that there is a load before and after
+	const batch = 200
+	cut := 0
+	s.enough = func() bool { return cut > 0 && s.relay.count > cut+batch+100 }
 	db := pgtest.Connect(t, s.url)
 	s.relay.publish = func(m *nats.Msg) *nats.Msg {
-		if s.relay.count > 100 && !cut {
-			cut = true
+		if s.relay.count > 100 && cut == 0 {
+			cut = s.relay.count
 			if err := oracle.Truncate(t.Context(), db, s.table); err != nil {
 				t.Error(err)
 			}

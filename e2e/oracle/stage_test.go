@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/outbox-relay/outbox-relay/e2e/oracle"
@@ -29,6 +28,8 @@ type stage struct {
 	load   oracle.Load
 	// ending runs after the last row has been moved.
 	ending func(t *testing.T)
+	// enough ends a load without a number of rows; nil: it has one.
+	enough func() bool
 }
 
 func newStage(t *testing.T) *stage {
@@ -47,12 +48,12 @@ func newStage(t *testing.T) *stage {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.broker.Close() })
-	conn, err := nats.Connect(s.broker.URL())
+	conn, err := natsserver.Connect(s.broker.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(conn.Close)
-	if s.js, err = jetstream.New(conn); err != nil {
+	if s.js, err = natsserver.JetStream(conn); err != nil {
 		t.Fatal(err)
 	}
 	_, err = s.js.CreateStream(ctx, jetstream.StreamConfig{
@@ -79,6 +80,11 @@ func (s *stage) play(t *testing.T) oracle.Stats {
 		}
 		if ended && !moved {
 			break
+		}
+		if s.enough != nil && s.enough() {
+			if _, err := running.Stop(); err != nil {
+				t.Fatal(err)
+			}
 		}
 		select {
 		case <-running.Done():

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/outbox-relay/outbox-relay/e2e/testbed/natsserver"
@@ -127,12 +126,12 @@ func (h *harness) run() (stop func()) {
 
 func (h *harness) createStream() {
 	h.Helper()
-	nc, err := nats.Connect(h.broker.URL())
+	nc, err := natsserver.Connect(h.broker.URL())
 	if err != nil {
 		h.Fatal(err)
 	}
 	defer nc.Close()
-	js, err := jetstream.New(nc)
+	js, err := natsserver.JetStream(nc)
 	if err != nil {
 		h.Fatal(err)
 	}
@@ -155,12 +154,12 @@ func (h *harness) stored() []int64 {
 	if _, err := pgx.ForEachRow(rows, []any{&messageID, &id}, func() error { ids[messageID] = id; return nil }); err != nil {
 		h.Fatal(err)
 	}
-	nc, err := nats.Connect(h.broker.URL())
+	nc, err := natsserver.Connect(h.broker.URL())
 	if err != nil {
 		h.Fatal(err)
 	}
 	defer nc.Close()
-	js, err := jetstream.New(nc)
+	js, err := natsserver.JetStream(nc)
 	if err != nil {
 		h.Fatal(err)
 	}

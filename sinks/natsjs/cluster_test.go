@@ -138,7 +138,7 @@ func TestLeaderOfAStreamStepsDownUnderLoad(t *testing.T) {
 // readCluster returns the payloads that the stream has, by subject, in order.
 func readCluster(t *testing.T, conn *nats.Conn) map[string][]string {
 	t.Helper()
-	js, err := jetstream.New(conn)
+	js, err := natsserver.JetStream(conn)
 	if err != nil {
 		t.Fatal(err)
 	}

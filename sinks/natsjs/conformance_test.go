@@ -95,7 +95,7 @@ func (b *broker) listenSilently(t testing.TB) {
 func connect(t testing.TB, url string, options ...nats.Option) *nats.Conn {
 	t.Helper()
 	closed := make(chan struct{})
-	conn, err := nats.Connect(url, append(options, nats.NoReconnect(), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))...)
+	conn, err := natsserver.Connect(url, append(options, nats.NoReconnect(), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func connect(t testing.TB, url string, options ...nats.Option) *nats.Conn {
 
 func (b *broker) admin(t testing.TB) jetstream.JetStream {
 	t.Helper()
-	js, err := jetstream.New(connect(t, b.url))
+	js, err := natsserver.JetStream(connect(t, b.url))
 	if err != nil {
 		t.Fatal(err)
 	}

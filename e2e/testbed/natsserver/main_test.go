@@ -67,7 +67,7 @@ func closeBroker(t *testing.T, b interface{ Close() error }) {
 // connect opens a connection that does not come back by itself.
 func connect(t *testing.T, url string, options ...nats.Option) *nats.Conn {
 	t.Helper()
-	conn, err := nats.Connect(url, append(options, nats.NoReconnect())...)
+	conn, err := natsserver.Connect(url, append(options, nats.NoReconnect())...)
 	if err != nil {
 		t.Fatal("connect:", err)
 	}
@@ -84,7 +84,7 @@ func closeConn(t *testing.T, conn *nats.Conn) {
 
 func stream(t *testing.T, conn *nats.Conn) jetstream.JetStream {
 	t.Helper()
-	js, err := jetstream.New(conn)
+	js, err := natsserver.JetStream(conn)
 	if err != nil {
 		t.Fatal(err)
 	}

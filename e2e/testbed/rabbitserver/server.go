@@ -148,6 +148,16 @@ func (s *Server) Ctl(ctx context.Context, args ...string) (string, error) {
 	}
 }
 
+// SaveDeclarations writes to disk what has been declared. It may wait in the memory of
+// Erlang's logs and tables for seconds, and does not survive a kill then.
+func (s *Server) SaveDeclarations(ctx context.Context) error {
+	_, err := s.Ctl(ctx, "eval", "mnesia:sync_log(), [dets:sync(T) || T <- dets:all()], ok.")
+	if err != nil {
+		return fmt.Errorf("save declarations: %w", err)
+	}
+	return nil
+}
+
 // Shell runs a command line in which rabbitmqctl is that of the node, as its operator
 // would, with more variables (name=value), and returns what it prints.
 func (s *Server) Shell(ctx context.Context, line string, env ...string) (string, error) {

@@ -25,8 +25,7 @@ func TestLifeOfANode(t *testing.T) {
 	}
 	t.Cleanup(func() { s.Close() })
 	publish(t, s.URL(), "kept", "before")
-	// The declaration of a queue may wait for seconds in the memory of Erlang's log.
-	if _, err := s.Ctl(t.Context(), "eval", "mnesia:sync_log()."); err != nil {
+	if err := s.SaveDeclarations(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 
