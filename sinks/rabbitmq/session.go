@@ -108,6 +108,7 @@ func (s *session) connect(ctx context.Context) error {
 
 func (s *session) shakeHands(ctx context.Context) error {
 	var conn net.Conn = s.socket
+	heard := &hearing{}
 	if s.address.tls {
 		config, err := s.options.TLS.Config(s.address.name)
 		if err != nil {
@@ -117,7 +118,8 @@ func (s *session) shakeHands(ctx context.Context) error {
 		if err := client.HandshakeContext(ctx); err != nil {
 			return err
 		}
-		conn = client
+		heard.Conn = client
+		conn = heard
 	}
 	properties := amqp.NewConnectionProperties()
 	properties.SetClientConnectionName(s.options.Name)
@@ -131,7 +133,7 @@ func (s *session) shakeHands(ctx context.Context) error {
 		Locale:     "en_US",
 		Properties: properties,
 	})
-	return err
+	return heard.orCause(err)
 }
 
 // handshakeError returns the true cause if the broker did not answer. The library then
