@@ -39,7 +39,7 @@ func newTerm(r *Relay, control relay.Control) *term {
 		memory: newMemory(limits{
 			window:      r.config.MaxInFlight,
 			windowBytes: r.config.BufferBytes / 2,
-			chain:       max(1, r.config.MaxInFlight/2),
+			chain:       max(1, r.config.MaxInFlight/2), // with less, a hot key waits for its refills (docs/performance.md)
 			keyWindow:   r.config.KeyWindow,
 		}, r.config.Ordering, r.config.BufferBytes/4),
 		window:   opening{full: r.config.MaxInFlight, rows: 1, proven: r.config.openWindow},

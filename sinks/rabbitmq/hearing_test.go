@@ -3,7 +3,6 @@ package rabbitmq_test
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"net"
 	"os"
 	"strings"
 	"testing"
@@ -52,7 +51,7 @@ func TestRefusedCertificateIsNamedWheneverItIsRead(t *testing.T) {
 	}()
 	clientCert, clientKey := ours.IssueExpired("expired-client")
 	o := rabbitmq.Options{SinkOptions: link.SinkOptions{
-		URLs: "amqps://" + net.JoinHostPort("127.0.0.1", strings.TrimPrefix(listener.Addr().String(), "127.0.0.1:")),
+		URLs: "amqps://" + listener.Addr().String(),
 		TLS:  rabbitmq.TLS{CAFile: ours.File, CertFile: clientCert, KeyFile: clientKey},
 	}}
 	const times = 50
