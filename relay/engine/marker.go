@@ -13,7 +13,7 @@ import (
 const (
 	// markLinger is how long the first outcome of a batch waits for others. It
 	// delays nobody but the mark itself: the key goes on with the acknowledgement.
-	markLinger = 3 * time.Millisecond
+	markLinger = 10 * time.Millisecond
 	// markBatch rows are written at once without lingering, and never more. Rows whose
 	// mark is not committed fill the window, so one large batch would stop the
 	// publishing until all of it is committed.
@@ -43,7 +43,8 @@ type marker struct {
 	aside    unmarkable
 	locked   lockedRows
 	blockers blockers
-	timer    *time.Timer
+	// timer is for what is due; lingering is for linger.
+	timer, lingering *time.Timer
 	// marks and marked are memory that each batch uses again.
 	marks  []relay.Mark
 	marked []settlement
@@ -89,7 +90,7 @@ type writing struct {
 
 func newMarker(c relay.Control, limit relay.AttemptLimit, note relay.Note) *marker {
 	k := &marker{control: c, limit: limit, note: note}
-	k.outcomes, k.settled, k.changed = newMailbox[outcome](), newMailbox[settlement](), make(chan struct{}, 1)
+	k.outcomes, k.settled, k.changed = newBatchMailbox[outcome](markBatch), newMailbox[settlement](), make(chan struct{}, 1)
 	k.tell()
 	return k
 }
@@ -116,8 +117,9 @@ func (k *marker) tell() {
 func (k *marker) run(ctx context.Context, stop <-chan struct{}) error {
 	heartbeat := time.NewTicker(heartbeatEvery)
 	defer heartbeat.Stop()
-	k.timer = time.NewTimer(time.Hour)
+	k.timer, k.lingering = time.NewTimer(time.Hour), time.NewTimer(time.Hour)
 	defer k.timer.Stop()
+	defer k.lingering.Stop()
 	for {
 		select {
 		case <-stop:
@@ -198,21 +200,18 @@ func (k *marker) beat(ctx context.Context) error {
 	return err
 }
 
-// linger receives outcomes, and gives a batch a few milliseconds to fill.
+// linger gives a batch a few milliseconds to fill, and receives it. Outcomes that come
+// meanwhile do not wake the marker.
 func (k *marker) linger(ctx context.Context) {
-	k.take()
-	timer := time.NewTimer(markLinger)
-	defer timer.Stop()
-	for len(k.unwritten) < markBatch && !k.table.isOpen() {
+	if !k.table.isOpen() {
+		k.lingering.Reset(markLinger)
 		select {
-		case <-k.outcomes.ready:
-			k.take()
-			continue
-		case <-timer.C:
+		case <-k.outcomes.full:
+		case <-k.lingering.C:
 		case <-ctx.Done():
 		}
-		break
 	}
+	k.take()
 }
 
 func (k *marker) take() {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 
@@ -48,6 +49,10 @@ func (k stepKind) String() string { return stepNames[k] }
 // goroutines need not meet for each row.
 const eventsAhead = 256
 
+// positionEvery is how often the loop is told a position that comes without a row, which is
+// at the end of each transaction. It is only there to find rows that the log has missed.
+const positionEvery = 100 * time.Millisecond
+
 // newStream makes a stream that may be at most so many bytes ahead of the loop. A
 // larger message comes alone.
 func newStream(cancel context.CancelFunc, bytes int64) *stream {
@@ -83,10 +88,18 @@ func (s *stream) follow(ctx context.Context, open func(context.Context) (relay.T
 		return err
 	}
 	s.steps <- streamStep{kind: streamStarted}
+	var told time.Time
 	for {
 		ev, err := tail.Next(ctx)
 		if err != nil {
 			return err
+		}
+		if ev.Message == nil {
+			now := time.Now()
+			if now.Sub(told) < positionEvery {
+				continue // a row, or what the server says at least each second, tells a later one
+			}
+			told = now
 		}
 		if err := s.room.Acquire(ctx, s.size(ev)); err != nil {
 			return err
