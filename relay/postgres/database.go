@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -58,6 +59,9 @@ type Options struct {
 	// Publication is the name, unquoted, of the publication that a tail reads. Empty:
 	// [schema.DefaultPublication].
 	Publication string
+	// Coalesce is how long a tail waits before it reads, while transactions come fast:
+	// [tail.Options].
+	Coalesce time.Duration
 	// AfterSend is [Mark] unless set.
 	AfterSend AfterSend
 	// Retention of sent rows. Zero: they are kept.

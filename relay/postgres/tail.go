@@ -28,6 +28,7 @@ func (d *Database) OpenTail(ctx context.Context, leader relay.Control, limit fun
 		Publication:     d.options.Publication,
 		ApplicationName: d.applicationName(),
 		MaxMessageBytes: limit,
+		Coalesce:        d.options.Coalesce,
 		Accept: func(ctx context.Context, pg *pgconn.PgConn) error {
 			return c.checkLeader(ctx, pg)
 		},

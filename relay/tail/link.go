@@ -32,6 +32,7 @@ type link struct {
 
 	// Since the stream took over. Silence longer than patience is an error.
 	conn        net.Conn
+	coalescer   *coalescer // below conn
 	patience    time.Duration
 	interrupted atomic.Bool
 	heard       atomic.Bool // something came since this was last reset
@@ -62,7 +63,7 @@ func (l *link) dialer(dial dialFunc) dialFunc {
 			return nil, err
 		}
 		l.conns = append(l.conns, conn)
-		return conn, nil
+		return newCoalescer(conn), nil
 	}
 }
 
@@ -86,9 +87,20 @@ func (l *link) frontend(r io.Reader, w io.Writer) *pgproto3.Frontend {
 	return pgproto3.NewFrontend(&messages{r: l.buffer}, w)
 }
 
-// takeOver is called when the driver has let go of the connection.
-func (l *link) takeOver(conn net.Conn, patience time.Duration) {
+// takeOver is called when the driver has let go of the connection. While transactions come
+// fast, pause is how long each read waits.
+func (l *link) takeOver(conn net.Conn, patience, pause time.Duration) {
 	l.conn, l.patience = conn, patience
+	if l.coalescer = coalescerOf(conn); l.coalescer != nil {
+		l.coalescer.pause = pause
+	}
+}
+
+// committed counts a transaction that has been read.
+func (l *link) committed() {
+	if l.coalescer != nil {
+		l.coalescer.committed()
+	}
 }
 
 // read fills the buffer.

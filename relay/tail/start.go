@@ -46,7 +46,7 @@ func (s *Stream) takeOver(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("take over the connection: %w", err)
 	}
-	s.link.takeOver(hijacked.Conn, 2*s.options.SenderTimeout)
+	s.link.takeOver(hijacked.Conn, 2*s.options.SenderTimeout, s.options.Coalesce)
 	if err := hijacked.Conn.SetWriteDeadline(time.Now().Add(writeDeadline)); err != nil {
 		return err
 	}

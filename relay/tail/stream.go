@@ -123,6 +123,7 @@ func (s *Stream) data(in *input) (Event, bool, error) {
 		ev, ok, err := s.decoder.decode(in, lsn)
 		if ev.Kind == Commit && err == nil {
 			s.reporter.confirm(ev.LSN)
+			s.link.committed()
 		}
 		return ev, ok, err
 	case 'k':

@@ -87,7 +87,7 @@ func TestDefaults(t *testing.T) {
 	want := Config{Topology: VerifyTopology, RabbitMQExchange: "outbox"}
 	want.Serving = Serving{HTTPAddr: "127.0.0.1:9464"}
 	want.Servers = Servers{DatabaseURL: got.DatabaseURL, SinkURL: got.SinkURL, Table: schema.Table{Schema: "public", Name: "outbox"}, Publication: "outbox_relay"}
-	want.LogReading = LogReading{Mode: AutoMode, ReconcileInterval: 30 * time.Second, VisibilityGate: GateAuto, MaxWAL: 1 << 30}
+	want.LogReading = LogReading{Mode: AutoMode, ReconcileInterval: 30 * time.Second, VisibilityGate: GateAuto, Coalesce: 10 * time.Millisecond, MaxWAL: 1 << 30}
 	want.Flow = Flow{PollInterval: 200 * time.Millisecond, Ordering: engine.OrderByKey, MaxInFlight: 4096, KeyWindow: 1, BufferBytes: 64 << 20}
 	want.Outcomes = Outcomes{MaxAttempts: 10, DeadAfter: 24 * time.Hour, RetryMin: time.Second, RetryMax: 5 * time.Minute, DeadPolicy: DeadSkip, AfterSend: MarkSent}
 	want.Pace = Pace{Retention: 24 * time.Hour, ShutdownGrace: 20 * time.Second}

@@ -1,0 +1,89 @@
+package tail
+
+import (
+	"crypto/tls"
+	"net"
+	"syscall"
+	"time"
+)
+
+const (
+	// coalesceAbove is from how many transactions a second on the log is read in bunches.
+	coalesceAbove = 4000
+	// rateWindow is for how long transactions are counted to know their rate.
+	rateWindow = 50 * time.Millisecond
+	// wakingBytes is how many bytes wake the process during a pause. More than come in one.
+	wakingBytes = 256 << 10
+)
+
+// coalescer is the connection of a stream. While transactions come fast, it waits before
+// each read, so that many are read at once: woken for each of them, the relay, PostgreSQL
+// and the broker need most of their processor time for waking up. At a lower rate it reads
+// what comes at once. (The idea is that of a network card's interrupts.)
+//
+// Read and committed are for one goroutine.
+type coalescer struct {
+	net.Conn
+	socket syscall.RawConn // nil: it is no socket whose wake-ups can wait
+	pause  time.Duration   // before a read; 0 until the stream takes over, and if it is never to wait
+	above  float64         // transactions a second
+
+	fast    bool
+	drained bool // the last read took everything that was there
+	commits int  // since began
+	began   time.Time
+	pauses  int
+}
+
+func newCoalescer(conn net.Conn) *coalescer {
+	c := &coalescer{Conn: conn, above: coalesceAbove}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		c.socket, _ = tcp.SyscallConn() // never fails for an open connection
+	}
+	return c
+}
+
+// coalescerOf finds the coalescer below a connection that the driver has made; nil if it
+// has none.
+func coalescerOf(conn net.Conn) *coalescer {
+	if encrypted, ok := conn.(*tls.Conn); ok {
+		conn = encrypted.NetConn()
+	}
+	c, _ := conn.(*coalescer)
+	return c
+}
+
+// committed counts a transaction.
+func (c *coalescer) committed() { c.commits++ }
+
+// Read waits first if transactions come fast, and the last read left nothing.
+func (c *coalescer) Read(p []byte) (int, error) {
+	if c.pause > 0 && c.drained && c.isFast(time.Now()) {
+		if err := c.wait(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := c.Conn.Read(p)
+	c.drained = n < len(p)
+	return n, err
+}
+
+// isFast says whether transactions came fast when they were last counted.
+func (c *coalescer) isFast(now time.Time) bool {
+	if passed := now.Sub(c.began); passed >= rateWindow {
+		c.fast = float64(c.commits) > c.above*passed.Seconds()
+		c.commits, c.began = 0, now
+	}
+	return c.fast
+}
+
+// wait sleeps. What comes meanwhile does not wake the process.
+func (c *coalescer) wait() error {
+	c.pauses++
+	if err := wakeAt(c.socket, wakingBytes); err != nil {
+		return err
+	}
+	time.Sleep(c.pause)
+	// Otherwise the next read would wait until so much has come.
+	return wakeAt(c.socket, 1)
+}
