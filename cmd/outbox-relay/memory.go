@@ -12,21 +12,24 @@ import (
 // rest is for what it does not count, such as the kernel's buffers of the connections.
 const memoryShare = 90
 
-// limitMemory tells the garbage collector how much memory there is: what the cgroup of
-// the container or of the unit allows. Near that it works harder. Without it the kernel
-// would kill a relay for garbage that nobody needs. root is the root of the file system.
-// The variables of Go's runtime win.
-func limitMemory(env []string, root string, log *slog.Logger) {
+// besideBuffer is how many bytes the relay needs beside the rows that it reads ahead, with
+// the garbage that it may leave for a while.
+const besideBuffer = 56 << 20
+
+// limitMemory tells the garbage collector near how many bytes to work harder. Otherwise
+// garbage may take as much memory again as the rows that are read ahead (buffer, in bytes),
+// and in a cgroup that allows less the kernel would kill a relay for garbage that nobody
+// needs. root is the root of the file system. The variables of Go's runtime win.
+func limitMemory(env []string, root string, buffer int64, log *slog.Logger) {
 	if isSet(env, "GOMEMLIMIT") {
 		return
 	}
-	allowed := cgroup.MemoryLimit(root)
-	if allowed == 0 {
-		return
+	limit := buffer + besideBuffer
+	if allowed := cgroup.MemoryLimit(root); allowed > 0 && allowed/100*memoryShare < limit {
+		limit = allowed / 100 * memoryShare
+		log.Info("the cgroup limits memory", slog.Int64("bytes", allowed), slog.Int64("gomemlimit", limit))
 	}
-	limit := allowed / 100 * memoryShare
 	debug.SetMemoryLimit(limit)
-	log.Info("the cgroup limits memory", slog.Int64("bytes", allowed), slog.Int64("gomemlimit", limit))
 }
 
 // isSet says whether a variable has a value that is not empty.

@@ -26,27 +26,30 @@ func limitedRoot(t *testing.T, limit string) string {
 	return root
 }
 
-func TestGarbageCollectorKnowsTheMemoryOfTheCgroup(t *testing.T) {
+func TestGarbageCollectorKnowsHowMuchMemoryThereIs(t *testing.T) {
 	const before = math.MaxInt64 // as Go has it without a limit
+	const buffer = 2_000_000_000
 	for _, c := range []struct {
 		name  string
 		env   []string
 		limit string
 		want  int64
+		told  bool
 	}{
-		{"a limit", []string{"OUTBOX_TABLE=x"}, "1000000000", 900_000_000},
-		{"no limit", nil, "max", before},
-		{"the user's own wins", []string{"GOMEMLIMIT=100MiB"}, "1000000000", before},
-		{"an empty one is none", []string{"GOMEMLIMIT="}, "1000000000", 900_000_000},
+		{"the cgroup allows less than the buffer", []string{"OUTBOX_TABLE=x"}, "1000000000", 900_000_000, true},
+		{"the cgroup allows more", nil, "4000000000", buffer + besideBuffer, false},
+		{"no limit", nil, "max", buffer + besideBuffer, false},
+		{"the user's own wins", []string{"GOMEMLIMIT=100MiB"}, "1000000000", before, false},
+		{"an empty one is none", []string{"GOMEMLIMIT="}, "1000000000", 900_000_000, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			defer debug.SetMemoryLimit(debug.SetMemoryLimit(before))
 			var log bytes.Buffer
-			limitMemory(c.env, limitedRoot(t, c.limit), slog.New(slog.NewTextHandler(&log, nil)))
+			limitMemory(c.env, limitedRoot(t, c.limit), buffer, slog.New(slog.NewTextHandler(&log, nil)))
 			if got := debug.SetMemoryLimit(-1); got != c.want {
 				t.Errorf("the memory limit is %d, want %d", got, c.want)
 			}
-			if told := strings.Contains(log.String(), "gomemlimit=900000000"); told != (c.want != before) {
+			if told := strings.Contains(log.String(), "gomemlimit=900000000"); told != c.told {
 				t.Errorf("the log says:\n%s", log.String())
 			}
 		})

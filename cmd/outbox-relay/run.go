@@ -36,7 +36,8 @@ func newRunCommand(env []string) *cobra.Command {
 			if unknown := config.Unknown(env); len(unknown) > 0 {
 				log.Warn("these variables are not known to this version and change nothing", slog.Any("variables", unknown), slog.String("version", version()))
 			}
-			limitMemory(env, "/", log)
+			limitMemory(env, "/", int64(c.BufferBytes), log)
+			defer fitProcessors(cmd.Context(), env, cpuTime, log)()
 			if err := relayRows(cmd.Context(), c, newSupervisor(env), log); err != nil {
 				log.Error("ended", slog.Any("error", err))
 				return failed
@@ -115,8 +116,8 @@ func openDatabase(c config.Config, host string, guard *relay.Encryption, log *sl
 	}
 	database, err := postgres.New(postgres.Options{
 		URL: c.DatabaseURL.Reveal(), ReadURL: reread("OUTBOX_DATABASE_URL", c.DatabaseURL), Table: c.Table, Publication: string(c.Publication),
-		Environment: string(c.Environment),
-		AfterSend:   afterSend, DeadPolicy: deadPolicy, Retention: retention(c), Host: host,
+		Environment: string(c.Environment), Coalesce: c.Coalesce,
+		AfterSend: afterSend, DeadPolicy: deadPolicy, Retention: retention(c), Host: host,
 		Encryption: guard, Logger: log,
 	})
 	if err != nil {

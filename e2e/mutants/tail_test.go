@@ -5,6 +5,48 @@ package mutants
 // tailMutants are the rules of the log, and of when the table is read.
 var tailMutants = []mutant{
 	{
+		rule: "the log is read in bunches while transactions come fast",
+		file: "relay/tail/coalesce.go",
+		old:  "c.fast = float64(c.commits) > c.above*passed.Seconds()",
+		new:  "c.fast = false",
+		pkg:  "./relay/tail", test: "TestFastTransactionsAreReadInBunchesAndASingleOneAtOnce/plain",
+	},
+	{
+		rule: "the log is read at once while transactions come slowly",
+		file: "relay/tail/coalesce.go",
+		old:  "c.fast = float64(c.commits) > c.above*passed.Seconds()",
+		new:  "c.fast = true",
+		pkg:  "./relay/tail", test: "TestSlowTransactionsAreReadAtOnce",
+	},
+	{
+		rule: "a single row wakes a stream that has read in bunches",
+		file: "relay/tail/coalesce.go",
+		old:  "return wakeAt(c.socket, 1)",
+		new:  "return nil",
+		pkg:  "./relay/tail", test: "TestFastTransactionsAreReadInBunchesAndASingleOneAtOnce/plain",
+	},
+	{
+		rule: "an encrypted log is read in bunches too",
+		file: "relay/tail/coalesce.go",
+		old:  "if encrypted, ok := conn.(*tls.Conn); ok {",
+		new:  "if encrypted, ok := conn.(*tls.Conn); false && ok {",
+		pkg:  "./relay/tail", test: "TestFastTransactionsAreReadInBunchesAndASingleOneAtOnce/encrypted",
+	},
+	{
+		rule: "the ends of transactions do not wake the loop each",
+		file: "relay/engine/stream.go",
+		old:  "if now.Sub(told) < positionEvery {",
+		new:  "if now.Sub(told) < 0 {",
+		pkg:  "./relay/engine", test: "TestLoopIsNotWokenForTheEndOfEachTransaction",
+	},
+	{
+		rule: "positions without a row are told",
+		file: "relay/engine/stream.go",
+		old:  "if now.Sub(told) < positionEvery {",
+		new:  "if now.Sub(told) >= 0 {",
+		pkg:  "./relay/engine", test: "TestLoopIsNotWokenForTheEndOfEachTransaction",
+	},
+	{
 		rule: "3: the fence waits for whatever committed before the slot",
 		file: "relay/tail/fence.go",
 		old:  "if err == nil && oldest > own {",
