@@ -442,9 +442,16 @@ var relayMutants = []mutant{
 	{
 		rule: "a full batch does not linger",
 		file: "relay/engine/mailbox.go",
-		old:  "full := b.enough > 0 && len(b.items) >= b.enough",
-		new:  "full := false",
+		old:  "enough > 0 && came >= enough",
+		new:  "enough < 0 && came >= enough",
 		pkg:  "./relay/engine", test: "TestMarkerIsWokenForABatchAndNotForEachOutcome",
+	},
+	{
+		rule: "with a small window the marker does not linger",
+		file: "relay/engine/term.go",
+		old:  "\tt.marker.expect(t.dispatcher.window)\n",
+		new:  "\tt.marker.expect(1 << 20)\n",
+		pkg:  "./relay/engine", test: "TestMarkerDoesNotLingerWhileTheWindowIsSmall",
 	},
 	{
 		rule: "one processor is used while that is enough",

@@ -10,20 +10,26 @@ import (
 
 func TestMarkerIsWokenForABatchAndNotForEachOutcome(t *testing.T) {
 	for _, c := range []struct {
-		name string
-		puts []int // outcomes that come each millisecond
-		took time.Duration
-		want int
+		name   string
+		window int
+		puts   []int // outcomes that come each millisecond
+		took   time.Duration
+		want   int
 	}{
-		{"few outcomes", []int{1, 2, 3}, markLinger, 6},
-		{"a full batch", []int{markBatch}, 0, markBatch},
-		{"a batch that fills", []int{markBatch - 1, 0, 1, 1}, 2 * time.Millisecond, markBatch},
+		{"few outcomes", 4096, []int{1, 2, 3}, markLinger, 6},
+		{"a full batch", 4096, []int{markBatch}, 0, markBatch},
+		{"a batch that fills", 4096, []int{markBatch - 1, 0, 1, 1}, 2 * time.Millisecond, markBatch},
+		{"a larger window", 100_000, []int{markBatch - 1, 0, 1, 1}, 2 * time.Millisecond, markBatch},
+		{"a small window", 64, []int{1, 7, 1}, time.Millisecond, 8},
+		{"one row at a time", 1, []int{1, 1}, 0, 1},
+		{"no window at all", 0, []int{1, 1}, 0, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := newMarker(nil, relay.AttemptLimit{}, relay.Note{})
 				k.lingering = time.NewTimer(time.Hour)
 				defer k.lingering.Stop()
+				k.expect(c.window)
 				go func() {
 					for _, n := range c.puts {
 						k.outcomes.put(make([]outcome, n)...)
@@ -43,7 +49,8 @@ func TestMarkerIsWokenForABatchAndNotForEachOutcome(t *testing.T) {
 }
 
 func TestMailboxThatWasEmptiedWakesNobody(t *testing.T) {
-	b := newBatchMailbox[int](2)
+	b := newMailbox[int]()
+	b.enough.Store(2)
 	b.put(1)
 	if len(b.full) != 0 {
 		t.Error("one of two makes it full")
@@ -55,4 +62,24 @@ func TestMailboxThatWasEmptiedWakesNobody(t *testing.T) {
 	if got := b.take(); len(got) != 2 || len(b.full)+len(b.ready) != 0 {
 		t.Errorf("after %v were taken, somebody is woken", got)
 	}
+}
+
+// A term begins with one row in flight. Its mark does not linger, since no other row can come
+// before it is committed.
+func TestMarkerDoesNotLingerWhileTheWindowIsSmall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scenario{T: t}
+		enough := func() int64 { return s.term.marker.outcomes.enough.Load() }
+		s.step("term closed window=64", "")
+		s.step("pass", "")
+		s.step("chunk", "id=1\nid=2\nid=3")
+		if got := enough(); got != 1 {
+			t.Errorf("a batch is %d outcomes while one row may be in flight", got)
+		}
+		s.step("ack 1", "")
+		s.step("commit", "")
+		if got := enough(); got != 8 {
+			t.Errorf("a batch is %d outcomes while 64 rows may be in flight, want 8", got)
+		}
+	})
 }

@@ -1,6 +1,9 @@
 package engine
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // mailbox carries items from any goroutine to the one that owns it, in batches. It
 // never blocks the sender: a sink reports while its client library holds a lock. The
@@ -10,7 +13,7 @@ type mailbox[T any] struct {
 	// ready has an element while there is something to take, and full while there are enough
 	// items for somebody who waits for so many.
 	ready, full chan struct{}
-	enough      int // 0: nobody does
+	enough      atomic.Int64 // 0: nobody does
 
 	mu    sync.Mutex
 	items []T
@@ -21,20 +24,13 @@ func newMailbox[T any]() *mailbox[T] {
 	return &mailbox[T]{ready: make(chan struct{}, 1), full: make(chan struct{}, 1)}
 }
 
-// newBatchMailbox makes a mailbox that is full with so many items.
-func newBatchMailbox[T any](enough int) *mailbox[T] {
-	b := newMailbox[T]()
-	b.enough = enough
-	return b
-}
-
 func (b *mailbox[T]) put(items ...T) {
 	b.mu.Lock()
 	b.items = append(b.items, items...)
-	full := b.enough > 0 && len(b.items) >= b.enough
+	came := int64(len(b.items))
 	b.mu.Unlock()
 	signal(b.ready)
-	if full {
+	if enough := b.enough.Load(); enough > 0 && came >= enough {
 		signal(b.full)
 	}
 }

@@ -12,12 +12,16 @@ import (
 // Timing and size of the marker's batches.
 const (
 	// markLinger is how long the first outcome of a batch waits for others. It
-	// delays nobody but the mark itself: the key goes on with the acknowledgement.
-	markLinger = 10 * time.Millisecond
-	// markBatch rows are written at once without lingering, and never more. Rows whose
+	// delays nobody but the mark itself: the key goes on with the acknowledgement. Each
+	// mark keeps PostgreSQL from decoding for a moment what was inserted meanwhile, which
+	// shows in the latency of new rows, so there are few.
+	markLinger = 30 * time.Millisecond
+	// markBatch rows are written at once without lingering, and never more; with a small
+	// window, markShare of it. Rows whose
 	// mark is not committed fill the window, so one large batch would stop the
 	// publishing until all of it is committed.
 	markBatch = 512
+	markShare = 8
 	// heartbeatEvery keeps the control session from being ended as idle, and
 	// bounds how long a leader can believe in a session that is gone.
 	heartbeatEvery = time.Second
@@ -90,7 +94,7 @@ type writing struct {
 
 func newMarker(c relay.Control, limit relay.AttemptLimit, note relay.Note) *marker {
 	k := &marker{control: c, limit: limit, note: note}
-	k.outcomes, k.settled, k.changed = newBatchMailbox[outcome](markBatch), newMailbox[settlement](), make(chan struct{}, 1)
+	k.outcomes, k.settled, k.changed = newMailbox[outcome](), newMailbox[settlement](), make(chan struct{}, 1)
 	k.tell()
 	return k
 }
@@ -198,6 +202,11 @@ func (k *marker) beat(ctx context.Context) error {
 	n, err := k.control.Standbys(ctx)
 	k.standbys.Store(int64(n))
 	return err
+}
+
+// expect tells the marker how many rows may be in flight: with so few it does not linger.
+func (k *marker) expect(window int) {
+	k.outcomes.enough.Store(int64(max(1, min(markBatch, window/markShare))))
 }
 
 // linger gives a batch a few milliseconds to fill, and receives it. Outcomes that come

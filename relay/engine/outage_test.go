@@ -6,8 +6,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/cockroachdb/datadriven"
-
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
@@ -16,15 +14,7 @@ import (
 func TestOutageOfDaysCountsNoAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &scenario{T: t}
-		run := func(line, input string) {
-			t.Helper()
-			name, args, err := datadriven.ParseLine(line)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s.run(&datadriven.TestData{Cmd: name, CmdArgs: args, Input: input})
-			s.validate()
-		}
+		run := s.step
 		run("term", "")
 		run("pass", "")
 		run("chunk", "id=1 key=a\nid=2 key=b\nid=3")

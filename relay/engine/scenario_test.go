@@ -64,6 +64,17 @@ func (s *scenario) told() string {
 	return strings.Join(s.deeds, "\n")
 }
 
+// step runs one command of the scenarios' language.
+func (s *scenario) step(line, input string) {
+	s.Helper()
+	name, args, err := datadriven.ParseLine(line)
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.run(&datadriven.TestData{Cmd: name, CmdArgs: args, Input: input})
+	s.validate()
+}
+
 // begin begins a term of leadership, whose broker answers: one that polls, or may look
 // for a tail, or reads the log already.
 func (s *scenario) begin(c command) {

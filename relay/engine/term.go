@@ -240,6 +240,7 @@ func (t *term) publish() {
 	if t.laned != nil {
 		t.laned.Flush() // also if the sink was only asked for a lane
 	}
+	t.marker.expect(t.dispatcher.window)
 }
 
 // handToSink makes the sink publish the message, in its lane if it has one.

@@ -28,6 +28,9 @@
 // the slot. That grows while any transaction stays open, prepared ones included,
 // however fast the stream is read.
 //
+// While transactions come fast, a stream that is told to ([Options.Coalesce]) waits before
+// it reads, so that it, the server and whoever gets the rows are woken once for many.
+//
 // # Errors
 //
 // An [UnavailableError] has a [Reason] and says what a person has to fix, or which
