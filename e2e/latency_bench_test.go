@@ -30,8 +30,8 @@ const (
 	inserterTime   = 6               // in seconds
 
 	// A pause of the machine decides what 99 of 100 rows of some seconds take. So there are
-	// many short rounds, and the median is of those without one.
-	unevenRounds, unevenSeconds = 7, 7
+	// many short rounds, and the median is that of a round without one.
+	shortRounds, shortSeconds = 7, 7
 )
 
 // BenchmarkLatency prints how long a message takes, beside the floor in the same
@@ -42,9 +42,9 @@ func BenchmarkLatency(b *testing.B) {
 	for b.Loop() {
 		for _, rate := range []int{500, 2000} {
 			figures := make(map[string][]float64)
-			for range unevenRounds {
-				floor := w.latenciesOver(b, rate, unevenSeconds, w.publishByHand)
-				relayed := w.latenciesOver(b, rate, unevenSeconds, w.publishByRelay)
+			for range shortRounds {
+				floor := w.latenciesOver(b, rate, shortSeconds, w.publishByHand)
+				relayed := w.latenciesOver(b, rate, shortSeconds, w.publishByRelay)
 				for _, p := range []int{50, 99} {
 					f, r := percentile(floor, p).Seconds(), percentile(relayed, p).Seconds()
 					name := fmt.Sprintf("%d_rows_p%d", rate, p)
@@ -155,7 +155,7 @@ func BenchmarkInserters(b *testing.B) {
 	for b.Loop() {
 		figures := make(map[string][]float64)
 		note := func(name string, value float64) { figures[name] = append(figures[name], value) }
-		for range unevenRounds {
+		for range shortRounds {
 			w.exec(`TRUNCATE {outbox}`)
 			alone := tps(b, w.pgbench(b))
 			w.exec(`TRUNCATE {outbox}`)
@@ -169,8 +169,8 @@ func BenchmarkInserters(b *testing.B) {
 			relay.AwaitLog(`"tailing"`)
 			cpu := relay.CPUTime()
 			with, oldest := w.insertersBeside(b)
-			cpu = relay.CPUTime() - cpu
 			w.awaitDrained()
+			cpu = relay.CPUTime() - cpu
 			note("inserters_alone_rows_per_s", alone)
 			note("inserters_rows_per_s", with)
 			note("inserters_by_hand_ratio", byHand/alone)

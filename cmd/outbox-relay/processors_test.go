@@ -44,8 +44,7 @@ func TestProcessorsFollowTheWorkOfTheProcess(t *testing.T) {
 	if runtime.NumCPU() == 1 {
 		t.Skip("there is one processor only")
 	}
-	defer runtime.SetDefaultGOMAXPROCS()
-	runtime.GOMAXPROCS(2)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
 	log := slog.New(slog.DiscardHandler)
 
 	var busy atomic.Bool

@@ -36,7 +36,7 @@ func newRunCommand(env []string) *cobra.Command {
 			if unknown := config.Unknown(env); len(unknown) > 0 {
 				log.Warn("these variables are not known to this version and change nothing", slog.Any("variables", unknown), slog.String("version", version()))
 			}
-			limitMemory(env, "/", int64(c.BufferBytes), log)
+			defer limitMemory(env, "/", c.Flow, log)()
 			defer fitProcessors(cmd.Context(), env, cpuTime, log)()
 			if err := relayRows(cmd.Context(), c, newSupervisor(env), log); err != nil {
 				log.Error("ended", slog.Any("error", err))

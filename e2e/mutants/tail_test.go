@@ -26,6 +26,20 @@ var tailMutants = []mutant{
 		pkg:  "./relay/tail", test: "TestFastTransactionsAreReadInBunchesAndASingleOneAtOnce/plain",
 	},
 	{
+		rule: "the kernel does not wake the process during a pause",
+		file: "relay/tail/coalesce.go",
+		old:  "wakeAt(c.socket, wakingBytes) != nil",
+		new:  "wakeAt(c.socket, 1) != nil",
+		pkg:  "./relay/tail", test: "TestFastTransactionsAreReadInBunchesAndASingleOneAtOnce/plain",
+	},
+	{
+		rule: "only transactions with rows are counted",
+		file: "relay/tail/link.go",
+		old:  "case kind == Commit && l.rows && l.coalescer != nil:",
+		new:  "case kind == Commit && l.coalescer != nil:",
+		pkg:  "./relay/tail", test: "TestOnlyTransactionsWithRowsAreCounted",
+	},
+	{
 		rule: "an encrypted log is read in bunches too",
 		file: "relay/tail/coalesce.go",
 		old:  "if encrypted, ok := conn.(*tls.Conn); ok {",

@@ -8,28 +8,32 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
+const never = time.Minute
+
 func TestMarkerIsWokenForABatchAndNotForEachOutcome(t *testing.T) {
 	for _, c := range []struct {
-		name   string
-		window int
-		puts   []int // outcomes that come each millisecond
-		took   time.Duration
-		want   int
+		name    string
+		puts    []int // outcomes that come each millisecond
+		crowded time.Duration
+		took    time.Duration
+		want    int
 	}{
-		{"few outcomes", 4096, []int{1, 2, 3}, markLinger, 6},
-		{"a full batch", 4096, []int{markBatch}, 0, markBatch},
-		{"a batch that fills", 4096, []int{markBatch - 1, 0, 1, 1}, 2 * time.Millisecond, markBatch},
-		{"a larger window", 100_000, []int{markBatch - 1, 0, 1, 1}, 2 * time.Millisecond, markBatch},
-		{"a small window", 64, []int{1, 7, 1}, time.Millisecond, 8},
-		{"one row at a time", 1, []int{1, 1}, 0, 1},
-		{"no window at all", 0, []int{1, 1}, 0, 1},
+		{"few outcomes", []int{1, 2, 3}, never, markLinger, 6},
+		{"a full batch", []int{markBatch}, never, 0, markBatch},
+		{"a batch that fills", []int{markBatch - 1, 0, 1, 1}, never, 2 * time.Millisecond, markBatch},
+		{"a batch that fills late", []int{1, 0, 0, 0, 0, markBatch, 1}, never, 5 * time.Millisecond, markBatch + 1},
+		{"others wait from the beginning", []int{1, 0, 1, 0, 1}, 0, crowdedLinger, 2},
+		{"others begin to wait", []int{1, 1}, 10 * time.Millisecond, 10 * time.Millisecond, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := newMarker(nil, relay.AttemptLimit{}, relay.Note{})
 				k.lingering = time.NewTimer(time.Hour)
 				defer k.lingering.Stop()
-				k.expect(c.window)
+				go func() {
+					time.Sleep(c.crowded)
+					k.crowd(true)
+				}()
 				go func() {
 					for _, n := range c.puts {
 						k.outcomes.put(make([]outcome, n)...)
@@ -42,15 +46,14 @@ func TestMarkerIsWokenForABatchAndNotForEachOutcome(t *testing.T) {
 				if took := time.Since(began); took != c.took || len(k.unwritten) != c.want {
 					t.Errorf("%d outcomes after %v, want %d after %v", len(k.unwritten), took, c.want, c.took)
 				}
-				time.Sleep(time.Second)
+				time.Sleep(2 * never)
 			})
 		})
 	}
 }
 
 func TestMailboxThatWasEmptiedWakesNobody(t *testing.T) {
-	b := newMailbox[int]()
-	b.enough.Store(2)
+	b := newBatchMailbox[int](2)
 	b.put(1)
 	if len(b.full) != 0 {
 		t.Error("one of two makes it full")
@@ -64,22 +67,25 @@ func TestMailboxThatWasEmptiedWakesNobody(t *testing.T) {
 	}
 }
 
-// A term begins with one row in flight. Its mark does not linger, since no other row can come
-// before it is committed.
-func TestMarkerDoesNotLingerWhileTheWindowIsSmall(t *testing.T) {
+// A term begins with one row in flight. Its mark does not linger for long, since the others
+// wait for it; nor do the last ones of a relay that is stopped.
+func TestMarkerKnowsThatOthersWaitForMarks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &scenario{T: t}
-		enough := func() int64 { return s.term.marker.outcomes.enough.Load() }
-		s.step("term closed window=64", "")
+		crowded := func(when string, want bool) {
+			t.Helper()
+			if got := s.term.marker.crowded.Load(); got != want {
+				t.Errorf("%s: rows wait for marks: %v, want %v", when, got, want)
+			}
+		}
+		s.step("term closed window=2", "")
 		s.step("pass", "")
 		s.step("chunk", "id=1\nid=2\nid=3")
-		if got := enough(); got != 1 {
-			t.Errorf("a batch is %d outcomes while one row may be in flight", got)
-		}
+		crowded("one row may be in flight", true)
 		s.step("ack 1", "")
 		s.step("commit", "")
-		if got := enough(); got != 8 {
-			t.Errorf("a batch is %d outcomes while 64 rows may be in flight, want 8", got)
-		}
+		crowded("all rows are in flight", false)
+		s.step("stop", "")
+		crowded("the relay is stopped", true)
 	})
 }

@@ -1,9 +1,6 @@
 package engine
 
-import (
-	"sync"
-	"sync/atomic"
-)
+import "sync"
 
 // mailbox carries items from any goroutine to the one that owns it, in batches. It
 // never blocks the sender: a sink reports while its client library holds a lock. The
@@ -13,7 +10,7 @@ type mailbox[T any] struct {
 	// ready has an element while there is something to take, and full while there are enough
 	// items for somebody who waits for so many.
 	ready, full chan struct{}
-	enough      atomic.Int64 // 0: nobody does
+	enough      int // 0: nobody does
 
 	mu    sync.Mutex
 	items []T
@@ -24,13 +21,20 @@ func newMailbox[T any]() *mailbox[T] {
 	return &mailbox[T]{ready: make(chan struct{}, 1), full: make(chan struct{}, 1)}
 }
 
+// newBatchMailbox makes a mailbox that is full with so many items.
+func newBatchMailbox[T any](enough int) *mailbox[T] {
+	b := newMailbox[T]()
+	b.enough = enough
+	return b
+}
+
 func (b *mailbox[T]) put(items ...T) {
 	b.mu.Lock()
 	b.items = append(b.items, items...)
-	came := int64(len(b.items))
+	full := b.enough > 0 && len(b.items) >= b.enough
 	b.mu.Unlock()
 	signal(b.ready)
-	if enough := b.enough.Load(); enough > 0 && came >= enough {
+	if full {
 		signal(b.full)
 	}
 }

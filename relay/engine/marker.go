@@ -16,12 +16,12 @@ const (
 	// mark keeps PostgreSQL from decoding for a moment what was inserted meanwhile, which
 	// shows in the latency of new rows, so there are few.
 	markLinger = 30 * time.Millisecond
-	// markBatch rows are written at once without lingering, and never more; with a small
-	// window, markShare of it. Rows whose
+	// crowdedLinger is for when other rows wait until these are marked.
+	crowdedLinger = 3 * time.Millisecond
+	// markBatch rows are written at once without lingering, and never more. Rows whose
 	// mark is not committed fill the window, so one large batch would stop the
 	// publishing until all of it is committed.
 	markBatch = 512
-	markShare = 8
 	// heartbeatEvery keeps the control session from being ended as idle, and
 	// bounds how long a leader can believe in a session that is gone.
 	heartbeatEvery = time.Second
@@ -66,6 +66,9 @@ type markerPorts struct {
 	// closed, or tried a row.
 	told    atomic.Pointer[writing]
 	changed chan struct{}
+	// crowded is what the loop has told; crowding has an element when it has become true.
+	crowded  atomic.Bool
+	crowding chan struct{}
 }
 
 // backlog is the outcomes that have come and are not written.
@@ -94,7 +97,8 @@ type writing struct {
 
 func newMarker(c relay.Control, limit relay.AttemptLimit, note relay.Note) *marker {
 	k := &marker{control: c, limit: limit, note: note}
-	k.outcomes, k.settled, k.changed = newMailbox[outcome](), newMailbox[settlement](), make(chan struct{}, 1)
+	k.outcomes, k.settled = newBatchMailbox[outcome](markBatch), newMailbox[settlement]()
+	k.changed, k.crowding = make(chan struct{}, 1), make(chan struct{}, 1)
 	k.tell()
 	return k
 }
@@ -204,23 +208,34 @@ func (k *marker) beat(ctx context.Context) error {
 	return err
 }
 
-// expect tells the marker how many rows may be in flight: with so few it does not linger.
-func (k *marker) expect(window int) {
-	k.outcomes.enough.Store(int64(max(1, min(markBatch, window/markShare))))
+// crowd tells the marker whether rows wait for room in the window, or for the relay's end. It
+// is safe for any goroutine.
+func (k *marker) crowd(crowded bool) {
+	if k.crowded.Swap(crowded) != crowded && crowded {
+		signal(k.crowding)
+	}
 }
 
-// linger gives a batch a few milliseconds to fill, and receives it. Outcomes that come
-// meanwhile do not wake the marker.
+// linger gives a batch time to fill, and receives it. Outcomes that come meanwhile do not wake
+// the marker.
 func (k *marker) linger(ctx context.Context) {
-	if !k.table.isOpen() {
-		k.lingering.Reset(markLinger)
-		select {
-		case <-k.outcomes.full:
-		case <-k.lingering.C:
-		case <-ctx.Done():
-		}
+	if !k.table.isOpen() && !k.lingers(ctx, crowdedLinger, nil) && !k.crowded.Load() {
+		k.lingers(ctx, markLinger-crowdedLinger, k.crowding)
 	}
 	k.take()
+}
+
+// lingers waits, and says whether something other than the time has ended it.
+func (k *marker) lingers(ctx context.Context, d time.Duration, crowding <-chan struct{}) (ended bool) {
+	k.lingering.Reset(d)
+	select {
+	case <-k.lingering.C:
+		return false
+	case <-k.outcomes.full:
+	case <-crowding:
+	case <-ctx.Done():
+	}
+	return true
 }
 
 func (k *marker) take() {

@@ -49,8 +49,8 @@ func (k stepKind) String() string { return stepNames[k] }
 // goroutines need not meet for each row.
 const eventsAhead = 256
 
-// positionEvery is how often the loop is told a position that comes without a row, which is
-// at the end of each transaction. It is only there to find rows that the log has missed.
+// positionEvery is how often at most the loop is told a position that comes without a row, as
+// at the end of each transaction. Positions are there to find rows that the log has missed.
 const positionEvery = 100 * time.Millisecond
 
 // newStream makes a stream that may be at most so many bytes ahead of the loop. A
@@ -97,7 +97,7 @@ func (s *stream) follow(ctx context.Context, open func(context.Context) (relay.T
 		if ev.Message == nil {
 			now := time.Now()
 			if now.Sub(told) < positionEvery {
-				continue // a row, or what the server says at least each second, tells a later one
+				continue // the next row tells it, or what a silent server is asked for within two seconds
 			}
 			told = now
 		}

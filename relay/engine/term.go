@@ -240,7 +240,7 @@ func (t *term) publish() {
 	if t.laned != nil {
 		t.laned.Flush() // also if the sink was only asked for a lane
 	}
-	t.marker.expect(t.dispatcher.window)
+	t.marker.crowd(t.dispatcher.queued.rows > 0 && t.dispatcher.uncommitted >= t.dispatcher.window)
 }
 
 // handToSink makes the sink publish the message, in its lane if it has one.
@@ -300,6 +300,7 @@ func (t *term) answered(res readResult) error {
 // memory stays in the table.
 func (t *term) stop() {
 	t.stopping = true
+	t.marker.crowd(true) // others wait for this relay's end
 	t.returnAll()
 	t.tailing.close(time.Now())
 	t.log.Info("stopping", slog.Int("in_flight", t.dispatcher.uncommitted))

@@ -55,6 +55,9 @@ func (r *logReader) Start(ctx context.Context) error { return asNoTail(r.Stream.
 // Next returns what the log tells next.
 func (r *logReader) Next(ctx context.Context) (relay.TailEvent, error) {
 	ev, err := r.Stream.Next(ctx)
+	for err == nil && ev.Kind == tail.Begin { // it tells nothing yet
+		ev, err = r.Stream.Next(ctx)
+	}
 	if err != nil {
 		return relay.TailEvent{}, asNoTail(err)
 	}

@@ -12,11 +12,12 @@ const (
 	coalesceAbove = 4000
 	// rateWindow is for how long transactions are counted to know their rate.
 	rateWindow = 50 * time.Millisecond
-	// wakingBytes is how many bytes wake the process during a pause. More than come in one.
+	// wakingBytes is how many bytes have to come before the kernel wakes the process during a
+	// pause. They do not end the pause; fewer come in one, mostly.
 	wakingBytes = 256 << 10
 )
 
-// coalescer is the connection of a stream. While transactions come fast, it waits before
+// coalescer is the connection of a stream. While transactions with rows come fast, it waits before
 // each read, so that many are read at once: woken for each of them, the relay, PostgreSQL
 // and the broker need most of their processor time for waking up. At a lower rate it reads
 // what comes at once. (The idea is that of a network card's interrupts.)
@@ -28,7 +29,7 @@ type coalescer struct {
 	pause  time.Duration   // before a read; 0 until the stream takes over, and if it is never to wait
 	above  float64         // transactions a second
 
-	fast    bool
+	fast    bool // when transactions were last counted
 	drained bool // the last read took everything that was there
 	commits int  // since began
 	began   time.Time
@@ -58,7 +59,8 @@ func (c *coalescer) committed() { c.commits++ }
 
 // Read waits first if transactions come fast, and the last read left nothing.
 func (c *coalescer) Read(p []byte) (int, error) {
-	if c.pause > 0 && c.drained && c.isFast(time.Now()) {
+	if c.pause > 0 && c.drained {
+		c.measure(time.Now())
 		if err := c.wait(); err != nil {
 			return 0, err
 		}
@@ -68,20 +70,24 @@ func (c *coalescer) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// isFast says whether transactions came fast when they were last counted.
-func (c *coalescer) isFast(now time.Time) bool {
-	if passed := now.Sub(c.began); passed >= rateWindow {
-		c.fast = float64(c.commits) > c.above*passed.Seconds()
-		c.commits, c.began = 0, now
+// measure finds out whether transactions come fast.
+func (c *coalescer) measure(now time.Time) {
+	passed := now.Sub(c.began)
+	if passed < rateWindow {
+		return
 	}
-	return c.fast
+	c.fast = float64(c.commits) > c.above*passed.Seconds()
+	c.commits, c.began = 0, now
 }
 
-// wait sleeps. What comes meanwhile does not wake the process.
+// wait sleeps if transactions come fast. What comes meanwhile does not wake the process.
 func (c *coalescer) wait() error {
+	if !c.fast {
+		return nil
+	}
 	c.pauses++
-	if err := wakeAt(c.socket, wakingBytes); err != nil {
-		return err
+	if wakeAt(c.socket, wakingBytes) != nil {
+		c.socket = nil // it is not allowed, or not known here: the process is woken, and goes on to sleep
 	}
 	time.Sleep(c.pause)
 	// Otherwise the next read would wait until so much has come.

@@ -1,6 +1,8 @@
 package tail_test
 
 import (
+	"runtime"
+	"syscall"
 	"testing"
 	"time"
 
@@ -38,7 +40,13 @@ func testBunches(t *testing.T, f *fixture) {
 		_, err := other.Exec(t.Context(), f.sql(insertEach))
 		done <- err
 	}()
+	wakesAt := mostWakingBytes(tail.Socket(s))
+	began := time.Now()
 	found := rows(t, s, 2000)
+	took := time.Since(began)
+	if most := wakesAt(); runtime.GOOS == "linux" && most != tail.WakingBytes {
+		t.Errorf("during the pauses %d bytes wake the process", most)
+	}
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
@@ -48,8 +56,8 @@ func testBunches(t *testing.T, f *fixture) {
 		}
 	}
 	paused := tail.Pauses(s)
-	if paused < 3 || paused > 1000 {
-		t.Errorf("2,000 transactions were read in %d bunches", paused)
+	if most := int(took/f.options.Coalesce) + 1; paused < 3 || paused > most {
+		t.Errorf("2,000 transactions were read in %d bunches within %v, want at most %d", paused, took, most)
 	}
 
 	// What comes alone, while the stream waits for it, is less than the bytes that wake the
@@ -64,6 +72,34 @@ func testBunches(t *testing.T, f *fixture) {
 	}
 	if err := <-done; err != nil {
 		t.Fatal(err)
+	}
+}
+
+// mostWakingBytes looks at the socket's SO_RCVLOWAT until it is called, and returns the most
+// that was seen.
+func mostWakingBytes(socket syscall.RawConn) (stop func() int) {
+	end, most := make(chan struct{}), make(chan int)
+	go func() {
+		seen := 0
+		for socket != nil {
+			_ = socket.Control(func(fd uintptr) {
+				if n, err := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVLOWAT); err == nil {
+					seen = max(seen, n)
+				}
+			})
+			select {
+			case <-end:
+				most <- seen
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+		<-end
+		most <- 0
+	}()
+	return func() int {
+		close(end)
+		return <-most
 	}
 }
 

@@ -33,8 +33,9 @@ type Options struct {
 	// SenderTimeout is wal_sender_timeout: after how long of silence the server ends the
 	// stream. 0: 15 s.
 	SenderTimeout time.Duration
-	// Coalesce is how long the stream waits before it reads, while transactions come fast
-	// (from 4,000 a second on), so that it reads many at once. 0: it never waits.
+	// Coalesce is how long the stream waits before it reads, while transactions that insert
+	// into the table come fast (from 4,000 a second on), so that it reads many at once. 0: it
+	// never waits.
 	Coalesce time.Duration
 	// MaxMessageBytes is the longest payload that is read, asked for each row; 0 is
 	// no limit. Nil: there is none.

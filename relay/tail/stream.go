@@ -123,8 +123,8 @@ func (s *Stream) data(in *input) (Event, bool, error) {
 		ev, ok, err := s.decoder.decode(in, lsn)
 		if ev.Kind == Commit && err == nil {
 			s.reporter.confirm(ev.LSN)
-			s.link.committed()
 		}
+		s.link.has(ev.Kind)
 		return ev, ok, err
 	case 'k':
 		ev := Event{Kind: Keepalive, LSN: wal.LSN(in.uint64())}

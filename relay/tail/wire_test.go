@@ -79,6 +79,25 @@ func TestStreamTellsTheSameHoweverItsBytesCome(t *testing.T) {
 	}
 }
 
+// PostgreSQL 14 sends the begin and the end of transactions of other tables too.
+func TestOnlyTransactionsWithRowsAreCounted(t *testing.T) {
+	begin, row, commit := walData(7, beginMessage(9, testCommitted)), walData(8, newTextRow().message(testRelation)), walData(12, commitMessage())
+	log := bytes.Join([][]byte{
+		walData(6, relationMessage(testRelation, testTable, wireColumns())),
+		begin, commit, begin, row, row, commit, begin, commit, begin, row, commit, begin, commit,
+	}, nil)
+	s := offline(bytes.NewReader(log), 0)
+	s.link.coalescer = newCoalescer(nil)
+	for {
+		if _, err := s.Next(t.Context()); err != nil {
+			break
+		}
+	}
+	if got := s.link.coalescer.commits; got != 2 {
+		t.Errorf("%d transactions are counted, want the 2 with rows", got)
+	}
+}
+
 // spaces is an endless payload.
 type spaces struct{}
 

@@ -69,7 +69,7 @@ func (j *judge) url(variable string, url Secret, check func(string) error) {
 func (j *judge) bounds(c Config) {
 	within(j, "OUTBOX_POLL_INTERVAL", c.PollInterval, 10*time.Millisecond, time.Hour)
 	within(j, "OUTBOX_RECONCILE_INTERVAL", c.ReconcileInterval, time.Second, time.Hour)
-	within(j, "OUTBOX_COALESCE", c.Coalesce, 0, time.Second)
+	within(j, "OUTBOX_COALESCE", c.Coalesce, 0, 100*time.Millisecond)
 	within(j, "OUTBOX_MAX_WAL", c.MaxWAL, 16<<20, 16<<40)
 	within(j, "OUTBOX_MAX_IN_FLIGHT", c.MaxInFlight, 1, 1_000_000)
 	within(j, "OUTBOX_KEY_WINDOW", c.KeyWindow, 1, 1_000_000)

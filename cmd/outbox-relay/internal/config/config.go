@@ -57,7 +57,7 @@ type LogReading struct {
 	Mode              Mode           `env:"OUTBOX_MODE" envDefault:"auto" oneof:"auto|replication|polling" doc:"auto: read new rows from the write-ahead log where that works, poll where not; replication: a leader that has to poll is not ready; polling: do not try"`
 	ReconcileInterval time.Duration  `env:"OUTBOX_RECONCILE_INTERVAL" envDefault:"30s" doc:"while the log is read: how often the table is read too, to find what the log has missed"`
 	VisibilityGate    VisibilityGate `env:"OUTBOX_VISIBILITY_GATE" envDefault:"auto" oneof:"auto|on|off" doc:"hold a row of the log until its transaction is visible; auto: while PostgreSQL has a synchronous standby"`
-	Coalesce          time.Duration  `env:"OUTBOX_COALESCE" envDefault:"10ms" doc:"while transactions come fast, from 4,000 a second on: the log is read once in so long, many rows at once, which takes less processor time; 0: each row as it comes"`
+	Coalesce          time.Duration  `env:"OUTBOX_COALESCE" envDefault:"10ms" doc:"while transactions that insert rows come fast, from 4,000 a second on: the log is read once in so long, many rows at once, which takes less processor time; 0: each row as it comes"`
 	MaxWAL            Bytes          `env:"OUTBOX_MAX_WAL" envDefault:"1GiB" doc:"the log that PostgreSQL may keep for the relay before it polls instead"`
 }
 
