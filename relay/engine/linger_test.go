@@ -30,6 +30,10 @@ func TestMarkerIsWokenForABatchAndNotForEachOutcome(t *testing.T) {
 				k := newMarker(nil, relay.AttemptLimit{}, relay.Note{})
 				k.lingering = time.NewTimer(time.Hour)
 				defer k.lingering.Stop()
+				if c.crowded == 0 {
+					k.crowd(true)
+					<-k.crowding // an earlier batch was told
+				}
 				go func() {
 					time.Sleep(c.crowded)
 					k.crowd(true)
