@@ -34,23 +34,17 @@ func TestMarkerIsWokenForABatchAndNotForEachOutcome(t *testing.T) {
 					k.crowd(true)
 					<-k.crowding // an earlier batch was told
 				}
-				go func() {
-					time.Sleep(c.crowded)
-					k.crowd(true)
-				}()
-				go func() {
-					for _, n := range c.puts {
-						k.outcomes.put(make([]outcome, n)...)
-						time.Sleep(time.Millisecond)
-					}
-				}()
+				defer time.AfterFunc(c.crowded, func() { k.crowd(true) }).Stop()
+				for i, n := range c.puts {
+					at := time.Duration(i) * time.Millisecond
+					defer time.AfterFunc(at, func() { k.outcomes.put(make([]outcome, n)...) }).Stop()
+				}
 				<-k.outcomes.ready
 				began := time.Now()
 				k.linger(t.Context())
 				if took := time.Since(began); took != c.took || len(k.unwritten) != c.want {
 					t.Errorf("%d outcomes after %v, want %d after %v", len(k.unwritten), took, c.want, c.took)
 				}
-				time.Sleep(2 * never)
 			})
 		})
 	}

@@ -11,10 +11,11 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/wal"
 )
 
-// readLog is a log that was recorded, read a millisecond after the other.
+// readLog is a log that was recorded, of which an event comes with each tick.
 type readLog struct {
 	relay.Tail
 	events []relay.TailEvent
+	tick   *time.Ticker
 }
 
 func (l *readLog) Start(context.Context) error { return nil }
@@ -24,7 +25,7 @@ func (l *readLog) Next(context.Context) (relay.TailEvent, error) {
 	if len(l.events) == 0 {
 		return relay.TailEvent{}, io.EOF
 	}
-	time.Sleep(time.Millisecond)
+	<-l.tick.C
 	ev := l.events[0]
 	l.events = l.events[1:]
 	return ev, nil
@@ -34,7 +35,8 @@ func (l *readLog) Next(context.Context) (relay.TailEvent, error) {
 // most.
 func TestLoopIsNotWokenForTheEndOfEachTransaction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := &readLog{}
+		log := &readLog{tick: time.NewTicker(time.Millisecond)}
+		defer log.tick.Stop()
 		const transactions = 500
 		for i := range transactions {
 			at := wal.LSN(10 * i)

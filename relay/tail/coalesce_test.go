@@ -1,6 +1,7 @@
 package tail_test
 
 import (
+	"context"
 	"runtime"
 	"syscall"
 	"testing"
@@ -60,18 +61,30 @@ func testBunches(t *testing.T, f *fixture) {
 		t.Errorf("2,000 transactions were read in %d bunches within %v, want at most %d", paused, took, most)
 	}
 
-	// What comes alone, while the stream waits for it, is less than the bytes that wake the
-	// process during a pause.
-	go func() {
-		time.Sleep(200 * time.Millisecond)
-		_, err := other.Exec(t.Context(), f.sql(insert), "alone")
-		done <- err
-	}()
+	// What comes alone is less than the bytes that wake the process during a pause.
+	awaitAnswer(t, s)
+	f.exec(insert, "alone")
 	if got := topics(rows(t, s, 1)); got != "alone" {
 		t.Errorf("rows %s", got)
 	}
-	if err := <-done; err != nil {
-		t.Fatal(err)
+}
+
+// awaitAnswer reads until a keepalive has woken the stream: the one for which a server that
+// has been silent for a second is asked. Those before may have come while the stream did not
+// wait for them.
+func awaitAnswer(t *testing.T, s *tail.Stream) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for {
+		began := time.Now()
+		ev, err := s.Next(ctx)
+		if err != nil {
+			t.Fatal("a stream that waits:", err)
+		}
+		if ev.Kind == tail.Keepalive && time.Since(began) > 100*time.Millisecond {
+			return
+		}
 	}
 }
 
@@ -105,12 +118,12 @@ func mostWakingBytes(socket syscall.RawConn) (stop func() int) {
 
 func TestSlowTransactionsAreReadAtOnce(t *testing.T) {
 	f := setup(t)
-	f.options.Coalesce = time.Minute
+	f.options.Coalesce = time.Second
 	s := f.stream()
-	for range 20 {
+	tail.CoalesceAbove(s, 1_000_000) // more than any machine inserts
+	for range 200 {
 		f.exec(insert, "a")
 		rows(t, s, 1)
-		time.Sleep(5 * time.Millisecond) // 200 a second at most
 	}
 	if n := tail.Pauses(s); n != 0 {
 		t.Errorf("the stream waited %d times", n)
