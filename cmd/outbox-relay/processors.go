@@ -55,33 +55,16 @@ func fitProcessors(ctx context.Context, env []string, used func() time.Duration,
 		useOne: func() { runtime.GOMAXPROCS(1); told(1) },
 		useAll: func() { runtime.SetDefaultGOMAXPROCS(); told(runtime.GOMAXPROCS(0)) },
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		p.watch(ctx, used)
-	}()
+	last, before := time.Now(), used()
+	stopLooking := lookEach(ctx, processorsLook, func(now time.Time) {
+		total := used()
+		p.look((total - before).Seconds() / now.Sub(last).Seconds())
+		last, before = now, total
+	})
 	return func() {
-		cancel()
-		<-done
+		stopLooking()
 		if p.one {
 			p.useAll()
 		}
-	}
-}
-
-// watch looks until ctx ends.
-func (p *processors) watch(ctx context.Context, used func() time.Duration) {
-	tick := time.NewTicker(processorsLook)
-	defer tick.Stop()
-	for last, before := time.Now(), used(); ; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		now, total := time.Now(), used()
-		p.look((total - before).Seconds() / now.Sub(last).Seconds())
-		last, before = now, total
 	}
 }

@@ -17,24 +17,32 @@ const (
 
 // watchStandstill looks at the clock until stop is called, which waits.
 func watchStandstill(ctx context.Context, log *slog.Logger) (stop func()) {
+	last := time.Now()
+	return lookEach(ctx, standstillLook, func(now time.Time) {
+		if stood := now.Sub(last); stood >= standstillTold {
+			log.Warn("the relay stood still: its process, its container or its host was frozen, or had no processor time",
+				slog.Duration("for", stood.Round(time.Second)))
+		}
+		last = now
+	})
+}
+
+// lookEach calls look each interval, on one goroutine, until stop is called, which waits for
+// it. The end of ctx does not stop it: the relay's own end takes a while.
+func lookEach(ctx context.Context, interval time.Duration, look func(now time.Time)) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		tick := time.NewTicker(standstillLook)
+		tick := time.NewTicker(interval)
 		defer tick.Stop()
-		for last := time.Now(); ; {
+		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
+				look(time.Now())
 			}
-			now := time.Now()
-			if stood := now.Sub(last); stood >= standstillTold {
-				log.Warn("the relay stood still: its process, its container or its host was frozen, or had no processor time",
-					slog.Duration("for", stood.Round(time.Second)))
-			}
-			last = now
 		}
 	}()
 	return func() {
