@@ -34,9 +34,9 @@ var tailMutants = []mutant{
 	},
 	{
 		rule: "only transactions with rows are counted",
-		file: "relay/tail/link.go",
-		old:  "case kind == Commit && l.rows && l.coalescer != nil:",
-		new:  "case kind == Commit && l.coalescer != nil:",
+		file: "relay/tail/coalesce.go",
+		old:  "if c.rows {",
+		new:  "if true {",
 		pkg:  "./relay/tail", test: "TestOnlyTransactionsWithRowsAreCounted",
 	},
 	{
@@ -45,6 +45,20 @@ var tailMutants = []mutant{
 		old:  "if encrypted, ok := conn.(*tls.Conn); ok {",
 		new:  "if encrypted, ok := conn.(*tls.Conn); false && ok {",
 		pkg:  "./relay/tail", test: "TestFastTransactionsAreReadInBunchesAndASingleOneAtOnce/encrypted",
+	},
+	{
+		rule: "a kernel that refuses to be told when to wake costs no tail",
+		file: "relay/tail/coalesce.go",
+		old:  "c.socket = nil //",
+		new:  "_ = c.socket //",
+		pkg:  "./relay/tail", test: "TestPauseNeedsNoLeaveOfTheKernel",
+	},
+	{
+		rule: "the beginning of a transaction does not wake the loop",
+		file: "relay/postgres/tail.go",
+		old:  "err == nil && ev.Kind == tail.Begin {",
+		new:  "err == nil && false {",
+		pkg:  "./relay/postgres", test: "TestTailTellsRowsAndThenTheirPosition",
 	},
 	{
 		rule: "the ends of transactions do not wake the loop each",

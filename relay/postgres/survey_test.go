@@ -182,6 +182,41 @@ func TestTailIsOpenedBesideTheLeaderOnly(t *testing.T) {
 	}
 }
 
+// The beginning of a transaction tells the loop nothing: its rows tell the same position.
+func TestTailTellsRowsAndThenTheirPosition(t *testing.T) {
+	t.Parallel()
+	f := setup(t, shape{})
+	c, _ := f.lead()
+	log, err := f.database().OpenTail(t.Context(), c, func() int64 { return 0 })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	if err := log.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.exec(`INSERT INTO {t} (topic, payload) VALUES ('a', '1'), ('b', '2')`)
+	var told []string
+	var before, position wal.LSN
+	for len(told) < 3 {
+		ev, err := log.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case ev.Message != nil:
+			before = ev.Position
+			told = append(told, ev.Message.Topic)
+		case len(told) > 0 || ev.XID != 0: // else it is a keepalive
+			position = ev.Position
+			told = append(told, "position")
+		}
+	}
+	if got := strings.Join(told, " "); got != "a b position" || position <= before {
+		t.Errorf("the log tells %s, with %s before and %s at the end", got, before, position)
+	}
+}
+
 // Rows of the log may be marked before others can see them: until their
 // transaction is visible, they are not gone.
 func TestRowOfATransactionThatIsNotVisibleIsNotGone(t *testing.T) {

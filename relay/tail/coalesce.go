@@ -22,7 +22,7 @@ const (
 // and the broker need most of their processor time for waking up. At a lower rate it reads
 // what comes at once. (The idea is that of a network card's interrupts.)
 //
-// Read and committed are for one goroutine.
+// Read and count are for one goroutine.
 type coalescer struct {
 	net.Conn
 	socket syscall.RawConn // nil: it is no socket whose wake-ups can wait
@@ -31,9 +31,10 @@ type coalescer struct {
 
 	fast    bool // when transactions were last counted
 	drained bool // the last read took everything that was there
-	commits int  // since began
+	rows    bool // the transaction that is being read has some
+	commits int  // of transactions with rows, since began
 	began   time.Time
-	pauses  int
+	pauses  int // so far; for the tests
 }
 
 func newCoalescer(conn net.Conn) *coalescer {
@@ -54,8 +55,19 @@ func coalescerOf(conn net.Conn) *coalescer {
 	return c
 }
 
-// committed counts a transaction.
-func (c *coalescer) committed() { c.commits++ }
+// count counts the transactions that have rows. It gets each event that was read.
+func (c *coalescer) count(kind Kind) {
+	switch kind {
+	case Row:
+		c.rows = true
+	case Commit:
+		if c.rows {
+			c.commits++
+		}
+		c.rows = false
+	case Begin, Keepalive:
+	}
+}
 
 // Read waits first if transactions come fast, and the last read left nothing.
 func (c *coalescer) Read(p []byte) (int, error) {

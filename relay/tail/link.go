@@ -32,8 +32,7 @@ type link struct {
 
 	// Since the stream took over. Silence longer than patience is an error.
 	conn        net.Conn
-	coalescer   *coalescer // below conn
-	rows        bool       // the transaction that is being read has rows
+	coalescer   *coalescer // below conn; nil: none
 	patience    time.Duration
 	interrupted atomic.Bool
 	heard       atomic.Bool // something came since this was last reset
@@ -94,19 +93,6 @@ func (l *link) takeOver(conn net.Conn, patience, pause time.Duration) {
 	l.conn, l.patience = conn, patience
 	if l.coalescer = coalescerOf(conn); l.coalescer != nil {
 		l.coalescer.pause = pause
-	}
-}
-
-// has notes what has been read, to count the transactions that have rows.
-func (l *link) has(kind Kind) {
-	switch {
-	case kind == Row:
-		l.rows = true
-	case kind == Commit && l.rows && l.coalescer != nil:
-		l.coalescer.committed()
-		fallthrough
-	case kind == Commit:
-		l.rows = false
 	}
 }
 

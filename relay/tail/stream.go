@@ -124,7 +124,9 @@ func (s *Stream) data(in *input) (Event, bool, error) {
 		if ev.Kind == Commit && err == nil {
 			s.reporter.confirm(ev.LSN)
 		}
-		s.link.has(ev.Kind)
+		if c := s.link.coalescer; c != nil {
+			c.count(ev.Kind)
+		}
 		return ev, ok, err
 	case 'k':
 		ev := Event{Kind: Keepalive, LSN: wal.LSN(in.uint64())}

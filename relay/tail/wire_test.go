@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"net"
 	"runtime"
 	"testing"
 	"testing/iotest"
@@ -95,6 +96,28 @@ func TestOnlyTransactionsWithRowsAreCounted(t *testing.T) {
 	}
 	if got := s.link.coalescer.commits; got != 2 {
 		t.Errorf("%d transactions are counted, want the 2 with rows", got)
+	}
+}
+
+// A kernel that refuses to be told when to wake costs only the sleep. A closed socket refuses
+// too.
+func TestPauseNeedsNoLeaveOfTheKernel(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newCoalescer(conn)
+	if err := conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.fast, c.pause = true, time.Nanosecond
+	if err := c.wait(); err != nil || c.pauses != 1 || runtime.GOOS == "linux" && c.socket != nil {
+		t.Errorf("%d pauses, %v", c.pauses, err)
 	}
 }
 
