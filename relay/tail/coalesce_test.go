@@ -118,7 +118,7 @@ func mostWakingBytes(socket syscall.RawConn) (stop func() int) {
 
 func TestSlowTransactionsAreReadAtOnce(t *testing.T) {
 	f := setup(t)
-	f.options.Coalesce = time.Second
+	f.options.Coalesce = 10 * time.Millisecond
 	s := f.stream()
 	tail.CoalesceAbove(s, 1_000_000) // more than any machine inserts
 	for range 200 {
