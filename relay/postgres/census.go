@@ -22,6 +22,9 @@ type Census struct {
 	// warned is when the log was last told of the partitions, and trouble of what.
 	warned  time.Time
 	trouble partitionTrouble
+	// shape is what the last look at it found; shaped is when that was.
+	shape  shape
+	shaped time.Time
 	// watched is when somebody last looked who wants to see the other relays too, in
 	// nanoseconds since 1970. wake has them looked up at once for the first one.
 	watched atomic.Int64
@@ -68,7 +71,7 @@ func (c *Census) Run(ctx context.Context) {
 		case <-next.C:
 		case <-c.wake:
 		}
-		c.take(ctx)
+		c.take(ctx, time.Now())
 		// Not all relays of a table at once.
 		pause := censusInterval
 		if c.Latest().Due.Estimated {
@@ -78,17 +81,25 @@ func (c *Census) Run(ctx context.Context) {
 	}
 }
 
-// take counts once. A failure keeps the last numbers, with their age.
-func (c *Census) take(ctx context.Context) {
+// shapeInterval is how often the table's shape is looked up, which costs more than the counting
+// and changes seldom. What was wrong is looked up each time: a fix shows with the next counting.
+const shapeInterval = 5 * time.Minute
+
+// take counts once, at a time. A failure keeps the last numbers, with their age.
+func (c *Census) take(ctx context.Context, now time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, 3*countDeadline)
 	defer cancel()
-	now := time.Now()
-	found, err := c.database.look(ctx, now.UnixNano()-c.watched.Load() < int64(watchedFor))
-	if now = time.Now(); err == nil {
+	var known *shape
+	if c.shape == (shape{}) && !c.shaped.IsZero() && now.Sub(c.shaped) < shapeInterval {
+		known = &c.shape
+	}
+	found, err := c.database.look(ctx, now.UnixNano()-c.watched.Load() < int64(watchedFor), known)
+	if err == nil {
 		found.At = now
 		c.told.Store(&found.Census)
-		if ctx.Err() == nil { // what a relay that stops did not find out is no trouble
-			c.warn(now, found.trouble, found.Partitions)
+		if known == nil && ctx.Err() == nil { // what a relay that stops did not find out is no trouble
+			c.shape, c.shaped = found.shape, now
+			c.warn(now)
 		}
 		return
 	}
@@ -106,11 +117,12 @@ const partitionsAgain = time.Hour
 
 // warn logs what is wrong with the partitions, at once if it is something else than last time.
 // The reason's text has numbers, which change all the time: only the kind is compared.
-func (c *Census) warn(now time.Time, trouble partitionTrouble, reason string) {
+func (c *Census) warn(now time.Time) {
+	trouble := c.shape.trouble
 	if trouble == noTrouble || trouble == c.trouble && now.Sub(c.warned) < partitionsAgain {
 		return
 	}
 	c.warned, c.trouble = now, trouble
 	c.database.options.Logger.Warn("the partitions of the outbox table need attention",
-		slog.String("table", c.database.options.Table.String()), slog.String("reason", reason), slog.String("fix", "outbox-relay doctor prints it"))
+		slog.String("table", c.database.options.Table.String()), slog.String("reason", c.shape.partitions), slog.String("fix", "outbox-relay doctor prints it"))
 }

@@ -132,12 +132,12 @@ func (d *Database) Connect(ctx context.Context) (relay.Control, error) {
 	if err != nil {
 		return nil, err
 	}
-	columns, err := s.checkSetup(ctx, d.options.AfterSend)
+	t, columns, err := s.checkSetup(ctx, d.options.AfterSend)
 	if err != nil {
 		s.close()
 		return nil, err
 	}
-	if err := d.tellLater(ctx, s); err != nil {
+	if err := d.tellLater(ctx, s, t, columns); err != nil {
 		s.close()
 		return nil, err
 	}

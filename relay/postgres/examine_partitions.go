@@ -64,14 +64,8 @@ func (s *session) examinePartitions(ctx context.Context, e *Examination, t table
 }
 
 // troubleWithPartitions is what a running relay tells of them; also why it knows nothing.
-func (s *session) troubleWithPartitions(ctx context.Context) (partitionTrouble, string) {
-	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
-	defer cancel()
-	var check partitionCheck
-	t, err := s.lookUpTable(ctx)
-	if err == nil {
-		check, _, err = s.checkPartitions(ctx, t)
-	}
+func (s *session) troubleWithPartitions(ctx context.Context, t tableFacts) (partitionTrouble, string) {
+	check, _, err := s.checkPartitions(ctx, t)
 	switch {
 	case err != nil:
 		return notLookedUp, err.Error()

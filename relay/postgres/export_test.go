@@ -187,11 +187,10 @@ func ExplainWrites(ctx context.Context, leader relay.Control, marks []relay.Mark
 	return plans, nil
 }
 
-// WarnAt has a census look at the table, and log what is wrong with the partitions as at a time.
-func WarnAt(ctx context.Context, c *Census, now time.Time) error {
-	found, err := c.database.look(ctx, false)
-	c.warn(now, found.trouble, found.Partitions)
-	return err
+// TakeAt has a census count the table as at a time.
+func TakeAt(ctx context.Context, c *Census, now time.Time) error {
+	c.take(ctx, now)
+	return c.Latest().Err
 }
 
 // Listens says whether the session hears of replays.

@@ -62,17 +62,7 @@ func (s *session) checkLater(t tableFacts, columns []column) error {
 }
 
 // lacks names what the table of an older version has not, or the role may not write.
-func (s *session) lacks(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
-	defer cancel()
-	t, err := s.lookUpTable(ctx)
-	if err != nil {
-		return "", err
-	}
-	columns, err := s.lookUpColumns(ctx, t.OID)
-	if err != nil {
-		return "", err
-	}
+func (s *session) lacks(ctx context.Context, t tableFacts, columns []column) (string, error) {
 	indexes, err := s.indexes(ctx, t)
 	if err != nil {
 		return "", err
@@ -96,8 +86,10 @@ func (s *session) lacks(ctx context.Context) (string, error) {
 }
 
 // tellLater logs once what is off.
-func (d *Database) tellLater(ctx context.Context, s *session) error {
-	lacking, err := s.lacks(ctx)
+func (d *Database) tellLater(ctx context.Context, s *session, t tableFacts, columns []column) error {
+	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
+	defer cancel()
+	lacking, err := s.lacks(ctx, t, columns)
 	if lacking != "" {
 		d.toldLater.Do(func() {
 			d.options.Logger.Warn("the table is older than the relay, which works without what it lacks: columns are not written, and without an index more is read",

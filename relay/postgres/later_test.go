@@ -5,8 +5,10 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
 // A relay works on a table of an older version, or with a role whose grants were not
@@ -52,5 +54,35 @@ func TestRelayWorksOnAnOlderTable(t *testing.T) {
 			}
 			t.Errorf("doctor says nothing: %+v", checks)
 		})
+	}
+}
+
+// What a table lacks is looked up every few minutes, and each time while something is wrong.
+func TestFixOfTheTableShowsAtOnce(t *testing.T) {
+	t.Parallel()
+	f := setup(t, shape{})
+	census, now := f.database().NewCensus(), time.Now()
+	const lacks = "the right to write error_type"
+	revoke, grant := `REVOKE UPDATE (error_type) ON {t} FROM `+f.role(), `GRANT UPDATE (error_type) ON {t} TO `+f.role()
+	for _, step := range []struct {
+		sql   string
+		after time.Duration
+		lacks string
+	}{
+		{revoke, 0, lacks},
+		{`SELECT`, time.Second, lacks},
+		{grant, 2 * time.Second, ""},
+		{revoke, 4 * time.Minute, ""},
+		{`SELECT`, 6 * time.Minute, lacks},
+	} {
+		f.exec(step.sql)
+		f.insert(1)
+		rows := f.stats().Due
+		if err := postgres.TakeAt(t.Context(), census, now.Add(step.after)); err != nil {
+			t.Fatal(err)
+		}
+		if c := census.Latest(); c.Lacks != step.lacks || c.Due != rows {
+			t.Errorf("%v after %s: the table lacks %q, want %q; %v rows, want %v", step.after, step.sql, c.Lacks, step.lacks, c.Due, rows)
+		}
 	}
 }

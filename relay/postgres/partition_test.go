@@ -274,7 +274,7 @@ func TestTroubleWithPartitionsIsToldOnceAnHour(t *testing.T) {
 		after time.Duration
 		told  string // and nothing, if empty
 	}{
-		{`SELECT`, 0, ""},
+		{`SELECT`, -5 * time.Minute, ""},
 		{`INSERT INTO {t} (id, topic, payload) VALUES (900, 't', '1')`, time.Second, end},
 		{`INSERT INTO {t} (id, topic, payload) VALUES (901, 't', '1')`, 2 * time.Second, ""}, // a new number, and nothing else
 		{`SELECT`, 59 * time.Minute, ""},
@@ -287,7 +287,7 @@ func TestTroubleWithPartitionsIsToldOnceAnHour(t *testing.T) {
 	} {
 		f.exec(step.sql)
 		log.Reset()
-		if err := postgres.WarnAt(t.Context(), census, now.Add(step.after)); err != nil {
+		if err := postgres.TakeAt(t.Context(), census, now.Add(step.after)); err != nil {
 			t.Fatal(err)
 		}
 		if said := log.String(); !strings.Contains(said, step.told) || (said == "") != (step.told == "") {
@@ -336,7 +336,7 @@ func TestRowsAreCountedWherePartitionsCannotBeLookedUp(t *testing.T) {
 	f.options.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	census, now := f.database().NewCensus(), time.Now()
 	for range 2 {
-		if err := postgres.WarnAt(t.Context(), census, now); err != nil {
+		if err := postgres.TakeAt(t.Context(), census, now); err != nil {
 			t.Fatal(err)
 		}
 	}

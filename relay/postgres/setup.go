@@ -13,22 +13,22 @@ import (
 	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
-// checkSetup checks whether the session can work with the table, and returns its
-// columns. It reports all faults of one kind at once: all columns, or all grants.
-func (s *session) checkSetup(ctx context.Context, after AfterSend) ([]column, error) {
+// checkSetup checks whether the session can work with the table, and returns what it has
+// looked up. It reports all faults of one kind at once: all columns, or all grants.
+func (s *session) checkSetup(ctx context.Context, after AfterSend) (tableFacts, []column, error) {
 	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
 	defer cancel()
 	if err := s.checkWritable(ctx); err != nil {
-		return nil, err
+		return tableFacts{}, nil, err
 	}
 	t, columns, err := s.lookUpShape(ctx)
 	if err != nil {
-		return nil, err
+		return t, nil, err
 	}
 	if err := s.checkGrants(t, columns, after); err != nil {
-		return nil, err
+		return t, nil, err
 	}
-	return columns, checkRowSecurity(s.table, t)
+	return t, columns, checkRowSecurity(s.table, t)
 }
 
 // lookUpShape looks the table and its columns up, and checks that they are as the relay

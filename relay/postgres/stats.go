@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
 // Bounds of what counting may cost, however many rows there are.
@@ -26,18 +27,25 @@ const (
 // more rows are pending, a sample of the ids tells how many, to within some percent, so
 // that it takes some milliseconds with millions of rows too.
 func (d *Database) Stats(ctx context.Context) (relay.TableStats, error) {
-	found, err := d.look(ctx, false)
+	found, err := d.look(ctx, false, nil)
 	return found.TableStats, err
 }
 
 // looked is what [Database.look] found.
 type looked struct {
 	relay.Census
-	trouble partitionTrouble // the kind of what Partitions tells
+	shape shape // if it was looked up
 }
 
-// look is [Database.Stats], and looks up the relays over the same session if it is to.
-func (d *Database) look(ctx context.Context, others bool) (looked, error) {
+// shape is what is wrong with the table itself, which changes seldom: [relay.TableStats].
+type shape struct {
+	lacks, partitions string
+	trouble           partitionTrouble // the kind of what partitions tells
+}
+
+// look is [Database.Stats], and looks up the relays over the same session if it is to. The
+// shape is looked up unless it is known.
+func (d *Database) look(ctx context.Context, others bool, known *shape) (looked, error) {
 	var found looked
 	s, err := d.open(ctx, readSettings)
 	if err != nil {
@@ -47,63 +55,69 @@ func (d *Database) look(ctx context.Context, others bool) (looked, error) {
 	if found.TableStats, err = s.count(ctx); err != nil {
 		return found, s.explain("count the rows", err)
 	}
-	if found.Lacks, err = s.lacks(ctx); err != nil {
-		return found, err
-	}
 	if others {
 		found.Members, found.MembersErr = d.members(ctx, s)
 	}
-	// It comes last, for it may cost the session, and fails nothing: the rows are counted.
-	found.trouble, found.Partitions = s.troubleWithPartitions(ctx)
+	if known == nil {
+		// It comes last, for it may cost the session.
+		found.shape, err = s.lookUpTrouble(ctx)
+		known = &found.shape
+	}
+	found.Lacks, found.Partitions = known.lacks, known.partitions
+	return found, err
+}
+
+// lookUpTrouble looks at the table's shape as a running relay does. That nothing can be found
+// out of the partitions is no error, but trouble with them: the rows are counted.
+func (s *session) lookUpTrouble(ctx context.Context) (shape, error) {
+	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
+	defer cancel()
+	t, err := s.lookUpTable(ctx)
+	if err != nil {
+		return shape{}, err
+	}
+	columns, err := s.lookUpColumns(ctx, t.OID)
+	if err != nil {
+		return shape{}, err
+	}
+	var found shape
+	if found.lacks, err = s.lacks(ctx, t, columns); err != nil {
+		return found, err
+	}
+	found.trouble, found.partitions = s.troubleWithPartitions(ctx, t)
 	return found, nil
 }
 
 // indexed is how many rows the index of due rows has, and of which kind.
 type indexed struct {
 	rows, due, refused int64
-	lowest, highest    int64 // ids
 }
 
 // count judges by PostgreSQL's clock.
 func (s *session) count(ctx context.Context) (relay.TableStats, error) {
-	var stats relay.TableStats
-	var found indexed
-	var reached int64
-	given := args{"most": int8Param(countCap + 1), "read": int8Param(dueCap + 1)}
-	statement := newStatement("stats", "", newReadBlanks(s.table, payloadKind{}, ""))
-	err := s.query(ctx, countDeadline, statement, given, func(c *columns) func([][]byte) {
-		read, due, lowest, highest := readIndexed(c), c.at("reached"), c.at("lowest"), c.at("highest")
-		scheduled, dead, oldest := c.at("scheduled"), c.at("dead"), c.at("oldest")
-		return func(row [][]byte) {
-			found, reached = read(row), int64Of(row[due])
-			if row[lowest] != nil && row[highest] != nil {
-				found.lowest, found.highest = int64Of(row[lowest]), int64Of(row[highest])
-			}
-			stats = relay.TableStats{
-				Scheduled: capped(int64Of(row[scheduled])), Dead: capped(int64Of(row[dead])),
-				OldestAge: max(0, time.Duration(int64Of(row[oldest]))*time.Microsecond),
-			}
-		}
-	})
+	ctx, cancel := context.WithTimeout(ctx, countDeadline)
+	defer cancel()
+	counted, err := sqltext.One[struct {
+		Indexed, Due, Refused, Reached, Scheduled, Dead int64
+		Lowest, Highest                                 int64 // ids
+		Oldest                                          int64 // age in microseconds
+	}](ctx, sqltext.Simple(s.pg), files.Statement("stats", newReadBlanks(s.table, payloadKind{}, "")), sqltext.Args{"most": countCap + 1, "read": dueCap + 1})
 	if err != nil {
 		return relay.TableStats{}, err
 	}
+	found := indexed{rows: counted.Indexed, due: counted.Due, refused: counted.Refused}
 	estimated := found.rows > dueCap
 	if estimated {
-		if found, err = s.estimate(ctx, found); err != nil {
+		if found, err = s.estimate(ctx, found, counted.Lowest, counted.Highest); err != nil {
 			return relay.TableStats{}, err
 		}
 	}
-	stats.Due = relay.Count{Rows: found.due + min(reached, dueCap), Estimated: estimated, More: reached > dueCap}
-	stats.Retrying = relay.Count{Rows: found.refused, Estimated: estimated}
-	return stats, nil
-}
-
-func readIndexed(c *columns) func(row [][]byte) indexed {
-	rows, due, refused := c.at("indexed"), c.at("due"), c.at("refused")
-	return func(row [][]byte) indexed {
-		return indexed{rows: int64Of(row[rows]), due: int64Of(row[due]), refused: int64Of(row[refused])}
-	}
+	return relay.TableStats{
+		Due:       relay.Count{Rows: found.due + min(counted.Reached, dueCap), Estimated: estimated, More: counted.Reached > dueCap},
+		Retrying:  relay.Count{Rows: found.refused, Estimated: estimated},
+		Scheduled: capped(counted.Scheduled), Dead: capped(counted.Dead),
+		OldestAge: max(0, time.Duration(counted.Oldest)*time.Microsecond),
+	}, nil
 }
 
 // capped is a count that was ended after countCap.
@@ -118,21 +132,23 @@ const (
 // estimate counts a sample of the ids between the lowest and the highest. They are cut
 // into equal parts, and a run of ids is counted in each, from a random one on: so it does
 // not matter that some parts are dense and others empty.
-func (s *session) estimate(ctx context.Context, counted indexed) (indexed, error) {
+func (s *session) estimate(ctx context.Context, counted indexed, lowest, highest int64) (indexed, error) {
 	// More rows than dueCap have more ids than the runs, but for a partitioned table, in
 	// which two rows may have one id.
-	part := (uint64(counted.highest) - uint64(counted.lowest) + 1) / sampleRuns //nolint:gosec // the distance, also where the lowest id is negative
+	part := (uint64(max(lowest, highest)) - uint64(lowest) + 1) / sampleRuns //nolint:gosec // the distance, also where the lowest id is negative
 	part = max(part, sampleWidth)
 	starts := make([]int64, sampleRuns)
 	for i := range starts {
-		starts[i] = counted.lowest + int64(uint64(i)*part+rand.Uint64N(part-sampleWidth+1)) //nolint:gosec // at most highest
+		starts[i] = lowest + int64(uint64(i)*part+rand.Uint64N(part-sampleWidth+1)) //nolint:gosec // at most highest
 	}
 	var found indexed
 	given := args{"starts": int8Array(starts), "width": int8Param(sampleWidth)}
 	statement := newStatement("sample", "", newReadBlanks(s.table, payloadKind{}, ""))
 	err := s.query(ctx, countDeadline, statement, given, func(c *columns) func([][]byte) {
-		read := readIndexed(c)
-		return func(row [][]byte) { found = read(row) }
+		rows, due, refused := c.at("indexed"), c.at("due"), c.at("refused")
+		return func(row [][]byte) {
+			found = indexed{rows: int64Of(row[rows]), due: int64Of(row[due]), refused: int64Of(row[refused])}
+		}
 	})
 	scale := float64(part) / sampleWidth
 	grow := func(n, atLeast int64) int64 { return max(atLeast, int64(float64(n)*scale)) }

@@ -107,10 +107,7 @@ func (s *session) Snapshot(ctx context.Context) (wal.Snapshot, error) {
 
 // InspectTail looks at the publication and at the slot.
 func (s *readSession) InspectTail(ctx context.Context, t relay.Tail) (relay.TailLag, error) {
-	if err := tail.CheckPublication(ctx, s.pg, s.publication, s.table); err != nil {
-		return relay.TailLag{}, asNoTail(err)
-	}
-	lag, err := tail.LookUpLag(ctx, s.pg, tail.SlotName(t.Slot()))
+	lag, err := tail.Inspect(ctx, s.pg, s.publication, s.table, tail.SlotName(t.Slot()))
 	if errors.Is(err, tail.ErrNoSlot) {
 		return relay.TailLag{}, noTail{err}
 	}

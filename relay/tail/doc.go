@@ -24,7 +24,7 @@
 // a shutdown of the server and the removal of old log wait with it. Status updates
 // keep the connection alive meanwhile.
 //
-// [LookUpLag] asks, on another session, how much of the log the server keeps for
+// [Inspect] asks, on another session, how much of the log the server keeps for
 // the slot. That grows while any transaction stays open, prepared ones included,
 // however fast the stream is read.
 //

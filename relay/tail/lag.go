@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/outbox-relay/outbox-relay/relay/wal"
+	"github.com/outbox-relay/outbox-relay/schema"
 	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
@@ -27,22 +27,32 @@ type Lag struct {
 
 var lagStatement = statements.Statement("lag", nil)
 
-// LookUpLag asks a session, another one than the stream's, how far the slot is
-// behind. The error is [ErrNoSlot] where there is none. It works on any idle
-// session.
-func LookUpLag(ctx context.Context, pg *pgconn.PgConn, slot SlotName) (Lag, error) {
-	type row struct {
-		Retained, Read, End int64
-		PassesForStandby    bool
+type lagFacts struct {
+	Retained, Read, End int64
+	PassesForStandby    bool
+}
+
+// Inspect asks a session, another one than the stream's, in one round trip, whether the
+// publication still sends all rows, as [CheckPublication] does, and how far the slot is
+// behind. The error is [ErrNoSlot] where there is no slot. It works on any idle session.
+func Inspect(ctx context.Context, pg *pgconn.PgConn, publication string, table schema.Table, slot SlotName) (Lag, error) {
+	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
+	defer cancel()
+	given := namedPublication(publication, table)
+	given["slot"] = slot
+	publications, slots, err := sqltext.Both[publicationFacts, lagFacts](ctx, pg, publicationStatement, lagStatement, given)
+	if err != nil {
+		return Lag{}, fmt.Errorf("look up publication %s and slot %s: %w", sqltext.Identifier(publication), slot, err)
 	}
-	r, err := one[row](ctx, pg, lagStatement, sqltext.Args{"slot": slot})
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
+	if err := judgePublication(publications, publication, table); err != nil {
+		return Lag{}, err
+	}
+	if len(slots) == 0 {
 		return Lag{}, fmt.Errorf("look up slot %s: %w", slot, ErrNoSlot)
-	case err != nil:
-		return Lag{}, fmt.Errorf("look up slot %s: %w", slot, err)
-	case r.PassesForStandby:
+	}
+	l := slots[0]
+	if l.PassesForStandby {
 		return Lag{}, errPassesForStandby
 	}
-	return Lag{Retained: max(r.Retained, 0), Read: wal.LSN(r.Read), End: wal.LSN(r.End)}, nil
+	return Lag{Retained: max(l.Retained, 0), Read: wal.LSN(l.Read), End: wal.LSN(l.End)}, nil
 }

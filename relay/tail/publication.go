@@ -2,11 +2,9 @@ package tail
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/outbox-relay/outbox-relay/schema"
@@ -21,21 +19,31 @@ var publicationStatement = statements.Statement("publication", nil)
 // and 18 only sends a notice if the publication itself is missing. It works on any idle
 // session, for replication or not.
 func CheckPublication(ctx context.Context, pg *pgconn.PgConn, publication string, table schema.Table) error {
+	facts, err := all[publicationFacts](ctx, pg, publicationStatement, namedPublication(publication, table))
+	if err != nil {
+		return fmt.Errorf("look up publication %s: %w", sqltext.Identifier(publication), err)
+	}
+	return judgePublication(facts, publication, table)
+}
+
+// namedPublication are the parameters of [publicationStatement].
+func namedPublication(publication string, table schema.Table) sqltext.Args {
 	wire := make([]string, 0, columns)
 	for c := range columns {
 		wire = append(wire, c.String())
 	}
 	given := named(table)
 	given["publication"], given["columns"] = publication, "{"+strings.Join(wire, ",")+"}"
+	return given
+}
+
+// judgePublication is given no facts of a publication that does not exist.
+func judgePublication(facts []publicationFacts, publication string, table schema.Table) error {
 	name, text := sqltext.Identifier(publication), ""
-	facts, err := one[publicationFacts](ctx, pg, publicationStatement, given)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
+	if len(facts) == 0 {
 		text = fmt.Sprintf("publication %s does not exist: run outbox-relay migrate", name)
-	case err != nil:
-		return fmt.Errorf("look up publication %s: %w", name, err)
-	default:
-		text = facts.fault(name, table)
+	} else {
+		text = facts[0].fault(name, table)
 	}
 	if text != "" {
 		return &UnavailableError{Reason: ReasonPublication, Text: text}

@@ -173,7 +173,7 @@ func TestPositionIsConfirmedAsSoonAsItIsRead(t *testing.T) {
 	f.exec("INSERT INTO {t} (topic, payload) SELECT 'x', to_json(repeat('x', 1000)) FROM generate_series(1, 5000)")
 	lag := func() tail.Lag {
 		t.Helper()
-		lag, err := tail.LookUpLag(t.Context(), f.admin.PgConn(), s.Slot())
+		lag, err := tail.Inspect(t.Context(), f.admin.PgConn(), "outbox_relay", f.table, s.Slot())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,7 +202,7 @@ func TestPositionIsConfirmedAsSoonAsItIsRead(t *testing.T) {
 	})
 	s.Close()
 	eventually(t, "the slot is gone", func() bool {
-		_, err := tail.LookUpLag(t.Context(), f.admin.PgConn(), s.Slot())
+		_, err := tail.Inspect(t.Context(), f.admin.PgConn(), "outbox_relay", f.table, s.Slot())
 		return errors.Is(err, tail.ErrNoSlot)
 	})
 }

@@ -22,7 +22,7 @@ func TestStreamDoesNotPassForASynchronousStandby(t *testing.T) {
 	s := f.stream()
 	for _, names := range []string{"other", "FIRST 1 (a, b)", "ANY 2 (a, b, c)", `"a*", b`, ""} {
 		set(names)
-		if _, err := tail.LookUpLag(t.Context(), f.admin.PgConn(), s.Slot()); err != nil {
+		if _, err := tail.Inspect(t.Context(), f.admin.PgConn(), "outbox_relay", f.table, s.Slot()); err != nil {
 			t.Errorf("with %q: %v", names, err)
 		}
 		f.open().Close()
@@ -34,7 +34,7 @@ func TestStreamDoesNotPassForASynchronousStandby(t *testing.T) {
 			second.Close()
 		}
 		_ = unavailable(t, err, tail.ReasonSynchronous)
-		_, err = tail.LookUpLag(t.Context(), f.admin.PgConn(), s.Slot())
+		_, err = tail.Inspect(t.Context(), f.admin.PgConn(), "outbox_relay", f.table, s.Slot())
 		_ = unavailable(t, err, tail.ReasonSynchronous)
 		// This is why: PostgreSQL counts the stream that is there.
 		eventually(t, "the stream is taken for a standby", func() bool {

@@ -54,6 +54,24 @@ func One[T any](ctx context.Context, on Session, s Statement, given Args) (T, er
 	return found[0], nil
 }
 
+// Both runs two statements in one round trip and one transaction, in the simple protocol, and
+// returns the rows of each, as [All] does.
+func Both[A, B any](ctx context.Context, pg *pgconn.PgConn, a, b Statement, given Args) ([]A, []B, error) {
+	var first []A
+	var second []B
+	results := 0
+	err := Simple(pg).query(ctx, a+";\n"+b, given, func(rows pgx.Rows) error {
+		var err error
+		if results++; results == 1 {
+			first, err = pgx.CollectRows(rows, pgx.RowToStructByName[A])
+		} else {
+			second, err = pgx.CollectRows(rows, pgx.RowToStructByName[B])
+		}
+		return err
+	})
+	return first, second, err
+}
+
 // On runs statements with parameters.
 func On(conn *pgx.Conn) Session { return extended{conn} }
 

@@ -14,8 +14,8 @@ WITH indexed AS (
 	SELECT FROM {{.Table}} WHERE {{.Dead}} ORDER BY id LIMIT @most::bigint
 )
 SELECT
-	(SELECT id FROM {{.Table}} WHERE {{.Due}} ORDER BY id LIMIT 1) AS lowest,
-	(SELECT id FROM {{.Table}} WHERE {{.Due}} ORDER BY id DESC LIMIT 1) AS highest,
+	coalesce((SELECT id FROM {{.Table}} WHERE {{.Due}} ORDER BY id LIMIT 1), 0) AS lowest,
+	coalesce((SELECT id FROM {{.Table}} WHERE {{.Due}} ORDER BY id DESC LIMIT 1), 0) AS highest,
 	(SELECT count(*) FROM indexed) AS indexed,
 	(SELECT count(*) FROM indexed WHERE due) AS due,
 	(SELECT count(*) FROM indexed WHERE refused) AS refused,
