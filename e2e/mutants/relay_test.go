@@ -288,8 +288,8 @@ var relayMutants = []mutant{
 	{
 		rule: "8: the relay does not pass for a synchronous standby",
 		file: "relay/tail/lag.go",
-		old:  "case r.PassesForStandby:",
-		new:  "case false:",
+		old:  "if l.PassesForStandby {",
+		new:  "if false {",
 		pkg:  "./relay/engine", test: "TestRelayDoesNotPassForASynchronousStandby",
 	},
 	{

@@ -19,12 +19,12 @@ const censusInterval, censusOfMany = 15 * time.Second, 30 * time.Second
 type Census struct {
 	database *Database
 	told     atomic.Pointer[relay.Census]
-	// warned is when the log was last told of the partitions, and trouble of what.
+	// Of the goroutine of Run. warned is when the log was last told of the partitions, and trouble of what.
 	warned  time.Time
 	trouble partitionTrouble
-	// shape is what the last look at it found; shaped is when that was.
-	shape  shape
-	shaped time.Time
+	// fine is when nothing was found to be wrong with the table itself; zero if something is, or
+	// nobody knows. Then it is looked at with each counting, so that a fix shows with the next.
+	fine time.Time
 	// watched is when somebody last looked who wants to see the other relays too, in
 	// nanoseconds since 1970. wake has them looked up at once for the first one.
 	watched atomic.Int64
@@ -81,28 +81,29 @@ func (c *Census) Run(ctx context.Context) {
 	}
 }
 
-// shapeInterval is how often the table's shape is looked up, which costs more than the counting
-// and changes seldom. What was wrong is looked up each time: a fix shows with the next counting.
-const shapeInterval = 5 * time.Minute
+// tableInterval is how often the table itself is looked at while nothing is wrong with it: at
+// what it lacks, and at its partitions. That costs more than the counting, and changes seldom.
+const tableInterval = 5 * time.Minute
 
 // take counts once, at a time. A failure keeps the last numbers, with their age.
 func (c *Census) take(ctx context.Context, now time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, 3*countDeadline)
 	defer cancel()
-	var known *shape
-	if c.shape == (shape{}) && !c.shaped.IsZero() && now.Sub(c.shaped) < shapeInterval {
-		known = &c.shape
-	}
-	found, err := c.database.look(ctx, now.UnixNano()-c.watched.Load() < int64(watchedFor), known)
+	table := now.Sub(c.fine) >= tableInterval
+	found, err := c.database.look(ctx, now.UnixNano()-c.watched.Load() < int64(watchedFor), table)
 	if err == nil {
 		found.At = now
 		c.told.Store(&found.Census)
-		if known == nil && ctx.Err() == nil { // what a relay that stops did not find out is no trouble
-			c.shape, c.shaped = found.shape, now
-			c.warn(now)
+		if table && ctx.Err() == nil { // what a relay that stops did not find out is no trouble
+			c.fine = time.Time{}
+			if found.Lacks == "" && found.trouble == noTrouble {
+				c.fine = now
+			}
+			c.warn(now, found.trouble, found.Partitions)
 		}
 		return
 	}
+	c.fine = time.Time{} // it may be another table by the time that it is found again
 	told := *c.told.Load()
 	if told.Err == nil {
 		told.FailingSince = now
@@ -117,12 +118,11 @@ const partitionsAgain = time.Hour
 
 // warn logs what is wrong with the partitions, at once if it is something else than last time.
 // The reason's text has numbers, which change all the time: only the kind is compared.
-func (c *Census) warn(now time.Time) {
-	trouble := c.shape.trouble
+func (c *Census) warn(now time.Time, trouble partitionTrouble, reason string) {
 	if trouble == noTrouble || trouble == c.trouble && now.Sub(c.warned) < partitionsAgain {
 		return
 	}
 	c.warned, c.trouble = now, trouble
 	c.database.options.Logger.Warn("the partitions of the outbox table need attention",
-		slog.String("table", c.database.options.Table.String()), slog.String("reason", c.shape.partitions), slog.String("fix", "outbox-relay doctor prints it"))
+		slog.String("table", c.database.options.Table.String()), slog.String("reason", reason), slog.String("fix", "outbox-relay doctor prints it"))
 }

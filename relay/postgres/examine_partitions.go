@@ -65,6 +65,8 @@ func (s *session) examinePartitions(ctx context.Context, e *Examination, t table
 
 // troubleWithPartitions is what a running relay tells of them; also why it knows nothing.
 func (s *session) troubleWithPartitions(ctx context.Context, t tableFacts) (partitionTrouble, string) {
+	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
+	defer cancel()
 	check, _, err := s.checkPartitions(ctx, t)
 	switch {
 	case err != nil:

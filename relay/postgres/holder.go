@@ -40,7 +40,7 @@ func (s *session) holders(ctx context.Context, lock lockKey) ([]relay.LockHolder
 	}
 	given := lock.args()
 	given["relays"] = cut(relaysOf(s.table), maxName)
-	rows, err := sqltext.All[row](ctx, sqltext.Simple(s.pg), holdersStatement, given)
+	rows, err := sqltext.All[row](ctx, sqltext.On(s.conn), holdersStatement, given)
 	if err != nil {
 		return nil, s.explain("look up who holds the lock", err)
 	}

@@ -61,8 +61,25 @@ func (s *session) checkLater(t tableFacts, columns []column) error {
 	}
 }
 
+// lookUpLacks looks the table up, and what it lacks.
+func (s *session) lookUpLacks(ctx context.Context) (t tableFacts, lacks string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
+	defer cancel()
+	if t, err = s.lookUpTable(ctx); err != nil {
+		return t, "", err
+	}
+	columns, err := s.lookUpColumns(ctx, t.OID)
+	if err != nil {
+		return t, "", err
+	}
+	lacks, err = s.lacks(ctx, t, columns)
+	return t, lacks, err
+}
+
 // lacks names what the table of an older version has not, or the role may not write.
 func (s *session) lacks(ctx context.Context, t tableFacts, columns []column) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
+	defer cancel()
 	indexes, err := s.indexes(ctx, t)
 	if err != nil {
 		return "", err
@@ -87,8 +104,6 @@ func (s *session) lacks(ctx context.Context, t tableFacts, columns []column) (st
 
 // tellLater logs once what is off.
 func (d *Database) tellLater(ctx context.Context, s *session, t tableFacts, columns []column) error {
-	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
-	defer cancel()
 	lacking, err := s.lacks(ctx, t, columns)
 	if lacking != "" {
 		d.toldLater.Do(func() {

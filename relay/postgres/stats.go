@@ -27,25 +27,19 @@ const (
 // more rows are pending, a sample of the ids tells how many, to within some percent, so
 // that it takes some milliseconds with millions of rows too.
 func (d *Database) Stats(ctx context.Context) (relay.TableStats, error) {
-	found, err := d.look(ctx, false, nil)
+	found, err := d.look(ctx, false, true)
 	return found.TableStats, err
 }
 
 // looked is what [Database.look] found.
 type looked struct {
 	relay.Census
-	shape shape // if it was looked up
+	trouble partitionTrouble // the kind of what Partitions tells
 }
 
-// shape is what is wrong with the table itself, which changes seldom: [relay.TableStats].
-type shape struct {
-	lacks, partitions string
-	trouble           partitionTrouble // the kind of what partitions tells
-}
-
-// look is [Database.Stats], and looks up the relays over the same session if it is to. The
-// shape is looked up unless it is known.
-func (d *Database) look(ctx context.Context, others bool, known *shape) (looked, error) {
+// look counts, looks up the relays if others is set, and looks at the table itself, at what
+// it lacks and at its partitions, if table is set.
+func (d *Database) look(ctx context.Context, others, table bool) (looked, error) {
 	var found looked
 	s, err := d.open(ctx, readSettings)
 	if err != nil {
@@ -55,36 +49,19 @@ func (d *Database) look(ctx context.Context, others bool, known *shape) (looked,
 	if found.TableStats, err = s.count(ctx); err != nil {
 		return found, s.explain("count the rows", err)
 	}
+	var facts tableFacts
+	if table {
+		if facts, found.Lacks, err = s.lookUpLacks(ctx); err != nil {
+			return found, err
+		}
+	}
 	if others {
 		found.Members, found.MembersErr = d.members(ctx, s)
 	}
-	if known == nil {
-		// It comes last, for it may cost the session.
-		found.shape, err = s.lookUpTrouble(ctx)
-		known = &found.shape
+	if table {
+		// It comes last, for it may cost the session, and fails nothing: the rows are counted.
+		found.trouble, found.Partitions = s.troubleWithPartitions(ctx, facts)
 	}
-	found.Lacks, found.Partitions = known.lacks, known.partitions
-	return found, err
-}
-
-// lookUpTrouble looks at the table's shape as a running relay does. That nothing can be found
-// out of the partitions is no error, but trouble with them: the rows are counted.
-func (s *session) lookUpTrouble(ctx context.Context) (shape, error) {
-	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
-	defer cancel()
-	t, err := s.lookUpTable(ctx)
-	if err != nil {
-		return shape{}, err
-	}
-	columns, err := s.lookUpColumns(ctx, t.OID)
-	if err != nil {
-		return shape{}, err
-	}
-	var found shape
-	if found.lacks, err = s.lacks(ctx, t, columns); err != nil {
-		return found, err
-	}
-	found.trouble, found.partitions = s.troubleWithPartitions(ctx, t)
 	return found, nil
 }
 
@@ -95,13 +72,14 @@ type indexed struct {
 
 // count judges by PostgreSQL's clock.
 func (s *session) count(ctx context.Context) (relay.TableStats, error) {
-	ctx, cancel := context.WithTimeout(ctx, countDeadline)
+	limited, cancel := context.WithTimeout(ctx, countDeadline)
 	defer cancel()
+	statement := files.Statement("stats", newReadBlanks(s.table, payloadKind{}, ""))
 	counted, err := sqltext.One[struct {
 		Indexed, Due, Refused, Reached, Scheduled, Dead int64
 		Lowest, Highest                                 int64 // ids
 		Oldest                                          int64 // age in microseconds
-	}](ctx, sqltext.Simple(s.pg), files.Statement("stats", newReadBlanks(s.table, payloadKind{}, "")), sqltext.Args{"most": countCap + 1, "read": dueCap + 1})
+	}](limited, sqltext.On(s.conn), statement, sqltext.Args{"most": int64(countCap + 1), "read": int64(dueCap + 1)})
 	if err != nil {
 		return relay.TableStats{}, err
 	}
@@ -135,6 +113,7 @@ const (
 func (s *session) estimate(ctx context.Context, counted indexed, lowest, highest int64) (indexed, error) {
 	// More rows than dueCap have more ids than the runs, but for a partitioned table, in
 	// which two rows may have one id.
+	// A row without an id, of a table that others have made, makes highest 0.
 	part := (uint64(max(lowest, highest)) - uint64(lowest) + 1) / sampleRuns //nolint:gosec // the distance, also where the lowest id is negative
 	part = max(part, sampleWidth)
 	starts := make([]int64, sampleRuns)

@@ -170,7 +170,11 @@ func TestTailIsOpenedBesideTheLeaderOnly(t *testing.T) {
 	if _, err := s.InspectTail(t.Context(), log); !errors.Is(err, relay.ErrNoTail) || !strings.Contains(fmt.Sprint(err), "lacks table") {
 		t.Errorf("inspection without the table: %v", err)
 	}
-	f.exec("ALTER PUBLICATION outbox_relay ADD TABLE {t}")
+	f.exec("DROP PUBLICATION outbox_relay")
+	if _, err := s.InspectTail(t.Context(), log); !errors.Is(err, relay.ErrNoTail) || !strings.Contains(fmt.Sprint(err), "does not exist") {
+		t.Errorf("inspection without the publication: %v", err)
+	}
+	f.exec("CREATE PUBLICATION outbox_relay FOR TABLE {t} WITH (publish = 'insert')")
 	log.Close()
 	for !errors.Is(err, relay.ErrNoTail) { // the slot goes with the connection, soon
 		if _, err = s.InspectTail(t.Context(), log); t.Context().Err() != nil {

@@ -12,7 +12,7 @@ import (
 // Session runs statements. Make one with [On] or [Simple].
 type Session interface {
 	// query blocks until the server answers or ctx ends. read is called with the rows
-	// of the statement, or of the last one that has any.
+	// of each statement that has any, in their order.
 	query(ctx context.Context, s Statement, given Args, read func(pgx.Rows) error) error
 }
 
@@ -54,18 +54,21 @@ func One[T any](ctx context.Context, on Session, s Statement, given Args) (T, er
 	return found[0], nil
 }
 
-// Both runs two statements in one round trip and one transaction, in the simple protocol, and
-// returns the rows of each, as [All] does.
+// Both runs two statements that return rows, in one round trip and one transaction, in the simple
+// protocol. It returns the rows of each, as [All] does.
 func Both[A, B any](ctx context.Context, pg *pgconn.PgConn, a, b Statement, given Args) ([]A, []B, error) {
 	var first []A
 	var second []B
 	results := 0
 	err := Simple(pg).query(ctx, a+";\n"+b, given, func(rows pgx.Rows) error {
 		var err error
-		if results++; results == 1 {
+		switch results++; results {
+		case 1:
 			first, err = pgx.CollectRows(rows, pgx.RowToStructByName[A])
-		} else {
+		case 2:
 			second, err = pgx.CollectRows(rows, pgx.RowToStructByName[B])
+		default:
+			err = errors.New("these are more than two statements")
 		}
 		return err
 	})
