@@ -211,13 +211,22 @@ func TestNoBatchesWhereTheyAreOffOrNotAllowed(t *testing.T) {
 			if name == "the stream does not allow them" {
 				topic = goodTopic
 			}
-			for range 50 {
-				m := newMessage(topic)
-				if s.Lane(m) != (relay.Lane{}) {
-					t.Fatal("a lane")
+			inNoBatch := func(messages int) {
+				for range messages {
+					m := newMessage(topic)
+					if s.Lane(m) != (relay.Lane{}) {
+						t.Fatal("a lane")
+					}
+					expect(t, s, m, relay.Acknowledged, "", "")
 				}
-				expect(t, s, m, relay.Acknowledged, "", "")
 			}
+			inNoBatch(50)
+			// By now the streams have been looked up: they have been for a sink that came later.
+			other := open(t, natsjs.Options{SinkOptions: link.SinkOptions{URLs: b.url}})
+			reach(t, other)
+			lane(t, other, "fast.warm")
+			other.Flush()
+			inNoBatch(50)
 		})
 	}
 }
