@@ -95,7 +95,7 @@ const unreadLimit = 5 * time.Second
 func (h *harness) untilInspected() {
 	h.Helper()
 	const last = "SELECT extract(epoch FROM max(query_start))::bigint FROM pg_stat_activity " +
-		"WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE '%FROM pg_catalog.pg_replication_slots WHERE slot_name%'"
+		"WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE 'SELECT p.pubinsert AS inserts,%'"
 	h.until("an inspection", func() bool { return h.int("SELECT count(*) FROM ("+last+") s(at) WHERE at IS NOT NULL") == 1 })
 	before := h.int(last)
 	h.until("the next inspection", func() bool { return h.int("SELECT coalesce(("+last+"), 0)") > before })

@@ -159,8 +159,8 @@ func TestQuietStreamStaysAlive(t *testing.T) {
 			break
 		} else if err != nil {
 			t.Fatal(err)
-		} else if ev.Kind != tail.Keepalive || ev.LSN < s.From() {
-			t.Fatalf("event %+v", ev)
+		} else if ev.Kind == tail.Row || ev.Kind == tail.Keepalive && ev.LSN < s.From() {
+			t.Fatalf("event %+v", ev) // PostgreSQL 14 tells of others' transactions, such as autovacuum's
 		}
 	}
 	f.exec(insert, "a")
