@@ -30,16 +30,16 @@ const (
 	inserterTime   = 6               // in seconds
 
 	// A pause of the machine decides what 99 of 100 rows of some seconds take. So there are
-	// many short rounds, and the median is that of a round without one, on a quiet machine.
+	// many short rounds: on a quiet machine the median round has none.
 	shortRounds, shortSeconds = 7, 7
 )
 
 // BenchmarkLatency prints how long a message takes, beside the floor in the same
 // round: a loop as people write it by hand, in a process of its own like the relay, which
 // reads the log and publishes, and does nothing else: no marks, no order, no passes. The
-// figures with "second" are of each second by itself: they tell what a row takes between the
-// pauses of a machine that has many, and do not show what the relay does less often than in
-// half of the seconds.
+// figures with "second" in their names are taken for each second, and then the median of the
+// seconds. They leave out the machine's pauses, and anything that the relay does in fewer
+// than half of the seconds.
 func BenchmarkLatency(b *testing.B) {
 	w := newBenchWorld(b)
 	for b.Loop() {
@@ -99,8 +99,8 @@ func sortedTimes(of []delivery) []time.Duration {
 	return took
 }
 
-// ofTheMedianSecond is the percentile of each second by itself, of which it returns the
-// median, in seconds of time.
+// ofTheMedianSecond takes the percentile of each second's messages, and returns the median of
+// these, in seconds.
 func ofTheMedianSecond(of []delivery, p int) float64 {
 	seconds := make(map[time.Duration][]delivery)
 	for _, d := range of {

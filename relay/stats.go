@@ -52,8 +52,8 @@ type TableStats struct {
 // Census is what the last counting of the table found.
 type Census struct {
 	TableStats
-	// At is when that was; zero while nothing has been counted. That nothing is to be said of
-	// Lacks and Partitions may have been found out five minutes before.
+	// At is when the rows were counted; zero while they have not been. If Lacks and Partitions
+	// are both empty, that may be what was found up to five minutes earlier.
 	At time.Time
 	// Members are the relays of the table, this one too, the leader first; nil where nobody has asked for them.
 	// MembersErr says why they could not be looked up.

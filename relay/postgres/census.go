@@ -19,11 +19,13 @@ const censusInterval, censusOfMany = 15 * time.Second, 30 * time.Second
 type Census struct {
 	database *Database
 	told     atomic.Pointer[relay.Census]
-	// Of the goroutine of Run. warned is when the log was last told of the partitions, and trouble of what.
+	// Only Run's goroutine uses these. warned is when a warning about the partitions was last
+	// logged, and trouble is what it was about.
 	warned  time.Time
 	trouble partitionTrouble
-	// fine is when nothing was found to be wrong with the table itself; zero if something is, or
-	// nobody knows. Then it is looked at with each counting, so that a fix shows with the next.
+	// fine is when the table itself was last looked at and nothing was wrong; zero if something
+	// was, or if it is not known. Then each counting looks at the table, so that a fix shows at
+	// the next one.
 	fine time.Time
 	// watched is when somebody last looked who wants to see the other relays too, in
 	// nanoseconds since 1970. wake has them looked up at once for the first one.
@@ -85,7 +87,7 @@ func (c *Census) Run(ctx context.Context) {
 // what it lacks, and at its partitions. That costs more than the counting, and changes seldom.
 const tableInterval = 5 * time.Minute
 
-// take counts once, at a time. A failure keeps the last numbers, with their age.
+// take counts once; now is the time that it takes it to be. A failure keeps the last numbers, with their age.
 func (c *Census) take(ctx context.Context, now time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, 3*countDeadline)
 	defer cancel()

@@ -7,7 +7,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
-// The statements that touch rows are in sql, and prepared where they run again and again. Look-ups in the catalogs are
+// The statements that touch rows are in sql, and prepared where a session runs them many times. Look-ups in the catalogs are
 // in catalog; only doctor and the first moments of a session use most of them.
 //
 //go:embed sql/*.sql catalog/*.sql

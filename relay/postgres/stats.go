@@ -22,8 +22,8 @@ const (
 	countDeadline = 5 * time.Second
 )
 
-// Stats counts, in one or two short statements, over a session of its own that is
-// closed at the end. It reads the partial indexes, and few of the rows behind them. If
+// Stats counts in one or two short statements, and looks at what the table lacks and at its
+// partitions, over a session of its own that is closed at the end. It reads the partial indexes, and few of the rows behind them. If
 // more rows are pending, a sample of the ids tells how many, to within some percent, so
 // that it takes some milliseconds with millions of rows too.
 func (d *Database) Stats(ctx context.Context) (relay.TableStats, error) {
@@ -37,8 +37,8 @@ type looked struct {
 	trouble partitionTrouble // the kind of what Partitions tells
 }
 
-// look counts, looks up the relays if others is set, and looks at the table itself, at what
-// it lacks and at its partitions, if table is set.
+// look counts the rows. If others is set, it looks up the relays too; if table is set, also
+// what the table lacks, and its partitions.
 func (d *Database) look(ctx context.Context, others, table bool) (looked, error) {
 	var found looked
 	s, err := d.open(ctx, readSettings)
@@ -113,7 +113,7 @@ const (
 func (s *session) estimate(ctx context.Context, counted indexed, lowest, highest int64) (indexed, error) {
 	// More rows than dueCap have more ids than the runs, but for a partitioned table, in
 	// which two rows may have one id.
-	// A row without an id, of a table that others have made, makes highest 0.
+	// If a row's id is NULL, which a table that others have made may allow, highest is 0.
 	part := (uint64(max(lowest, highest)) - uint64(lowest) + 1) / sampleRuns //nolint:gosec // the distance, also where the lowest id is negative
 	part = max(part, sampleWidth)
 	starts := make([]int64, sampleRuns)

@@ -34,7 +34,9 @@ type lagFacts struct {
 
 // Inspect asks a session, another one than the stream's, in one round trip, whether the
 // publication still sends all rows, as [CheckPublication] does, and how far the slot is
-// behind. The error is [ErrNoSlot] where there is no slot. It works on any idle session.
+// behind. The error is an [UnavailableError] if the publication does not, or if the relay
+// would pass for a synchronous standby, and [ErrNoSlot] where there is no slot. The
+// publication is judged first. It works on any idle session.
 func Inspect(ctx context.Context, pg *pgconn.PgConn, publication string, table schema.Table, slot SlotName) (Lag, error) {
 	ctx, cancel := context.WithTimeout(ctx, shortDeadline)
 	defer cancel()

@@ -37,7 +37,8 @@ func namedPublication(publication string, table schema.Table) sqltext.Args {
 	return given
 }
 
-// judgePublication is given no facts of a publication that does not exist.
+// judgePublication returns an [UnavailableError] if the facts are not as needed. No facts mean
+// that the publication does not exist.
 func judgePublication(facts []publicationFacts, publication string, table schema.Table) error {
 	name, text := sqltext.Identifier(publication), ""
 	if len(facts) == 0 {

@@ -11,12 +11,14 @@ import (
 
 // Session runs statements. Make one with [On] or [Simple].
 type Session interface {
-	// query blocks until the server answers or ctx ends. read is called with the rows
-	// of each statement that has any, in their order.
+	// query blocks until the server answers or ctx ends. read is called once for
+	// each statement that returns rows, even if it returned none, in the order of the
+	// statements; a SET has no such call.
 	query(ctx context.Context, s Statement, given Args, read func(pgx.Rows) error) error
 }
 
-// All runs a statement and returns its rows. A field of T has the name of its column,
+// All runs a statement and returns its rows. Of several statements it returns the rows of
+// the last one that returns any. A field of T has the name of its column,
 // without the underscores. Every column needs a field, and every field a column; a NULL
 // needs a field that is a pointer.
 func All[T any](ctx context.Context, on Session, s Statement, given Args) ([]T, error) {
@@ -68,7 +70,7 @@ func Both[A, B any](ctx context.Context, pg *pgconn.PgConn, a, b Statement, give
 		case 2:
 			second, err = pgx.CollectRows(rows, pgx.RowToStructByName[B])
 		default:
-			err = errors.New("these are more than two statements")
+			err = errors.New("more than two statements returned rows")
 		}
 		return err
 	})
