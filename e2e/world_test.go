@@ -202,9 +202,18 @@ func (w *world) load(l oracle.Load) *oracle.Running {
 	return running
 }
 
-// stop ends a load and demands that it wrote at least so many rows.
+// stop ends a load when it has written so many rows, for which a slow machine needs longer than
+// what the test does meanwhile.
 func (w *world) stop(running *oracle.Running, atLeast int) oracle.Stats {
 	w.t.Helper()
+	w.awaitFor(longPatience, fmt.Sprintf("the load has committed %d rows", atLeast), func() bool {
+		select {
+		case <-running.Done(): // by itself, or by an error
+			return true
+		default:
+			return running.Committed() >= atLeast
+		}
+	})
 	stats, err := running.Stop()
 	return w.checkLoad(stats, err, atLeast)
 }
