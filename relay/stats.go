@@ -52,8 +52,8 @@ type TableStats struct {
 // Census is what the last counting of the table found.
 type Census struct {
 	TableStats
-	// At is when the rows were counted; zero while they have not been. If Lacks and Partitions
-	// are both empty, that may be what was found up to five minutes earlier.
+	// At is when the counting began; zero while nothing has been counted. If Lacks and
+	// Partitions are both empty, that may be what was found up to five minutes earlier.
 	At time.Time
 	// Members are the relays of the table, this one too, the leader first; nil where nobody has asked for them.
 	// MembersErr says why they could not be looked up.

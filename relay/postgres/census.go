@@ -87,7 +87,8 @@ func (c *Census) Run(ctx context.Context) {
 // what it lacks, and at its partitions. That costs more than the counting, and changes seldom.
 const tableInterval = 5 * time.Minute
 
-// take counts once; now is the time that it takes it to be. A failure keeps the last numbers, with their age.
+// take counts once; now is the time that it takes it to be. A failure keeps the last numbers,
+// with their age.
 func (c *Census) take(ctx context.Context, now time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, 3*countDeadline)
 	defer cancel()

@@ -86,3 +86,25 @@ func TestFixOfTheTableShowsAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// What was fine is not believed after a counting that failed: the table may be another one.
+func TestTableIsLookedAtAgainAfterAFailure(t *testing.T) {
+	t.Parallel()
+	f := setup(t, shape{})
+	census, now := f.database().NewCensus(), time.Now()
+	if err := postgres.TakeAt(t.Context(), census, now); err != nil || census.Latest().Lacks != "" {
+		t.Fatalf("%v, the table lacks %q", err, census.Latest().Lacks)
+	}
+	f.exec(`ALTER TABLE {t} RENAME TO elsewhere`)
+	if err := postgres.TakeAt(t.Context(), census, now.Add(time.Second)); err == nil {
+		t.Fatal("a table that is away was counted")
+	}
+	f.exec(`ALTER TABLE elsewhere RENAME TO outbox`)
+	f.exec(`REVOKE UPDATE (error_type) ON {t} FROM ` + f.role())
+	if err := postgres.TakeAt(t.Context(), census, now.Add(2*time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if lacks := census.Latest().Lacks; lacks != "the right to write error_type" {
+		t.Errorf("the table lacks %q", lacks)
+	}
+}

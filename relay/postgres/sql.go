@@ -7,8 +7,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/schema/sqltext"
 )
 
-// The statements that touch rows are in sql, and prepared where a session runs them many times. Look-ups in the catalogs are
-// in catalog; only doctor and the first moments of a session use most of them.
+// The statements that touch rows are in sql, and prepared where a session runs them many
+// times. Look-ups in the catalogs are in catalog; only doctor and the first moments of a
+// session use most of them.
 //
 //go:embed sql/*.sql catalog/*.sql
 var sqlFiles embed.FS

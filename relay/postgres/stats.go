@@ -23,9 +23,10 @@ const (
 )
 
 // Stats counts in one or two short statements, and looks at what the table lacks and at its
-// partitions, over a session of its own that is closed at the end. It reads the partial indexes, and few of the rows behind them. If
-// more rows are pending, a sample of the ids tells how many, to within some percent, so
-// that it takes some milliseconds with millions of rows too.
+// partitions, over a session of its own that is closed at the end. It reads the partial
+// indexes, and few of the rows behind them. If more rows are pending, a sample of the ids
+// tells how many, to within some percent, so that it takes some milliseconds with millions of
+// rows too.
 func (d *Database) Stats(ctx context.Context) (relay.TableStats, error) {
 	found, err := d.look(ctx, false, true)
 	return found.TableStats, err

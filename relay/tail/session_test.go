@@ -152,6 +152,8 @@ func TestQuietStreamStaysAlive(t *testing.T) {
 	f := setup(t)
 	f.options.SenderTimeout = sturdyTimeout
 	s := f.stream()
+	// PostgreSQL 14 tells of others' transactions too, such as autovacuum's, which have no rows.
+	tellsOfOthers := f.value("SELECT current_setting('server_version_num')::int / 10000") == "14"
 	ctx, cancel := context.WithTimeout(t.Context(), 5*sturdyTimeout/2) // the relay gives up after two
 	defer cancel()
 	for {
@@ -159,8 +161,10 @@ func TestQuietStreamStaysAlive(t *testing.T) {
 			break
 		} else if err != nil {
 			t.Fatal(err)
-		} else if ev.Kind == tail.Row || ev.Kind == tail.Keepalive && ev.LSN < s.From() {
-			t.Fatalf("event %+v", ev) // PostgreSQL 14 tells of others' transactions, such as autovacuum's
+		} else if ofOthers := ev.Kind == tail.Begin || ev.Kind == tail.Commit; tellsOfOthers && ofOthers {
+			continue
+		} else if ev.Kind != tail.Keepalive || ev.LSN < s.From() {
+			t.Fatalf("event %+v", ev)
 		}
 	}
 	f.exec(insert, "a")
