@@ -110,7 +110,7 @@ func TestPoisonRowAmongTenThousandIsCorrectedAndReplayed(t *testing.T) {
 		w.exec(`INSERT INTO {outbox} (topic, key, payload)
 			SELECT CASE WHEN n = 5000 THEN E'oracle.\x01poison' ELSE 'oracle.orders' END, CASE WHEN n % 2 = 0 THEN 'own' ELSE 'k' || n % 100 END, to_json(n)
 			FROM generate_series(1, 10000) AS n`)
-		relay := w.relay()
+		relay := w.relay("OUTBOX_MAX_IN_FLIGHT", "4096") // of one key, a small window is slow
 		w.await("all others are sent", func() bool { return w.marked() == 9999 && w.deadRows() == 1 })
 		if said := w.dead("list", "--type", "invalid"); !strings.Contains(said, "5000 ") || strings.Contains(said, "\x01") {
 			t.Errorf("dead list says %q", said)
