@@ -32,17 +32,13 @@ func BenchmarkKeys(b *testing.B) {
 	w := newBenchWorld(b)
 	w.takeBatches()
 	w.exec(`GRANT DELETE ON {outbox} TO ` + w.role)
-	first := w.relayOf(relaybin.Released) // built before anything is measured
-	first.AwaitLog("leading")
-	first.Terminate()
 	for b.Loop() {
+		beside := &besideBroker{alone: func() float64 { return w.publishAlone(b) }}
 		ratios := make(map[string][]float64)
-		for range benchRounds {
-			alone := w.publishAlone(b)
+		for range ratioRounds {
 			for _, d := range benchDrains {
-				rate := w.drainKeys(b, d)
-				ratios[d.name] = append(ratios[d.name], rate/alone)
-				fmt.Printf("bench: %s: broker alone %.0f msgs/s, relay %.0f rows/s\n", d.name, alone, rate)
+				_, ratio := beside.ratio(d.name, func() float64 { return w.drainKeys(b, d) })
+				ratios[d.name] = append(ratios[d.name], ratio)
 			}
 		}
 		for _, d := range benchDrains {
@@ -73,34 +69,42 @@ func BenchmarkBurst(b *testing.B) {
 	w := newBenchWorld(b)
 	w.takeBatches()
 	for b.Loop() {
+		beside := &besideBroker{alone: func() float64 { return w.publishAlone(b) }}
 		var ratios []float64
-		for range benchRounds {
-			alone := w.publishAlone(b)
-			w.purge(b)
-			w.exec(`TRUNCATE {outbox}`)
-			relay := w.relayOf(relaybin.Released)
-			relay.AwaitLog(`"tailing"`)
-			before := w.stored()
-			tx, err := w.conn().Begin(b.Context())
-			if err != nil {
-				b.Fatal(err)
-			}
-			if _, err := tx.Exec(b.Context(), w.sql(insertKeys), benchRows, benchKeys, benchPayload); err != nil {
-				b.Fatal(err)
-			}
-			began := time.Now()
-			if err := tx.Commit(b.Context()); err != nil {
-				b.Fatal(err)
-			}
-			w.awaitFor(patience, "the burst is published", func() bool { return w.stored() >= before+benchRows })
-			w.awaitDrained()
-			rate := benchRows / time.Since(began).Seconds()
-			relay.Terminate()
-			ratios = append(ratios, rate/alone)
-			fmt.Printf("bench: burst of %d rows: broker alone %.0f msgs/s, relay %.0f rows/s\n", benchRows, alone, rate)
+		for range ratioRounds {
+			_, ratio := beside.ratio("a burst", func() float64 { return w.burst(b) })
+			ratios = append(ratios, ratio)
 		}
 		figure(b, "ratio_burst", median(ratios))
 	}
+}
+
+// burst returns the rate at which the rows of one transaction are published and marked, from
+// its commit.
+func (w *world) burst(b *testing.B) float64 {
+	b.Helper()
+	w.purge(b)
+	w.exec(`TRUNCATE {outbox}`)
+	relay := w.relayOf(relaybin.Released)
+	relay.AwaitLog(`"tailing"`)
+	before := w.stored()
+	tx, err := w.conn().Begin(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := tx.Exec(b.Context(), w.sql(insertKeys), benchRows, benchKeys, benchPayload); err != nil {
+		b.Fatal(err)
+	}
+	began := time.Now()
+	if err := tx.Commit(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	w.awaitFor(patience, "the burst is published", func() bool { return w.stored() >= before+benchRows })
+	w.awaitDrained()
+	rate := benchRows / time.Since(began).Seconds()
+	relay.Terminate()
+	w.purge(b)
+	return rate
 }
 
 // takeBatches has the stream take batches.
