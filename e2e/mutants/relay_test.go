@@ -54,11 +54,18 @@ var relayMutants = []mutant{
 		pkg:  "./relay/postgres", test: "TestNoPlanDependsOnStatistics",
 	},
 	{
-		rule: "1: a batch is looked up by its ids in a small table too",
-		file: "relay/postgres/sql/mark.sql",
-		old:  "unnest((SELECT @ids::bigint[]), (SELECT @message_ids::uuid[]), (SELECT @notes::text[])",
-		new:  "unnest(@ids::bigint[], @message_ids::uuid[], @notes::text[]",
+		rule: "1: a batch is looked up by its ids, whatever the size of the table seems to be",
+		file: "relay/postgres/sql/parts.sql",
+		old:  `{{define "same_id"}}o.id = ANY (ARRAY[m.id]){{end}}`,
+		new:  `{{define "same_id"}}o.id = m.id{{end}}`,
 		pkg:  "./relay/postgres", test: "TestNoPlanDependsOnStatistics",
+	},
+	{
+		rule: "1: the purge looks its rows up by their ids",
+		file: "relay/postgres/sql/purge.sql",
+		old:  "AND (o.sent_at < (SELECT before FROM run)) IS TRUE RETURNING",
+		new:  "AND o.sent_at < (SELECT before FROM run) RETURNING",
+		pkg:  "./relay/postgres", test: "TestPlanOfThePurgeDoesNotDependOnStatistics",
 	},
 	{
 		rule: "1: a write does not read an index of the application's",

@@ -115,6 +115,15 @@ func TestNoPlanDependsOnStatistics(t *testing.T) {
 			f.exec(`UPDATE {t} SET sent_at = NULL`)
 			grow = func() {}
 		}},
+		{"counted before a large transaction was committed", func() {
+			f.exec(`TRUNCATE {t}`)
+			f.exec(`DELETE FROM pg_statistic WHERE starelid = '{t}'::regclass`)
+			bulk := f.other()
+			begin(t, bulk, "BEGIN", f.sql(`INSERT INTO {t} (topic, key, payload) SELECT 't', 'k' || n % 10, '1' FROM generate_series(1, 20000) AS n`))
+			f.exec(`ANALYZE {t}`)
+			begin(t, bulk, "COMMIT")
+			grow = func() {}
+		}},
 		{"small, and with the application's own index of sent_at", func() { f.exec(`CREATE INDEX ON {t} (sent_at)`) }},
 	}
 	for _, c := range cases {

@@ -161,6 +161,7 @@ func TestPlanOfThePurgeDoesNotDependOnStatistics(t *testing.T) {
 					FROM generate_series(1, 3000) AS n`, `ANALYZE {t}`,
 				`CREATE INDEX ON {t} (sent_at)`, // the application's own
 				`DELETE FROM {t}`, `UPDATE pg_class SET reltuples = 1e7, relpages = 100000 WHERE ` + stores,
+				`UPDATE pg_class SET reltuples = 0 WHERE ` + stores, // counted before the rows were committed
 			} {
 				f.exec(stats)
 				plan, err := postgres.ExplainPurge(t.Context(), p)
@@ -168,8 +169,10 @@ func TestPlanOfThePurgeDoesNotDependOnStatistics(t *testing.T) {
 					t.Fatal(err)
 				}
 				plan = regexp.MustCompile(`\bp[0-9](_pkey)?\b`).ReplaceAllString(plan, `outbox$1`)
-				for line := range strings.Lines(plan) {
-					if strings.Contains(line, " on outbox") && !strings.Contains(line, "using outbox_pkey") && !strings.Contains(line, "Delete on") {
+				lines := strings.Split(plan, "\n")
+				for i, line := range lines {
+					if strings.Contains(line, " on outbox") && !strings.Contains(line, "Delete on") &&
+						!(strings.Contains(line, "using outbox_pkey") && strings.Contains(lines[i+1], "Index Cond: ")) {
 						t.Errorf("after %s:\n%s", stats, plan)
 						break
 					}

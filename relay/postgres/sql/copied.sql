@@ -3,7 +3,7 @@
 -- locked is left for later.
 WITH same AS MATERIALIZED (
 	SELECT o.id, {{template "message_id"}} AS message_id
-	FROM unnest((SELECT @ids::bigint[]), (SELECT @message_ids::uuid[])) AS m (id, message_id)
+	FROM unnest(@ids::bigint[], @message_ids::uuid[]) AS m (id, message_id)
 	JOIN {{.Table}} AS o ON {{template "same_row"}} AND o.dead_at = @dead::timestamptz
 ), free AS MATERIALIZED (
 	SELECT m.id, m.message_id FROM same AS m JOIN {{.Table}} AS o ON {{template "same_row"}} AND o.dead_at = @dead::timestamptz

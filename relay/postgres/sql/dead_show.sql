@@ -7,6 +7,6 @@ SELECT o.id, {{template "message_id"}} AS message_id, left(o.topic, {{.MaxText}}
 	{{if .Bytes}}substring(o.payload FROM 1 FOR {{.MaxPayload}}){{else}}left(o.payload::text, {{.MaxPayload}}){{end}} AS payload,
 	{{if .Bytes}}octet_length(o.payload){{else}}octet_length(o.payload::text){{end}}::bigint AS payload_bytes
 FROM unnest(@ids::bigint[]) AS m (id)
-JOIN {{.Table}} AS o ON o.id = m.id
+JOIN {{.Table}} AS o ON {{template "same_id"}}
 -- No index has them in this order: the table is not walked to save a sort.
 ORDER BY o.id + 0

@@ -1,7 +1,7 @@
 -- Deletes acknowledged rows, including those that were marked under an earlier
 -- configuration. Their notes are lost.
 WITH batch AS (
-	SELECT * FROM unnest((SELECT @ids::bigint[]), (SELECT @message_ids::uuid[]), (SELECT @notes::text[]){{template "and_times" .}}) AS b (id, message_id, note{{template "and_time" .}})
+	SELECT * FROM unnest(@ids::bigint[], @message_ids::uuid[], @notes::text[]{{template "and_times" .}}) AS b (id, message_id, note{{template "and_time" .}})
 )
 {{- if .Patient}}, free AS MATERIALIZED (
 	SELECT m.* FROM batch AS m JOIN {{.Table}} AS o ON {{template "same_row"}}{{template "in_partition" .}}

@@ -31,7 +31,7 @@ FROM (
 					CASE WHEN NOT {{template "is_due"}} THEN 0
 						WHEN {{.Payload.Stored}} / {{.Payload.Spread}} > @longest::bigint THEN {{.Payload.Stored}}
 						ELSE coalesce({{.Payload.Length}}, 0) END::bigint AS payload_length
-				FROM unnest((SELECT @ids::bigint[]), (SELECT @message_ids::uuid[]), (SELECT @before::bigint[]){{template "and_times" .}})
+				FROM unnest(@ids::bigint[], @message_ids::uuid[], @before::bigint[]{{template "and_times" .}})
 					WITH ORDINALITY AS m (id, message_id, before{{template "and_time" .}}, n)
 				JOIN {{.Table}} AS o ON {{template "same_row"}}{{template "in_partition" .}} AND {{template "unsent"}} AND o.dead_at IS NULL
 				OFFSET 0

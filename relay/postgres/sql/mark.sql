@@ -2,7 +2,7 @@
 -- declared it dead meanwhile: then it is no longer dead. last_error keeps the last
 -- refusal unless there is a note.
 WITH batch AS (
-	SELECT * FROM unnest((SELECT @ids::bigint[]), (SELECT @message_ids::uuid[]), (SELECT @notes::text[]){{template "and_times" .}}) AS b (id, message_id, note{{template "and_time" .}})
+	SELECT * FROM unnest(@ids::bigint[], @message_ids::uuid[], @notes::text[]{{template "and_times" .}}) AS b (id, message_id, note{{template "and_time" .}})
 )
 {{- if .Patient}}, free AS MATERIALIZED (
 	SELECT m.* FROM batch AS m JOIN {{.Table}} AS o ON {{template "same_row"}}{{template "in_partition" .}} AND {{template "unsent"}}

@@ -4,13 +4,14 @@
 stands as zeros: so the row has a name, and can be declared dead. */ -}}
 {{define "message_id"}}coalesce(o.message_id, '00000000-0000-0000-0000-000000000000'){{end}}
 
-{{- /* A row, known as o, of a batch, known as m.
+{{- /* A row, known as o, of a batch, known as m. */ -}}
+{{define "same_row"}}{{template "same_id"}} AND {{template "message_id"}} = m.message_id{{end}}
 
-A batch's parameters stand in subqueries, (SELECT @ids), which hide from the planner how
-many rows there are. It then looks each of them up by its id, in every table. A planner
-that knows of a thousand rows may find it cheaper to compare each with all rows of a small
-table, or of one that seems to have few unsent ones: 1 ms a row. */ -}}
-{{define "same_row"}}o.id = m.id AND {{template "message_id"}} = m.message_id{{end}}
+{{- /* The look-up by id. With a plain = the planner may also walk all of the primary key, in
+the order of a merge, and compare each row with the batch. It does so where it believes that
+the table is small, or empty because its rows were counted (ANALYZE, autovacuum) while the
+transaction that inserts them ran. With = ANY there is no such order. */ -}}
+{{define "same_id"}}o.id = ANY (ARRAY[m.id]){{end}}
 
 {{- /* A row of a batch whose ids are close together. */ -}}
 {{define "same_row_of_range"}}o.id >= @lowest::bigint AND o.id <= @highest::bigint
@@ -34,7 +35,7 @@ bounds of all of them. ALL keeps these conditions from choosing the index. */ -}
 {{- end}}
 
 {{- /* The column created_at of a batch, where it is of use. */ -}}
-{{define "and_times"}}{{if .ByTime}}, (SELECT @times::timestamptz[]){{end}}{{end}}
+{{define "and_times"}}{{if .ByTime}}, @times::timestamptz[]{{end}}{{end}}
 {{define "and_time"}}{{if .ByTime}}, created_at{{end}}{{end}}
 
 {{- /* What a read session reads, and no more: a table may have columns of the application's

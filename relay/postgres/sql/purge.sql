@@ -12,7 +12,7 @@ WITH run AS MATERIALIZED (
 	WHERE o.id >= @from::bigint AND o.id <= (SELECT last FROM run) AND o.sent_at < (SELECT before FROM run)
 	ORDER BY o.id LIMIT @rows::bigint FOR UPDATE SKIP LOCKED
 ), gone AS (
-	DELETE FROM {{.Table}} AS o USING old AS m WHERE o.id = m.id{{template "in_partition" .}} AND o.sent_at < (SELECT before FROM run) RETURNING o.id
+	DELETE FROM {{.Table}} AS o USING old AS m WHERE {{template "same_id"}}{{template "in_partition" .}} AND (o.sent_at < (SELECT before FROM run)) IS TRUE RETURNING o.id
 )
 SELECT seen, last, (SELECT count(*) FROM gone) AS purged, newest >= before AS young,
 	-- Of the statement's snapshot, in which the deleted rows still are.

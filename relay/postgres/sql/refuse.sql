@@ -4,7 +4,7 @@
 -- The commit has to be durable, on a session where others are not: set_config with
 -- is_local does for this transaction what SET LOCAL would in another round trip.
 WITH batch AS (
-	SELECT * FROM unnest((SELECT @ids::bigint[]), (SELECT @message_ids::uuid[]), (SELECT @reasons::text[]), (SELECT @types::text[]), (SELECT @delays::bigint[]), (SELECT @finals::boolean[]), (SELECT @attempted::boolean[]){{template "and_times" .}})
+	SELECT * FROM unnest(@ids::bigint[], @message_ids::uuid[], @reasons::text[], @types::text[], @delays::bigint[], @finals::boolean[], @attempted::boolean[]{{template "and_times" .}})
 		AS b (id, message_id, reason, type, delay, final, attempted{{template "and_time" .}})
 )
 {{- if .Patient}}, free AS MATERIALIZED (

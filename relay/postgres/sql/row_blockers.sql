@@ -3,7 +3,7 @@
 -- session, while this one waits.
 WITH locker AS (
 	SELECT DISTINCT {{if .Group}}(pg_get_multixact_members(o.xmax)).xid{{else}}o.xmax{{end}} AS xid
-	FROM unnest((SELECT @ids::bigint[]), (SELECT @message_ids::uuid[])) AS m (id, message_id)
+	FROM unnest(@ids::bigint[], @message_ids::uuid[]) AS m (id, message_id)
 	JOIN {{.Table}} AS o ON {{template "same_row"}}
 	WHERE o.xmax <> '0'::xid
 )
