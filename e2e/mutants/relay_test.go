@@ -407,8 +407,8 @@ var relayMutants = []mutant{
 	{
 		rule: "2: a mark names the message id too",
 		file: "relay/postgres/sql/parts.sql",
-		old:  "o.id = m.id AND {{template \"message_id\"}} = m.message_id",
-		new:  "o.id = m.id",
+		old:  " AND {{template \"message_id\"}} = m.message_id{{end}}",
+		new:  "{{end}}",
 		pkg:  "./relay/postgres", test: "TestMarksFarApartAreExact",
 	},
 	{

@@ -8,7 +8,7 @@ var tableMutants = []mutant{
 	{
 		rule: "2: the purge judges each row by itself",
 		file: "relay/postgres/sql/purge.sql",
-		old:  " AND o.sent_at < (SELECT before FROM run) RETURNING",
+		old:  " AND (o.sent_at < (SELECT before FROM run)) IS TRUE RETURNING",
 		new:  " RETURNING",
 		pkg:  "./relay/postgres", test: "TestPurgeTellsRowsOfOneIDApart",
 	},
