@@ -109,7 +109,7 @@ vuln: ## look for known vulnerabilities of the dependencies; asks vuln.go.dev
 
 .PHONY: bench
 bench: deps ## measure: the broker alone, the relay, the ratio; memory; takeover; draws the plots, and says which ratio has fallen; BENCH=Keys for a part
-	$(GO) run ./e2e/benchreport $(GO) test -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout 60m ./e2e
+	$(GO) run ./e2e/benchreport $(GO) test -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout 90m ./e2e
 
 .PHONY: chaos
 chaos: deps ## random faults for as long as CHAOS says, such as CHAOS=10m; RabbitMQ killed ten times

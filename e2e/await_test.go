@@ -22,17 +22,17 @@ func (w *world) awaitStored(n int) {
 	w.await(fmt.Sprintf("the stream has %d messages", n), func() bool { return w.stored() >= n })
 }
 
-// await polls a condition. While rows still move from one state to another, the machine is
-// slow and nothing hangs: then it waits until longPatience is over.
+// await polls a condition. Each half of patience it looks whether relays have settled more
+// rows. While they have, it goes on, up to longPatience: the machine is slow.
 func (w *world) await(what string, condition func() bool) {
 	w.t.Helper()
-	began, before := time.Now(), ""
+	began, before := time.Now(), -1
 	for !w.holdsWithin(patience/2, condition) {
 		state := w.state()
-		if waited := time.Since(began); before != "" && (state == before || waited > longPatience) {
+		if waited := time.Since(began); before >= 0 && state.settled() <= before || waited > longPatience {
 			w.t.Fatalf("waited %v in vain until %s; %s", waited.Round(time.Second), what, state)
 		}
-		before = state
+		before = state.settled()
 	}
 }
 
@@ -63,22 +63,35 @@ func (w *world) letPass(d time.Duration) {
 	w.await("time has passed", func() bool { return time.Since(began) >= d })
 }
 
-// state says where the rows are. The test may have locked them, and may be in the middle of a
-// transaction: it asks in a session of its own.
-func (w *world) state() string {
-	var sent, dead, waiting, pending int
+// tableState is where the rows of a table are.
+type tableState struct {
+	sent, dead, waiting, pending int
+	err                          error // the database does not tell
+}
+
+func (s tableState) settled() int { return s.sent + s.dead }
+
+// String is for the message of a failed test.
+func (s tableState) String() string {
+	if s.err != nil {
+		return "the database does not tell of its rows: " + s.err.Error()
+	}
+	return fmt.Sprintf("rows: %d sent, %d dead, %d pending, of these %d with attempts", s.sent, s.dead, s.pending, s.waiting)
+}
+
+// state asks in a session of its own: the test may have locked the rows, and may be in the
+// middle of a transaction.
+func (w *world) state() (s tableState) {
 	ctx, cancel := context.WithTimeout(w.t.Context(), 5*time.Second)
 	defer cancel()
 	db, err := pgx.Connect(ctx, w.url)
 	if err != nil {
-		return "the database does not tell of its rows: " + err.Error()
+		s.err = err
+		return s
 	}
 	defer func() { _ = db.Close(ctx) }()
-	err = db.QueryRow(ctx, w.sql(`SELECT count(*) FILTER (WHERE sent_at IS NOT NULL), count(*) FILTER (WHERE dead_at IS NOT NULL),
+	s.err = db.QueryRow(ctx, w.sql(`SELECT count(*) FILTER (WHERE sent_at IS NOT NULL), count(*) FILTER (WHERE dead_at IS NOT NULL),
 		count(*) FILTER (WHERE sent_at IS NULL AND dead_at IS NULL AND attempts > 0),
-		count(*) FILTER (WHERE sent_at IS NULL AND dead_at IS NULL) FROM {outbox}`)).Scan(&sent, &dead, &waiting, &pending)
-	if err != nil {
-		return "the database does not tell of its rows: " + err.Error()
-	}
-	return fmt.Sprintf("rows: %d sent, %d dead, %d pending, of these %d with attempts", sent, dead, pending, waiting)
+		count(*) FILTER (WHERE sent_at IS NULL AND dead_at IS NULL) FROM {outbox}`)).Scan(&s.sent, &s.dead, &s.waiting, &s.pending)
+	return s
 }

@@ -41,7 +41,7 @@ const (
 func BenchmarkRelay(b *testing.B) {
 	w := newBenchWorld(b)
 	for b.Loop() {
-		beside := &besideBroker{alone: func() float64 { return w.publishAlone(b) }}
+		beside := w.besideBroker(b)
 		var drained, ratios []float64
 		var peak float64
 		for range ratioRounds {
@@ -65,8 +65,9 @@ func BenchmarkRelay(b *testing.B) {
 	}
 }
 
+// median of an even number of values is the lower one of the two in the middle.
 func median(values []float64) float64 {
-	return slices.Sorted(slices.Values(values))[len(values)/2]
+	return slices.Sorted(slices.Values(values))[(len(values)-1)/2]
 }
 
 // BenchmarkMemory prints the relay's peak memory when idle, with a backlog of millions of
@@ -115,7 +116,8 @@ func newBenchWorld(b *testing.B, settings ...string) *world {
 	w := newWorld(b, worldOptions{cluster: pgtest.Own(b, all), stream: func(c *jetstream.StreamConfig) {
 		c.Duplicates = 2 * time.Minute // as by default
 	}})
-	w.asShipped(b)
+	w.asShipped()
+	buildRelay(b, relaybin.Released) // before anything is measured
 	return w
 }
 
@@ -124,10 +126,8 @@ func benchSettings() map[string]string {
 	return map[string]string{"max_wal_size": "8GB", "checkpoint_timeout": "1h"}
 }
 
-// asShipped leaves nothing set but what a relay needs, and builds it before anything is measured.
-func (w *world) asShipped(b *testing.B) {
-	b.Helper()
-	build(b, relaybin.Released)
+// asShipped leaves nothing set but what a relay needs.
+func (w *world) asShipped() {
 	for _, name := range []string{
 		"OUTBOX_MAX_IN_FLIGHT", "OUTBOX_POLL_INTERVAL", "OUTBOX_RETRY_MIN", "OUTBOX_RETRY_MAX", "OUTBOX_LOG_LEVEL",
 		"OUTBOX_ACK_TIMEOUT",
@@ -136,7 +136,7 @@ func (w *world) asShipped(b *testing.B) {
 	}
 }
 
-func build(b *testing.B, v relaybin.Variant) {
+func buildRelay(b *testing.B, v relaybin.Variant) {
 	b.Helper()
 	if _, err := relaybin.Build(b.Context(), v); err != nil {
 		b.Fatal(err)
@@ -145,10 +145,15 @@ func build(b *testing.B, v relaybin.Variant) {
 
 // besideBroker compares rates with what the broker takes alone. It is asked before the first and
 // after each, and a ratio is that to the mean of the two answers: a machine gets faster and
-// slower within minutes, and neighbours do so together.
+// slower within minutes, so only what is measured right before and after is comparable.
 type besideBroker struct {
 	alone func() float64 // messages per second
 	rates []float64      // of the broker, so far
+}
+
+// besideBroker compares with a plain publisher.
+func (w *world) besideBroker(b *testing.B) *besideBroker {
+	return &besideBroker{alone: func() float64 { return w.publishAlone(b) }}
 }
 
 // ratio measures a rate, and what it is of the broker's. The two are printed under the name.

@@ -51,7 +51,7 @@ func TestRowsThatWaitTooLongForTheBrokerAreDead(t *testing.T) {
 			t.Error("a row whose transaction has ended later is dead too soon")
 		}
 		if n := w.count(`SELECT count(*) FROM {outbox} WHERE error_type = 'expired' AND key LIKE 'k%' AND attempts = 0 AND first_attempt_at IS NULL
-			AND last_error LIKE 'expired: the broker took no messages for 20s%'`); n != rows {
+			AND last_error LIKE $1`, "expired: the broker took no messages for "+deferred.String()+"%"); n != rows {
 			t.Errorf("%d rows say why they are dead", n)
 		}
 		w.await("the dead rows are copied", func() bool {

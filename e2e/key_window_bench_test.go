@@ -5,8 +5,8 @@ import (
 )
 
 // BenchmarkRabbitMQOneKey prints how fast a backlog is drained whose rows all have one key,
-// with one row on its way at a time and with many, beside the broker alone in the same
-// round. The relay writes one key to one channel, and so does the plain publisher.
+// with one row on its way at a time and with many, beside the broker alone before
+// and after each. The relay writes one key to one channel, and so does the plain publisher.
 func BenchmarkRabbitMQOneKey(b *testing.B) {
 	w := newRabbitBenchWorld(b)
 	for b.Loop() {

@@ -27,13 +27,13 @@ var benchDrains = []benchDrain{
 
 // BenchmarkKeys prints how fast a backlog is drained whose rows all have one key, or a
 // thousand, or each its own, with the stream's batches and without, marked and deleted,
-// beside the broker alone in the same round.
+// beside the broker alone before and after each.
 func BenchmarkKeys(b *testing.B) {
 	w := newBenchWorld(b)
 	w.takeBatches()
 	w.exec(`GRANT DELETE ON {outbox} TO ` + w.role)
 	for b.Loop() {
-		beside := &besideBroker{alone: func() float64 { return w.publishAlone(b) }}
+		beside := w.besideBroker(b)
 		ratios := make(map[string][]float64)
 		for range ratioRounds {
 			for _, d := range benchDrains {
@@ -64,12 +64,12 @@ func (w *world) drainKeys(b *testing.B, d benchDrain) float64 {
 }
 
 // BenchmarkBurst prints how fast the rows of one large transaction are published and
-// marked by a relay that tails, beside the broker alone in the same round.
+// marked by a relay that tails, beside the broker alone before and after each.
 func BenchmarkBurst(b *testing.B) {
 	w := newBenchWorld(b)
 	w.takeBatches()
 	for b.Loop() {
-		beside := &besideBroker{alone: func() float64 { return w.publishAlone(b) }}
+		beside := w.besideBroker(b)
 		var ratios []float64
 		for range ratioRounds {
 			_, ratio := beside.ratio("a burst", func() float64 { return w.burst(b) })

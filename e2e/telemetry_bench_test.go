@@ -18,7 +18,7 @@ import (
 // rounds are interleaved, and the medians count. The bar for metrics is 0.97.
 func BenchmarkTelemetry(b *testing.B) {
 	w := newBenchWorld(b)
-	build(b, relaybin.Unobserved)
+	buildRelay(b, relaybin.Unobserved)
 	spans := startSpanCounter(b)
 	cases := []struct {
 		name            string

@@ -73,7 +73,7 @@ func median(of []float64) float64 {
 type ratioKind uint8
 
 const (
-	noRatio        ratioKind = iota // or one of few samples, such as the worst of three rounds
+	noRatio        ratioKind = iota // or one of few samples, such as the worst round
 	higherIsBetter                  // a rate, as a share of another
 	lowerIsBetter                   // a latency, as a multiple of another
 )

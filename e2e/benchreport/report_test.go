@@ -51,7 +51,7 @@ func TestRatioThatHasFallenByAFifthIsNamed(t *testing.T) {
 		},
 		{"a slower machine is no worse ratio", ratios("relay_rows_per_s", 50_000), ratios("relay_rows_per_s", 20_000)[0], nil},
 		{"a machine with more cores before", append([]run{{Cores: 16, Figures: map[string]float64{"ratio": 0.9}}}, ratios("ratio", 0.5)...), ratios("ratio", 0.5)[0], nil},
-		{"the worst of three rounds says little", ratios("ratio_min", 0.5), ratios("ratio_min", 0.2)[0], nil},
+		{"the worst round says little", ratios("ratio_min", 0.5), ratios("ratio_min", 0.2)[0], nil},
 	} {
 		var got []string
 		for _, f := range falls(c.this, c.before) {

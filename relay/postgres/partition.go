@@ -24,7 +24,7 @@ type layout struct {
 }
 
 // pruning is how a statement keeps the server from looking into each partition. See
-// same_row in parts.sql.
+// in_partition in parts.sql.
 type pruning struct {
 	ByTime  bool // created_at is compared
 	Bounded bool // ids, and created_at, are within those of the batch

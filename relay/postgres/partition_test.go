@@ -234,6 +234,8 @@ func TestPlansOfAPartitionedTable(t *testing.T) {
 			FROM generate_series(1, 4000) AS n`,
 		`ANALYZE {t}`,
 		`UPDATE {t} SET sent_at = NULL`,
+		// As if counted before the rows were committed.
+		`UPDATE pg_class SET reltuples = 0 WHERE relkind IN ('r', 'i') AND relispartition`,
 	} {
 		f.exec(arrange)
 		leader, s := f.lead()

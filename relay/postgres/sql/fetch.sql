@@ -33,7 +33,7 @@ FROM (
 						ELSE coalesce({{.Payload.Length}}, 0) END::bigint AS payload_length
 				FROM unnest(@ids::bigint[], @message_ids::uuid[], @before::bigint[]{{template "and_times" .}})
 					WITH ORDINALITY AS m (id, message_id, before{{template "and_time" .}}, n)
-				JOIN {{.Table}} AS o ON {{template "same_row"}}{{template "in_partition" .}} AND {{template "unsent"}} AND o.dead_at IS NULL
+				JOIN {{.Table}} AS o ON {{template "same_row"}}{{template "in_partition" .}} AND {{template "unsent"}} AND (o.dead_at IS NULL) IS TRUE
 				OFFSET 0
 			) AS measured
 			OFFSET 0

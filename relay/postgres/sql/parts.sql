@@ -7,18 +7,20 @@ stands as zeros: so the row has a name, and can be declared dead. */ -}}
 {{- /* A row, known as o, of a batch, known as m. */ -}}
 {{define "same_row"}}{{template "same_id"}} AND {{template "message_id"}} = m.message_id{{end}}
 
-{{- /* The look-up by id. With a plain = the planner may also walk all of the primary key, in
-the order of a merge, and compare each row with the batch. It does so where it believes that
-the table is small, or empty because its rows were counted (ANALYZE, autovacuum) while the
-transaction that inserts them ran. With = ANY there is no such order. */ -}}
+{{- /* The look-up by id. With a plain = the planner also considers to read all of the primary
+key, because a merge join could use its order, and to compare each row with the batch. It
+does so where it believes that the table is small, or empty because its rows were counted
+(ANALYZE, autovacuum) while the transaction that inserts them ran. A merge join cannot use
+= ANY, so there is no such plan. */ -}}
 {{define "same_id"}}o.id = ANY (ARRAY[m.id]){{end}}
 
 {{- /* A row of a batch whose ids are close together. */ -}}
 {{define "same_row_of_range"}}o.id >= @lowest::bigint AND o.id <= @highest::bigint
 	AND {{template "message_id"}} = (@message_ids::uuid[])[(o.id - @lowest::bigint + 1)::integer]{{end}}
 
-{{- /* A write looks its rows up by id. IS TRUE keeps it from an index of sent_at that the
-application may have made, and in which all unsent rows stand together. */ -}}
+{{- /* A batch is looked up by id. IS TRUE keeps the planner from an index of sent_at that the
+application may have made, and in which all unsent rows stand together. Other conditions on
+the rows of a batch have it for the same reason. */ -}}
 {{define "unsent"}}(o.sent_at IS NULL) IS TRUE{{end}}
 
 {{- /* In which partitions the server need not look for the row. It leaves them out while
