@@ -68,6 +68,13 @@ var relayMutants = []mutant{
 		pkg:  "./relay/postgres", test: "TestPlanOfThePurgeDoesNotDependOnStatistics",
 	},
 	{
+		rule: "1: large rows are not looked for in an index of the application's",
+		file: "relay/postgres/sql/fetch.sql",
+		old:  "(o.dead_at IS NULL) IS TRUE",
+		new:  "o.dead_at IS NULL",
+		pkg:  "./relay/postgres", test: "TestNoPlanDependsOnStatistics",
+	},
+	{
 		rule: "1: a write does not read an index of the application's",
 		file: "relay/postgres/sql/parts.sql",
 		old:  `{{define "unsent"}}(o.sent_at IS NULL) IS TRUE{{end}}`,
