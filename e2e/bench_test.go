@@ -46,7 +46,6 @@ func BenchmarkRelay(b *testing.B) {
 		var peak float64
 		for range ratioRounds {
 			rate, ratio := beside.ratio("1,000 keys", func() float64 {
-				w.purge(b)
 				w.exec(`TRUNCATE {outbox}`)
 				w.fill(benchRows, benchPayload)
 				relay, rate := w.drain(benchRows)
@@ -153,7 +152,10 @@ type besideBroker struct {
 
 // besideBroker compares with a plain publisher.
 func (w *world) besideBroker(b *testing.B) *besideBroker {
-	return &besideBroker{alone: func() float64 { return w.publishAlone(b) }}
+	return &besideBroker{alone: func() float64 {
+		defer w.purge(b)
+		return w.publishAlone(b)
+	}}
 }
 
 // ratio measures a rate, and what it is of the broker's. The two are printed under the name.

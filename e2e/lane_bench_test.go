@@ -50,7 +50,6 @@ func BenchmarkKeys(b *testing.B) {
 // drainKeys returns the rate at which the backlog is published, and marked or deleted.
 func (w *world) drainKeys(b *testing.B, d benchDrain) float64 {
 	b.Helper()
-	w.purge(b)
 	w.exec(`TRUNCATE {outbox}`)
 	w.fillKeys(d.rows, d.keys, benchPayload)
 	for name, value := range d.env {
@@ -83,7 +82,6 @@ func BenchmarkBurst(b *testing.B) {
 // its commit.
 func (w *world) burst(b *testing.B) float64 {
 	b.Helper()
-	w.purge(b)
 	w.exec(`TRUNCATE {outbox}`)
 	relay := w.relayOf(relaybin.Released)
 	relay.AwaitLog(`"tailing"`)

@@ -33,8 +33,9 @@ func TestLogIsReadInBunchesWhileTransactionsComeFast(t *testing.T) {
 	fastest := 0.0
 	for deadline := time.Now().Add(patience); ; {
 		began := time.Now()
+		written := w.write(writers, insertFast)
 		waits := false
-		for written := w.write(writers, insertFast); ; {
+		for ended := false; !ended; {
 			_, goroutines := w.api(relay, "GET", "/debug/pprof/goroutine?debug=1", adminToken, "")
 			waits = waits || strings.Contains(goroutines, "(*coalescer).wait")
 			select {
@@ -42,10 +43,9 @@ func TestLogIsReadInBunchesWhileTransactionsComeFast(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				ended = true
 			case <-tick.C:
-				continue
 			}
-			break
 		}
 		fastest = max(fastest, float64(2000*len(writers))/time.Since(began).Seconds())
 		w.awaitDrained() // a load that lasts would have the relay poll

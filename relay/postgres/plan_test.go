@@ -168,7 +168,8 @@ func TestNoPlanDependsOnStatistics(t *testing.T) {
 	}
 }
 
-// The planner sees a batch's ids compared in one way only, see same_id in parts.sql.
+// The planner sees a batch's ids compared in one way only, and no other condition for which it
+// could choose an index: see same_id and unsent in parts.sql.
 func TestBatchesAreLookedUpByID(t *testing.T) {
 	files, err := filepath.Glob("sql/*.sql")
 	if err != nil || len(files) == 0 {
@@ -182,6 +183,9 @@ func TestBatchesAreLookedUpByID(t *testing.T) {
 		for line := range strings.Lines(string(text)) {
 			if strings.Contains(line, "o.id = m.id") && !strings.Contains(line, "OFFSET 0") { // which makes it a look-up for each row
 				t.Errorf("%s: %s: write same_id", file, strings.TrimSpace(line))
+			}
+			if strings.Contains(line, `{{template "same_`) && strings.Contains(line, " AND o.") {
+				t.Errorf("%s: %s: put the condition into ( ) IS TRUE", file, strings.TrimSpace(line))
 			}
 		}
 	}

@@ -7,9 +7,9 @@ stands as zeros: so the row has a name, and can be declared dead. */ -}}
 {{- /* A row, known as o, of a batch, known as m. */ -}}
 {{define "same_row"}}{{template "same_id"}} AND {{template "message_id"}} = m.message_id{{end}}
 
-{{- /* The look-up by id. With a plain = the planner also considers to read all of the primary
-key, because a merge join could use its order, and to compare each row with the batch. It
-does so where it believes that the table is small, or empty because its rows were counted
+{{- /* The look-up by id. With a plain = the planner also considers reading all of the primary
+key, because a merge join could use its order, and comparing each row with the batch. It
+chooses that where it believes that the table is small, or empty because its rows were counted
 (ANALYZE, autovacuum) while the transaction that inserts them ran. A merge join cannot use
 = ANY, so there is no such plan. */ -}}
 {{define "same_id"}}o.id = ANY (ARRAY[m.id]){{end}}
